@@ -1,0 +1,111 @@
+# How everything here is compiled and linked, and the few functions that the folders' CMakeLists.txt call:
+#
+#   fl_library(NAME SOURCES a.c … DEPENDS fl_base … PACKAGES OpenSSL::SSL …)   a static library
+#   fl_program(NAME SOURCES main.c DEPENDS …)                                  a program, in build/<preset>/bin
+#   fl_test(NAME SOURCES x_test.c DEPENDS … [LABELS unit])                     a cmocka test, run by ctest
+#   fl_fuzzer(NAME SOURCES x_fuzz.c DEPENDS … CORPUS dir)                      a libFuzzer target (preset fuzz);
+#                                                                              elsewhere its corpus is replayed as a test
+# Include root is the project's top folder: #include "common/base/buf.h".
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set_property(GLOBAL PROPERTY USE_FOLDERS ON)
+
+option(FL_TESTS "build the tests" ON)
+option(FL_WERROR "warnings are errors (presets and CI set it)" OFF)
+set(FL_SANITIZE "" CACHE STRING "sanitizers for everything, as -fsanitize= takes them")
+option(FL_FUZZ "build libFuzzer targets (clang)" OFF)
+option(FL_HARDEN "hardening flags (release)" OFF)
+
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
+
+find_package(PkgConfig REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+pkg_check_modules(MNL REQUIRED IMPORTED_TARGET libmnl)
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(PROTOBUFC REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(GNUTLS IMPORTED_TARGET gnutls)
+if(FL_TESTS)
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()
+
+set(FL_WARNINGS
+  -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes
+  -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum
+  -Wimplicit-fallthrough -Wnull-dereference -Wredundant-decls)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  list(APPEND FL_WARNINGS -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init)
+endif()
+
+add_library(fl_options INTERFACE)
+target_include_directories(fl_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(fl_options INTERFACE _GNU_SOURCE FL_VERSION="${PROJECT_VERSION}")
+target_compile_options(fl_options INTERFACE ${FL_WARNINGS} -fno-common -fvisibility=hidden -fno-strict-aliasing
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -ffile-prefix-map=${CMAKE_BINARY_DIR}/=build/)
+target_link_options(fl_options INTERFACE -Wl,--as-needed)
+if(FL_WERROR)
+  target_compile_options(fl_options INTERFACE -Werror)
+endif()
+if(FL_HARDEN)
+  target_compile_options(fl_options INTERFACE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
+    -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+  target_link_options(fl_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+endif()
+if(FL_SANITIZE)
+  target_compile_options(fl_options INTERFACE -fsanitize=${FL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(fl_options INTERFACE -fsanitize=${FL_SANITIZE})
+endif()
+if(FL_FUZZ)
+  target_compile_options(fl_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+function(fl_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPENDS;PACKAGES" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_link_libraries(${name} PUBLIC fl_options ${A_DEPENDS} PRIVATE ${A_PACKAGES})
+endfunction()
+
+function(fl_program name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_link_libraries(${name} PRIVATE ${A_DEPENDS})
+endfunction()
+
+# Unit tests link the failing allocator (tests/support): every malloc, calloc, realloc and strdup of the code under
+# test can be told to fail at the Nth call.
+function(fl_test name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPENDS;LABELS;ARGS" ${ARGN})
+  if(NOT A_LABELS)
+    set(A_LABELS unit)
+  endif()
+  add_executable(${name} ${A_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${A_DEPENDS} fl_test_support PkgConfig::CMOCKA)
+  target_link_options(${name} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup)
+  add_test(NAME ${name} COMMAND ${name} ${A_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT 120)
+endfunction()
+
+function(fl_fuzzer name)
+  cmake_parse_arguments(A "" "CORPUS" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  target_link_libraries(${name} PRIVATE ${A_DEPENDS})
+  if(FL_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/replay.c)
+  endif()
+  # In the fuzz preset libFuzzer replays the folder itself with -runs=0; elsewhere replay.c does.
+  add_test(NAME ${name}_corpus COMMAND ${name} $<$<BOOL:${FL_FUZZ}>:-runs=0> ${A_CORPUS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name}_corpus PROPERTIES LABELS "corpus" TIMEOUT 120)
+endfunction()

@@ -1,0 +1,223 @@
+#include "common/base/buf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define FIRST_CAPACITY 256
+
+void fl_buf_init(struct fl_buf *buf, size_t max)
+{
+    *buf = (struct fl_buf){.max = max};
+}
+
+void fl_buf_done(struct fl_buf *buf)
+{
+    free(buf->data);
+    *buf = (struct fl_buf){0};
+}
+
+/* Grows the allocation to at least `need` bytes, whatever max says: fl_buf_str needs one byte beyond it. */
+static int grow(struct fl_buf *buf, size_t need)
+{
+    if (need <= buf->cap)
+        return 0;
+    size_t cap = buf->cap > 0 ? buf->cap : FIRST_CAPACITY;
+    while (cap < need)
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    char *data = realloc(buf->data, cap);
+    if (data == NULL)
+        return -ENOMEM;
+    buf->data = data;
+    buf->cap = cap;
+    return 0;
+}
+
+int fl_buf_reserve(struct fl_buf *buf, size_t extra)
+{
+    if (extra > buf->max - buf->len)
+        return -EMSGSIZE;
+    return grow(buf, buf->len + extra);
+}
+
+int fl_buf_append(struct fl_buf *buf, struct fl_span bytes)
+{
+    int result = fl_buf_reserve(buf, bytes.len);
+    if (result < 0)
+        return result;
+    if (bytes.len > 0)
+        memcpy(buf->data + buf->len, bytes.data, bytes.len);
+    buf->len += bytes.len;
+    return 0;
+}
+
+int fl_buf_append_str(struct fl_buf *buf, const char *text)
+{
+    return fl_buf_append(buf, fl_span_str(text));
+}
+
+int fl_buf_append_byte(struct fl_buf *buf, char byte)
+{
+    return fl_buf_append(buf, fl_span_make(&byte, 1));
+}
+
+int fl_buf_vprintf(struct fl_buf *buf, const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (length < 0)
+        return -EINVAL;
+    if ((size_t)length > buf->max - buf->len)
+        return -EMSGSIZE;
+    int result = grow(buf, buf->len + (size_t)length + 1);
+    if (result < 0)
+        return result;
+    vsnprintf(buf->data + buf->len, (size_t)length + 1, format, arguments);
+    buf->len += (size_t)length;
+    return 0;
+}
+
+int fl_buf_printf(struct fl_buf *buf, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int result = fl_buf_vprintf(buf, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+/* Length of the well-formed UTF-8 sequence at `text` (RFC 3629: no overlong forms, no surrogates), or 0. */
+static size_t utf8_length(const unsigned char *text, size_t left)
+{
+    unsigned char first = text[0];
+    if (first < 0x80)
+        return 1;
+    size_t length = first >= 0xc2 && first <= 0xdf   ? 2
+                    : first >= 0xe0 && first <= 0xef ? 3
+                    : first >= 0xf0 && first <= 0xf4 ? 4
+                                                     : 0;
+    if (length == 0 || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] > 0x9f) || (first == 0xf0 && text[1] < 0x90) ||
+        (first == 0xf4 && text[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+static int append_escaped(struct fl_buf *buf, unsigned char byte)
+{
+    switch (byte) {
+    case '"':
+        return fl_buf_append(buf, FL_SPAN("\\\""));
+    case '\\':
+        return fl_buf_append(buf, FL_SPAN("\\\\"));
+    case '\n':
+        return fl_buf_append(buf, FL_SPAN("\\n"));
+    case '\r':
+        return fl_buf_append(buf, FL_SPAN("\\r"));
+    case '\t':
+        return fl_buf_append(buf, FL_SPAN("\\t"));
+    default:
+        return fl_buf_printf(buf, "\\u%04x", byte);
+    }
+}
+
+static bool plain(unsigned char byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+static int append_json_bytes(struct fl_buf *buf, struct fl_span text)
+{
+    const unsigned char *bytes = (const unsigned char *)text.data;
+    for (size_t i = 0; i < text.len;) {
+        size_t run = 0;
+        while (i + run < text.len && plain(bytes[i + run]))
+            run++;
+        int result = fl_buf_append(buf, fl_span_make(bytes + i, run));
+        i += run;
+        if (result == 0 && i < text.len) {
+            size_t length = bytes[i] < 0x80 ? 0 : utf8_length(bytes + i, text.len - i);
+            if (length > 0)
+                result = fl_buf_append(buf, fl_span_make(bytes + i, length));
+            else if (bytes[i] >= 0x80)
+                result = fl_buf_append(buf, FL_SPAN("\xef\xbf\xbd"));
+            else
+                result = append_escaped(buf, bytes[i]);
+            i += length > 0 ? length : 1;
+        }
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int fl_buf_append_json_string(struct fl_buf *buf, struct fl_span text)
+{
+    size_t before = buf->len;
+    int result = fl_buf_append_byte(buf, '"');
+    if (result == 0)
+        result = append_json_bytes(buf, text);
+    if (result == 0)
+        result = fl_buf_append_byte(buf, '"');
+    if (result < 0)
+        buf->len = before;
+    return result;
+}
+
+int fl_buf_read_fd(struct fl_buf *buf, int fd)
+{
+    size_t before = buf->len;
+    for (;;) {
+        size_t room = buf->max - buf->len;
+        size_t chunk = room < 16384 ? room + 1 : 16384; /* one byte past max tells "too long" from "just fits" */
+        int result = grow(buf, buf->len + chunk);
+        if (result < 0) {
+            buf->len = before;
+            return result;
+        }
+        ssize_t count = read(fd, buf->data + buf->len, chunk);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count == 0)
+            return 0;
+        if (count < 0 || (size_t)count > room) {
+            buf->len = before;
+            return count < 0 ? -errno : -EMSGSIZE;
+        }
+        buf->len += (size_t)count;
+    }
+}
+
+int fl_buf_read_file(struct fl_buf *buf, const char *path)
+{
+    FL_CLEANUP(fl_cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fl_buf_read_fd(buf, fd);
+}
+
+void fl_buf_consume(struct fl_buf *buf, size_t count)
+{
+    buf->len -= count;
+    if (buf->len > 0)
+        memmove(buf->data, buf->data + count, buf->len);
+}
+
+void fl_buf_clear(struct fl_buf *buf)
+{
+    buf->len = 0;
+}
+
+const char *fl_buf_str(struct fl_buf *buf)
+{
+    if (grow(buf, buf->len + 1) < 0)
+        return NULL;
+    buf->data[buf->len] = '\0';
+    return buf->data;
+}

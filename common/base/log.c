@@ -1,0 +1,211 @@
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A pipe whose reader is slow: a write of ≤ PIPE_BUF bytes is atomic, and poll says beforehand whether it would
+ * block. Between the two another process may fill the pipe; that rare wait is accepted, because setting O_NONBLOCK on
+ * a shared stderr would change it for everybody who holds it. */
+
+static struct {
+    const char *program;
+    int fd;
+    enum fl_log_format format;
+    _Atomic int level;
+    _Atomic uint64_t dropped;
+    _Atomic uint64_t told;
+} sink = {.program = "fairlead", .fd = STDERR_FILENO, .format = FL_LOG_JSON, .level = FL_LOG_INFO};
+
+static const char *const level_names[] = {"error", "warning", "info", "debug", "trace"};
+
+/* A line under construction on the caller's stack; what does not fit is cut, and `cut` says so. */
+struct line {
+    char text[FL_LOG_LINE_MAX];
+    size_t len;
+    bool cut;
+};
+
+#define LINE_RESERVE 32 /* for the mark, the closing brace and the newline */
+
+static void put(struct line *line, struct fl_span bytes)
+{
+    if (line->cut || bytes.len > sizeof(line->text) - LINE_RESERVE - line->len) {
+        line->cut = true;
+        return;
+    }
+    memcpy(line->text + line->len, bytes.data, bytes.len);
+    line->len += bytes.len;
+}
+
+static void put_escaped(struct line *line, struct fl_span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        char escape[8];
+        if (byte == '"' || byte == '\\') {
+            escape[0] = '\\';
+            escape[1] = (char)byte;
+            put(line, fl_span_make(escape, 2));
+        } else if (byte < 0x20 || byte == 0x7f) {
+            snprintf(escape, sizeof(escape), "\\u%04x", byte);
+            put(line, fl_span_make(escape, 6));
+        } else {
+            put(line, fl_span_make(text.data + i, 1));
+        }
+    }
+}
+
+static void put_time(struct line *line)
+{
+    struct timespec now;
+    struct tm parts;
+    char text[40];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &parts);
+    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
+    len += (size_t)snprintf(text + len, sizeof(text) - len, ".%03ldZ", now.tv_nsec / 1000000);
+    put(line, fl_span_make(text, len));
+}
+
+static void put_number(struct line *line, int64_t number)
+{
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%" PRId64, number);
+    put(line, fl_span_make(text, (size_t)len));
+}
+
+static void put_field(struct line *line, const struct fl_log_field *field)
+{
+    bool json = sink.format == FL_LOG_JSON;
+    size_t before = line->len;
+    put(line, json ? FL_SPAN(",\"") : FL_SPAN(" "));
+    put(line, fl_span_str(field->key));
+    put(line, json ? FL_SPAN("\":") : FL_SPAN("="));
+    if (field->kind == FL_LOG_FIELD_NUMBER) {
+        put_number(line, field->number);
+    } else {
+        put(line, FL_SPAN("\""));
+        put_escaped(line, field->text);
+        put(line, FL_SPAN("\""));
+    }
+    if (line->cut)
+        line->len = before; /* a field that does not fit is left out whole, so that the line stays valid JSON */
+}
+
+static void put_head(struct line *line, enum fl_log_level level, const char *message)
+{
+    bool json = sink.format == FL_LOG_JSON;
+    put(line, json ? FL_SPAN("{\"time\":\"") : FL_SPAN(""));
+    put_time(line);
+    put(line, json ? FL_SPAN("\",\"level\":\"") : FL_SPAN(" "));
+    put(line, fl_span_str(level_names[level]));
+    put(line, json ? FL_SPAN("\",\"program\":\"") : FL_SPAN(" "));
+    put(line, fl_span_str(sink.program));
+    put(line, json ? FL_SPAN("\",\"message\":\"") : FL_SPAN(": "));
+    struct fl_span text = fl_span_str(message);
+    if (text.len > 1024)
+        text.len = 1024;
+    put_escaped(line, text);
+    put(line, json ? FL_SPAN("\"") : FL_SPAN(""));
+}
+
+static void put_tail(struct line *line)
+{
+    const char *tail = sink.format != FL_LOG_JSON ? (line->cut ? " …\n" : "\n")
+                       : line->cut                ? ",\"cut\":true}\n"
+                                                  : "}\n";
+    size_t len = strlen(tail);
+    memcpy(line->text + line->len, tail, len);
+    line->len += len;
+}
+
+static bool deliver(const struct line *line)
+{
+    struct pollfd ready = {.fd = sink.fd, .events = POLLOUT};
+    if (poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0)
+        return false;
+    ssize_t written;
+    do
+        written = write(sink.fd, line->text, line->len);
+    while (written < 0 && errno == EINTR);
+    return written == (ssize_t)line->len;
+}
+
+void fl_log_open(const char *program, int fd, enum fl_log_format format, enum fl_log_level level)
+{
+    sink.program = program;
+    sink.fd = fd;
+    sink.format = format;
+    fl_log_set_level(level);
+}
+
+void fl_log_set_level(enum fl_log_level level)
+{
+    atomic_store_explicit(&sink.level, (int)level, memory_order_relaxed);
+}
+
+enum fl_log_level fl_log_get_level(void)
+{
+    return (enum fl_log_level)atomic_load_explicit(&sink.level, memory_order_relaxed);
+}
+
+bool fl_log_level_parse(struct fl_span text, enum fl_log_level *ret_level)
+{
+    for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+        if (fl_span_eq_str(text, level_names[i])) {
+            *ret_level = (enum fl_log_level)i;
+            return true;
+        }
+    }
+    if (fl_span_eq_str(text, "warn"))
+        *ret_level = FL_LOG_WARNING;
+    else if (fl_span_eq_str(text, "critical") || fl_span_eq_str(text, "off"))
+        *ret_level = FL_LOG_ERROR;
+    else
+        return false;
+    return true;
+}
+
+bool fl_log_format_parse(struct fl_span text, enum fl_log_format *ret_format)
+{
+    if (fl_span_eq_str(text, "json"))
+        *ret_format = FL_LOG_JSON;
+    else if (fl_span_eq_str(text, "text"))
+        *ret_format = FL_LOG_TEXT;
+    else
+        return false;
+    return true;
+}
+
+uint64_t fl_log_dropped(void)
+{
+    return atomic_load_explicit(&sink.dropped, memory_order_relaxed);
+}
+
+void fl_log_write(enum fl_log_level level, const char *message, const struct fl_log_field *fields, size_t count)
+{
+    if (level > fl_log_get_level())
+        return;
+    int saved = errno;
+    struct line line;
+    line.len = 0;
+    line.cut = false;
+    put_head(&line, level, message);
+    for (size_t i = 0; i < count; i++)
+        put_field(&line, &fields[i]);
+    uint64_t dropped = fl_log_dropped();
+    uint64_t untold = dropped - atomic_load_explicit(&sink.told, memory_order_relaxed);
+    if (untold > 0)
+        put_field(&line, &FL_LOG_NUM("dropped", untold));
+    put_tail(&line);
+    if (deliver(&line))
+        atomic_store_explicit(&sink.told, dropped, memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&sink.dropped, 1, memory_order_relaxed);
+    errno = saved;
+}

@@ -1,0 +1,55 @@
+/* Every label and annotation key of the mesh, in one place: the webhook writes them, CNI, agent and control read them.
+ * (The onboarding contract of the mesh: see docs/ and README.md.) */
+#ifndef FL_MESH_LABEL_H
+#define FL_MESH_LABEL_H
+
+/* Labels, on a Namespace or a Pod. */
+#define FL_LABEL_INJECT    "fairlead.io/inject" /* "enabled" | "disabled"; the pod's wins over the namespace's */
+#define FL_LABEL_REVISION  "fairlead.io/rev"    /* which control-plane revision */
+#define FL_INJECT_ENABLED  "enabled"
+#define FL_INJECT_DISABLED "disabled"
+
+/* Annotations that the webhook writes (a user's own value is overwritten, never trusted). */
+#define FL_ANNOTATION_CAPTURE "fairlead.io/capture" /* the capture spec, canonical JSON (mesh/capture.h) */
+#define FL_ANNOTATION_STATUS  "fairlead.io/status"  /* JSON: what was added, by which version */
+
+/* Annotations that a user sets, on the Namespace (defaults) or the Pod. */
+#define FL_ANNOTATION_INBOUND_INCLUDE_PORTS "fairlead.io/inbound-include-ports" /* "*" or "80,8000-8080"; "" is none   \
+                                                                                 */
+#define FL_ANNOTATION_INBOUND_EXCLUDE_PORTS "fairlead.io/inbound-exclude-ports"
+#define FL_ANNOTATION_OUTBOUND_INCLUDE_PORTS                                                                           \
+    "fairlead.io/outbound-include-ports" /* captured besides the CIDRs' choice */
+#define FL_ANNOTATION_OUTBOUND_EXCLUDE_PORTS "fairlead.io/outbound-exclude-ports"
+#define FL_ANNOTATION_OUTBOUND_INCLUDE_CIDRS                                                                           \
+    "fairlead.io/outbound-include-cidrs" /* "*" or "10.0.0.0/8,fd00::/8"; "" is none */
+#define FL_ANNOTATION_OUTBOUND_EXCLUDE_CIDRS "fairlead.io/outbound-exclude-cidrs"
+#define FL_ANNOTATION_LOG_LEVEL              "fairlead.io/log-level" /* of the proxy */
+#define FL_ANNOTATION_PROXY_IMAGE            "fairlead.io/proxy-image"
+#define FL_ANNOTATION_PROXY_CPU_REQUEST      "fairlead.io/proxy-cpu-request" /* Kubernetes quantities */
+#define FL_ANNOTATION_PROXY_CPU_LIMIT        "fairlead.io/proxy-cpu-limit"
+#define FL_ANNOTATION_PROXY_MEMORY_REQUEST   "fairlead.io/proxy-memory-request"
+#define FL_ANNOTATION_PROXY_MEMORY_LIMIT     "fairlead.io/proxy-memory-limit"
+#define FL_ANNOTATION_PREFIX                 "fairlead.io/"
+
+/* The CNI capability by which a runtime hands the pod's annotations to a plugin (containerd ≥ 1.6.20, CRI-O). */
+#define FL_CNI_CAPABILITY_ANNOTATIONS "io.kubernetes.cri.pod-annotations"
+
+/* The sidecar's environment, set by the webhook through the downward API. */
+#define FL_ENV_CAPTURE         "FAIRLEAD_CAPTURE" /* the value of FL_ANNOTATION_CAPTURE: turns on the start gate */
+#define FL_ENV_POD_NAME        "POD_NAME"
+#define FL_ENV_POD_NAMESPACE   "POD_NAMESPACE"
+#define FL_ENV_POD_UID         "POD_UID"
+#define FL_ENV_POD_IPS         "POD_IPS" /* comma-separated */
+#define FL_ENV_NODE_NAME       "NODE_NAME"
+#define FL_ENV_SERVICE_ACCOUNT "SERVICE_ACCOUNT"
+#define FL_ENV_WORKLOAD        "FAIRLEAD_WORKLOAD" /* the owner's name (Deployment …) as far as admission can tell */
+
+/* What the patch adds. */
+#define FL_CONTAINER_NAME "fairlead-proxy"
+#define FL_VOLUME_NAME    "fairlead-proxy" /* emptyDir, medium Memory; mounted by the sidecar alone */
+#define FL_VOLUME_PATH    "/run/fairlead"
+#define FL_TOKEN_VOLUME   "fairlead-token" /* projected service-account token */
+#define FL_TOKEN_PATH     "/run/secrets/fairlead"
+#define FL_BOOTSTRAP_PATH FL_VOLUME_PATH "/bootstrap.yaml"
+
+#endif

@@ -1,0 +1,40 @@
+/* X.509 certificates: reading, asking, issuing. */
+#ifndef FL_PKI_CERT_H
+#define FL_PKI_CERT_H
+
+#include "common/pki/key.h"
+
+#include <time.h>
+
+#define FL_CERT_CHAIN_MAX 10     /* certificates in a chain */
+#define FL_CERT_PEM_MAX   262144 /* bytes of a PEM text */
+
+struct fl_cert; /* a leaf with the chain behind it; opaque, counted */
+
+/* PEM: the leaf first, then its issuers. -EINVAL: malformed, none in it, too many. */
+int fl_cert_parse(struct fl_span pem, struct fl_cert **ret_cert, struct fl_err *err) FL_MUST_CHECK;
+struct fl_cert *fl_cert_ref(struct fl_cert *cert);
+struct fl_cert *fl_cert_unref(struct fl_cert *cert); /* returns NULL */
+void fl_cleanup_cert(struct fl_cert **cert);
+
+int fl_cert_print(const struct fl_cert *cert, struct fl_buf *out) FL_MUST_CHECK; /* PEM, the whole chain */
+/* Of the leaf, seconds since the epoch. */
+void fl_cert_validity(const struct fl_cert *cert, time_t *ret_not_before, time_t *ret_not_after);
+bool fl_cert_matches(const struct fl_cert *cert, const struct fl_key *key); /* the leaf's public key is this key's */
+/* The leaf's SPIFFE ID by pki/spiffe.h; spans live as long as the certificate. -EINVAL with the reason. */
+int fl_cert_spiffe(const struct fl_cert *cert, struct fl_span *ret_uri, struct fl_err *err) FL_MUST_CHECK;
+
+struct fl_cert_request {
+    struct fl_span uri;           /* SPIFFE ID; empty: no URI name */
+    struct fl_span common_name;   /* empty: no subject (then the names are critical) */
+    const char *const *dns_names; /* ends with NULL; NULL: none */
+    time_t not_before, not_after;
+    bool authority; /* a CA: basicConstraints, keyCertSign; else a leaf for both TLS sides */
+};
+
+/* Issues a certificate for the public key of `subject`. issuer NULL: self-signed with issuer_key == subject.
+ * The chain of the issuer (without a self-signed root) follows the leaf. Serial: 128 random bits. */
+int fl_cert_issue(const struct fl_cert_request *request, const struct fl_key *subject, const struct fl_cert *issuer,
+                  const struct fl_key *issuer_key, struct fl_cert **ret_cert, struct fl_err *err) FL_MUST_CHECK;
+
+#endif
