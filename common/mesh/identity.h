@@ -4,9 +4,10 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/spiffeid.h" /* fl_spiffe_check: the syntax of any SPIFFE ID */
 
-#define FL_IDENTITY_MAX              2048 /* bytes of a SPIFFE ID (SPIFFE-ID §2.3) */
-#define FL_IDENTITY_TRUST_DOMAIN_MAX 255
+#define FL_IDENTITY_MAX              FL_SPIFFE_ID_MAX
+#define FL_IDENTITY_TRUST_DOMAIN_MAX FL_SPIFFE_TRUST_DOMAIN_MAX
 #define FL_TRUST_DOMAIN_DEFAULT      "cluster.local"
 
 struct fl_identity {                /* spans into the text that was parsed */
@@ -14,10 +15,6 @@ struct fl_identity {                /* spans into the text that was parsed */
     struct fl_span name_space;      /* a DNS-1123 label */
     struct fl_span service_account; /* a DNS-1123 subdomain */
 };
-
-/* Any valid SPIFFE ID: scheme, trust domain, path without empty, "." or ".." segments, no query, fragment, port,
- * userinfo or percent-encoding. 0 or -EINVAL. */
-int fl_spiffe_check(struct fl_span uri, struct fl_span *ret_trust_domain, struct fl_err *err) FL_MUST_CHECK;
 
 /* A SPIFFE ID of our path form. 0 or -EINVAL. */
 int fl_identity_parse(struct fl_span uri, struct fl_identity *ret_identity, struct fl_err *err) FL_MUST_CHECK;
