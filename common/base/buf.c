@@ -1,5 +1,7 @@
 #include "common/base/buf.h"
 
+#include "common/base/utf8.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -89,28 +91,6 @@ int fl_buf_printf(struct fl_buf *buf, const char *format, ...)
     return result;
 }
 
-/* Length of the well-formed UTF-8 sequence at `text` (RFC 3629: no overlong forms, no surrogates), or 0. */
-static size_t utf8_length(const unsigned char *text, size_t left)
-{
-    unsigned char first = text[0];
-    if (first < 0x80)
-        return 1;
-    size_t length = first >= 0xc2 && first <= 0xdf   ? 2
-                    : first >= 0xe0 && first <= 0xef ? 3
-                    : first >= 0xf0 && first <= 0xf4 ? 4
-                                                     : 0;
-    if (length == 0 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] > 0x9f) || (first == 0xf0 && text[1] < 0x90) ||
-        (first == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 static int append_escaped(struct fl_buf *buf, unsigned char byte)
 {
     switch (byte) {
@@ -144,7 +124,7 @@ static int append_json_bytes(struct fl_buf *buf, struct fl_span text)
         int result = fl_buf_append(buf, fl_span_make(bytes + i, run));
         i += run;
         if (result == 0 && i < text.len) {
-            size_t length = bytes[i] < 0x80 ? 0 : utf8_length(bytes + i, text.len - i);
+            size_t length = bytes[i] < 0x80 ? 0 : fl_utf8_length(fl_span_from(text, i));
             if (length > 0)
                 result = fl_buf_append(buf, fl_span_make(bytes + i, length));
             else if (bytes[i] >= 0x80)

@@ -1,0 +1,13 @@
+/* UTF-8, as RFC 3629 has it: no overlong forms, no surrogates, nothing past U+10FFFF. */
+#ifndef FL_BASE_UTF8_H
+#define FL_BASE_UTF8_H
+
+#include "common/base/span.h"
+
+/* Bytes of the well-formed sequence that `text` starts with (1…4); 0 where it starts with none. */
+size_t fl_utf8_length(struct fl_span text);
+
+/* The sequence of a code point; its length (1…4), or 0 for a surrogate or what lies past U+10FFFF. */
+size_t fl_utf8_encode(uint32_t code_point, char ret_bytes[4]);
+
+#endif
