@@ -1,0 +1,66 @@
+/* The admin interface and the scrape and health ports: a small HTTP/1.1 server of our own on the main thread's loop.
+ *
+ *   admin     (by the bootstrap; 127.0.0.1:15000)  everything below
+ *   stats     :15090 and :15020                    /stats/prometheus
+ *   health    :15021                               /healthz/ready, /healthz/started
+ *
+ * The last three are opened in the sidecar role, on all addresses. Admin paths: /, /help, /ready, /stats/prometheus,
+ * /server_info, /listeners, /clusters, /config_dump (keys are left out), /certs, /memory, and with POST
+ * /logging?level=, /drain_listeners, /quitquitquit.
+ *
+ * What comes from outside is bounded: connections (a new one beyond the limit is closed), the head, the body (none is
+ * read: a request with one is answered 413 and closed), the time for a head, for an answer to be taken, and between
+ * requests. A browser is kept out of the admin port: Host must be an address or "localhost" (DNS rebinding), and a
+ * request that changes something must be a POST without a foreign Origin (CSRF).
+ */
+#ifndef PROXY_ADMIN_ADMIN_H
+#define PROXY_ADMIN_ADMIN_H
+
+#include "common/loop/loop.h"
+#include "proxy/admin/probe.h"
+#include "proxy/snapshot/snapshot.h"
+
+struct fl_metrics;
+
+#define PROXY_ADMIN_CONNECTIONS_MAX 64          /* of each port */
+#define PROXY_ADMIN_HEAD_MAX        16384       /* bytes */
+#define PROXY_ADMIN_HEAD_MS         5000        /* for a whole head to arrive */
+#define PROXY_ADMIN_WRITE_MS        10000       /* without progress of an answer */
+#define PROXY_ADMIN_IDLE_MS         60000       /* between requests */
+#define PROXY_ADMIN_ANSWER_MAX      (64u << 20) /* bytes of one answer */
+#define PROXY_ADMIN_REGISTRIES_MAX  129         /* one a worker, and the main thread's */
+
+enum proxy_server_state { PROXY_SERVER_INITIALIZING, PROXY_SERVER_LIVE, PROXY_SERVER_DRAINING };
+
+/* What the server above tells and does; all on the main thread. */
+struct proxy_admin_host {
+    void *owner;
+    enum proxy_server_state (*state)(void *owner);
+    const struct proxy_snapshot *(*snapshot)(void *owner); /* the one in force; valid during the call that asked */
+    /* The registries to sum, at most `max`. Reading them must not race with the workers (metrics/registry.h). */
+    size_t (*registries)(void *owner, struct fl_metrics **ret_registries, size_t max);
+    void (*drain)(void *owner); /* stop accepting, finish what is under way, go on living */
+    void (*quit)(void *owner);  /* as SIGTERM */
+};
+
+struct proxy_admin;
+
+struct proxy_admin_options {
+    struct fl_loop *loop;
+    union proxy_sockaddr address; /* of the admin port; AF_UNSPEC: none. Port 0: any (proxy_admin_address tells) */
+    bool sidecar;                 /* open stats and health ports too */
+    /* For tests: other numbers than mesh/port.h has. 0: the port of the mesh. */
+    uint16_t stats_port, merged_port, health_port;
+    struct proxy_gate *gate; /* for /healthz; NULL: no gate */
+    const struct proxy_admin_host *host;
+};
+
+/* Opens the ports; all or none. -EADDRINUSE … with the address in err. */
+int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admin **ret_admin,
+                    struct fl_err *err) FL_MUST_CHECK;
+struct proxy_admin *proxy_admin_free(struct proxy_admin *admin);
+
+/* Where the admin port listens now. */
+union proxy_sockaddr proxy_admin_address(const struct proxy_admin *admin);
+
+#endif

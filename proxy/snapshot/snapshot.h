@@ -1,0 +1,293 @@
+/* The immutable configuration as types: what the bootstrap (and later xDS) compiles to, and all that workers read.
+ *
+ * A snapshot is built whole by config/compile, then never written again; the main thread hands the pointer to each
+ * worker, who holds a reference while it uses it (atomic count). Everything that a snapshot points to lives in its one
+ * arena, or is counted and held by it (TLS contexts, route tables), and goes with the last reference. Run-time state
+ * (pools, counters, health) is not here: each worker keeps its own, keyed by names.
+ *
+ * Spans are NUL-terminated too. Durations are milliseconds; 0 means "none" where the field says so. Defaults are
+ * filled in by the compiler: a reader never sees "unset".
+ */
+#ifndef PROXY_SNAPSHOT_SNAPSHOT_H
+#define PROXY_SNAPSHOT_SNAPSHOT_H
+
+#include "common/base/arena.h"
+#include "common/mesh/capture.h"
+#include "common/mesh/preface.h"
+
+#include <netinet/in.h>
+#include <sys/stat.h>
+
+struct fl_tls_context;
+struct proxy_route_table; /* route/table.h */
+
+/* An address with port; family AF_UNSPEC where there is none. */
+union proxy_sockaddr {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+/* -- filter chains --------------------------------------------------------------------------------------------------
+ */
+
+enum proxy_transport { /* as the tls_inspector found it; raw where none looked */
+                       PROXY_TRANSPORT_ANY,
+                       PROXY_TRANSPORT_RAW, /* "raw_buffer" */
+                       PROXY_TRANSPORT_TLS, /* "tls" */
+};
+
+enum proxy_source_type { PROXY_SOURCE_ANY, PROXY_SOURCE_LOCAL /* same IP, or loopback */, PROXY_SOURCE_EXTERNAL };
+
+/* What a chain asks for; an empty list (0, ANY) asks for nothing. Within a list any item does, across lists all must
+ * agree. See proxy_listener_pick for the order. */
+struct proxy_chain_match {
+    uint16_t destination_port; /* 0: any */
+    const struct fl_cidr *prefixes;
+    size_t prefix_count;
+    const struct fl_span *server_names; /* lower case; ".example.com" stands for "*.example.com" */
+    size_t server_name_count;
+    enum proxy_transport transport;
+    const struct fl_span *application_protocols;
+    size_t application_protocol_count;
+    const struct fl_cidr *direct_source_prefixes;
+    size_t direct_source_prefix_count;
+    enum proxy_source_type source_type;
+    const struct fl_cidr *source_prefixes;
+    size_t source_prefix_count;
+    const uint16_t *source_ports;
+    size_t source_port_count;
+};
+
+enum proxy_log_sink { PROXY_LOG_STDOUT, PROXY_LOG_STDERR, PROXY_LOG_FILE };
+
+struct proxy_access_log { /* one JSON object a line, whatever the sink */
+    enum proxy_log_sink sink;
+    struct fl_span path; /* PROXY_LOG_FILE */
+};
+
+struct proxy_tcp_config {
+    struct fl_span stat_prefix;
+    struct fl_span cluster;
+    uint32_t cluster_index;    /* into the snapshot's clusters */
+    uint64_t idle_timeout_ms;  /* 0: none. Default 3,600,000 */
+    uint32_t connect_attempts; /* ≥ 1 */
+    uint64_t max_duration_ms;  /* of a connection; 0: none */
+    const struct proxy_access_log *access_logs;
+    size_t access_log_count;
+};
+
+enum proxy_codec { PROXY_CODEC_AUTO, PROXY_CODEC_HTTP1, PROXY_CODEC_HTTP2 };
+
+enum proxy_server_header { PROXY_SERVER_OVERWRITE, PROXY_SERVER_APPEND_IF_ABSENT, PROXY_SERVER_PASS_THROUGH };
+
+enum proxy_forward_cert { /* x-forwarded-client-cert */
+                          PROXY_XFCC_SANITIZE,
+                          PROXY_XFCC_FORWARD_ONLY,
+                          PROXY_XFCC_APPEND_FORWARD,
+                          PROXY_XFCC_SANITIZE_SET,
+                          PROXY_XFCC_ALWAYS_FORWARD_ONLY,
+};
+
+enum proxy_escaped_slashes { /* %2F and %5C in a path */
+                             PROXY_SLASHES_KEEP,
+                             PROXY_SLASHES_REJECT,
+                             PROXY_SLASHES_REDIRECT,
+                             PROXY_SLASHES_FORWARD_UNESCAPED,
+};
+
+struct proxy_hcm_config {
+    struct fl_span stat_prefix;
+    const struct proxy_route_table *routes; /* counted, held by the snapshot */
+    struct fl_span route_config_name;
+    const struct proxy_access_log *access_logs;
+    size_t access_log_count;
+    enum proxy_codec codec;
+    struct fl_span server_name; /* of the server header; default "fairlead" */
+    enum proxy_server_header server_header;
+    uint64_t stream_idle_timeout_ms;      /* 0: none. Default 300,000 */
+    uint64_t request_timeout_ms;          /* 0: none (default) */
+    uint64_t request_headers_timeout_ms;  /* 0: none. Default 10,000: a slow head is bounded */
+    uint64_t idle_timeout_ms;             /* of a connection without requests; 0: none. Default 3,600,000 */
+    uint64_t max_connection_duration_ms;  /* 0: none (default) */
+    uint64_t drain_timeout_ms;            /* default 5,000 */
+    uint32_t max_requests_per_connection; /* 0: no limit */
+    uint32_t max_head_bytes;              /* default 61,440 */
+    uint32_t max_header_count;            /* default 100 */
+    bool use_remote_address, skip_xff_append;
+    uint32_t xff_trusted_hops;
+    bool generate_request_id, preserve_external_request_id;
+    bool normalize_path, merge_slashes, strip_any_host_port, strip_matching_host_port;
+    enum proxy_escaped_slashes escaped_slashes;
+    enum proxy_forward_cert forward_client_cert;
+    bool xfcc_subject, xfcc_cert, xfcc_chain, xfcc_dns, xfcc_uri; /* what SANITIZE_SET and APPEND_FORWARD put in */
+    bool accept_http_10;
+    struct fl_span default_host_for_http_10;
+    bool websocket; /* upgrade_configs has "websocket" */
+    struct fl_span via;
+};
+
+enum proxy_filter_kind { PROXY_FILTER_TCP, PROXY_FILTER_HTTP };
+
+struct proxy_filter_chain {
+    struct fl_span name; /* may be empty */
+    struct proxy_chain_match match;
+    struct fl_tls_context *tls;        /* NULL: plain bytes. Counted, held by the snapshot */
+    uint64_t tls_handshake_timeout_ms; /* transport_socket_connect_timeout; default 15,000 */
+    enum proxy_filter_kind kind;       /* the terminal filter */
+    union {
+        const struct proxy_tcp_config *tcp;
+        const struct proxy_hcm_config *http;
+    };
+};
+
+/* -- listeners ------------------------------------------------------------------------------------------------------
+ */
+
+enum proxy_direction { PROXY_UNSPECIFIED, PROXY_INBOUND, PROXY_OUTBOUND };
+
+struct proxy_listener {
+    struct fl_span name;
+    union proxy_sockaddr address;
+    bool ipv4_compat;  /* address is ::, and takes IPv4 too (IPV6_V6ONLY off; 0.0.0.0 where the netns has no IPv6) */
+    bool bind_to_port; /* false: never opened (it exists for another listener's hand-over) */
+    bool transparent;  /* IP_TRANSPARENT */
+    bool reuse_port;
+    enum proxy_direction direction;
+    bool original_dst;           /* SO_ORIGINAL_DST is the destination (filter envoy.filters.listener.original_dst) */
+    bool tls_inspector;          /* look for a ClientHello before a chain is picked */
+    bool http_inspector;         /* look for an HTTP request line */
+    uint64_t inspect_timeout_ms; /* listener_filters_timeout; 0: none. Default 15,000 */
+    bool continue_on_timeout;    /* when it passes: pick with what is known, instead of closing */
+    uint32_t backlog;
+    uint32_t buffer_limit_bytes;             /* per connection; default 1 MiB */
+    const struct proxy_filter_chain *chains; /* ordered by destination port; do not rely on it */
+    size_t chain_count;
+    const struct proxy_filter_chain *default_chain; /* NULL: a connection that no chain wants is closed */
+};
+
+/* What is known of a connection when its chain is picked. */
+struct proxy_chain_query {
+    const struct sockaddr *destination;          /* the original one where it was restored */
+    const struct sockaddr *source;               /* the peer; behind PROXY protocol its client */
+    const struct sockaddr *direct_source;        /* the socket's peer; NULL: as source */
+    enum proxy_transport transport;              /* PROXY_TRANSPORT_ANY counts as raw */
+    struct fl_span server_name;                  /* SNI, any case; empty: none */
+    const struct fl_span *application_protocols; /* ALPN in the client's order (or what http_inspector found) */
+    size_t application_protocol_count;
+};
+
+/* Picks by Envoy's precedence: destination port, destination IP (longest prefix), server name (exact, then the longest
+ * wildcard), transport protocol, application protocols (the client's first that any chain names), direct source IP,
+ * source type, source IP, source port. At each step the most specific value that any remaining chain names and that
+ * fits narrows the choice for good: there is no way back to a less specific one. Then the default chain, which may be
+ * NULL. Pure; IPv4-mapped IPv6 addresses count as IPv4. The compiler has refused chains that could both be left. */
+const struct proxy_filter_chain *proxy_listener_pick(const struct proxy_listener *listener,
+                                                     const struct proxy_chain_query *query);
+
+/* Whether some connection could fit both equally well: what a compiler has to refuse. */
+bool proxy_chain_match_overlap(const struct proxy_chain_match *a, const struct proxy_chain_match *b);
+
+/* -- clusters -------------------------------------------------------------------------------------------------------
+ */
+
+enum proxy_cluster_type { PROXY_CLUSTER_STATIC, PROXY_CLUSTER_ORIGINAL_DST };
+enum proxy_lb_policy { PROXY_LB_ROUND_ROBIN, PROXY_LB_LEAST_REQUEST, PROXY_LB_RANDOM, PROXY_LB_ORIGINAL_DST };
+
+struct proxy_endpoint {
+    union proxy_sockaddr address;
+    struct fl_span hostname;
+    uint32_t weight;   /* ≥ 1 */
+    uint32_t priority; /* 0 first */
+    bool healthy;      /* health_status UNKNOWN, HEALTHY or DEGRADED */
+};
+
+struct proxy_cluster {
+    struct fl_span name;
+    struct fl_span stat_name; /* alt_stat_name, or the name */
+    enum proxy_cluster_type type;
+    enum proxy_lb_policy lb_policy;
+    const struct proxy_endpoint *endpoints;
+    size_t endpoint_count;
+    uint64_t connect_timeout_ms;           /* > 0; default 5,000 */
+    struct fl_tls_context *tls;            /* NULL: plain. Counted, held by the snapshot */
+    union proxy_sockaddr bind_v4, bind_v6; /* source of connections by family; AF_UNSPEC: the kernel chooses */
+    bool bind_freebind;
+    uint32_t original_dst_port; /* ORIGINAL_DST: dial this port instead; 0: the connection's own */
+    bool tcp_keepalive;
+    uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s; /* 0: the kernel's */
+    uint64_t idle_timeout_ms;             /* of pooled connections; 0: none. Default 3,600,000 */
+    uint32_t max_requests_per_connection; /* 0: no limit */
+    uint32_t buffer_limit_bytes;          /* per connection; default 1 MiB */
+    uint32_t max_connections, max_pending_requests, max_requests, max_retries; /* circuit breaker, DEFAULT priority */
+    /* metadata.filter_metadata.istio.services[0], for metric labels; empty where absent. */
+    struct fl_span service_host, service_name, service_namespace;
+};
+
+/* -- the whole ------------------------------------------------------------------------------------------------------
+ */
+
+struct proxy_node {
+    struct fl_span id, cluster;
+    bool sidecar;                   /* id begins "sidecar~", or FAIRLEAD_CAPTURE is set */
+    struct fl_span service_account; /* metadata SERVICE_ACCOUNT */
+    struct fl_preface preface; /* metadata as the preface sends it: workload, namespace, app, version, cluster, … */
+};
+
+/* A file that the configuration names (certificates, keys, roots), as it was when it was read. */
+struct proxy_watched_file {
+    struct fl_span path;
+    struct stat status; /* zeroed where it could not be read */
+};
+
+/* A certificate in use, for /certs. Times in seconds since the epoch. */
+struct proxy_cert_info {
+    struct fl_span path;   /* or "inline" */
+    struct fl_span spiffe; /* empty: not an X.509-SVID */
+    int64_t not_before, not_after;
+};
+
+struct proxy_snapshot {
+    uint64_t version; /* 1, 2, 3 … in this process */
+    struct proxy_node node;
+    union proxy_sockaddr admin; /* AF_UNSPEC: no admin listener */
+    const struct proxy_listener *listeners;
+    size_t listener_count;
+    const struct proxy_cluster *clusters; /* sorted by name */
+    size_t cluster_count;
+    const struct proxy_watched_file *files;
+    size_t file_count;
+    const struct proxy_cert_info *certs;
+    size_t cert_count;
+    struct fl_span bootstrap;  /* the accepted bootstrap as protobuf, for /config_dump and for a recompile */
+    struct fl_span path;       /* the file it came from; empty: none */
+    uint64_t ignored_fields;   /* fields that we do not know, outside the strict messages */
+    uint64_t harmless_filters; /* accepted and left out (docs/configuration.md) */
+
+    struct proxy_snapshot_hold *holds; /* what goes with it (private to snapshot.c) */
+    struct fl_arena arena;             /* all of the above lives here */
+    unsigned references;               /* atomic */
+};
+
+/* An empty snapshot with one reference; `arena_max` bounds what it may hold in bytes. NULL when memory is out. */
+struct proxy_snapshot *proxy_snapshot_new(size_t arena_max);
+/* Thread-safe. Both accept NULL; unref returns NULL. */
+struct proxy_snapshot *proxy_snapshot_ref(struct proxy_snapshot *snapshot);
+struct proxy_snapshot *proxy_snapshot_unref(struct proxy_snapshot *snapshot);
+void fl_cleanup_proxy_snapshot(struct proxy_snapshot **snapshot);
+
+/* For the compiler: `release(object)` runs when the snapshot goes. On failure (-ENOMEM) it has been run already. */
+int proxy_snapshot_hold(struct proxy_snapshot *snapshot, void *object, void (*release)(void *object)) FL_MUST_CHECK;
+
+/* By exact name, binary search. NULL where there is none. */
+const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, struct fl_span name);
+
+/* Whether a watched file is another one now (device, inode, size, times), or is gone, or came to be. */
+bool proxy_snapshot_files_changed(const struct proxy_snapshot *snapshot);
+
+/* "127.0.0.1:80", "[::1]:80"; "-" for AF_UNSPEC. Returns `text`. */
+#define PROXY_SOCKADDR_TEXT_MAX 64
+const char *proxy_sockaddr_print(const union proxy_sockaddr *address, char text[PROXY_SOCKADDR_TEXT_MAX]);
+socklen_t proxy_sockaddr_len(const union proxy_sockaddr *address);
+
+#endif
