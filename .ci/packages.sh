@@ -1,0 +1,27 @@
+# Sourced by quickstart and test: which Debian 12 packages are needed for what, and how they are installed.
+# shellcheck shell=bash
+
+packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libyaml-dev
+  libssl-dev libmnl-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler zlib1g-dev)
+packages_quickstart=(iproute2 nftables containernetworking-plugins nginx-light curl openssl python3 python3-yaml util-linux)
+packages_test=(libcmocka-dev clang-format shellcheck binutils iptables procps)
+
+# Runs a command as root: directly, or by sudo where we are not root.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# install_packages NAME…: installs by apt-get what is not there yet; says what it does.
+install_packages() {
+  local name missing=()
+  for name in "$@"; do
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || { echo "apt-get is not here; please install: ${missing[*]}" >&2; return 1; }
+  echo "installing Debian packages: ${missing[*]}"
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  fi
+}
