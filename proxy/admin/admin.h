@@ -47,7 +47,7 @@ struct proxy_admin;
 
 struct proxy_admin_options {
     struct fl_loop *loop;
-    union proxy_sockaddr address; /* of the admin port; AF_UNSPEC: none. Port 0: any (proxy_admin_address tells) */
+    struct proxy_address address; /* of the admin port; not set: none. Port 0: any (proxy_admin_address tells) */
     bool sidecar;                 /* open stats and health ports too */
     /* For tests: other numbers than mesh/port.h has. 0: the port of the mesh. */
     uint16_t stats_port, merged_port, health_port;
@@ -61,6 +61,6 @@ int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admi
 struct proxy_admin *proxy_admin_free(struct proxy_admin *admin);
 
 /* Where the admin port listens now. */
-union proxy_sockaddr proxy_admin_address(const struct proxy_admin *admin);
+struct proxy_address proxy_admin_address(const struct proxy_admin *admin);
 
 #endif

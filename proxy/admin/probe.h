@@ -14,8 +14,7 @@
 
 #include "common/base/err.h"
 #include "common/loop/loop.h"
-
-#include <sys/socket.h>
+#include "proxy/net/address.h"
 
 #define PROXY_GATE_STATES(X) X(OFF, "off") X(WAITING, "waiting") X(OPEN, "open")
 enum proxy_gate_state {
@@ -51,6 +50,7 @@ static inline bool proxy_gate_is_open(const struct proxy_gate *gate)
 /* For workers, from any thread, no lock: a connection came in whose original destination is `original`. True where
  * that is the probe's destination and `peer` is one that the gate dials from: the gate has noted it. Whatever the
  * answer, a connection to that destination is closed by the worker (its port is one of our own: mesh/port.h). */
-bool proxy_gate_arrived(struct proxy_gate *gate, const struct sockaddr *peer, const struct sockaddr *original);
+bool proxy_gate_arrived(struct proxy_gate *gate, const struct proxy_address *peer,
+                        const struct proxy_address *original);
 
 #endif

@@ -14,19 +14,12 @@
 #include "common/base/arena.h"
 #include "common/mesh/capture.h"
 #include "common/mesh/preface.h"
+#include "proxy/net/address.h"
 
-#include <netinet/in.h>
 #include <sys/stat.h>
 
 struct fl_tls_context;
 struct proxy_route_table; /* route/table.h */
-
-/* An address with port; family AF_UNSPEC where there is none. */
-union proxy_sockaddr {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
 
 /* -- filter chains --------------------------------------------------------------------------------------------------
  */
@@ -148,7 +141,7 @@ enum proxy_direction { PROXY_UNSPECIFIED, PROXY_INBOUND, PROXY_OUTBOUND };
 
 struct proxy_listener {
     struct fl_span name;
-    union proxy_sockaddr address;
+    struct proxy_address address;
     bool ipv4_compat;  /* address is ::, and takes IPv4 too (IPV6_V6ONLY off; 0.0.0.0 where the netns has no IPv6) */
     bool bind_to_port; /* false: never opened (it exists for another listener's hand-over) */
     bool transparent;  /* IP_TRANSPARENT */
@@ -168,9 +161,9 @@ struct proxy_listener {
 
 /* What is known of a connection when its chain is picked. */
 struct proxy_chain_query {
-    const struct sockaddr *destination;          /* the original one where it was restored */
-    const struct sockaddr *source;               /* the peer; behind PROXY protocol its client */
-    const struct sockaddr *direct_source;        /* the socket's peer; NULL: as source */
+    const struct proxy_address *destination;     /* the original one where it was restored */
+    const struct proxy_address *source;          /* the peer; behind PROXY protocol its client */
+    const struct proxy_address *direct_source;   /* the socket's peer; NULL: as source */
     enum proxy_transport transport;              /* PROXY_TRANSPORT_ANY counts as raw */
     struct fl_span server_name;                  /* SNI, any case; empty: none */
     const struct fl_span *application_protocols; /* ALPN in the client's order (or what http_inspector found) */
@@ -181,7 +174,7 @@ struct proxy_chain_query {
  * wildcard), transport protocol, application protocols (the client's first that any chain names), direct source IP,
  * source type, source IP, source port. At each step the most specific value that any remaining chain names and that
  * fits narrows the choice for good: there is no way back to a less specific one. Then the default chain, which may be
- * NULL. Pure; IPv4-mapped IPv6 addresses count as IPv4. The compiler has refused chains that could both be left. */
+ * NULL. Pure. The compiler has refused chains that could both be left. */
 const struct proxy_filter_chain *proxy_listener_pick(const struct proxy_listener *listener,
                                                      const struct proxy_chain_query *query);
 
@@ -195,7 +188,7 @@ enum proxy_cluster_type { PROXY_CLUSTER_STATIC, PROXY_CLUSTER_ORIGINAL_DST };
 enum proxy_lb_policy { PROXY_LB_ROUND_ROBIN, PROXY_LB_LEAST_REQUEST, PROXY_LB_RANDOM, PROXY_LB_ORIGINAL_DST };
 
 struct proxy_endpoint {
-    union proxy_sockaddr address;
+    struct proxy_address address;
     struct fl_span hostname;
     uint32_t weight;   /* ≥ 1 */
     uint32_t priority; /* 0 first */
@@ -211,7 +204,7 @@ struct proxy_cluster {
     size_t endpoint_count;
     uint64_t connect_timeout_ms;           /* > 0; default 5,000 */
     struct fl_tls_context *tls;            /* NULL: plain. Counted, held by the snapshot */
-    union proxy_sockaddr bind_v4, bind_v6; /* source of connections by family; AF_UNSPEC: the kernel chooses */
+    struct proxy_address bind_v4, bind_v6; /* source of connections by family; not set: the kernel chooses */
     bool bind_freebind;
     uint32_t original_dst_port; /* ORIGINAL_DST: dial this port instead; 0: the connection's own */
     bool tcp_keepalive;
@@ -250,7 +243,7 @@ struct proxy_cert_info {
 struct proxy_snapshot {
     uint64_t version; /* 1, 2, 3 … in this process */
     struct proxy_node node;
-    union proxy_sockaddr admin; /* AF_UNSPEC: no admin listener */
+    struct proxy_address admin; /* not set: no admin listener */
     const struct proxy_listener *listeners;
     size_t listener_count;
     const struct proxy_cluster *clusters; /* sorted by name */
@@ -284,10 +277,5 @@ const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *
 
 /* Whether a watched file is another one now (device, inode, size, times), or is gone, or came to be. */
 bool proxy_snapshot_files_changed(const struct proxy_snapshot *snapshot);
-
-/* "127.0.0.1:80", "[::1]:80"; "-" for AF_UNSPEC. Returns `text`. */
-#define PROXY_SOCKADDR_TEXT_MAX 64
-const char *proxy_sockaddr_print(const union proxy_sockaddr *address, char text[PROXY_SOCKADDR_TEXT_MAX]);
-socklen_t proxy_sockaddr_len(const union proxy_sockaddr *address);
 
 #endif
