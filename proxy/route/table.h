@@ -1,0 +1,159 @@
+/* The route table: virtual hosts by domain, in each the routes in order, the first that matches wins (Envoy's
+ * RouteConfiguration).
+ *
+ * Config fills struct proxy_route_config (plain structs, spans pointing anywhere) and compiles it once:
+ * proxy_route_table_new checks it and copies everything into one immutable table with its strings interned; the source
+ * may go. The compiled structs are the same types, now inside the table: what the functions return lives as long as the
+ * table. The table is immutable and may be shared between threads; its owner (the snapshot) frees it.
+ *
+ * Domains, case-insensitive, Envoy's order: exact, then the longest "*.suffix" (or "*-suffix"), then the longest
+ * "prefix.*", then "*". A wildcard stands for at least one character. The authority is compared with its port unless
+ * ignore_port; a domain may come once in the whole table.
+ */
+#ifndef PROXY_ROUTE_TABLE_H
+#define PROXY_ROUTE_TABLE_H
+
+#include "common/base/err.h"
+#include "proxy/route/match.h"
+
+#define PROXY_ROUTE_DOMAIN_MAX 1024 /* bytes; a longer authority matches "*" alone */
+
+enum proxy_edit_action {
+    PROXY_EDIT_APPEND,              /* APPEND_IF_EXISTS_OR_ADD: one more field (the default) */
+    PROXY_EDIT_ADD_IF_ABSENT,       /* ADD_IF_ABSENT */
+    PROXY_EDIT_OVERWRITE,           /* OVERWRITE_IF_EXISTS_OR_ADD */
+    PROXY_EDIT_OVERWRITE_IF_EXISTS, /* OVERWRITE_IF_EXISTS */
+};
+
+struct proxy_header_edit {
+    enum proxy_edit_action action;
+    struct fl_span name;
+    struct fl_span value; /* literal; "%%" is a '%', any other '%' (a command operator) is refused when compiled.
+                             Empty: nothing is added unless keep_empty */
+    bool keep_empty;
+};
+
+/* Removals first, then edits in order. Never touches Host, ":…", Content-Length, Transfer-Encoding, Connection (refused
+ * when compiled). */
+struct proxy_header_edits {
+    const struct proxy_header_edit *edits;
+    size_t edit_count;
+    const struct fl_span *removals;
+    size_t removal_count;
+};
+
+enum proxy_path_kind {
+    PROXY_PATH_PREFIX,
+    PROXY_PATH_EXACT,            /* "path" */
+    PROXY_PATH_SEPARATED_PREFIX, /* /a matches /a and /a/b, not /ab; no '/' at its end, no '?' or '#' */
+};
+
+struct proxy_route_match {
+    enum proxy_path_kind path_kind;
+    struct fl_span path; /* compared with the request's path without its query */
+    bool ignore_case;    /* of the path */
+    const struct proxy_header_match *headers;
+    size_t header_count;
+    const struct proxy_query_match *queries;
+    size_t query_count;
+};
+
+struct proxy_weighted_cluster {
+    struct fl_span name;
+    uint32_t weight;
+    uint32_t cluster_index; /* free for the snapshot: where the name stands in its clusters */
+    struct proxy_header_edits request, response;
+};
+
+enum proxy_route_action {
+    PROXY_ROUTE_CLUSTER,  /* to clusters[0] */
+    PROXY_ROUTE_WEIGHTED, /* to one of clusters by weight (sum > 0, each ≤ 2^31, sum ≤ 2^32 - 1) */
+    PROXY_ROUTE_REDIRECT,
+    PROXY_ROUTE_DIRECT, /* direct_response */
+};
+
+struct proxy_redirect {
+    uint16_t status;       /* 301, 302, 303, 307, 308; 0: 301 */
+    struct fl_span scheme; /* scheme_redirect; empty: unchanged */
+    bool https;            /* https_redirect */
+    struct fl_span host;   /* host_redirect; empty: unchanged */
+    uint32_t port;         /* port_redirect; 0: unchanged (dropped where it is the old scheme's default) */
+    struct fl_span path;   /* path_redirect: the whole path (with a query of its own it replaces that too) */
+    struct fl_span prefix; /* prefix_rewrite: replaces what the match's prefix matched */
+    bool has_prefix;
+    bool strip_query;
+};
+
+struct proxy_direct {
+    uint16_t status;
+    struct fl_span body;
+};
+
+#define PROXY_TIMEOUT_UNSET UINT32_MAX /* the listener's or the default applies; 0 is "none" */
+
+struct proxy_route {
+    struct fl_span name; /* for logs; may be empty */
+    struct proxy_route_match match;
+    enum proxy_route_action action;
+    const struct proxy_weighted_cluster *clusters; /* CLUSTER: one; WEIGHTED: all */
+    size_t cluster_count;
+    uint64_t weight_sum; /* computed when compiled */
+    struct proxy_redirect redirect;
+    struct proxy_direct direct;
+    uint32_t timeout_ms;      /* of the whole response; PROXY_TIMEOUT_UNSET: Envoy's 15 s is the caller's to apply */
+    uint32_t idle_timeout_ms; /* of the stream */
+    bool has_prefix_rewrite;
+    struct fl_span prefix_rewrite;       /* replaces the matched prefix (or the whole exact path); the query stays */
+    struct fl_span host_rewrite_literal; /* empty: none */
+    struct proxy_header_edits request, response;
+};
+
+struct proxy_virtual_host {
+    struct fl_span name;
+    const struct fl_span *domains;
+    size_t domain_count;
+    const struct proxy_route *routes;
+    size_t route_count;
+    struct proxy_header_edits request, response;
+    bool require_tls_all; /* require_tls: ALL; for the caller to act on */
+};
+
+struct proxy_route_config {
+    struct fl_span name;
+    const struct proxy_virtual_host *virtual_hosts;
+    size_t virtual_host_count;
+    struct proxy_header_edits request, response;
+    bool ignore_port;        /* ignore_port_in_host_matching */
+    bool most_specific_wins; /* most_specific_header_mutations_wins: the table's edits come first */
+};
+
+struct proxy_route_table;
+
+/* Gives every cluster name its index while compiling (NULL: indexes are taken as they are). 0, or a negative errno that
+ * fails the compilation (a name that nobody knows). */
+typedef int (*proxy_cluster_lookup)(void *context, struct fl_span name, uint32_t *ret_index);
+
+/* 0, -ENOMEM, or -EINVAL with the reason, which names virtual host and route ("virtual host a: route 2: …"). */
+int proxy_route_table_new(const struct proxy_route_config *config, proxy_cluster_lookup lookup, void *context,
+                          struct proxy_route_table **ret_table, struct fl_err *err) FL_MUST_CHECK;
+struct proxy_route_table *proxy_route_table_free(struct proxy_route_table *table);
+const struct proxy_route_config *proxy_route_table_config(const struct proxy_route_table *table);
+
+/* Bytes that the table holds on the heap. */
+size_t proxy_route_table_size(const struct proxy_route_table *table);
+
+struct proxy_route_found {
+    const struct proxy_virtual_host *virtual_host; /* NULL: no domain matched */
+    const struct proxy_route *route;               /* NULL: no route matched (404, flag NR) */
+};
+
+/* No allocation. `request` has its pseudo fields set (method, path, authority). */
+struct proxy_route_found proxy_route_find(const struct proxy_route_table *table, const struct proxy_message *request);
+
+/* The virtual host of an authority alone. */
+const struct proxy_virtual_host *proxy_route_find_host(const struct proxy_route_table *table, struct fl_span authority);
+
+/* Which cluster, by a random number of the caller's (any value): pure. For CLUSTER and WEIGHTED. */
+const struct proxy_weighted_cluster *proxy_route_pick(const struct proxy_route *route, uint32_t random);
+
+#endif
