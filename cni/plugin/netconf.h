@@ -1,0 +1,44 @@
+/* The configuration that a runtime writes to a plugin's stdin (CNI spec 1.1, section 3), as far as this plugin reads
+ * it. Unknown members are tolerated, wrong types of the known ones are not. JSON is read strictly (common/doc/json.h).
+ */
+#ifndef CNI_PLUGIN_NETCONF_H
+#define CNI_PLUGIN_NETCONF_H
+
+#include "common/doc/json.h"
+
+#define CNI_NETCONF_BYTES_MAX (1u << 20)
+
+/* Versions of the CNI spec that this plugin speaks, oldest first; the list ends with NULL. */
+extern const char *const cni_netconf_versions[];
+#define CNI_NETCONF_VERSION_LATEST "1.1.0"
+
+enum cni_netconf_outcome {
+    CNI_NETCONF_NOT_JSON = 1, /* not (strict) JSON, or no object */
+    CNI_NETCONF_VERSION = 2,  /* a cniVersion that is not one of ours; netconf->version says which */
+    CNI_NETCONF_INVALID = 3,  /* a member of the wrong type */
+};
+
+struct cni_netconf {
+    struct fl_json *root;   /* owned */
+    struct fl_span text;    /* borrowed: the bytes that were parsed */
+    struct fl_span version; /* cniVersion; "0.1.0" where it is missing, as the spec says */
+    bool has_capture;
+    struct fl_span capture;            /* the capture annotation's value, where has_capture */
+    const struct fl_json *prev_result; /* NULL: none (also for null) */
+};
+
+/* 0, an outcome (err has the reason), or -ENOMEM. `text` outlives the netconf. On CNI_NETCONF_VERSION and
+ * CNI_NETCONF_INVALID *ret_netconf is set as far as it was read; call cni_netconf_done in every case. */
+int cni_netconf_parse(struct fl_span text, struct cni_netconf *ret_netconf, struct fl_err *err) FL_MUST_CHECK;
+void cni_netconf_done(struct cni_netconf *netconf);
+
+bool cni_netconf_speaks(struct fl_span version);
+/* Whether `version` (one of ours) is `other` (one of ours) or newer. */
+bool cni_netconf_at_least(struct fl_span version, const char *other);
+
+/* Appends the result that an ADD hands on: the previous result byte for byte where it is of the requested version;
+ * converted where it is of another; an empty result where there was none. Unknown members stay. 0, -ENOMEM, -EMSGSIZE,
+ * CNI_NETCONF_INVALID (a prevResult of a version that is not ours). */
+int cni_netconf_print_result(const struct cni_netconf *netconf, struct fl_buf *out, struct fl_err *err) FL_MUST_CHECK;
+
+#endif
