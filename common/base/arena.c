@@ -38,7 +38,7 @@ void fl_arena_done(struct fl_arena *arena)
 bool fl_arena_full(const struct fl_arena *arena, size_t size)
 {
     size = round_up(size);
-    return size > arena->max || arena->used > arena->max - size;
+    return size > SIZE_MAX / 2 || size > arena->max || arena->used > arena->max - size;
 }
 
 /* Chunks double up to a bound; what is larger than the next chunk gets one of its own size. */
@@ -91,4 +91,28 @@ struct fl_span fl_arena_copy(struct fl_arena *arena, struct fl_span bytes)
     if (bytes.len > 0)
         memcpy(copy, bytes.data, bytes.len);
     return fl_span_make(copy, bytes.len);
+}
+
+char *fl_arena_str(struct fl_arena *arena, struct fl_span text)
+{
+    if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)
+        return NULL;
+    struct fl_span copy = fl_arena_copy(arena, text);
+    return (char *)(uintptr_t)copy.data;
+}
+
+void fl_arena_reset(struct fl_arena *arena)
+{
+    struct fl_arena_chunk *kept = arena->chunks;
+    if (kept == NULL)
+        return;
+    arena->chunks = kept->next;
+    fl_arena_done(arena);
+    if (kept->cap > CHUNK_MAX) {
+        free(kept);
+        return;
+    }
+    kept->next = NULL;
+    kept->len = 0;
+    arena->chunks = kept;
 }

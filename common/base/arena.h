@@ -27,6 +27,12 @@ void *fl_arena_array(struct fl_arena *arena, size_t count, size_t size) FL_MUST_
 /* A copy with a NUL behind it (not counted in len); data == NULL only when memory is out. */
 struct fl_span fl_arena_copy(struct fl_arena *arena, struct fl_span bytes) FL_MUST_CHECK;
 
+/* The copy as a C string; NULL also where the text holds a NUL itself (a NUL shortens nothing). */
+char *fl_arena_str(struct fl_arena *arena, struct fl_span text) FL_MUST_CHECK;
+
+/* Everything handed out is void; the newest chunk is kept for the next round, unless a large piece has it alone. */
+void fl_arena_reset(struct fl_arena *arena);
+
 /* Whether an allocation of `size` would exceed max. */
 bool fl_arena_full(const struct fl_arena *arena, size_t size);
 

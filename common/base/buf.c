@@ -1,6 +1,6 @@
 #include "common/base/buf.h"
 
-#include "common/base/utf8.h"
+#include "common/base/escape.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,8 @@ void fl_buf_done(struct fl_buf *buf)
     *buf = (struct fl_buf){0};
 }
 
-/* Grows the allocation to at least `need` bytes, whatever max says: fl_buf_str needs one byte beyond it. */
+/* Grows the allocation to at least `need` bytes: up to max, and one byte more for fl_buf_str and its like. Doubling
+ * stops there, so that max bounds the memory too. */
 static int grow(struct fl_buf *buf, size_t need)
 {
     if (need <= buf->cap)
@@ -28,6 +29,8 @@ static int grow(struct fl_buf *buf, size_t need)
     size_t cap = buf->cap > 0 ? buf->cap : FIRST_CAPACITY;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    if (cap > buf->max && need <= buf->max)
+        cap = buf->max;
     char *data = realloc(buf->data, cap);
     if (data == NULL)
         return -ENOMEM;
@@ -91,60 +94,12 @@ int fl_buf_printf(struct fl_buf *buf, const char *format, ...)
     return result;
 }
 
-static int append_escaped(struct fl_buf *buf, unsigned char byte)
-{
-    switch (byte) {
-    case '"':
-        return fl_buf_append(buf, FL_SPAN("\\\""));
-    case '\\':
-        return fl_buf_append(buf, FL_SPAN("\\\\"));
-    case '\n':
-        return fl_buf_append(buf, FL_SPAN("\\n"));
-    case '\r':
-        return fl_buf_append(buf, FL_SPAN("\\r"));
-    case '\t':
-        return fl_buf_append(buf, FL_SPAN("\\t"));
-    default:
-        return fl_buf_printf(buf, "\\u%04x", byte);
-    }
-}
-
-static bool plain(unsigned char byte)
-{
-    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
-}
-
-static int append_json_bytes(struct fl_buf *buf, struct fl_span text)
-{
-    const unsigned char *bytes = (const unsigned char *)text.data;
-    for (size_t i = 0; i < text.len;) {
-        size_t run = 0;
-        while (i + run < text.len && plain(bytes[i + run]))
-            run++;
-        int result = fl_buf_append(buf, fl_span_make(bytes + i, run));
-        i += run;
-        if (result == 0 && i < text.len) {
-            size_t length = bytes[i] < 0x80 ? 0 : fl_utf8_length(fl_span_from(text, i));
-            if (length > 0)
-                result = fl_buf_append(buf, fl_span_make(bytes + i, length));
-            else if (bytes[i] >= 0x80)
-                result = fl_buf_append(buf, FL_SPAN("\xef\xbf\xbd"));
-            else
-                result = append_escaped(buf, bytes[i]);
-            i += length > 0 ? length : 1;
-        }
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
 int fl_buf_append_json_string(struct fl_buf *buf, struct fl_span text)
 {
     size_t before = buf->len;
     int result = fl_buf_append_byte(buf, '"');
-    if (result == 0)
-        result = append_json_bytes(buf, text);
+    while (result == 0 && text.len > 0)
+        result = fl_buf_append(buf, fl_json_escape_next(&text));
     if (result == 0)
         result = fl_buf_append_byte(buf, '"');
     if (result < 0)

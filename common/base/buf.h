@@ -25,7 +25,8 @@ void fl_buf_done(struct fl_buf *buf);
 /* Room for `extra` more bytes. 0, -ENOMEM, or -EMSGSIZE where max would be exceeded. */
 int fl_buf_reserve(struct fl_buf *buf, size_t extra) FL_MUST_CHECK;
 
-/* All append functions: 0, -ENOMEM or -EMSGSIZE. */
+/* All append functions: 0, -ENOMEM or -EMSGSIZE (the printf ones -EINVAL too, for a format that libc refuses). What is
+ * appended must not lie in the buffer itself: growing moves it. */
 int fl_buf_append(struct fl_buf *buf, struct fl_span bytes) FL_MUST_CHECK;
 int fl_buf_append_str(struct fl_buf *buf, const char *text) FL_MUST_CHECK;
 int fl_buf_append_byte(struct fl_buf *buf, char byte) FL_MUST_CHECK;

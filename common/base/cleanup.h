@@ -6,6 +6,7 @@
 #ifndef FL_BASE_CLEANUP_H
 #define FL_BASE_CLEANUP_H
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,5 +1,9 @@
 #include "common/base/log.h"
 
+#include "common/base/cleanup.h"
+#include "common/base/escape.h"
+#include "common/base/utf8.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -23,43 +27,74 @@ static struct {
 
 static const char *const level_names[] = {"error", "warning", "info", "debug", "trace"};
 
-/* A line under construction on the caller's stack; what does not fit is cut, and `cut` says so. */
+/* A line under construction on the caller's stack. A value that is too long is shortened, a field that does not fit is
+ * left out whole; either sets `cut`, and the line stays valid JSON. */
 struct line {
     char text[FL_LOG_LINE_MAX];
     size_t len;
     bool cut;
 };
 
-#define LINE_RESERVE 32 /* for the mark, the closing brace and the newline */
+/* For what always comes last: the count of dropped lines, the mark, the closing brace and the newline. */
+#define LINE_RESERVE 64
+#define LINE_ROOM    (FL_LOG_LINE_MAX - LINE_RESERVE)
 
-static void put(struct line *line, struct fl_span bytes)
+static bool put(struct line *line, struct fl_span bytes)
 {
-    if (line->cut || bytes.len > sizeof(line->text) - LINE_RESERVE - line->len) {
-        line->cut = true;
-        return;
-    }
-    memcpy(line->text + line->len, bytes.data, bytes.len);
+    if (bytes.len > LINE_ROOM - line->len)
+        return false;
+    if (bytes.len > 0)
+        memcpy(line->text + line->len, bytes.data, bytes.len);
     line->len += bytes.len;
+    return true;
 }
 
-static void put_escaped(struct line *line, struct fl_span text)
+static bool put_number(struct line *line, int64_t number)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-        char escape[8];
-        if (byte == '"' || byte == '\\') {
-            escape[0] = '\\';
-            escape[1] = (char)byte;
-            put(line, fl_span_make(escape, 2));
-        } else if (byte < 0x20 || byte == 0x7f) {
-            snprintf(escape, sizeof(escape), "\\u%04x", byte);
-            put(line, fl_span_make(escape, 6));
-        } else {
-            put(line, fl_span_make(text.data + i, 1));
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%" PRId64, number);
+    return put(line, fl_span_make(text, (size_t)len));
+}
+
+/* As inside of a JSON string, in both formats: no value can end its line. At most `room` bytes. */
+static void put_escaped(struct line *line, struct fl_span text, size_t room)
+{
+    while (text.len > 0) {
+        struct fl_span window = fl_utf8_cut(text, room);
+        size_t offered = window.len;
+        struct fl_span piece = fl_json_escape_next(&window);
+        if (piece.len == 0 || piece.len > room) {
+            line->cut = true;
+            return;
         }
+        put(line, piece);
+        room -= piece.len;
+        text = fl_span_from(text, offered - window.len);
     }
 }
 
+static bool put_string(struct line *line, struct fl_span text)
+{
+    size_t left = LINE_ROOM - line->len;
+    if (left < 2)
+        return false;
+    put(line, FL_SPAN("\""));
+    put_escaped(line, text, left - 2 < FL_LOG_VALUE_MAX ? left - 2 : FL_LOG_VALUE_MAX);
+    return put(line, FL_SPAN("\""));
+}
+
+static void put_field(struct line *line, const struct fl_log_field *field)
+{
+    bool json = sink.format == FL_LOG_JSON;
+    size_t before = line->len;
+    bool fits = put(line, json ? FL_SPAN(",\"") : FL_SPAN(" ")) && put(line, fl_span_str(field->key)) &&
+                put(line, json ? FL_SPAN("\":") : FL_SPAN("=")) &&
+                (field->kind == FL_LOG_FIELD_NUMBER ? put_number(line, field->number) : put_string(line, field->text));
+    if (!fits) {
+        line->len = before;
+        line->cut = true;
+    }
+}
 static void put_time(struct line *line)
 {
     struct timespec now;
@@ -72,31 +107,7 @@ static void put_time(struct line *line)
     put(line, fl_span_make(text, len));
 }
 
-static void put_number(struct line *line, int64_t number)
-{
-    char text[24];
-    int len = snprintf(text, sizeof(text), "%" PRId64, number);
-    put(line, fl_span_make(text, (size_t)len));
-}
-
-static void put_field(struct line *line, const struct fl_log_field *field)
-{
-    bool json = sink.format == FL_LOG_JSON;
-    size_t before = line->len;
-    put(line, json ? FL_SPAN(",\"") : FL_SPAN(" "));
-    put(line, fl_span_str(field->key));
-    put(line, json ? FL_SPAN("\":") : FL_SPAN("="));
-    if (field->kind == FL_LOG_FIELD_NUMBER) {
-        put_number(line, field->number);
-    } else {
-        put(line, FL_SPAN("\""));
-        put_escaped(line, field->text);
-        put(line, FL_SPAN("\""));
-    }
-    if (line->cut)
-        line->len = before; /* a field that does not fit is left out whole, so that the line stays valid JSON */
-}
-
+/* Always fits: two literals, the time and a message of bounded length. */
 static void put_head(struct line *line, enum fl_log_level level, const char *message)
 {
     bool json = sink.format == FL_LOG_JSON;
@@ -105,29 +116,29 @@ static void put_head(struct line *line, enum fl_log_level level, const char *mes
     put(line, json ? FL_SPAN("\",\"level\":\"") : FL_SPAN(" "));
     put(line, fl_span_str(level_names[level]));
     put(line, json ? FL_SPAN("\",\"program\":\"") : FL_SPAN(" "));
-    put(line, fl_span_str(sink.program));
+    put_escaped(line, fl_span_str(sink.program), 64);
     put(line, json ? FL_SPAN("\",\"message\":\"") : FL_SPAN(": "));
-    struct fl_span text = fl_span_str(message);
-    if (text.len > 1024)
-        text.len = 1024;
-    put_escaped(line, text);
+    put_escaped(line, fl_span_str(message), FL_LOG_VALUE_MAX);
     put(line, json ? FL_SPAN("\"") : FL_SPAN(""));
 }
 
-static void put_tail(struct line *line)
+/* Into the reserve, where it always fits. */
+static void put_tail(struct line *line, uint64_t dropped)
 {
-    const char *tail = sink.format != FL_LOG_JSON ? (line->cut ? " …\n" : "\n")
-                       : line->cut                ? ",\"cut\":true}\n"
-                                                  : "}\n";
-    size_t len = strlen(tail);
-    memcpy(line->text + line->len, tail, len);
-    line->len += len;
+    bool json = sink.format == FL_LOG_JSON;
+    char *end = line->text + line->len;
+    int len = 0;
+    if (dropped > 0)
+        len = snprintf(end, LINE_RESERVE, json ? ",\"dropped\":%" PRIu64 : " dropped=%" PRIu64, dropped);
+    const char *last = line->cut ? (json ? ",\"cut\":true}\n" : " …\n") : (json ? "}\n" : "\n");
+    len += snprintf(end + len, (size_t)(LINE_RESERVE - len), "%s", last);
+    line->len += (size_t)len;
 }
 
 static bool deliver(const struct line *line)
 {
     struct pollfd ready = {.fd = sink.fd, .events = POLLOUT};
-    if (poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0)
+    if (poll(&ready, 1, 0) != 1 || ready.revents != POLLOUT) /* POLLERR: no reader, a write would raise SIGPIPE */
         return false;
     ssize_t written;
     do
@@ -156,7 +167,7 @@ enum fl_log_level fl_log_get_level(void)
 
 bool fl_log_level_parse(struct fl_span text, enum fl_log_level *ret_level)
 {
-    for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+    for (size_t i = 0; i < FL_COUNT(level_names); i++) {
         if (fl_span_eq_str(text, level_names[i])) {
             *ret_level = (enum fl_log_level)i;
             return true;
@@ -199,10 +210,7 @@ void fl_log_write(enum fl_log_level level, const char *message, const struct fl_
     for (size_t i = 0; i < count; i++)
         put_field(&line, &fields[i]);
     uint64_t dropped = fl_log_dropped();
-    uint64_t untold = dropped - atomic_load_explicit(&sink.told, memory_order_relaxed);
-    if (untold > 0)
-        put_field(&line, &FL_LOG_NUM("dropped", untold));
-    put_tail(&line);
+    put_tail(&line, dropped - atomic_load_explicit(&sink.told, memory_order_relaxed));
     if (deliver(&line))
         atomic_store_explicit(&sink.told, dropped, memory_order_relaxed);
     else

@@ -3,7 +3,9 @@
  * Library code does not log; programs do, once, where they give up or something happened. A line is written by one
  * write(2) without blocking on a slow reader: what cannot be written at once is dropped and counted, and the count is
  * told by the next line that goes through ("dropped":N). The sink is the one global that the house allows beside
- * parsed options. Thread-safe: each line is formatted on the caller's stack (≤ FL_LOG_LINE_MAX bytes, cut with a mark).
+ * parsed options. Thread-safe: each line is formatted on the caller's stack. A line has at most FL_LOG_LINE_MAX bytes,
+ * a value in it at most FL_LOG_VALUE_MAX: a longer value is shortened, a field for which no room is left is left out,
+ * and "cut":true says so. Bytes that are not UTF-8 become U+FFFD; whatever the values are, the line is valid JSON.
  */
 #ifndef FL_BASE_LOG_H
 #define FL_BASE_LOG_H
@@ -12,7 +14,8 @@
 
 #include <stdint.h>
 
-#define FL_LOG_LINE_MAX 4096
+#define FL_LOG_LINE_MAX  4096 /* PIPE_BUF: a write to a pipe is whole or not at all */
+#define FL_LOG_VALUE_MAX 1024 /* as written, escapes included */
 
 enum fl_log_level { FL_LOG_ERROR, FL_LOG_WARNING, FL_LOG_INFO, FL_LOG_DEBUG, FL_LOG_TRACE };
 enum fl_log_format { FL_LOG_JSON, FL_LOG_TEXT };
@@ -28,7 +31,7 @@ struct fl_log_field {
 #define FL_LOG_SPAN(key, span)    ((struct fl_log_field){key, FL_LOG_FIELD_TEXT, span, 0})
 #define FL_LOG_NUM(key, number)   ((struct fl_log_field){key, FL_LOG_FIELD_NUMBER, {NULL, 0}, (int64_t)(number)})
 
-/* `program` is a literal: the "program" member of every line. fd is kept as it is (usually 2). */
+/* `program` is a literal: the "program" member of every line. fd is kept as it is (usually 2). Before threads start. */
 void fl_log_open(const char *program, int fd, enum fl_log_format format, enum fl_log_level level);
 void fl_log_set_level(enum fl_log_level level);
 enum fl_log_level fl_log_get_level(void);

@@ -5,6 +5,7 @@
 #ifndef FL_BASE_SPAN_H
 #define FL_BASE_SPAN_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,8 +17,8 @@ struct fl_span {
 };
 
 #define FL_SPAN(literal) ((struct fl_span){"" literal, sizeof(literal) - 1})
-/* For printf's "%.*s". */
-#define FL_SPAN_ARG(span) (int)(span).len, (span).data
+/* For printf's "%.*s"; stops at a NUL, as printf does. */
+#define FL_SPAN_ARG(span) (int)((span).len < INT_MAX ? (span).len : INT_MAX), (span).data
 
 static inline struct fl_span fl_span_make(const void *data, size_t len)
 {
@@ -43,7 +44,7 @@ static inline bool fl_span_eq_str(struct fl_span a, const char *b)
 /* Everything from offset on; `offset` ≤ len. */
 static inline struct fl_span fl_span_from(struct fl_span span, size_t offset)
 {
-    return (struct fl_span){span.data + offset, span.len - offset};
+    return offset > 0 ? (struct fl_span){span.data + offset, span.len - offset} : span;
 }
 
 /* ASCII letters alone are folded: "Host" equals "hOST". */

@@ -58,3 +58,15 @@ size_t fl_utf8_encode(uint32_t code_point, char ret_bytes[4])
     ret_bytes[0] = (char)(first[length] | code_point);
     return length;
 }
+
+struct fl_span fl_utf8_cut(struct fl_span text, size_t max)
+{
+    if (text.len <= max)
+        return text;
+    size_t len = max;
+    /* Back to the first byte of the sequence that the cut would split; it has at most 3 bytes before the cut. */
+    while (len > 0 && max - len < 3 && ((unsigned char)text.data[len] & 0xc0) == 0x80)
+        len--;
+    bool split = fl_utf8_length(fl_span_from(text, len)) > max - len;
+    return fl_span_make(text.data, split ? len : max);
+}

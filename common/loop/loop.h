@@ -3,13 +3,15 @@
  * Rules, on one page:
  *  - A turn: wait; handle every event; run the timers that are due; run the hooks (flush lists); run what was deferred.
  *  - A callback may remove and destroy anything, itself included: memory that an event of this turn might still name
- *    is released by fl_loop_defer(), which runs after the last event of the turn.
+ *    is released by fl_loop_defer(), which runs after the last event of the turn. What a deferred call defers in turn
+ *    runs at the end of the next turn, which does not wait.
  *  - Sources and timers are embedded in their owners; the loop never allocates for them. (It holds one array of events
  *    of a fixed size.)
  *  - Interest is given once. The data path registers edge-triggered (EPOLLET) for both directions and never touches
  *    epoll again; control traffic may use level-triggered sources and fl_source_modify.
  *  - The clock is read once a turn (fl_loop_now_ns); a callback that runs for long reads its own.
- *  - Teardown: fl_loop_free asserts that no source and no timer is registered.
+ *  - Turns do not nest: a callback never calls fl_loop_turn or fl_loop_run.
+ *  - Teardown: fl_loop_free runs what is deferred, then asserts that no source, timer or hook is registered.
  */
 #ifndef FL_LOOP_LOOP_H
 #define FL_LOOP_LOOP_H
@@ -33,9 +35,9 @@ struct fl_deferred {
     void (*run)(struct fl_deferred *deferred); /* usually frees the object that it is embedded in */
 };
 
-/* A hook runs once at the end of every turn in which fl_hook_arm was called on it, after all events and timers: here
- * connections flush what the turn collected. A hook may be armed again while hooks run: it then runs in the same turn,
- * at most 16 rounds, the rest in the next turn, which does not wait. */
+/* A hook runs once at the end of every turn in which fl_hook_arm was called on it, after all events and timers, in the
+ * order of arming: here connections flush what the turn collected. A hook may be armed again while hooks run: it then
+ * runs in the same turn, at most 16 rounds, the rest in the next turn, which does not wait. */
 struct fl_hook {
     void (*run)(struct fl_hook *hook);
     struct fl_hook *next;
@@ -47,8 +49,10 @@ struct fl_loop *fl_loop_free(struct fl_loop *loop);       /* NULL is allowed; re
 
 /* Runs turns until fl_loop_stop; returns its code, or a negative errno of epoll_wait. */
 int fl_loop_run(struct fl_loop *loop);
-/* One turn, waiting at most timeout_ms (-1: for ever, 0: not at all), or less where a timer is due. For tests. */
+/* One turn, waiting at most timeout_ms (-1: for ever, 0: not at all), or less where a timer is due. For tests. 0, or a
+ * negative errno of epoll_wait (a signal's EINTR is a turn without events, not an error). */
 int fl_loop_turn(struct fl_loop *loop, int timeout_ms);
+/* The turn that is running ends as usual. Called before fl_loop_run, it lets that return at once. */
 void fl_loop_stop(struct fl_loop *loop, int code);
 
 /* CLOCK_MONOTONIC as read at the start of this turn's event handling. */
@@ -58,11 +62,13 @@ static inline uint64_t fl_loop_now_ms(const struct fl_loop *loop)
     return fl_loop_now_ns(loop) / 1000000;
 }
 
-/* events: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET … 0, or -errno of epoll_ctl (then nothing is registered). */
+/* events: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET … 0, or -errno of epoll_ctl (then nothing is registered and *source is
+ * as it was). */
 int fl_source_add(struct fl_loop *loop, struct fl_source *source, int fd, uint32_t events,
                   void (*on_event)(struct fl_source *source, uint32_t events)) FL_MUST_CHECK;
 int fl_source_modify(struct fl_source *source, uint32_t events) FL_MUST_CHECK;
-/* No callback comes after it, not even for an event that this turn has fetched already. Idempotent. */
+/* No callback comes after it, not even for an event that this turn has fetched already. Idempotent; a zeroed source is
+ * fine. Asserts that the fd has not been closed before it. */
 void fl_source_remove(struct fl_source *source);
 
 void fl_loop_defer(struct fl_loop *loop, struct fl_deferred *deferred, void (*run)(struct fl_deferred *deferred));

@@ -1,5 +1,7 @@
-/* Timers of a loop: a hashed wheel of 4 ms ticks; set, re-set and cancel are O(1), a timer fires up to one tick late,
- * never early. Embedded in its owner; one-shot: a callback that wants to run again sets the timer again.
+/* Timers of a loop: a wheel of 4 ms ticks; set, re-set and cancel are O(1); a timer fires up to one tick late (and what
+ * the kernel and the turn's other work add), never early. Timers fire in the order of their ticks; within a tick the
+ * order is open. Embedded in its owner; one-shot: a callback that wants to run again sets the timer again. on_due may
+ * free the timer and may set or cancel any other.
  *
  * The cheap way to keep an idle timeout: store the deadline in the object, let the timer fire at the old one and set it
  * again there, instead of moving it on every byte.
@@ -17,7 +19,8 @@ struct fl_timer {
     struct fl_timer **link;
 };
 
-/* Fires in delay_ms (from fl_loop_now_ms), at the earliest in the next turn. A timer that is set is moved. */
+/* Fires in delay_ms from fl_loop_now_ns (between turns: from now), at the earliest in the next turn. A timer that is
+ * set is moved, also to another loop of this thread. Any delay is allowed; past some centuries it means "never". */
 void fl_timer_set(struct fl_loop *loop, struct fl_timer *timer, uint64_t delay_ms,
                   void (*on_due)(struct fl_timer *timer));
 void fl_timer_cancel(struct fl_timer *timer); /* idempotent; a zeroed timer may be cancelled */

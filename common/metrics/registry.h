@@ -4,6 +4,8 @@
  * is looked up once, where its owner is made (connection, route, handler); increments are then plain stores through the
  * pointer, with no look-up and no allocation. Series per family are capped: beyond the cap the look-up yields the
  * family's overflow series (every label value "overflow"), so that a peer cannot grow our memory by inventing values.
+ * A label value is kept as valid UTF-8 without NUL (other bytes become U+FFFD): one bad label would void a whole
+ * scrape.
  */
 #ifndef FL_METRICS_REGISTRY_H
 #define FL_METRICS_REGISTRY_H
@@ -20,7 +22,7 @@ struct fl_metrics;
 
 enum fl_metric_kind { FL_METRIC_COUNTER, FL_METRIC_GAUGE, FL_METRIC_HISTOGRAM };
 
-/* Static data of its owner: the registry keeps the pointer. */
+/* Static data of its owner: the registry keeps the pointer. A name has one definition in a process (asserted). */
 struct fl_metric_family {
     const char *name; /* [a-zA-Z_:][a-zA-Z0-9_:]*; counters end in _total or as the field names them */
     const char *help;
@@ -50,8 +52,9 @@ struct fl_histogram {
 int fl_metrics_new(struct fl_metrics **ret_metrics) FL_MUST_CHECK; /* 0 or -ENOMEM */
 struct fl_metrics *fl_metrics_free(struct fl_metrics *metrics);
 
-/* The series with these label values (label_count spans, in the order of label_names). Made on first use; the pointer
- * lives as long as the registry. NULL only when memory is out. The kind must be the family's (asserted). */
+/* The series with these label values (label_count spans, in the order of label_names; NULL where there are none). Made
+ * on first use; the pointer lives as long as the registry. NULL only when memory is out. The kind must be the family's
+ * (asserted). */
 struct fl_counter *fl_metrics_counter(struct fl_metrics *metrics, const struct fl_metric_family *family,
                                       const struct fl_span *values);
 struct fl_gauge *fl_metrics_gauge(struct fl_metrics *metrics, const struct fl_metric_family *family,
@@ -75,6 +78,7 @@ static inline void fl_gauge_add(struct fl_gauge *gauge, double amount)
     if (gauge != NULL)
         gauge->value += amount;
 }
+/* Not a number is not counted. */
 void fl_histogram_observe(struct fl_histogram *histogram, double value);
 
 /* For tests: the value of a counter or gauge, the count of a histogram; 0 where the series does not exist. */
