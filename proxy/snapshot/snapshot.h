@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 
 struct fl_tls_context;
+struct proxy_log_format;  /* telemetry/accesslog.h */
 struct proxy_route_table; /* route/table.h */
 
 /* -- filter chains --------------------------------------------------------------------------------------------------
@@ -52,11 +53,9 @@ struct proxy_chain_match {
     size_t source_port_count;
 };
 
-enum proxy_log_sink { PROXY_LOG_STDOUT, PROXY_LOG_STDERR, PROXY_LOG_FILE };
-
-struct proxy_access_log { /* one JSON object a line, whatever the sink */
-    enum proxy_log_sink sink;
-    struct fl_span path; /* PROXY_LOG_FILE */
+struct proxy_access_log {
+    struct fl_span path;                   /* "/dev/stdout", "/dev/stderr" or a file */
+    const struct proxy_log_format *format; /* telemetry/accesslog.h; NULL: the default JSON. Held by the snapshot */
 };
 
 struct proxy_tcp_config {
@@ -91,8 +90,7 @@ enum proxy_escaped_slashes { /* %2F and %5C in a path */
 
 struct proxy_hcm_config {
     struct fl_span stat_prefix;
-    const struct proxy_route_table *routes; /* counted, held by the snapshot */
-    struct fl_span route_config_name;
+    const struct proxy_route_table *routes; /* held by the snapshot; cluster indexes are into its clusters */
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
     enum proxy_codec codec;
