@@ -1,0 +1,37 @@
+/* A pod under review, as far as everybody here needs it: its shape, its lists of containers, the users that they run
+ * as. Members that are null count as absent, as for the API server. Pure. */
+#ifndef WEBHOOK_POD_H
+#define WEBHOOK_POD_H
+
+#include "common/doc/json.h"
+
+/* The lists that hold containers, ending with NULL: "initContainers", "containers", "ephemeralContainers". */
+extern const char *const webhook_container_lists[];
+
+/* Everything that this component reads has the right type: metadata, labels and annotations (strings), spec, the lists
+ * of containers and volumes (objects with a name, ≤ WEBHOOK_CONTAINERS_MAX), their volume mounts, probes and security
+ * contexts. Done once, first; what follows may then be blunt. 0 or -EINVAL with the path. */
+int webhook_pod_check(const struct fl_json *pod, struct fl_err *err) FL_MUST_CHECK;
+
+/* NULL where the object or the member is absent or null. */
+const struct fl_json *webhook_pod_member(const struct fl_json *object, const char *name);
+const struct fl_json *webhook_pod_labels(const struct fl_json *pod);
+const struct fl_json *webhook_pod_annotations(const struct fl_json *pod);
+/* The value of a label or annotation; data == NULL where it is absent. */
+struct fl_span webhook_pod_value(const struct fl_json *map, const char *key);
+
+/* The element of a list whose `key` is this name; *ret_index (may be NULL) its position. */
+const struct fl_json *webhook_list_find(const struct fl_json *list, const char *key, struct fl_span name,
+                                        size_t *ret_index);
+
+/* No container but the sidecar itself may run as the proxy's uid or gid.
+ *
+ * What the rules exempt is a socket whose creator has uid *and* gid (fsuid and fsgid of the process, which are those of
+ * runAsUser and runAsGroup). Each alone is refused, because the other may come from the image, which admission cannot
+ * see. Supplementary groups (supplementalGroups, fsGroup) never are a process's fsgid, so they cannot match and are
+ * fine: manifests that set fsGroup 1337 for another mesh keep working. Pod-level values are refused also where every
+ * container has its own: an ephemeral container added later would inherit them.
+ * 0 or -EPERM, err names the member. */
+int webhook_pod_check_users(const struct fl_json *pod, uint32_t uid, uint32_t gid, struct fl_err *err) FL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,62 @@
+/* Why an admission ended as it did: one list gives the enum, the words in metrics, logs and audit annotations, the code
+ * in the answer and the sentence that people read. `code` is HTTP's for refused requests (webhook_outcome INVALID), the
+ * status code of the denial for denied pods, 0 for the rest. Words never change their meaning: dashboards hold them. */
+#ifndef WEBHOOK_REASON_H
+#define WEBHOOK_REASON_H
+
+/* X(symbol, word, code, sentence) */
+#define WEBHOOK_REASONS(X)                                                                                             \
+    /* in */                                                                                                           \
+    X(POD_ENABLED, "pod_enabled", 0, "the pod's label asks for the mesh")                                              \
+    X(NAMESPACE_ENABLED, "namespace_enabled", 0, "the namespace's label asks for the mesh")                            \
+    X(ALREADY_INJECTED, "already_injected", 0, "the sidecar is there already and as it should be")                     \
+    /* out */                                                                                                          \
+    X(NOT_A_POD, "not_a_pod", 0, "only pods are changed")                                                              \
+    X(SUBRESOURCE, "subresource", 0, "subresources of pods are not changed")                                           \
+    X(OPERATION, "operation", 0, "only the creation of pods is changed")                                               \
+    X(IGNORED_NAMESPACE, "ignored_namespace", 0, "pods of this namespace never join the mesh")                         \
+    X(MIRROR_POD, "mirror_pod", 0, "static pods are the node's own and cannot be changed")                             \
+    X(POD_DISABLED, "pod_disabled", 0, "the pod's label keeps it out")                                                 \
+    X(NAMESPACE_DISABLED, "namespace_disabled", 0, "the namespace's label keeps it out")                               \
+    X(NO_LABEL, "no_label", 0, "neither namespace nor pod asks for the mesh")                                          \
+    X(REVISION, "revision", 0, "another revision is asked for")                                                        \
+    X(HOST_NETWORK, "host_network", 0, "it uses the host's network, which is never captured")                          \
+    X(WINDOWS, "windows", 0, "the sidecar does not run on Windows")                                                    \
+    /* denied */                                                                                                       \
+    X(POD_LABEL_INVALID, "pod_label_invalid", 422, "the pod's label has an unknown value")                             \
+    X(NAMESPACE_LABEL_INVALID, "namespace_label_invalid", 422, "the namespace's label has an unknown value")           \
+    X(SETTING_INVALID, "setting_invalid", 422, "an annotation has a wrong value")                                      \
+    X(POD_INVALID, "pod_invalid", 422, "the pod has a member of the wrong type")                                       \
+    X(RUNS_AS_PROXY, "runs_as_proxy", 403, "a container would run as the proxy's uid or gid")                          \
+    X(NAME_TAKEN, "name_taken", 403, "a name of the sidecar is used by something else")                                \
+    X(SELF_CHECK, "self_check", 500, "the patch did not pass its own check")                                           \
+    /* refused before a decision */                                                                                    \
+    X(CONTENT_TYPE, "content_type", 415, "the content type is not application/json")                                   \
+    X(NOT_JSON, "not_json", 400, "the body is not JSON that can be read")                                              \
+    X(NOT_A_REVIEW, "not_a_review", 400, "the body is not an AdmissionReview request")                                 \
+    X(API_VERSION, "api_version", 400, "the AdmissionReview is of another version")                                    \
+    X(TOO_LARGE, "too_large", 413, "the body is too large")                                                            \
+    X(INTERNAL, "internal", 500, "memory was out")
+
+enum webhook_reason {
+#define X(symbol, word, code, sentence) WEBHOOK_REASON_##symbol,
+    WEBHOOK_REASONS(X)
+#undef X
+        WEBHOOK_REASON_COUNT
+};
+
+enum webhook_outcome {
+    WEBHOOK_INJECTED,  /* admitted with a patch */
+    WEBHOOK_UNCHANGED, /* admitted, in the mesh already */
+    WEBHOOK_SKIPPED,   /* admitted, out of the mesh */
+    WEBHOOK_DENIED,
+    WEBHOOK_INVALID, /* no AdmissionReview that can be answered: an HTTP error */
+    WEBHOOK_OUTCOME_COUNT
+};
+
+const char *webhook_reason_word(enum webhook_reason reason);
+const char *webhook_reason_text(enum webhook_reason reason);
+unsigned webhook_reason_code(enum webhook_reason reason);
+const char *webhook_outcome_word(enum webhook_outcome outcome);
+
+#endif

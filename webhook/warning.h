@@ -1,0 +1,17 @@
+/* Warnings of one answer: what `kubectl` shows to the person who made the pod. A bounded list of bounded lines. */
+#ifndef WEBHOOK_WARNING_H
+#define WEBHOOK_WARNING_H
+
+#include "webhook/limit.h"
+
+#include <stddef.h>
+
+struct webhook_warnings {
+    size_t count;
+    char text[WEBHOOK_WARNINGS_MAX][WEBHOOK_WARNING_MAX + 1]; /* NUL-terminated, no control characters */
+};
+
+/* Adds a line, cut where it is too long; past WEBHOOK_WARNINGS_MAX it is left out. */
+void webhook_warn(struct webhook_warnings *warnings, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
