@@ -1,4 +1,4 @@
-/* X.509 certificates: reading, asking, issuing. */
+/* X.509 certificates: reading, asking, issuing. Immutable; the count is atomic, so that threads may share one. */
 #ifndef FL_PKI_CERT_H
 #define FL_PKI_CERT_H
 
@@ -11,7 +11,8 @@
 
 struct fl_cert; /* a leaf with the chain behind it; opaque, counted */
 
-/* PEM: the leaf first, then its issuers. -EINVAL: malformed, none in it, too many. */
+/* PEM: the leaf first, then its issuers; blocks of other kinds are skipped. -EINVAL: malformed, none in it, too many, a
+ * leaf whose key or validity cannot be read; -ENOMEM. */
 int fl_cert_parse(struct fl_span pem, struct fl_cert **ret_cert, struct fl_err *err) FL_MUST_CHECK;
 struct fl_cert *fl_cert_ref(struct fl_cert *cert);
 struct fl_cert *fl_cert_unref(struct fl_cert *cert); /* returns NULL */
@@ -25,15 +26,18 @@ bool fl_cert_matches(const struct fl_cert *cert, const struct fl_key *key); /* t
 int fl_cert_spiffe(const struct fl_cert *cert, struct fl_span *ret_uri, struct fl_err *err) FL_MUST_CHECK;
 
 struct fl_cert_request {
-    struct fl_span uri;           /* SPIFFE ID; empty: no URI name */
-    struct fl_span common_name;   /* empty: no subject (then the names are critical) */
-    const char *const *dns_names; /* ends with NULL; NULL: none */
+    struct fl_span uri;              /* SPIFFE ID; empty: no URI name */
+    struct fl_span common_name;      /* ≤ 64 bytes; empty: no subject (then the names are critical) */
+    const char *const *dns_names;    /* ends with NULL; NULL: none */
+    const char *const *ip_addresses; /* IPv4 or IPv6 as text; ends with NULL; NULL: none */
     time_t not_before, not_after;
     bool authority; /* a CA: basicConstraints, keyCertSign; else a leaf for both TLS sides */
 };
 
 /* Issues a certificate for the public key of `subject`. issuer NULL: self-signed with issuer_key == subject.
- * The chain of the issuer (without a self-signed root) follows the leaf. Serial: 128 random bits. */
+ * The chain of the issuer (without a self-signed root) follows the leaf. Serial: 128 random bits. A CA below another
+ * gets path length 0: it issues leaves alone. -EINVAL: no name at all, a bad one, an issuer that is no CA or not this
+ * key's, a validity that ends before it begins; -ENOMEM. Whether the issuer outlives it is not looked at. */
 int fl_cert_issue(const struct fl_cert_request *request, const struct fl_key *subject, const struct fl_cert *issuer,
                   const struct fl_key *issuer_key, struct fl_cert **ret_cert, struct fl_err *err) FL_MUST_CHECK;
 
