@@ -1,8 +1,11 @@
 /* One TLS connection, sans-I/O: bytes in, bytes out. Used by grpc and by the proxy's connection layer.
  *
  * The caller owns socket and buffers. It gives received bytes to fl_tls_feed, which decrypts straight from the
- * caller's memory and hands plaintext and bytes-to-send to the two sinks; fl_tls_write encrypts. Nothing is kept but a
- * partial record (≤ 16 KiB + overhead, inside OpenSSL, released when idle).
+ * caller's memory and hands plaintext and bytes-to-send to the sinks; fl_tls_write encrypts. Nothing is kept but a
+ * partial record (≤ 16 KiB + overhead, inside OpenSSL, released when idle). A session belongs to one thread.
+ *
+ * Truncation (RFC 8446 §6.1) is the caller's to see: a connection that ends while the state is not FL_TLS_PEER_CLOSED
+ * was cut. A flood of key updates or session tickets without application bytes between fails the session.
  */
 #ifndef FL_TLS_SESSION_H
 #define FL_TLS_SESSION_H
@@ -12,42 +15,56 @@
 struct fl_tls; /* opaque */
 
 /* Where bytes go. A sink takes all it is given (the caller bounds the amount by pausing its reads); a negative errno
- * from it ends the call and comes back from it. */
+ * from it ends the call, comes back from it, and the session has failed: bytes were lost.
+ *
+ * What a sink may do: `opened` and `receive` may call fl_tls_write and fl_tls_shutdown of this session, which call
+ * `send` in turn, and anything of other sessions, feed them too. `send` runs inside OpenSSL: it may look (state, alpn,
+ * identities), and calls nothing else of any session. No sink may feed or free this session (asserted): an owner that
+ * wants it gone returns -ECANCELED and frees it when the call that it came from has returned, or later
+ * (fl_loop_defer). */
 struct fl_tls_sinks {
     int (*send)(void *owner, struct fl_span ciphertext);   /* to be written to the socket, in order */
-    int (*receive)(void *owner, struct fl_span plaintext); /* the application's bytes */
+    int (*receive)(void *owner, struct fl_span plaintext); /* the application's bytes, never empty, ≤ 16 KiB */
+    int (*opened)(void *owner); /* NULL allowed; once, when the peer is accepted, before any application byte */
     void *owner;
 };
 
 enum fl_tls_state {
     FL_TLS_HANDSHAKE,
     FL_TLS_OPEN,
-    FL_TLS_PEER_CLOSED /* close_notify came; writing is still open */,
-    FL_TLS_FAILED
+    FL_TLS_PEER_CLOSED, /* close_notify came; writing is still open (RFC 8446 §6.1) */
+    FL_TLS_FAILED,
 };
 
+/* Counts the context, copies the sinks. -ENOMEM. */
 int fl_tls_new(struct fl_tls_context *context, const struct fl_tls_sinks *sinks, struct fl_tls **ret_tls) FL_MUST_CHECK;
 struct fl_tls *fl_tls_free(struct fl_tls *tls);
 
-/* Client: sends the ClientHello. Server: does nothing. 0 or a negative errno. */
+/* Client: sends the ClientHello. Server: does nothing. 0 or a negative errno. Once, before the first feed. */
 int fl_tls_start(struct fl_tls *tls) FL_MUST_CHECK;
 
-/* All of `ciphertext` is consumed; one handshake step at most 1 ms of CPU. 0, or -EPROTO (TLS failed; fl_tls_error
- * tells; an alert has been sent to the sink), -EACCES (the peer's certificate or name was refused), -ENOMEM, or what a
- * sink returned. */
+/* All of `ciphertext` is consumed, also across the end of the handshake; what follows a close_notify is ignored. One
+ * handshake step is at most some 1 ms of CPU. 0, or -EPROTO (TLS failed, or the peer sent an alert), -EACCES (the
+ * peer's certificate or name was refused), -ENOMEM, or what a sink returned. After a failure fl_tls_error tells the
+ * reason, an alert has gone to `send` where TLS has one for it, and every further call gives the same errno. */
 int fl_tls_feed(struct fl_tls *tls, struct fl_span ciphertext) FL_MUST_CHECK;
 
-/* Encrypts all of `plaintext` as records to the send sink. -ENOTCONN before the state is FL_TLS_OPEN. */
+/* Encrypts all of `plaintext` to `send`, a call for each record of up to 16 KiB: collect small pieces before. 0,
+ * -ENOTCONN before the state is FL_TLS_OPEN, -EPIPE after fl_tls_shutdown (neither harms the session), or as
+ * fl_tls_feed. */
 int fl_tls_write(struct fl_tls *tls, struct fl_span plaintext) FL_MUST_CHECK;
-int fl_tls_shutdown(struct fl_tls *tls) FL_MUST_CHECK; /* sends close_notify; reading goes on (half-close) */
+/* Sends close_notify; reading goes on (half-close). Again: 0 and nothing is sent. -ENOTCONN before FL_TLS_OPEN. */
+int fl_tls_shutdown(struct fl_tls *tls) FL_MUST_CHECK;
 
 enum fl_tls_state fl_tls_state(const struct fl_tls *tls);
-/* Once open: the ALPN chosen (empty: none), the peer's SPIFFE ID (empty: none or not one; it lives as long as the
- * session), our own SPIFFE ID, the SNI. */
+/* Once open (before: empty; they live as long as the session): the ALPN chosen (empty: none), the peer's SPIFFE ID
+ * (empty: no certificate, or not an X.509-SVID), our own SPIFFE ID, the SNI. */
 struct fl_span fl_tls_alpn(const struct fl_tls *tls);
 struct fl_span fl_tls_peer_identity(const struct fl_tls *tls);
 struct fl_span fl_tls_own_identity(const struct fl_tls *tls);
 struct fl_span fl_tls_server_name(const struct fl_tls *tls);
-const char *fl_tls_error(const struct fl_tls *tls); /* one line; "" where nothing failed */
+const char *fl_tls_version_name(const struct fl_tls *tls); /* "TLSv1.3"; "" before */
+const char *fl_tls_cipher_name(const struct fl_tls *tls);  /* "TLS_AES_128_GCM_SHA256"; "" before */
+const char *fl_tls_error(const struct fl_tls *tls);        /* one line; "" where nothing failed */
 
 #endif

@@ -1,0 +1,355 @@
+#include "common/tls/session.h"
+
+#include "common/pki/spiffe.h"
+#include "common/tls/inner.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdio.h>
+
+/* OpenSSL over a BIO of our own: reading takes from the span that fl_tls_feed was given (one copy, into OpenSSL's
+ * record buffer; without read-ahead nothing is moved twice), writing goes to the send sink as it is. The BIO is never
+ * full, so OpenSSL never wants to write; when the span is used up it wants to read, and the feed is over. */
+
+#define MESSAGES_MAX 32    /* key updates and tickets in a row; far beyond what a peer has reason for */
+#define PLAIN_MAX    16384 /* a record's plaintext (RFC 8446 §5.1) */
+
+struct fl_tls *fl_tls_of(const SSL *ssl)
+{
+    return BIO_get_data(SSL_get_rbio(ssl));
+}
+
+void fl_tls_refuse(struct fl_tls *tls, int code, const char *format, ...)
+{
+    if (tls->code < 0)
+        return;
+    char text[FL_ERR_TEXT_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    struct fl_err err;
+    fl_err_set(&err, code, "%s", text); /* what a peer wrote cannot forge a line */
+    tls->code = code;
+    tls->error = strdup(err.text);
+}
+
+static int transport_read(BIO *bio, char *data, size_t size, size_t *ret_count)
+{
+    struct fl_tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (tls->messages > MESSAGES_MAX) {
+        fl_tls_refuse(tls, -EPROTO, "the peer floods us with TLS messages that are not data");
+        return 0;
+    }
+    if (tls->input.len == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    size_t count = size < tls->input.len ? size : tls->input.len;
+    memcpy(data, tls->input.data, count);
+    tls->input = fl_span_from(tls->input, count);
+    *ret_count = count;
+    return 1;
+}
+
+static int transport_write(BIO *bio, const char *data, size_t size, size_t *ret_count)
+{
+    struct fl_tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    tls->sending = true;
+    int result = tls->sinks.send(tls->sinks.owner, fl_span_make(data, size));
+    tls->sending = false;
+    if (result < 0) {
+        fl_tls_refuse(tls, result, "sending failed: %s", strerror(-result));
+        return 0;
+    }
+    *ret_count = size;
+    return 1;
+}
+
+static long transport_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int transport_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD *fl_tls_transport_new(void)
+{
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "fairlead");
+    if (method != NULL &&
+        (BIO_meth_set_read_ex(method, transport_read) != 1 || BIO_meth_set_write_ex(method, transport_write) != 1 ||
+         BIO_meth_set_ctrl(method, transport_control) != 1 || BIO_meth_set_create(method, transport_create) != 1)) {
+        BIO_meth_free(method);
+        return NULL;
+    }
+    return method;
+}
+
+void fl_tls_observe(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    struct fl_tls *tls = fl_tls_of(ssl);
+    if (tls->state != FL_TLS_HANDSHAKE && (where & SSL_CB_LOOP) != 0)
+        tls->messages++;
+}
+
+static int attach(struct fl_tls *tls)
+{
+    const struct fl_tls_context *context = tls->context;
+    tls->ssl = SSL_new(context->ssl);
+    BIO *bio = tls->ssl != NULL ? BIO_new(context->transport) : NULL;
+    if (bio == NULL)
+        return -ENOMEM;
+    BIO_set_data(bio, tls);
+    SSL_set_bio(tls->ssl, bio, bio);
+    if (context->server)
+        SSL_set_accept_state(tls->ssl);
+    else
+        SSL_set_connect_state(tls->ssl);
+    return context->server_name == NULL || SSL_set_tlsext_host_name(tls->ssl, context->server_name) == 1 ? 0 : -ENOMEM;
+}
+
+int fl_tls_new(struct fl_tls_context *context, const struct fl_tls_sinks *sinks, struct fl_tls **ret_tls)
+{
+    struct fl_tls *tls = calloc(1, sizeof(*tls));
+    if (tls == NULL)
+        return -ENOMEM;
+    tls->context = fl_tls_context_ref(context);
+    tls->sinks = *sinks;
+    int result = attach(tls);
+    if (result < 0) {
+        ERR_clear_error();
+        fl_tls_free(tls);
+        return result;
+    }
+    *ret_tls = tls;
+    return 0;
+}
+
+struct fl_tls *fl_tls_free(struct fl_tls *tls)
+{
+    if (tls != NULL) {
+        assert(tls->calls == 0); /* not from a sink */
+        SSL_free(tls->ssl);
+        fl_tls_context_unref(tls->context);
+        free(tls->error);
+        free(tls);
+    }
+    return NULL;
+}
+
+static void refuse_by_queue(struct fl_tls *tls)
+{
+    unsigned long error = ERR_peek_error();
+    int reason = ERR_GET_REASON(error);
+    const char *text = ERR_reason_error_string(error);
+    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+        fl_tls_refuse(tls, -EACCES, "the peer shows no certificate");
+    else if (reason == ERR_R_MALLOC_FAILURE)
+        fl_tls_refuse(tls, -ENOMEM, "out of memory");
+    else if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)
+        fl_tls_refuse(tls, -EPROTO, "the peer sent an alert: %s",
+                      SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+    else
+        fl_tls_refuse(tls, -EPROTO, "TLS: %s", text != NULL ? text : "unknown error");
+}
+
+/* After a call of OpenSSL that did not succeed. It just waits for bytes, or the peer closed: then nothing failed. */
+static void examine(struct fl_tls *tls, bool *ret_ended)
+{
+    int kind = SSL_get_error(tls->ssl, 0);
+    *ret_ended = kind == SSL_ERROR_ZERO_RETURN && tls->code == 0;
+    if (tls->code == 0 && (kind == SSL_ERROR_WANT_READ || *ret_ended))
+        return;
+    if (tls->code == 0)
+        refuse_by_queue(tls);
+    ERR_clear_error();
+    tls->state = FL_TLS_FAILED;
+}
+
+static void check_sink(struct fl_tls *tls, int result)
+{
+    if (result < 0) {
+        fl_tls_refuse(tls, result, "the receiver gave up: %s", strerror(-result));
+        tls->state = FL_TLS_FAILED;
+    }
+}
+
+static void shake_hands(struct fl_tls *tls)
+{
+    bool ended = false;
+    if (SSL_do_handshake(tls->ssl) != 1) {
+        examine(tls, &ended);
+        if (ended) {
+            fl_tls_refuse(tls, -EPROTO, "the peer closed the connection during the handshake");
+            tls->state = FL_TLS_FAILED;
+        }
+        return;
+    }
+    X509 *peer = SSL_get0_peer_certificate(tls->ssl);
+    struct fl_span identity;
+    if (peer != NULL && fl_spiffe_of(peer, &identity, NULL) == 0)
+        tls->identity = identity;
+    tls->state = FL_TLS_OPEN;
+    if (tls->sinks.opened != NULL)
+        check_sink(tls, tls->sinks.opened(tls->sinks.owner));
+}
+
+/* Until the input is used up. Small records of one feed are handed on together. The buffer stands on the stack, so that
+ * a sink may feed other sessions meanwhile. */
+static void read_records(struct fl_tls *tls)
+{
+    char plain[PLAIN_MAX];
+    size_t filled = 0;
+    bool more = true;
+    while (more && tls->code == 0) {
+        size_t count = 0;
+        bool ended = false;
+        more = SSL_read_ex(tls->ssl, plain + filled, sizeof(plain) - filled, &count) == 1;
+        filled += count;
+        if (more && filled < sizeof(plain))
+            continue;
+        if (!more)
+            examine(tls, &ended);
+        if (filled > 0) {
+            /* What came before a failure was good and is handed on, however the bytes were split into feeds. */
+            tls->messages = 0;
+            check_sink(tls, tls->sinks.receive(tls->sinks.owner, fl_span_make(plain, filled)));
+            filled = 0;
+        }
+        if (ended && tls->code == 0)
+            tls->state = FL_TLS_PEER_CLOSED;
+    }
+}
+
+static void begin(struct fl_tls *tls)
+{
+    assert(!tls->sending);
+    tls->calls++;
+    ERR_clear_error();
+}
+
+static int end(struct fl_tls *tls)
+{
+    tls->calls--;
+    return tls->code;
+}
+
+int fl_tls_start(struct fl_tls *tls)
+{
+    assert(tls->calls == 0);
+    begin(tls);
+    if (!tls->context->server && tls->code == 0)
+        shake_hands(tls);
+    return end(tls);
+}
+
+int fl_tls_feed(struct fl_tls *tls, struct fl_span ciphertext)
+{
+    assert(tls->calls == 0);
+    begin(tls);
+    tls->input = ciphertext;
+    if (tls->state == FL_TLS_HANDSHAKE && ciphertext.len > 0)
+        shake_hands(tls);
+    if (tls->state == FL_TLS_OPEN && tls->input.len > 0)
+        read_records(tls);
+    tls->input = (struct fl_span){NULL, 0};
+    return end(tls);
+}
+
+/* Whether the session can send: 0, or why not. */
+static int check_open(const struct fl_tls *tls)
+{
+    if (tls->code < 0)
+        return tls->code;
+    return tls->state == FL_TLS_HANDSHAKE ? -ENOTCONN : 0;
+}
+
+int fl_tls_write(struct fl_tls *tls, struct fl_span plaintext)
+{
+    int result = check_open(tls);
+    if (result < 0 || plaintext.len == 0)
+        return result;
+    if (tls->closed)
+        return -EPIPE;
+    begin(tls);
+    size_t written;
+    bool ended = false;
+    if (SSL_write_ex(tls->ssl, plaintext.data, plaintext.len, &written) != 1)
+        examine(tls, &ended);
+    assert(tls->code < 0 || written == plaintext.len);
+    return end(tls);
+}
+
+int fl_tls_shutdown(struct fl_tls *tls)
+{
+    int result = check_open(tls);
+    if (result < 0 || tls->closed)
+        return result;
+    begin(tls);
+    tls->closed = true;
+    bool ended = false;
+    if (SSL_shutdown(tls->ssl) < 0)
+        examine(tls, &ended);
+    return end(tls);
+}
+
+enum fl_tls_state fl_tls_state(const struct fl_tls *tls)
+{
+    return tls->state;
+}
+
+static bool is_open(const struct fl_tls *tls)
+{
+    return tls->state == FL_TLS_OPEN || tls->state == FL_TLS_PEER_CLOSED;
+}
+
+struct fl_span fl_tls_alpn(const struct fl_tls *tls)
+{
+    const unsigned char *chosen = NULL;
+    unsigned length = 0;
+    if (is_open(tls))
+        SSL_get0_alpn_selected(tls->ssl, &chosen, &length);
+    return fl_span_make(chosen, length);
+}
+
+struct fl_span fl_tls_peer_identity(const struct fl_tls *tls)
+{
+    return tls->identity;
+}
+
+struct fl_span fl_tls_own_identity(const struct fl_tls *tls)
+{
+    return tls->context->identity;
+}
+
+struct fl_span fl_tls_server_name(const struct fl_tls *tls)
+{
+    return fl_span_str(is_open(tls) ? SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name) : NULL);
+}
+
+const char *fl_tls_version_name(const struct fl_tls *tls)
+{
+    return is_open(tls) ? SSL_get_version(tls->ssl) : "";
+}
+
+const char *fl_tls_cipher_name(const struct fl_tls *tls)
+{
+    const char *name = is_open(tls) ? SSL_get_cipher_name(tls->ssl) : NULL;
+    return name != NULL ? name : "";
+}
+
+const char *fl_tls_error(const struct fl_tls *tls)
+{
+    if (tls->code == 0)
+        return "";
+    return tls->error != NULL ? tls->error : "out of memory";
+}

@@ -1,0 +1,173 @@
+#include "common/pki/altname.h"
+#include "common/pki/spiffe.h"
+#include "common/tls/inner.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
+#include <stdio.h>
+
+#define TEXT_MAX 400 /* of the names in a reason */
+
+static bool text_matches(struct fl_span name, const struct fl_tls_name_match *wanted)
+{
+    switch (wanted->match) {
+    case FL_TLS_MATCH_EXACT:
+        return fl_span_eq(name, wanted->value);
+    case FL_TLS_MATCH_PREFIX:
+        return fl_span_starts_with(name, wanted->value);
+    case FL_TLS_MATCH_SUFFIX:
+        return fl_span_ends_with(name, wanted->value);
+    }
+    return false;
+}
+
+/* "*.b.c" in the certificate stands for any one label before ".b.c" (RFC 6125 §6.4.3; whole labels only). */
+static bool wildcard_matches(struct fl_span name, struct fl_span wanted)
+{
+    if (!fl_span_starts_with(name, FL_SPAN("*.")))
+        return false;
+    struct fl_span tail = fl_span_from(name, 1);
+    struct fl_span rest = fl_span_from(wanted, fl_span_find(wanted, '.'));
+    bool two_labels = fl_span_find(fl_span_from(tail, 1), '.') < tail.len - 1;
+    return two_labels && rest.len < wanted.len && fl_span_eq_nocase(rest, tail);
+}
+
+static bool dns_matches(struct fl_span name, const struct fl_tls_name_match *wanted)
+{
+    size_t length = wanted->value.len;
+    if (wanted->match == FL_TLS_MATCH_EXACT)
+        return fl_span_eq_nocase(name, wanted->value) || wildcard_matches(name, wanted->value);
+    if (name.len < length)
+        return false;
+    struct fl_span part =
+        wanted->match == FL_TLS_MATCH_PREFIX ? fl_span_make(name.data, length) : fl_span_from(name, name.len - length);
+    return fl_span_eq_nocase(part, wanted->value);
+}
+
+static bool any_matches(enum fl_altname_kind kind, struct fl_span name, const struct fl_tls_name_match *names,
+                        size_t count)
+{
+    if (memchr(name.data, '\0', name.len) != NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        bool dns = names[i].kind == FL_TLS_NAME_DNS;
+        if (kind == (dns ? FL_ALTNAME_DNS : FL_ALTNAME_URI) &&
+            (dns ? dns_matches(name, &names[i]) : text_matches(name, &names[i])))
+            return true;
+    }
+    return false;
+}
+
+bool fl_tls_name_matches(const X509 *certificate, const struct fl_tls_name_match *names, size_t count)
+{
+    struct fl_altnames walk;
+    enum fl_altname_kind kind;
+    struct fl_span name;
+    if (fl_altnames_open(certificate, &walk, NULL) < 0)
+        return false;
+    while (fl_altnames_next(&walk, &kind, &name)) {
+        if (kind != FL_ALTNAME_OTHER && name.len > 0 && any_matches(kind, name, names, count))
+            return true;
+    }
+    return false;
+}
+
+static int clamp(size_t length)
+{
+    return length < TEXT_MAX ? (int)length : TEXT_MAX;
+}
+
+/* The first URI or DNS name that the certificate claims; "(no name)" without one. For the reader of the reason. */
+static struct fl_span claimed_name(const X509 *certificate)
+{
+    struct fl_altnames walk;
+    enum fl_altname_kind kind;
+    struct fl_span name;
+    if (certificate != NULL && fl_altnames_open(certificate, &walk, NULL) == 0) {
+        while (fl_altnames_next(&walk, &kind, &name)) {
+            if (kind != FL_ALTNAME_OTHER)
+                return name;
+        }
+    }
+    return FL_SPAN("(no name)");
+}
+
+static const char *chain_trouble(int error)
+{
+    switch (error) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+        return "is not from a trusted root";
+    default:
+        return "is not valid";
+    }
+}
+
+static void refuse_chain(struct fl_tls *tls, const X509 *leaf, int error)
+{
+    struct fl_span name = claimed_name(leaf);
+    fl_tls_refuse(tls, error == X509_V_ERR_OUT_OF_MEM ? -ENOMEM : -EACCES, "peer certificate of %.*s %s: %s",
+                  clamp(name.len), name.data, chain_trouble(error), X509_verify_cert_error_string(error));
+}
+
+static void refuse_name(struct fl_tls *tls, const X509 *leaf)
+{
+    const struct fl_tls_context *context = tls->context;
+    struct fl_span name = claimed_name(leaf);
+    struct fl_span wanted = context->names[0].value;
+    fl_tls_refuse(tls, -EACCES, "peer's name %.*s is not %s%.*s%s", clamp(name.len) / 2, name.data,
+                  context->name_count > 1 ? "one of " : "", clamp(wanted.len) / 2, wanted.data,
+                  context->name_count > 1 ? ", …" : "");
+}
+
+/* What must hold for a leaf whose chain is good. */
+static bool leaf_is_welcome(struct fl_tls *tls, X509 *leaf)
+{
+    const struct fl_tls_context *context = tls->context;
+    struct fl_err err = {0};
+    struct fl_span uri;
+    if (context->require_spiffe && fl_spiffe_of(leaf, &uri, &err) < 0) {
+        fl_tls_refuse(tls, -EACCES, "peer certificate is no X.509-SVID: %s", err.text);
+        return false;
+    }
+    if (context->name_count > 0 && !fl_tls_name_matches(leaf, context->names, context->name_count)) {
+        refuse_name(tls, leaf);
+        return false;
+    }
+    return true;
+}
+
+/* The client's ALPN is settled before the server's certificate comes, in every version. */
+static bool alpn_is_missing(const struct fl_tls *tls)
+{
+    const unsigned char *chosen;
+    unsigned length;
+    SSL_get0_alpn_selected(tls->ssl, &chosen, &length);
+    return !tls->context->server && tls->context->alpn.len > 0 && length == 0;
+}
+
+int fl_tls_verify(X509_STORE_CTX *store, void *unused)
+{
+    (void)unused;
+    struct fl_tls *tls = fl_tls_of(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    X509 *leaf = X509_STORE_CTX_get0_cert(store);
+    if (alpn_is_missing(tls)) {
+        fl_tls_refuse(tls, -EPROTO, "the server chose none of our ALPN protocols");
+        X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION); /* alert: handshake_failure */
+        return 0;
+    }
+    if (X509_verify_cert(store) != 1) {
+        refuse_chain(tls, leaf, X509_STORE_CTX_get_error(store));
+        return 0;
+    }
+    if (!leaf_is_welcome(tls, leaf)) {
+        X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED); /* alert: bad_certificate */
+        return 0;
+    }
+    return 1;
+}
