@@ -1,0 +1,125 @@
+/* One TCP connection: non-blocking, registered with epoll once (edge-triggered, both directions), with flow control in
+ * both directions and an optional transport (TLS) between socket and owner. The owner gets bytes, an end and room to
+ * write; sockets, partial writes and closing orders stay in here.
+ *
+ * Reading. Received bytes go to on_data straight from the worker's scratch memory. What on_data does not consume is
+ * kept (≤ PROXY_CONN_INPUT_MAX, then reading stops) and shown again together with what follows, or when the owner
+ * resumes. While paused nothing is read or delivered.
+ * Writing. proxy_conn_write always takes everything; the bytes go out at the end of the turn in one send, TLS records
+ * being cut there. Above PROXY_CONN_HIGH the connection is backlogged: the owner must pause the source of the bytes
+ * until on_writable, which bounds the queue at PROXY_CONN_HIGH plus what one turn reads. Bytes written before the
+ * connection is open wait for it.
+ * Half-close. on_eof tells that the peer has ended its direction (FIN, with TLS its close_notify); writing goes on.
+ * proxy_conn_shutdown ends ours, after what was written. A FIN without close_notify is PROXY_END_TRUNCATED.
+ * Ending. Either the owner calls proxy_conn_close, after which there is no callback; or the connection fails, and
+ * on_closed is the last callback. In both cases the pointer is dead for the owner; the memory goes at the turn's end.
+ * Running out of memory ends the connection (PROXY_END_MEMORY) at the end of the turn, so writes need no check.
+ */
+#ifndef PROXY_NET_CONN_H
+#define PROXY_NET_CONN_H
+
+#include "common/base/cleanup.h"
+#include "proxy/net/address.h"
+#include "proxy/net/turn.h"
+
+#define PROXY_CONN_HIGH      65536u  /* bytes of output at which a connection is backlogged */
+#define PROXY_CONN_LOW       32768u  /* … and at which it no longer is */
+#define PROXY_CONN_INPUT_MAX 131072u /* unconsumed bytes at which reading stops */
+#define PROXY_CONN_LINGER_MS 2000u   /* how long a lingering close waits for the peer */
+#define PROXY_CONN_FLUSH_MS  30000u  /* how long a flushing close waits for the peer to read */
+
+struct proxy_conn;
+
+#define PROXY_ENDS(X)                                                                                                  \
+    X(RESET, "connection reset by peer")                                                                               \
+    X(REFUSED, "connection refused or unreachable")                                                                    \
+    X(CONNECT_TIMEOUT, "connect timeout")                                                                              \
+    X(HANDSHAKE_TIMEOUT, "handshake timeout")                                                                          \
+    X(TLS, "TLS error")                                                                                                \
+    X(TRUNCATED, "closed without close_notify")                                                                        \
+    X(MEMORY, "out of memory")
+
+enum proxy_end {
+#define X(name, text) PROXY_END_##name,
+    PROXY_ENDS(X)
+#undef X
+};
+const char *proxy_end_text(enum proxy_end end);
+
+enum proxy_close {
+    PROXY_CLOSE_FLUSH,  /* when what was written has gone out (PROXY_CONN_FLUSH_MS) */
+    PROXY_CLOSE_LINGER, /* … then FIN, and read and drop what the peer still sends (PROXY_CONN_LINGER_MS), so that our
+                           last bytes are not lost to a reset */
+    PROXY_CLOSE_NOW,    /* at once; output is dropped */
+    PROXY_CLOSE_RESET,  /* at once, with a RST */
+};
+
+struct proxy_conn_ops {                                   /* all must be given */
+    void (*on_open)(void *owner);                         /* connected, and the transport's handshake is done */
+    size_t (*on_data)(void *owner, struct fl_span bytes); /* returns how many it consumed */
+    void (*on_eof)(void *owner);                          /* what on_data left unconsumed is all there will be */
+    void (*on_writable)(void *owner);
+    void (*on_closed)(void *owner, enum proxy_end end);
+};
+
+/* A layer between socket and owner. It calls proxy_conn_send, proxy_conn_deliver, proxy_conn_opened and
+ * proxy_conn_ended. Negative results end the connection with PROXY_END_TLS, -ENOMEM with PROXY_END_MEMORY;
+ * -ECANCELED: the owner has closed meanwhile. */
+struct proxy_transport_ops {
+    int (*start)(void *transport);
+    int (*feed)(void *transport, struct fl_span bytes);  /* from the socket; takes all */
+    int (*write)(void *transport, struct fl_span bytes); /* from the owner; takes all */
+    int (*shutdown)(void *transport);                    /* the owner writes no more */
+    const char *(*error)(const void *transport);
+    void (*free)(void *transport);
+};
+
+/* Takes an accepted socket (owned on success). Open from the start: on_open is not called. 0, -ENOMEM or epoll's. */
+int proxy_conn_accept(struct proxy_turn *turn, int fd, const struct proxy_address *peer,
+                      struct proxy_conn **ret_conn) FL_MUST_CHECK;
+
+/* Dials; on_open or on_closed tells. source: NULL or unset for the kernel's choice. 0 or -errno (-EMFILE, -ENOMEM,
+ * -EADDRNOTAVAIL …): then there is no connection. */
+int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_address *source,
+                       uint64_t timeout_ms, struct proxy_conn **ret_conn) FL_MUST_CHECK;
+
+void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *ops, void *owner);
+
+/* Puts a transport in place (owned). On an accepted connection it starts at once, and unconsumed bytes are its first
+ * input; on a dialled one it starts when connected. timeout_ms: for the handshake; on_open tells when it is done. */
+void proxy_conn_set_transport(struct proxy_conn *conn, const struct proxy_transport_ops *ops, void *transport,
+                              uint64_t timeout_ms);
+
+void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes);
+void proxy_conn_shutdown(struct proxy_conn *conn);
+void proxy_conn_close(struct proxy_conn *conn, enum proxy_close how); /* NULL is allowed */
+void proxy_conn_pause(struct proxy_conn *conn);
+void proxy_conn_resume(struct proxy_conn *conn); /* also shows unconsumed bytes again */
+
+bool proxy_conn_is_backlogged(const struct proxy_conn *conn);
+bool proxy_conn_is_open(const struct proxy_conn *conn);      /* open, both ways usable as far as we know */
+bool proxy_conn_saw_eof(const struct proxy_conn *conn);      /* a FIN has come, delivered or not */
+bool proxy_conn_write_failed(const struct proxy_conn *conn); /* the peer does not read any more */
+size_t proxy_conn_unread(const struct proxy_conn *conn);     /* received and not consumed */
+size_t proxy_conn_unsent(const struct proxy_conn *conn);
+uint64_t proxy_conn_bytes_received(const struct proxy_conn *conn); /* of the owner's: without TLS */
+uint64_t proxy_conn_bytes_sent(const struct proxy_conn *conn);     /* written by the owner */
+const struct proxy_address *proxy_conn_peer(const struct proxy_conn *conn);
+int proxy_conn_local(const struct proxy_conn *conn, struct proxy_address *ret_address) FL_MUST_CHECK;
+int proxy_conn_fd(const struct proxy_conn *conn);
+struct proxy_turn *proxy_conn_turn(const struct proxy_conn *conn);
+void *proxy_conn_transport(const struct proxy_conn *conn);   /* NULL: plain */
+const char *proxy_conn_error(const struct proxy_conn *conn); /* in on_closed: what the errno or the transport says */
+
+/* For transports. */
+int proxy_conn_send(struct proxy_conn *conn, struct fl_span bytes) FL_MUST_CHECK;    /* to the socket */
+int proxy_conn_deliver(struct proxy_conn *conn, struct fl_span bytes) FL_MUST_CHECK; /* to the owner */
+int proxy_conn_opened(struct proxy_conn *conn) FL_MUST_CHECK;                        /* the handshake is done */
+void proxy_conn_ready(struct proxy_conn *conn); /* the deadline of proxy_conn_set_transport no longer counts */
+int proxy_conn_ended(struct proxy_conn *conn) FL_MUST_CHECK; /* the peer's clean end */
+
+/* For turn.c: one round over a connection of the ready list. */
+void proxy_conn_run(struct proxy_conn *conn);
+struct proxy_conn *proxy_conn_next_ready(struct proxy_conn *conn);
+
+#endif

@@ -1,0 +1,58 @@
+#include "proxy/net/turn.h"
+
+#include "proxy/net/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* Resuming may pause somebody else and the other way round; what is still ready after so many rounds waits for the
+ * hook's next one, so that a turn ends. */
+#define ROUNDS 4096u
+
+static void run_ready(struct fl_hook *hook)
+{
+    struct proxy_turn *turn = FL_CONTAINER_OF(hook, struct proxy_turn, hook);
+    for (unsigned i = 0; i < ROUNDS && turn->ready != NULL; i++) {
+        struct proxy_conn *conn = turn->ready;
+        turn->ready = proxy_conn_next_ready(conn);
+        if (turn->ready == NULL)
+            turn->ready_tail = &turn->ready;
+        proxy_conn_run(conn);
+    }
+    if (turn->ready != NULL)
+        fl_hook_arm(turn->loop, &turn->hook);
+}
+
+int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop)
+{
+    memset(turn, 0, sizeof(*turn));
+    turn->loop = loop;
+    turn->hook.run = run_ready;
+    turn->ready_tail = &turn->ready;
+    turn->scratch = malloc(PROXY_TURN_READ);
+    turn->work = malloc(PROXY_TURN_WORK);
+    if (turn->scratch != NULL && turn->work != NULL)
+        return 0;
+    proxy_turn_done(turn);
+    return -ENOMEM;
+}
+
+void proxy_turn_done(struct proxy_turn *turn)
+{
+    assert(turn->ready == NULL && turn->connections == 0);
+    if (turn->loop != NULL)
+        fl_hook_disarm(&turn->hook);
+    proxy_pool_done(&turn->pool);
+    free(fl_take(turn->scratch));
+    free(fl_take(turn->work));
+}
+
+bool proxy_turn_take_handshake(struct proxy_turn *turn)
+{
+    uint64_t now = fl_loop_now_ns(turn->loop);
+    if (turn->handshake_ns != now) {
+        turn->handshake_ns = now;
+        turn->handshakes = 0;
+    }
+    return turn->handshakes++ < PROXY_TURN_HANDSHAKES;
+}

@@ -1,0 +1,41 @@
+/* A worker's turn: its event loop, what its connections share, and the list of those that want something at its end.
+ *
+ * During a turn events only fill queues and set flags; a connection that has output, or whose reading was resumed, is
+ * put on the ready list once. At the turn's end the list is run: resumed connections deliver, then every connection
+ * with output does one send. So however many pieces a turn wrote, a connection costs one system call.
+ *
+ * A turn's work is bounded: PROXY_TURN_READ bytes a connection (what is left comes in the next turn, after the
+ * others), PROXY_TURN_HANDSHAKES TLS handshake steps in all (each costs about 1 ms), PROXY_TURN_ACCEPTS a listener.
+ */
+#ifndef PROXY_NET_TURN_H
+#define PROXY_NET_TURN_H
+
+#include "common/loop/loop.h"
+#include "proxy/net/pool.h"
+
+#define PROXY_TURN_READ       65536u
+#define PROXY_TURN_HANDSHAKES 1u
+#define PROXY_TURN_ACCEPTS    16u
+#define PROXY_TURN_WORK       131072u
+
+struct proxy_conn;
+
+struct proxy_turn {
+    struct fl_loop *loop; /* not owned */
+    struct fl_hook hook;
+    struct proxy_conn *ready, **ready_tail;
+    char *scratch; /* PROXY_TURN_READ bytes: what recv fills; valid within one callback */
+    char *work;    /* PROXY_TURN_WORK bytes, for whoever serialises a message within one callback */
+    struct proxy_pool pool;
+    uint64_t handshake_ns; /* the turn that handshakes are counted for */
+    unsigned handshakes;
+    size_t connections; /* open sockets of this worker, both sides */
+};
+
+int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop) FL_MUST_CHECK; /* 0 or -ENOMEM */
+void proxy_turn_done(struct proxy_turn *turn); /* every connection must be gone, and the loop have run its deferred */
+
+/* True where this turn may still do a handshake step, which is then counted. */
+bool proxy_turn_take_handshake(struct proxy_turn *turn);
+
+#endif
