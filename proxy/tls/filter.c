@@ -1,0 +1,200 @@
+#include "proxy/tls/filter.h"
+
+#include <errno.h>
+
+#define ERROR_MAX 160
+
+struct proxy_tls {
+    struct proxy_conn *conn;
+    struct fl_tls *session;
+    struct fl_span preface; /* ours */
+    bool server;
+    bool opened;        /* the handshake is done, and ours is sent */
+    bool wants_preface; /* the peer's has not come yet */
+    enum proxy_tls_failure failure;
+    struct fl_buf input; /* of the peer's preface: what is here of it, then its memory */
+    struct fl_preface peer;
+    char *error; /* of the preface; NULL: none */
+};
+
+static int send_out(void *owner, struct fl_span bytes)
+{
+    struct proxy_tls *tls = owner;
+    return proxy_conn_send(tls->conn, bytes);
+}
+
+/* The peer's preface, from however many pieces. What follows it is the application's. */
+static int read_preface(struct proxy_tls *tls, struct fl_span *bytes)
+{
+    size_t before = tls->input.len, size = 0;
+    size_t room = FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX - before;
+    int result = fl_buf_append(&tls->input, fl_span_make(bytes->data, bytes->len < room ? bytes->len : room));
+    if (result < 0)
+        return result;
+    struct fl_err err = {0};
+    result = fl_preface_parse(fl_buf_span(&tls->input), &tls->peer, &size, &err);
+    if (result == FL_PREFACE_MORE) {
+        *bytes = fl_span_from(*bytes, bytes->len);
+        return 0;
+    }
+    if (result != FL_PREFACE_DONE) {
+        memset(&tls->peer, 0, sizeof(tls->peer));
+        tls->failure = PROXY_TLS_PREFACE;
+        tls->error = strndup(err.text, ERROR_MAX);
+        return result < 0 ? result : -EPROTO;
+    }
+    *bytes = fl_span_from(*bytes, size - before);
+    tls->wants_preface = false;
+    proxy_conn_ready(tls->conn);
+    return tls->server ? proxy_conn_opened(tls->conn) : 0;
+}
+
+static int advance(struct proxy_tls *tls);
+
+static int receive(void *owner, struct fl_span bytes)
+{
+    struct proxy_tls *tls = owner;
+    int result = advance(tls); /* the last of the handshake and the first data may come together */
+    if (result == 0 && tls->wants_preface)
+        result = read_preface(tls, &bytes);
+    if (result < 0)
+        return result;
+    return bytes.len > 0 ? proxy_conn_deliver(tls->conn, bytes) : 0;
+}
+
+/* After every step: what the session has become. */
+static int advance(struct proxy_tls *tls)
+{
+    if (tls->opened || fl_tls_state(tls->session) == FL_TLS_HANDSHAKE || fl_tls_state(tls->session) == FL_TLS_FAILED)
+        return 0;
+    tls->opened = true;
+    tls->wants_preface = fl_span_eq_str(fl_tls_alpn(tls->session), FL_ALPN_TCP);
+    if (tls->wants_preface) {
+        int result = fl_tls_write(tls->session, tls->preface);
+        if (result < 0)
+            return result;
+        if (tls->server)
+            return 0;
+    } else {
+        proxy_conn_ready(tls->conn);
+    }
+    return proxy_conn_opened(tls->conn);
+}
+
+static int start(void *transport)
+{
+    struct proxy_tls *tls = transport;
+    return fl_tls_start(tls->session);
+}
+
+static int feed(void *transport, struct fl_span bytes)
+{
+    struct proxy_tls *tls = transport;
+    int result = fl_tls_feed(tls->session, bytes);
+    if (result == 0)
+        result = advance(tls);
+    if (result < 0) {
+        if (tls->failure == PROXY_TLS_FINE && (result == -EPROTO || result == -EACCES))
+            tls->failure = result == -EACCES ? PROXY_TLS_REFUSED : PROXY_TLS_PROTOCOL;
+        return result;
+    }
+    if (fl_tls_state(tls->session) == FL_TLS_PEER_CLOSED)
+        return proxy_conn_ended(tls->conn);
+    return 0;
+}
+
+static int write_out(void *transport, struct fl_span bytes)
+{
+    struct proxy_tls *tls = transport;
+    return fl_tls_write(tls->session, bytes);
+}
+
+static int shutdown_out(void *transport)
+{
+    struct proxy_tls *tls = transport;
+    return fl_tls_shutdown(tls->session);
+}
+
+static const char *error_text(const void *transport)
+{
+    const struct proxy_tls *tls = transport;
+    return tls->error != NULL ? tls->error : fl_tls_error(tls->session);
+}
+
+static void tls_free(void *transport)
+{
+    struct proxy_tls *tls = transport;
+    tls->session = fl_tls_free(tls->session);
+    fl_buf_done(&tls->input);
+    free(tls->error);
+    free(tls);
+}
+
+static const struct proxy_transport_ops transport_ops = {
+    .start = start,
+    .feed = feed,
+    .write = write_out,
+    .shutdown = shutdown_out,
+    .error = error_text,
+    .free = tls_free,
+};
+
+int proxy_tls_start(struct proxy_conn *conn, struct fl_tls_context *context, bool server, struct fl_span preface,
+                    uint64_t timeout_ms)
+{
+    struct proxy_tls *tls = calloc(1, sizeof(*tls));
+    if (tls == NULL)
+        return -ENOMEM;
+    const struct fl_tls_sinks sinks = {.send = send_out, .receive = receive, .owner = tls};
+    int result = fl_tls_new(context, &sinks, &tls->session);
+    if (result < 0) {
+        free(tls);
+        return result;
+    }
+    tls->conn = conn;
+    tls->server = server;
+    tls->preface = preface;
+    fl_buf_init(&tls->input, FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX);
+    proxy_conn_set_transport(conn, &transport_ops, tls, timeout_ms);
+    return 0;
+}
+
+struct proxy_tls *proxy_tls_of(const struct proxy_conn *conn)
+{
+    return proxy_conn_transport(conn);
+}
+
+struct fl_span proxy_tls_peer_identity(const struct proxy_tls *tls)
+{
+    return fl_tls_peer_identity(tls->session);
+}
+
+struct fl_span proxy_tls_own_identity(const struct proxy_tls *tls)
+{
+    return fl_tls_own_identity(tls->session);
+}
+
+struct fl_span proxy_tls_alpn(const struct proxy_tls *tls)
+{
+    return fl_tls_alpn(tls->session);
+}
+
+struct fl_span proxy_tls_server_name(const struct proxy_tls *tls)
+{
+    return fl_tls_server_name(tls->session);
+}
+
+const struct fl_preface *proxy_tls_peer_preface(const struct proxy_tls *tls)
+{
+    return &tls->peer;
+}
+
+bool proxy_tls_is_open(const struct proxy_tls *tls)
+{
+    return tls->opened;
+}
+
+enum proxy_tls_failure proxy_tls_failure(const struct proxy_tls *tls)
+{
+    return tls->failure;
+}

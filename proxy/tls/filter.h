@@ -1,0 +1,42 @@
+/* TLS between a connection and its owner: the transport of proxy/net/conn.h over common/tls/session.h.
+ *
+ * Where the handshake chose ALPN fairlead-tcp/1, each side also sends one preface (common/mesh/preface.h) before the
+ * application's bytes. A server opens the connection to its owner when the client's preface is in (a client sends it
+ * with its first flight, so this costs no time), a client at once, and the server's preface comes before the first
+ * byte that it delivers. The preface counts into the handshake's deadline.
+ */
+#ifndef PROXY_TLS_FILTER_H
+#define PROXY_TLS_FILTER_H
+
+#include "common/mesh/preface.h"
+#include "common/tls/session.h"
+#include "proxy/net/conn.h"
+
+struct proxy_tls;
+
+/* Why it ended, for the one counter of handshake failures. */
+enum proxy_tls_failure {
+    PROXY_TLS_FINE,
+    PROXY_TLS_REFUSED, /* the peer's certificate or name */
+    PROXY_TLS_PROTOCOL,
+    PROXY_TLS_PREFACE,
+};
+
+/* Puts TLS on `conn` (proxy_conn_set_transport). `preface` is what we send: whole bytes, which must live as long as the
+ * connection. 0 or -ENOMEM (nothing was put). */
+int proxy_tls_start(struct proxy_conn *conn, struct fl_tls_context *context, bool server, struct fl_span preface,
+                    uint64_t timeout_ms) FL_MUST_CHECK;
+
+/* Of a connection; NULL where it is plain. */
+struct proxy_tls *proxy_tls_of(const struct proxy_conn *conn);
+
+/* All spans live as long as the connection; empty where not known (yet). */
+struct fl_span proxy_tls_peer_identity(const struct proxy_tls *tls);
+struct fl_span proxy_tls_own_identity(const struct proxy_tls *tls);
+struct fl_span proxy_tls_alpn(const struct proxy_tls *tls);
+struct fl_span proxy_tls_server_name(const struct proxy_tls *tls);
+const struct fl_preface *proxy_tls_peer_preface(const struct proxy_tls *tls); /* never NULL; empty fields */
+bool proxy_tls_is_open(const struct proxy_tls *tls);                          /* the handshake was done once */
+enum proxy_tls_failure proxy_tls_failure(const struct proxy_tls *tls);
+
+#endif
