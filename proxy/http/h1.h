@@ -4,7 +4,7 @@
  * Refused, each with its own word (PROXY_H1_ERROR_LIST) and the status to answer a client with; a response that is
  * refused is a 502 to the client:
  *   - Content-Length together with Transfer-Encoding; Content-Length with sign, space, list, overflow, or twice with
- *     different values; Transfer-Encoding that is not exactly one "chunked" (other codings: 501), or in HTTP/1.0;
+ *     different values; Transfer-Encoding that is not exactly one field "chunked" (other codings: 501), or in HTTP/1.0;
  *   - bare CR, bare LF, obs-fold, space before the colon, empty or non-token names, NUL and control bytes in values;
  *   - HTTP/0.9, any major version but 1 (505); missing, duplicate or malformed Host; authority form without CONNECT and
  *     the reverse; "*" without OPTIONS; a fragment or userinfo in the target; CONNECT with a body;
@@ -28,6 +28,7 @@
 #define PROXY_H1_TRAILERS_MAX     8192        /* bytes of a trailer section */
 #define PROXY_H1_CHUNK_LINE_MAX   256         /* bytes of a chunk-size line, extensions included */
 #define PROXY_H1_CHUNK_DIGITS_MAX 15          /* hex digits of a chunk size */
+#define PROXY_H1_OPTIONS_MAX      32          /* Connection options of a message */
 
 /* X(id, status, word): the word goes to the access log's details and the metric's label. */
 #define PROXY_H1_ERROR_LIST(X)                                                                                         \
@@ -55,6 +56,7 @@
     X(CODING_HTTP10, 400, "http1.transfer_encoding_http10")                                                            \
     X(CODING_FORBIDDEN, 502, "http1.transfer_encoding_forbidden")                                                      \
     X(LENGTH_FORBIDDEN, 502, "http1.content_length_forbidden")                                                         \
+    X(CONNECTION, 400, "http1.connection_options")                                                                     \
     X(CONNECT_BODY, 400, "http1.connect_with_body")                                                                    \
     X(UPGRADE_UNASKED, 502, "http1.upgrade_unasked")                                                                   \
     X(INTERIM_FLOOD, 502, "http1.interim_flood")                                                                       \

@@ -62,14 +62,16 @@ struct proxy_h1_reply {
     size_t header_count;
     time_t now;
     bool keep_alive;
-    bool head; /* answer to HEAD: the body's length is told, the body is not written */
+    bool http10; /* the client is an HTTP/1.0 one: keep-alive is told it in so many words */
+    bool head;   /* answer to HEAD: the body's length is told, the body is not written */
 };
 
 /* Bytes at most, body included; the whole answer. 204 and 304 have no body, whatever reply->body says. */
 size_t proxy_h1_reply_bound(const struct proxy_h1_reply *reply);
 size_t proxy_h1_write_reply(const struct proxy_h1_reply *reply, char *to);
 
-/* The reply for a failure: `text` is a short line for people ("upstream connect error"), NULL: the reason phrase. */
+/* The reply for a failure: `text` is a short line for people ("upstream connect error"), NULL: the reason phrase.
+ * `exchange` NULL: there was no readable request. */
 struct proxy_h1_reply proxy_h1_error_reply(unsigned status, const char *text, const struct proxy_exchange *exchange,
                                            bool keep_alive, time_t now);
 

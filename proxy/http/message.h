@@ -189,9 +189,13 @@ struct proxy_message {
     struct proxy_headers headers;
 };
 
-/* New values for what is sent on (prefix_rewrite, host_rewrite). An absolute target keeps its form. */
+/* New values for what is sent on (prefix_rewrite, host_rewrite). An absolute target keeps its form. set_authority sets
+ * Host too: 0, or -E2BIG where that was absent and the list is full. */
 void proxy_message_set_path(struct proxy_message *message, struct fl_span path);
-void proxy_message_set_authority(struct proxy_message *message, struct fl_span authority);
+int proxy_message_set_authority(struct proxy_message *message, struct fl_span authority) FL_MUST_CHECK;
+
+/* Everything cleared but the list of headers, which is empty. */
+void proxy_message_init(struct proxy_message *message);
 
 enum proxy_method proxy_method_id(struct fl_span method);
 
