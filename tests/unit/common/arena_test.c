@@ -58,6 +58,41 @@ static void test_the_maximum_holds(void **state)
     fl_arena_done(&arena);
 }
 
+static void test_strings(void **state)
+{
+    (void)state;
+    struct fl_arena arena;
+    fl_arena_init(&arena, 4096);
+    assert_string_equal(fl_arena_str(&arena, FL_SPAN("text")), "text");
+    assert_string_equal(fl_arena_str(&arena, (struct fl_span){NULL, 0}), "");
+    assert_null(fl_arena_str(&arena, FL_SPAN("short\0ened")));
+    fl_arena_done(&arena);
+}
+
+/* Over and over in the memory of the first round; the maximum counts anew. */
+static void test_reset(void **state)
+{
+    (void)state;
+    struct fl_arena arena;
+    fl_arena_init(&arena, 200000);
+    fl_arena_reset(&arena);
+    for (int round = 0; round < 3; round++) {
+        char *small = fl_arena_alloc(&arena, 100);
+        assert_non_null(small);
+        assert_int_equal(small[99], 0);
+        memset(small, 'x', 100);
+        assert_non_null(fl_arena_alloc(&arena, 150000)); /* has its chunk alone, which is not kept */
+        assert_null(fl_arena_alloc(&arena, 100000));
+        fl_arena_reset(&arena);
+    }
+    void *first = fl_arena_alloc(&arena, 10);
+    fl_arena_reset(&arena);
+    fail_at(1);
+    assert_ptr_equal(fl_arena_alloc(&arena, 10), first);
+    fail_stop();
+    fl_arena_done(&arena);
+}
+
 static void test_memory_running_out(void **state)
 {
     (void)state;
@@ -79,6 +114,8 @@ int main(void)
         cmocka_unit_test(test_memory_is_zeroed_aligned_and_apart),
         cmocka_unit_test(test_copy_ends_with_nul),
         cmocka_unit_test(test_the_maximum_holds),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_reset),
         cmocka_unit_test(test_memory_running_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
