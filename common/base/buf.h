@@ -31,7 +31,8 @@ int fl_buf_append(struct fl_buf *buf, struct fl_span bytes) FL_MUST_CHECK;
 int fl_buf_append_str(struct fl_buf *buf, const char *text) FL_MUST_CHECK;
 int fl_buf_append_byte(struct fl_buf *buf, char byte) FL_MUST_CHECK;
 int fl_buf_printf(struct fl_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3))) FL_MUST_CHECK;
-int fl_buf_vprintf(struct fl_buf *buf, const char *format, va_list arguments) FL_MUST_CHECK;
+int fl_buf_vprintf(struct fl_buf *buf, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0))) FL_MUST_CHECK;
 
 /* Appends `text` as a JSON string, quotes included (RFC 8259 §7; bytes that are not UTF-8 become U+FFFD). */
 int fl_buf_append_json_string(struct fl_buf *buf, struct fl_span text) FL_MUST_CHECK;

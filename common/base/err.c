@@ -37,7 +37,8 @@ static void append(char *text, const char *more)
  * whether the cut would split a UTF-8 sequence. */
 #define SPARE 4
 
-static void format_text(char text[FL_ERR_TEXT_MAX + SPARE], const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void format_text(char text[FL_ERR_TEXT_MAX + SPARE], const char *format,
+                                                              va_list arguments)
 {
     if (vsnprintf(text, FL_ERR_TEXT_MAX + SPARE, format, arguments) < 0)
         text[0] = '\0';

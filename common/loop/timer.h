@@ -19,8 +19,9 @@ struct fl_timer {
     struct fl_timer **link;
 };
 
-/* Fires in delay_ms from fl_loop_now_ns (between turns: from now), at the earliest in the next turn. A timer that is
- * set is moved, also to another loop of this thread. Any delay is allowed; past some centuries it means "never". */
+/* Fires in delay_ms from fl_loop_now_ns (between turns: from now), at the earliest in the next turn; without a
+ * delay in the next turn, which does not wait. A timer that is set is moved, also to another loop of this thread. Any
+ * delay is allowed; past some centuries it means "never". */
 void fl_timer_set(struct fl_loop *loop, struct fl_timer *timer, uint64_t delay_ms,
                   void (*on_due)(struct fl_timer *timer));
 void fl_timer_cancel(struct fl_timer *timer); /* idempotent; a zeroed timer may be cancelled */

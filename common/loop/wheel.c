@@ -52,6 +52,12 @@ void fl_wheel_add(struct fl_wheel *wheel, struct fl_timer *timer)
     wheel->count++;
 }
 
+void fl_wheel_add_due(struct fl_wheel *wheel, struct fl_timer *timer)
+{
+    push_due(wheel, timer);
+    wheel->count++;
+}
+
 /* A slot that lost its last timer is unmarked, or it would wake the process for nothing. */
 static void unmark(struct fl_wheel *wheel, const void *head)
 {

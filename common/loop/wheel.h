@@ -32,6 +32,8 @@ void fl_wheel_init(struct fl_wheel *wheel, uint64_t now_ms);
 
 /* timer->deadline_ms is set and the timer is in no list. */
 void fl_wheel_add(struct fl_wheel *wheel, struct fl_timer *timer);
+/* The same for a timer without a delay: the next fl_wheel_run calls it, whatever its deadline is. */
+void fl_wheel_add_due(struct fl_wheel *wheel, struct fl_timer *timer);
 void fl_wheel_remove(struct fl_wheel *wheel, struct fl_timer *timer);
 
 /* Turns the wheel to now_ms and calls what is due, in the order of their ticks. Timers that become due while it runs

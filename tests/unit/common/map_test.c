@@ -13,7 +13,7 @@
 #define ITEMS 3000
 
 struct item {
-    char name[16];
+    char name[24];
     bool in;
 };
 

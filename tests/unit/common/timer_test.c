@@ -152,7 +152,7 @@ static void test_no_delay_is_the_next_turn(void **state)
     struct probe probe = {0};
     set_with(&probe, 0, set_again_at_once);
     for (unsigned i = 1; i <= 10; i++) {
-        assert_int_equal(fl_loop_turn(loop, -1), 0);
+        assert_int_equal(fl_loop_turn(loop, 0), 0);
         assert_int_equal(probe.fired, i);
     }
     fl_timer_cancel(&probe.timer);
