@@ -152,7 +152,7 @@ struct proxy_listener {
     bool continue_on_timeout;    /* when it passes: pick with what is known, instead of closing */
     uint32_t backlog;
     uint32_t buffer_limit_bytes;             /* per connection; default 1 MiB */
-    const struct proxy_filter_chain *chains; /* ordered by destination port; do not rely on it */
+    const struct proxy_filter_chain *chains;
     size_t chain_count;
     const struct proxy_filter_chain *default_chain; /* NULL: a connection that no chain wants is closed */
 };
@@ -269,6 +269,9 @@ void fl_cleanup_proxy_snapshot(struct proxy_snapshot **snapshot);
 
 /* For the compiler: `release(object)` runs when the snapshot goes. On failure (-ENOMEM) it has been run already. */
 int proxy_snapshot_hold(struct proxy_snapshot *snapshot, void *object, void (*release)(void *object)) FL_MUST_CHECK;
+
+/* The order of clusters: as memcmp; a name that another begins with comes first. */
+int proxy_name_compare(struct fl_span a, struct fl_span b);
 
 /* By exact name, binary search. NULL where there is none. */
 const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, struct fl_span name);
