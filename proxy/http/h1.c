@@ -69,7 +69,7 @@ static int absolute_target(struct proxy_h1_cursor *cursor, struct proxy_message 
     message->scheme = fl_span_make(message->target.data, begin - (sizeof("://") - 1));
     message->authority = fl_span_make(rest.data, slash);
     message->path = slash < rest.len ? fl_span_from(rest, slash) : FL_SPAN("/");
-    if (message->authority.len == 0 || !proxy_h1_authority_valid(message->authority, false))
+    if (message->authority.len == 0 || !proxy_authority_valid(message->authority))
         return proxy_h1_fail(cursor, PROXY_H1_ERROR_TARGET);
     return PROXY_H1_DONE;
 }
@@ -81,7 +81,7 @@ static int target_meaning(struct proxy_h1_cursor *cursor, struct proxy_message *
     if (message->method_id == PROXY_METHOD_CONNECT) {
         message->target_form = PROXY_TARGET_AUTHORITY;
         message->authority = target;
-        bool valid = proxy_h1_authority_valid(target, true);
+        bool valid = proxy_authority_has_port(target);
         return valid ? PROXY_H1_DONE : proxy_h1_fail(cursor, PROXY_H1_ERROR_TARGET_FORM);
     }
     if (target.data[0] == '/') {

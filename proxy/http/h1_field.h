@@ -30,9 +30,6 @@ bool proxy_h1_next_item(struct fl_span *rest, struct fl_span *ret_item);
 /* Whether a Connection field of `headers` names the option `name`, case folded. */
 bool proxy_h1_connection_lists(const struct proxy_headers *headers, struct fl_span name);
 
-/* host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2), without userinfo. An empty host is fine unless `port_needed`. */
-bool proxy_h1_authority_valid(struct fl_span authority, bool port_needed);
-
 /* What the fields of a parsed head mean: host, framing, connection (RFC 9112 §3.2, §6, §9). PROXY_H1_DONE or -EPROTO.
  */
 int proxy_h1_request_meaning(struct proxy_h1_cursor *cursor, struct proxy_message *message);

@@ -108,7 +108,7 @@ static int host(struct proxy_h1_cursor *cursor, struct proxy_message *message)
         return message->minor == 0 ? PROXY_H1_DONE : proxy_h1_fail(cursor, PROXY_H1_ERROR_HOST_MISSING);
     if (next(message, PROXY_HEADER_HOST, field) != NULL)
         return proxy_h1_fail(cursor, PROXY_H1_ERROR_HOST_DUPLICATE);
-    if (!proxy_h1_authority_valid(field->value, false))
+    if (!proxy_authority_valid(field->value))
         return proxy_h1_fail(cursor, PROXY_H1_ERROR_HOST_INVALID);
     if (message->authority.len == 0)
         message->authority = field->value;

@@ -83,6 +83,10 @@ enum proxy_header_kind proxy_header_kind(enum proxy_header_id id);
  * tab at its ends. For what comes from configuration. */
 bool proxy_header_name_valid(struct fl_span name);
 bool proxy_header_value_valid(struct fl_span value);
+/* host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2), without userinfo; an empty one too. */
+bool proxy_authority_valid(struct fl_span authority);
+/* With a host and a port, as CONNECT needs it. */
+bool proxy_authority_has_port(struct fl_span authority);
 
 struct proxy_header {
     struct fl_span name;  /* as it was written: case kept */

@@ -31,8 +31,8 @@ struct proxy_header_match {
     enum proxy_value_kind kind;
     struct proxy_string_match string;
     int64_t range_start, range_end;
-    bool invert;           /* the result is turned round; an absent field then matches, as in Envoy */
-    bool missing_as_empty; /* an absent field counts as an empty value (treat_missing_header_as_empty) */
+    bool invert;           /* the result is turned round; an absent field matches then only for PRESENT, as in Envoy */
+    bool missing_as_empty; /* treat_missing_header_as_empty: an absent field is one with an empty value */
 };
 
 struct proxy_query_match {

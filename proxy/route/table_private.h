@@ -1,0 +1,14 @@
+/* The compiled table: for the files of proxy/route alone. */
+#ifndef PROXY_ROUTE_TABLE_PRIVATE_H
+#define PROXY_ROUTE_TABLE_PRIVATE_H
+
+#include "proxy/route/domain.h"
+#include "proxy/route/table.h"
+
+struct proxy_route_table {
+    struct proxy_route_config config;
+    struct proxy_domains domains;
+    struct fl_arena arena; /* everything that config and domains point to */
+};
+
+#endif
