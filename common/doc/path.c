@@ -1,7 +1,5 @@
 #include "common/doc/path.h"
 
-#include "common/base/utf8.h"
-
 #include <stdio.h>
 
 #define CUT_MARK "…"
@@ -14,33 +12,25 @@ size_t fl_path_start(char *path, size_t size)
     return 1;
 }
 
-static bool is_cut(const char *path, size_t length)
-{
-    return fl_span_ends_with(fl_span_make(path, length), FL_SPAN(CUT_MARK));
-}
-
-/* The mark replaces the end of what is there, from the start of a character. */
-static size_t cut(char *path, size_t size, size_t length)
-{
-    size_t room = size - 1 - CUT_LEN;
-    if (length > room)
-        length = room;
-    while (length > 0 && ((unsigned char)path[length] & 0xc0) == 0x80)
-        length--;
-    memcpy(path + length, CUT_MARK, CUT_LEN + 1);
-    return length + CUT_LEN;
-}
-
+/* Room for the mark is kept free until it is needed, so that cutting overwrites nothing: a caller may step back. */
 static size_t push(char *path, size_t size, size_t length, struct fl_span text)
 {
-    if (is_cut(path, length))
+    size_t usable = size - 1 - CUT_LEN;
+    if (length > usable || (length == usable && fl_span_ends_with(fl_span_make(path, length), FL_SPAN(CUT_MARK))))
         return length;
-    size_t room = size - 1 - length;
-    size_t count = text.len < room ? text.len : room;
+    size_t count = text.len < usable - length ? text.len : usable - length;
+    bool cut = count < text.len;
+    while (cut && count > 0 && ((unsigned char)text.data[count] & 0xc0) == 0x80)
+        count--;
     if (count > 0)
         memcpy(path + length, text.data, count);
-    path[length + count] = '\0';
-    return count == text.len ? length + count : cut(path, size, length + count);
+    length += count;
+    if (cut) {
+        memcpy(path + length, CUT_MARK, CUT_LEN);
+        length += CUT_LEN;
+    }
+    path[length] = '\0';
+    return length;
 }
 
 static bool is_word(struct fl_span name)

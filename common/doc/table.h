@@ -17,7 +17,7 @@ struct fl_position {
     unsigned line, column; /* 1-based; 0 where unknown */
 };
 
-/* Known by yaml.c alone; NULL positions give {0, 0}. */
+/* Filled by yaml.c alone; NULL positions and unknown values give {0, 0}. */
 struct fl_position fl_positions_find(const struct fl_positions *positions, const struct fl_json *value);
 const char *fl_positions_file(const struct fl_positions *positions); /* NULL for NULL */
 
@@ -43,6 +43,9 @@ void fl_reader_leave(struct fl_reader *reader, size_t mark);
 int fl_reader_fail(struct fl_reader *reader, const struct fl_json *value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What a reader says about a value of the wrong kind or range: "expected <wanted>, got <the value>". */
+int fl_reader_expected(struct fl_reader *reader, const struct fl_json *value, const char *wanted);
+
 struct fl_row {
     const char *name; /* member name, exact */
     int (*read)(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
@@ -67,7 +70,7 @@ struct fl_table {
 int fl_table_read(struct fl_reader *reader, const struct fl_json *object, const struct fl_table *table,
                   void *target) FL_MUST_CHECK;
 
-/* Row readers. Field types: */
+/* Row readers. Numbers are whole ones (1.0 is); int64_t reaches from -2^53 to 2^53. Field types: */
 int fl_read_bool(struct fl_reader *reader, const struct fl_json *value, void *field,
                  const struct fl_row *row); /* bool */
 int fl_read_u16(struct fl_reader *reader, const struct fl_json *value, void *field,

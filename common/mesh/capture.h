@@ -31,7 +31,8 @@ struct fl_port_range {
 struct fl_port_list {
     bool all; /* "*": then count is 0 */
     size_t count;
-    struct fl_port_range ranges[FL_CAPTURE_RANGES]; /* ascending, not overlapping or adjacent (merged on reading) */
+    /* ascending, not overlapping or adjacent (merged on reading); 1-65535 becomes `all` */
+    struct fl_port_range ranges[FL_CAPTURE_RANGES];
 };
 
 struct fl_cidr {
@@ -43,7 +44,9 @@ struct fl_cidr {
 struct fl_cidr_list {
     bool all;
     size_t count;
-    struct fl_cidr cidrs[FL_CAPTURE_CIDRS]; /* sorted; none contains another (merged on reading) */
+    /* by family, then address; none contains another, no two are the halves of a third (merged on reading);
+     * 0.0.0.0/0 with ::/0 becomes `all` */
+    struct fl_cidr cidrs[FL_CAPTURE_CIDRS];
 };
 
 struct fl_capture {
@@ -57,15 +60,17 @@ struct fl_capture {
 /* Everything captured, 15006 and 15001, 1337:1337. */
 void fl_capture_defaults(struct fl_capture *capture);
 
-/* From the annotation's text. 0; -EINVAL (err names the path and what would be right); -ENOTSUP where the version is
- * not one that we know (err names it); -EMSGSIZE; -ENOMEM. Strict: unknown members are refused. */
+/* From the annotation's text, members in any order, all required. 0; -EINVAL (err names the path and what would be
+ * right); -ENOTSUP where the version is not one that we know (err names it); -EMSGSIZE; -ENOMEM. Strict: unknown
+ * members are refused. */
 int fl_capture_parse(struct fl_span text, struct fl_capture *ret_capture, struct fl_err *err) FL_MUST_CHECK;
 
 /* Appends the canonical form: equal specs give equal bytes. 0, -ENOMEM, -EMSGSIZE. */
 int fl_capture_print(const struct fl_capture *capture, struct fl_buf *out) FL_MUST_CHECK;
 
 /* The forms that users write in annotations: "*", "80,443,8000-8080", "10.0.0.0/8, fd00::/8"; blanks around items are
- * fine, an empty text is the empty list. 0 or -EINVAL with what would be right in err (the caller adds the name). */
+ * fine, an empty text is the empty list; an address without prefix is that one address; IPv4-mapped IPv6 is refused
+ * (the kernel sees IPv4 there). 0 or -EINVAL with what would be right in err (the caller adds the name). */
 int fl_port_list_parse(struct fl_span text, struct fl_port_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_cidr_list_parse(struct fl_span text, struct fl_cidr_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_cidr_parse(struct fl_span text, struct fl_cidr *ret_cidr, struct fl_err *err) FL_MUST_CHECK;

@@ -1,5 +1,13 @@
 /* The proxy's container, which the webhook adds to pods and the control plane to gateways: fields resolved, then
- * rendered as a Kubernetes Container. Typed, no template. */
+ * rendered as a Kubernetes Container. Typed, no template.
+ *
+ * It passes the "restricted" Pod Security Standard: runs as uid:gid (non-root), no privilege escalation, all
+ * capabilities dropped, seccomp RuntimeDefault; its root file system is read-only besides.
+ * Defaults for resources belong to the callers, whose users override them: here an empty quantity is left out. Where a
+ * namespace has a ResourceQuota or LimitRange, requests and limits are needed on every container, so callers give both.
+ * A startup probe of a second's period, with ten minutes of patience: a sidecar waits in the start gate until somebody
+ * programs its network namespace, and being restarted would not bring that nearer.
+ */
 #ifndef FL_MESH_CONTAINER_H
 #define FL_MESH_CONTAINER_H
 
@@ -13,16 +21,20 @@ struct fl_container {
     struct fl_span workload;                                             /* owner's name; empty: left out */
     struct fl_span cpu_request, cpu_limit, memory_request, memory_limit; /* quantities; empty: left out */
     uint32_t uid, gid;
-    bool native; /* a native sidecar: restartPolicy Always, startupProbe /healthz/started */
+    bool native; /* a native sidecar (Kubernetes 1.29) */
 };
 
-/* The container object, owned by the caller; NULL only when memory is out. Restricted Pod Security: runs as uid:gid
- * (non-root), no privilege escalation, all capabilities dropped, seccomp RuntimeDefault, read-only root. Arguments:
- * -c FL_BOOTSTRAP_PATH -l <level>. Environment by downward API (mesh/label.h), mounts of FL_VOLUME_NAME and
- * FL_TOKEN_VOLUME, probes on FL_PORT_HEALTH. */
+/* The container object, owned by the caller; NULL only when memory is out. Arguments: -c FL_BOOTSTRAP_PATH -l <level>.
+ * Environment by downward API (mesh/label.h), mounts of FL_VOLUME_NAME and FL_TOKEN_VOLUME, probes on FL_PORT_HEALTH:
+ * startup /healthz/started, readiness /healthz/ready. Native: restartPolicy Always, and the kubelet starts no later
+ * container before the startup probe succeeded. */
 struct fl_json *fl_container_render(const struct fl_container *container);
 
-/* The two volumes, owned by the caller; NULL when memory is out. audience: of the token. */
+#define FL_TOKEN_SECONDS     43200  /* the kubelet renews it long before; long enough for a control plane's bad night */
+#define FL_VOLUME_SIZE_LIMIT "16Mi" /* of memory, the sidecar's: key, chain, bundle, last good configuration */
+
+/* The two volumes, owned by the caller; NULL when memory is out. The first is kept in memory. The second holds the
+ * service-account token for `audience` as FL_TOKEN_PATH/token, readable by the proxy whatever uid it runs as. */
 struct fl_json *fl_container_volume(void);
 struct fl_json *fl_container_token_volume(struct fl_span audience);
 

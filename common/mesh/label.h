@@ -13,15 +13,13 @@
 #define FL_ANNOTATION_CAPTURE "fairlead.io/capture" /* the capture spec, canonical JSON (mesh/capture.h) */
 #define FL_ANNOTATION_STATUS  "fairlead.io/status"  /* JSON: what was added, by which version */
 
-/* Annotations that a user sets, on the Namespace (defaults) or the Pod. */
-#define FL_ANNOTATION_INBOUND_INCLUDE_PORTS "fairlead.io/inbound-include-ports" /* "*" or "80,8000-8080"; "" is none   \
-                                                                                 */
-#define FL_ANNOTATION_INBOUND_EXCLUDE_PORTS "fairlead.io/inbound-exclude-ports"
-#define FL_ANNOTATION_OUTBOUND_INCLUDE_PORTS                                                                           \
-    "fairlead.io/outbound-include-ports" /* captured besides the CIDRs' choice */
+/* Annotations that a user sets, on the Namespace (defaults) or the Pod. Ports: "*" or "80,8000-8080"; CIDRs: "*" or
+ * "10.0.0.0/8,fd00::/8"; "" is none. Outbound, the included ports are captured besides what the CIDRs choose. */
+#define FL_ANNOTATION_INBOUND_INCLUDE_PORTS  "fairlead.io/inbound-include-ports"
+#define FL_ANNOTATION_INBOUND_EXCLUDE_PORTS  "fairlead.io/inbound-exclude-ports"
+#define FL_ANNOTATION_OUTBOUND_INCLUDE_PORTS "fairlead.io/outbound-include-ports"
 #define FL_ANNOTATION_OUTBOUND_EXCLUDE_PORTS "fairlead.io/outbound-exclude-ports"
-#define FL_ANNOTATION_OUTBOUND_INCLUDE_CIDRS                                                                           \
-    "fairlead.io/outbound-include-cidrs" /* "*" or "10.0.0.0/8,fd00::/8"; "" is none */
+#define FL_ANNOTATION_OUTBOUND_INCLUDE_CIDRS "fairlead.io/outbound-include-cidrs"
 #define FL_ANNOTATION_OUTBOUND_EXCLUDE_CIDRS "fairlead.io/outbound-exclude-cidrs"
 #define FL_ANNOTATION_LOG_LEVEL              "fairlead.io/log-level" /* of the proxy */
 #define FL_ANNOTATION_PROXY_IMAGE            "fairlead.io/proxy-image"

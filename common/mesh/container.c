@@ -1,0 +1,160 @@
+#include "common/mesh/container.h"
+
+#include "common/mesh/label.h"
+#include "common/mesh/port.h"
+
+#define STATS_PORT_NAME "http-envoy-prom" /* by which common scrape configurations find the proxy's own metrics */
+#define TOKEN_MODE      0444
+
+/* Adds a member and answers the object, so that calls can be nested; NULL where memory was out, with all freed. */
+static struct fl_json *with(struct fl_json *object, const char *name, struct fl_json *value)
+{
+    if (object == NULL)
+        return fl_json_free(value);
+    return fl_json_set(object, name, value) < 0 ? fl_json_free(object) : object;
+}
+
+/* The same for an array. */
+static struct fl_json * and (struct fl_json * array, struct fl_json *value)
+{
+    if (array == NULL)
+        return fl_json_free(value);
+    return fl_json_append(array, value) < 0 ? fl_json_free(array) : array;
+}
+
+static struct fl_json *text(const char *value)
+{
+    return fl_json_new_string(fl_span_str(value));
+}
+
+static struct fl_json *object_of(const char *name, struct fl_json *value)
+{
+    return with(fl_json_new_object(), name, value);
+}
+
+static struct fl_json *array_of(struct fl_json *value)
+{
+    return and(fl_json_new_array(), value);
+}
+
+/* Adds a string member where there is one to add. */
+static struct fl_json *with_span(struct fl_json *object, const char *name, struct fl_span value)
+{
+    return value.len > 0 ? with(object, name, fl_json_new_string(value)) : object;
+}
+
+static struct fl_json *arguments(struct fl_span log_level)
+{
+    struct fl_json *list = array_of(text("-c"));
+    list = and(list, text(FL_BOOTSTRAP_PATH));
+    list = and(list, text("-l"));
+    return and(list, fl_json_new_string(log_level.len > 0 ? log_level : FL_SPAN("info")));
+}
+
+static struct fl_json *ports(void)
+{
+    struct fl_json *port = object_of("name", text(STATS_PORT_NAME));
+    port = with(port, "containerPort", fl_json_new_int(FL_PORT_STATS));
+    return array_of(with(port, "protocol", text("TCP")));
+}
+
+static const struct {
+    const char *name, *field;
+} downward[] = {
+    {FL_ENV_CAPTURE, "metadata.annotations['" FL_ANNOTATION_CAPTURE "']"},
+    {FL_ENV_POD_NAME, "metadata.name"},
+    {FL_ENV_POD_NAMESPACE, "metadata.namespace"},
+    {FL_ENV_POD_UID, "metadata.uid"},
+    {FL_ENV_POD_IPS, "status.podIPs"},
+    {FL_ENV_NODE_NAME, "spec.nodeName"},
+    {FL_ENV_SERVICE_ACCOUNT, "spec.serviceAccountName"},
+};
+
+static struct fl_json *environment(struct fl_span workload)
+{
+    struct fl_json *list = fl_json_new_array();
+    for (size_t i = 0; i < FL_COUNT(downward); i++) {
+        struct fl_json *source = object_of("fieldRef", object_of("fieldPath", text(downward[i].field)));
+        list = and(list, with(object_of("name", text(downward[i].name)), "valueFrom", source));
+    }
+    if (workload.len > 0)
+        list = and(list, with_span(object_of("name", text(FL_ENV_WORKLOAD)), "value", workload));
+    return list;
+}
+
+static struct fl_json *quantities(struct fl_span cpu, struct fl_span memory)
+{
+    return with_span(with_span(fl_json_new_object(), "cpu", cpu), "memory", memory);
+}
+
+static struct fl_json *resources(const struct fl_container *container)
+{
+    struct fl_json *object = fl_json_new_object();
+    if (container->cpu_request.len + container->memory_request.len > 0)
+        object = with(object, "requests", quantities(container->cpu_request, container->memory_request));
+    if (container->cpu_limit.len + container->memory_limit.len > 0)
+        object = with(object, "limits", quantities(container->cpu_limit, container->memory_limit));
+    return object;
+}
+
+static struct fl_json *mounts(void)
+{
+    struct fl_json *state = with(object_of("name", text(FL_VOLUME_NAME)), "mountPath", text(FL_VOLUME_PATH));
+    struct fl_json *token = with(object_of("name", text(FL_TOKEN_VOLUME)), "mountPath", text(FL_TOKEN_PATH));
+    return and(array_of(state), with(token, "readOnly", fl_json_new_bool(true)));
+}
+
+static struct fl_json *probe(const char *path, int64_t period, int64_t failures)
+{
+    struct fl_json *get = with(object_of("path", text(path)), "port", fl_json_new_int(FL_PORT_HEALTH));
+    struct fl_json *object = object_of("httpGet", get);
+    object = with(object, "periodSeconds", fl_json_new_int(period));
+    object = with(object, "timeoutSeconds", fl_json_new_int(3));
+    return with(object, "failureThreshold", fl_json_new_int(failures));
+}
+
+static struct fl_json *security(uint32_t uid, uint32_t gid)
+{
+    struct fl_json *object = object_of("allowPrivilegeEscalation", fl_json_new_bool(false));
+    object = with(object, "capabilities", object_of("drop", array_of(text("ALL"))));
+    object = with(object, "privileged", fl_json_new_bool(false));
+    object = with(object, "readOnlyRootFilesystem", fl_json_new_bool(true));
+    object = with(object, "runAsNonRoot", fl_json_new_bool(true));
+    object = with(object, "runAsUser", fl_json_new_int(uid));
+    object = with(object, "runAsGroup", fl_json_new_int(gid));
+    return with(object, "seccompProfile", object_of("type", text("RuntimeDefault")));
+}
+
+struct fl_json *fl_container_render(const struct fl_container *container)
+{
+    struct fl_json *object = object_of("name", text(FL_CONTAINER_NAME));
+    object = with(object, "image", fl_json_new_string(container->image));
+    object = with_span(object, "imagePullPolicy", container->image_pull_policy);
+    if (container->native)
+        object = with(object, "restartPolicy", text("Always"));
+    object = with(object, "args", arguments(container->log_level));
+    object = with(object, "ports", ports());
+    object = with(object, "env", environment(container->workload));
+    object = with(object, "resources", resources(container));
+    object = with(object, "volumeMounts", mounts());
+    object = with(object, "startupProbe", probe("/healthz/started", 1, 600));
+    object = with(object, "readinessProbe", probe("/healthz/ready", 5, 4));
+    object = with(object, "terminationMessagePolicy", text("FallbackToLogsOnError"));
+    return with(object, "securityContext", security(container->uid, container->gid));
+}
+
+struct fl_json *fl_container_volume(void)
+{
+    struct fl_json *directory = with(object_of("medium", text("Memory")), "sizeLimit", text(FL_VOLUME_SIZE_LIMIT));
+    return with(object_of("name", text(FL_VOLUME_NAME)), "emptyDir", directory);
+}
+
+struct fl_json *fl_container_token_volume(struct fl_span audience)
+{
+    struct fl_json *token = with_span(fl_json_new_object(), "audience", audience);
+    token = with(token, "expirationSeconds", fl_json_new_int(FL_TOKEN_SECONDS));
+    token = with(token, "path", text("token"));
+    struct fl_json *projected = object_of("defaultMode", fl_json_new_int(TOKEN_MODE));
+    projected = with(projected, "sources", array_of(object_of("serviceAccountToken", token)));
+    return with(object_of("name", text(FL_TOKEN_VOLUME)), "projected", projected);
+}
