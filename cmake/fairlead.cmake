@@ -78,6 +78,7 @@ function(fl_program name)
   add_executable(${name} ${A_SOURCES})
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_link_libraries(${name} PRIVATE ${A_DEPENDS})
+  set_property(GLOBAL APPEND PROPERTY FL_PROGRAMS ${name})
 endfunction()
 
 # Unit tests link the failing allocator (tests/support): every malloc, calloc, realloc and strdup of the code under
@@ -105,6 +106,12 @@ function(fl_fuzzer name)
   else()
     target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/replay.c)
   endif()
+  # The lint suite compares this list with what lies in tests/fuzz.
+  foreach(source ${A_SOURCES})
+    file(REAL_PATH ${source} source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    file(REAL_PATH ${A_CORPUS} corpus BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_property(GLOBAL APPEND PROPERTY FL_FUZZERS "${source}|${corpus}")
+  endforeach()
   # In the fuzz preset libFuzzer replays the folder itself with -runs=0; elsewhere replay.c does.
   add_test(NAME ${name}_corpus COMMAND ${name} $<$<BOOL:${FL_FUZZ}>:-runs=0> ${A_CORPUS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${name}_corpus PROPERTIES LABELS "corpus" TIMEOUT 120)
