@@ -1,6 +1,7 @@
 #include "tests/support/fail.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,16 @@ void fail_stop(void)
 
 bool fail_happened(void)
 {
+    return happened;
+}
+
+bool fail_again(size_t round)
+{
+    fail_stop();
+    if (round == 1 && !happened) {
+        fprintf(stderr, "FAIL_EACH_ALLOCATION: the code under test allocated nothing\n");
+        abort();
+    }
     return happened;
 }
 

@@ -10,7 +10,8 @@
  *         … clean up …
  *     }
  *
- * The loop ends after the first round in which no allocation failed, and asserts that there was one before it.
+ * The loop ends after the first round in which no allocation failed. Where that is the very first round, nothing was
+ * tested, and the program is aborted.
  */
 #ifndef TESTS_SUPPORT_FAIL_H
 #define TESTS_SUPPORT_FAIL_H
@@ -22,10 +23,13 @@ void fail_at(size_t nth); /* the nth allocation from now on fails (1: the next);
 void fail_stop(void);     /* none fails any more */
 bool fail_happened(void); /* whether one failed since fail_at */
 
+/* For the macro: stops, and tells whether another round is to come after this one (1: the first). */
+bool fail_again(size_t round);
+
 #define FAIL_ROUNDS_MAX 100000
 #define FAIL_EACH_ALLOCATION                                                                                           \
     for (size_t fail_round_ = 1, fail_more_ = 1;                                                                       \
          fail_more_ && fail_round_ < FAIL_ROUNDS_MAX && (fail_at(fail_round_), 1);                                     \
-         fail_stop(), fail_more_ = fail_happened(), fail_round_++)
+         fail_more_ = fail_again(fail_round_), fail_round_++)
 
 #endif
