@@ -78,12 +78,25 @@ static const struct fl_metrics_series *series_of(const struct scrape *scrape, si
     return scrape->families[registry] != NULL ? fl_map_get(&scrape->families[registry]->series, key) : NULL;
 }
 
+/* The thread that owns the registry may be writing it. */
+static uint64_t load(const uint64_t *value)
+{
+    return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+static double load_double(const double *value)
+{
+    double loaded;
+    __atomic_load(value, &loaded, __ATOMIC_RELAXED);
+    return loaded;
+}
+
 static int write_counter(const struct scrape *scrape, struct fl_span key)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < scrape->count; i++) {
         const struct fl_metrics_series *series = series_of(scrape, i, key);
-        sum += series != NULL ? series->counter.value : 0;
+        sum += series != NULL ? load(&series->counter.value) : 0;
     }
     int result = append_series(scrape, "", key, NULL);
     return result == 0 ? fl_buf_printf(scrape->out, "%" PRIu64 "\n", sum) : result;
@@ -100,7 +113,7 @@ static int write_gauge(const struct scrape *scrape, struct fl_span key)
     double sum = 0;
     for (size_t i = 0; i < scrape->count; i++) {
         const struct fl_metrics_series *series = series_of(scrape, i, key);
-        sum += series != NULL ? series->gauge.value : 0;
+        sum += series != NULL ? load_double(&series->gauge.value) : 0;
     }
     int result = append_series(scrape, "", key, NULL);
     return result == 0 ? append_number_line(scrape->out, sum) : result;
@@ -123,8 +136,8 @@ static int write_histogram(const struct scrape *scrape, struct fl_span key)
     for (size_t bucket = 0; result == 0 && bucket <= scrape->family->bucket_count; bucket++) {
         for (size_t i = 0; i < scrape->count; i++) {
             const struct fl_metrics_series *series = series_of(scrape, i, key);
-            count += series != NULL ? series->histogram->buckets[bucket] : 0;
-            sum += series != NULL && bucket == 0 ? series->histogram->sum : 0;
+            count += series != NULL ? load(&series->histogram->buckets[bucket]) : 0;
+            sum += series != NULL && bucket == 0 ? load_double(&series->histogram->sum) : 0;
         }
         result = write_bucket(scrape, key, bucket, count);
     }
@@ -218,8 +231,12 @@ int fl_metrics_expose(struct fl_metrics *const *registries, size_t count, struct
         return -ENOMEM;
     struct scrape scrape = {.out = out, .families = families, .count = count};
     int result = 0;
+    for (size_t i = 0; i < count; i++)
+        fl_metrics_lock(registries[i]);
     for (size_t i = 0; result == 0 && i < count; i++)
         result = write_new_families(&scrape, registries, i);
+    for (size_t i = 0; i < count; i++)
+        fl_metrics_unlock(registries[i]);
     if (result < 0)
         out->len = before;
     return result;

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 
 #define SERIES_MAX_DEFAULT 1000
 #define KEY_MAX            (FL_METRICS_LABELS_MAX * (2 + FL_METRICS_VALUE_MAX))
@@ -12,6 +13,7 @@
 struct fl_metrics {
     struct fl_metrics_family *families;
     struct fl_metrics_family **end;
+    pthread_mutex_t mutex; /* of the list and of the maps, while they change or another thread reads them */
 };
 
 /* A key under construction on the caller's stack. */
@@ -26,6 +28,7 @@ int fl_metrics_new(struct fl_metrics **ret_metrics)
     if (metrics == NULL)
         return -ENOMEM;
     metrics->end = &metrics->families;
+    pthread_mutex_init(&metrics->mutex, NULL);
     *ret_metrics = metrics;
     return 0;
 }
@@ -48,8 +51,19 @@ struct fl_metrics *fl_metrics_free(struct fl_metrics *metrics)
         metrics->families = family->next;
         free_family(family);
     }
+    pthread_mutex_destroy(&metrics->mutex);
     free(metrics);
     return NULL;
+}
+
+void fl_metrics_lock(struct fl_metrics *metrics)
+{
+    pthread_mutex_lock(&metrics->mutex);
+}
+
+void fl_metrics_unlock(struct fl_metrics *metrics)
+{
+    pthread_mutex_unlock(&metrics->mutex);
 }
 
 const struct fl_metrics_family *fl_metrics_first(const struct fl_metrics *metrics)
@@ -83,8 +97,10 @@ static struct fl_metrics_family *use_family(struct fl_metrics *metrics, const st
         return NULL;
     added->family = family;
     fl_map_init(&added->series, series_max(family) + 1); /* and the overflow series */
+    fl_metrics_lock(metrics);
     *metrics->end = added;
     metrics->end = &added->next;
+    fl_metrics_unlock(metrics);
     return added;
 }
 
@@ -125,7 +141,8 @@ struct fl_span fl_metrics_next_value(struct fl_span *key)
     return value;
 }
 
-static struct fl_metrics_series *add_series(struct fl_metrics_family *family, struct fl_span key)
+static struct fl_metrics_series *add_series(struct fl_metrics *metrics, struct fl_metrics_family *family,
+                                            struct fl_span key)
 {
     bool histogram = family->family->kind == FL_METRIC_HISTOGRAM;
     size_t size = sizeof(struct fl_metrics_series);
@@ -142,9 +159,10 @@ static struct fl_metrics_series *add_series(struct fl_metrics_family *family, st
     char *copy = (char *)series + size;
     if (key.len > 0)
         memcpy(copy, key.data, key.len);
-    if (fl_map_put(&family->series, fl_span_make(copy, key.len), series) < 0)
-        return NULL;
-    return fl_take(series);
+    fl_metrics_lock(metrics);
+    int result = fl_map_put(&family->series, fl_span_make(copy, key.len), series);
+    fl_metrics_unlock(metrics);
+    return result < 0 ? NULL : fl_take(series);
 }
 
 static struct fl_metrics_series *use_series(struct fl_metrics *metrics, const struct fl_metric_family *definition,
@@ -161,7 +179,7 @@ static struct fl_metrics_series *use_series(struct fl_metrics *metrics, const st
         bytes = make_key(&key, definition, NULL);
         series = fl_map_get(&family->series, bytes);
     }
-    return series != NULL ? series : add_series(family, bytes);
+    return series != NULL ? series : add_series(metrics, family, bytes);
 }
 
 struct fl_counter *fl_metrics_counter(struct fl_metrics *metrics, const struct fl_metric_family *family,
@@ -195,9 +213,10 @@ void fl_histogram_observe(struct fl_histogram *histogram, double value)
     size_t bucket = 0;
     while (bucket < histogram->family->bucket_count && value > histogram->family->buckets[bucket])
         bucket++;
-    histogram->buckets[bucket]++;
-    histogram->count++;
-    histogram->sum += value;
+    double sum = histogram->sum + value;
+    __atomic_store_n(&histogram->buckets[bucket], histogram->buckets[bucket] + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&histogram->count, histogram->count + 1, __ATOMIC_RELAXED);
+    __atomic_store(&histogram->sum, &sum, __ATOMIC_RELAXED);
 }
 
 double fl_metrics_value(const struct fl_metrics *metrics, const char *name, const struct fl_span *values)

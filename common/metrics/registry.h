@@ -1,11 +1,13 @@
 /* Metrics: families of counters, gauges and histograms with a fixed set of label names, values by label values.
  *
- * Not thread-safe: each thread has a registry, and a scrape sums several (fl_metrics_expose takes an array). A series
- * is looked up once, where its owner is made (connection, route, handler); increments are then plain stores through the
- * pointer, with no look-up and no allocation. Series per family are capped: beyond the cap the look-up yields the
- * family's overflow series (every label value "overflow"), so that a peer cannot grow our memory by inventing values.
- * A label value is kept as valid UTF-8 without NUL (other bytes become U+FFFD): one bad label would void a whole
- * scrape.
+ * Each thread has a registry of its own, and a scrape sums several (fl_metrics_expose takes an array). One thread
+ * writes a registry: only it makes series and changes values. Another may expose it meanwhile: values are written by
+ * relaxed atomic stores (plain ones to the machine), and a mutex that only the making of a series and a scrape take
+ * keeps the series in place. A series is looked up once, where its owner is made (connection, route, handler);
+ * increments are then stores through the pointer, with no look-up, no lock and no allocation. Series per family are
+ * capped: beyond the cap the look-up yields the family's overflow series (every label value "overflow"), so that a peer
+ * cannot grow our memory by inventing values. A label value is kept as valid UTF-8 without NUL (other bytes become
+ * U+FFFD): one bad label would void a whole scrape.
  */
 #ifndef FL_METRICS_REGISTRY_H
 #define FL_METRICS_REGISTRY_H
@@ -66,17 +68,17 @@ struct fl_histogram *fl_metrics_histogram(struct fl_metrics *metrics, const stru
 static inline void fl_counter_add(struct fl_counter *counter, uint64_t amount)
 {
     if (counter != NULL)
-        counter->value += amount;
+        __atomic_store_n(&counter->value, counter->value + amount, __ATOMIC_RELAXED);
 }
 static inline void fl_gauge_set(struct fl_gauge *gauge, double value)
 {
     if (gauge != NULL)
-        gauge->value = value;
+        __atomic_store(&gauge->value, &value, __ATOMIC_RELAXED);
 }
 static inline void fl_gauge_add(struct fl_gauge *gauge, double amount)
 {
     if (gauge != NULL)
-        gauge->value += amount;
+        fl_gauge_set(gauge, gauge->value + amount);
 }
 /* Not a number is not counted. */
 void fl_histogram_observe(struct fl_histogram *histogram, double value);

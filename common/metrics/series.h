@@ -25,6 +25,10 @@ struct fl_metrics_family {
     struct fl_metrics_family *next;
 };
 
+/* Around what a thread other than the registry's own reads of it. */
+void fl_metrics_lock(struct fl_metrics *metrics);
+void fl_metrics_unlock(struct fl_metrics *metrics);
+
 /* The families in the order of their first use; NULL where there is none. */
 const struct fl_metrics_family *fl_metrics_first(const struct fl_metrics *metrics);
 const struct fl_metrics_family *fl_metrics_find(const struct fl_metrics *metrics, const char *name);
