@@ -10,7 +10,7 @@
  * everything is counted under the label value "overflow".
  *
  * Label values that are absent are "unknown", as Kiali and Istio's dashboards expect. istio_tcp_sent_bytes_total counts
- * what the *server* sent, received what it received, seen from the connection's initiator: as Istio does.
+ * what went to the client, received what came from it, on both reporters: as Istio does.
  */
 #ifndef PROXY_TELEMETRY_STATS_H
 #define PROXY_TELEMETRY_STATS_H
@@ -19,9 +19,10 @@
 #include "proxy/http/h1.h"
 #include "proxy/telemetry/flag.h"
 
-#define PROXY_STATS_EDGES_MAX    4096 /* per worker */
-#define PROXY_STATS_SERIES_MAX   4096 /* per family and worker */
-#define PROXY_STATS_OUTCOMES_MAX 64   /* (code, flags, gRPC status) per edge; beyond: the family's overflow series */
+#define PROXY_STATS_EDGES_MAX  1000 /* per worker */
+#define PROXY_STATS_SERIES_MAX 1000 /* per family and worker: a scrape is then 50 MB at the very most */
+#define PROXY_STATS_OUTCOMES_MAX                                                                                       \
+    64 /* (code, flags, gRPC status) per edge; beyond it these three labels are "overflow" */
 
 /* One end of a connection, for labels alone. Empty spans are "unknown". Borrowed during the call. */
 struct proxy_peer {

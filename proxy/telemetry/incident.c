@@ -1,0 +1,213 @@
+/* What the proxy counts about itself: connections, and everything that went wrong, by reason (declared in stats.h). */
+#include "proxy/telemetry/stats_private.h"
+
+#include <errno.h>
+
+static const char *const reason_label[] = {"reason"};
+static const char *const side_label[] = {"side"};
+static const char *const side_reason_labels[] = {"side", "reason"};
+static const char *const result_label[] = {"result"};
+static const char *const version_label[] = {"version"};
+
+#define FAMILY(text, about, of_kind, names, count)                                                                     \
+    {                                                                                                                  \
+        .name = text, .help = about, .kind = of_kind, .label_names = names, .label_count = count                       \
+    }
+
+static const struct fl_metric_family opened_family =
+    FAMILY("fairlead_connections_opened_total", "Connections opened.", FL_METRIC_COUNTER, side_label, 1);
+static const struct fl_metric_family open_family =
+    FAMILY("fairlead_connections", "Connections open now.", FL_METRIC_GAUGE, side_label, 1);
+static const struct fl_metric_family refused_family =
+    FAMILY("fairlead_connections_refused_total", "Connections closed without being served, by reason.",
+           FL_METRIC_COUNTER, reason_label, 1);
+static const struct fl_metric_family handshake_family =
+    FAMILY("fairlead_tls_handshake_failures_total", "TLS handshakes that failed, by reason.", FL_METRIC_COUNTER,
+           side_reason_labels, 2);
+static const struct fl_metric_family accept_family =
+    FAMILY("fairlead_accept_failures_total", "Connections that could not be accepted, by what was lacking.",
+           FL_METRIC_COUNTER, reason_label, 1);
+static const struct fl_metric_family parse_family =
+    FAMILY("fairlead_http_parse_errors_total", "HTTP messages refused as malformed or ambiguous, by reason.",
+           FL_METRIC_COUNTER, side_reason_labels, 2);
+static const struct fl_metric_family dropped_family =
+    FAMILY("fairlead_access_log_dropped_total", "Access log lines dropped because the reader was slow.",
+           FL_METRIC_COUNTER, NULL, 0);
+static const struct fl_metric_family connect_family =
+    FAMILY("fairlead_upstream_connect_failures_total", "Upstream connections that could not be made, by reason.",
+           FL_METRIC_COUNTER, reason_label, 1);
+static const struct fl_metric_family gate_family =
+    FAMILY("fairlead_start_gate_open", "Whether the start gate is open: traffic of this pod is captured.",
+           FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family build_family =
+    FAMILY("fairlead_build_info", "Always 1; the version is a label.", FL_METRIC_GAUGE, version_label, 1);
+static const struct fl_metric_family reload_family =
+    FAMILY("fairlead_config_reloads_total", "Configurations read anew, by result.", FL_METRIC_COUNTER, result_label, 1);
+
+const char *proxy_refused_word(enum proxy_refused reason)
+{
+    static const char *const words[] = {
+#define X(id, word) [PROXY_REFUSED_##id] = word,
+        PROXY_REFUSED_LIST(X)
+#undef X
+    };
+    return words[reason];
+}
+
+const char *proxy_handshake_word(enum proxy_handshake_failure reason)
+{
+    static const char *const words[] = {
+#define X(id, word) [PROXY_HANDSHAKE_##id] = word,
+        PROXY_HANDSHAKE_LIST(X)
+#undef X
+    };
+    return words[reason];
+}
+
+static struct fl_span side_word(enum proxy_side side)
+{
+    return side == PROXY_SIDE_DOWNSTREAM ? FL_SPAN("downstream") : FL_SPAN("upstream");
+}
+
+/* The series in its cache, looked up where it is not there yet. */
+static struct fl_counter *use(struct proxy_stats *stats, struct fl_counter **cache,
+                              const struct fl_metric_family *family, const struct fl_span *values)
+{
+    if (*cache == NULL)
+        *cache = fl_metrics_counter(stats->metrics, family, values);
+    return *cache;
+}
+
+static struct fl_counter *use_sided(struct proxy_stats *stats, struct fl_counter **cache,
+                                    const struct fl_metric_family *family, enum proxy_side side, const char *reason)
+{
+    if (*cache != NULL)
+        return *cache;
+    const struct fl_span values[] = {side_word(side), fl_span_str(reason)};
+    return use(stats, cache, family, values);
+}
+
+static struct fl_counter *opened(struct proxy_stats *stats, enum proxy_side side)
+{
+    const struct fl_span value = side_word(side);
+    return use(stats, &stats->opened[side], &opened_family, &value);
+}
+
+static struct fl_gauge *open_now(struct proxy_stats *stats, enum proxy_side side)
+{
+    const struct fl_span value = side_word(side);
+    if (stats->open[side] == NULL)
+        stats->open[side] = fl_metrics_gauge(stats->metrics, &open_family, &value);
+    return stats->open[side];
+}
+
+static struct fl_counter *refused(struct proxy_stats *stats, enum proxy_refused reason)
+{
+    const struct fl_span value = fl_span_str(proxy_refused_word(reason));
+    return use(stats, &stats->refused[reason], &refused_family, &value);
+}
+
+static struct fl_counter *handshakes(struct proxy_stats *stats, enum proxy_side side,
+                                     enum proxy_handshake_failure reason)
+{
+    return use_sided(stats, &stats->handshakes[side][reason], &handshake_family, side, proxy_handshake_word(reason));
+}
+
+void proxy_stats_prepare(struct proxy_stats *stats)
+{
+    for (int side = 0; side < SIDES; side++) {
+        opened(stats, (enum proxy_side)side);
+        open_now(stats, (enum proxy_side)side);
+        for (int reason = 0; reason < PROXY_HANDSHAKE_REASONS; reason++)
+            handshakes(stats, (enum proxy_side)side, (enum proxy_handshake_failure)reason);
+    }
+    for (int reason = 0; reason < PROXY_REFUSED_REASONS; reason++)
+        refused(stats, (enum proxy_refused)reason);
+    proxy_stats_log_dropped(stats, 0);
+}
+
+void proxy_stats_connection_opened(struct proxy_stats *stats, enum proxy_side side)
+{
+    fl_counter_add(opened(stats, side), 1);
+    fl_gauge_add(open_now(stats, side), 1);
+}
+
+void proxy_stats_connection_closed(struct proxy_stats *stats, enum proxy_side side)
+{
+    fl_gauge_add(open_now(stats, side), -1);
+}
+
+void proxy_stats_refused(struct proxy_stats *stats, enum proxy_refused reason)
+{
+    fl_counter_add(refused(stats, reason), 1);
+}
+
+void proxy_stats_handshake_failed(struct proxy_stats *stats, enum proxy_side side, enum proxy_handshake_failure reason)
+{
+    fl_counter_add(handshakes(stats, side, reason), 1);
+}
+
+static void count(struct proxy_stats *stats, const struct fl_metric_family *family, struct fl_span value)
+{
+    fl_counter_add(fl_metrics_counter(stats->metrics, family, &value), 1);
+}
+
+void proxy_stats_accept_failed(struct proxy_stats *stats, int error)
+{
+    error = error < 0 ? -error : error;
+    if (error == EMFILE || error == ENFILE)
+        count(stats, &accept_family, FL_SPAN("fd"));
+    else
+        count(stats, &accept_family, error == ENOBUFS || error == ENOMEM ? FL_SPAN("memory") : FL_SPAN("other"));
+}
+
+void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, enum proxy_h1_error error)
+{
+    const char *word = proxy_h1_error_word(error);
+    const char *dot = strchr(word, '.');
+    const char *reason = dot != NULL ? dot + 1 : word;
+    fl_counter_add(use_sided(stats, &stats->parse_errors[side][error], &parse_family, side, reason), 1);
+}
+
+void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines)
+{
+    fl_counter_add(use(stats, &stats->log_dropped, &dropped_family, NULL), lines);
+}
+
+void proxy_stats_connect_failed(struct proxy_stats *stats, int error)
+{
+    switch (error < 0 ? -error : error) {
+    case ECONNREFUSED:
+        count(stats, &connect_family, FL_SPAN("refused"));
+        break;
+    case ETIMEDOUT:
+        count(stats, &connect_family, FL_SPAN("timeout"));
+        break;
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        count(stats, &connect_family, FL_SPAN("unreachable"));
+        break;
+    case ECONNRESET:
+    case EPIPE:
+        count(stats, &connect_family, FL_SPAN("reset"));
+        break;
+    default:
+        count(stats, &connect_family, FL_SPAN("other"));
+    }
+}
+
+void proxy_stats_process(struct proxy_stats *stats)
+{
+    const struct fl_span version = FL_SPAN(FL_VERSION);
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &build_family, &version), 1);
+}
+
+void proxy_stats_start_gate(struct proxy_stats *stats, bool open)
+{
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &gate_family, NULL), open ? 1 : 0);
+}
+
+void proxy_stats_reload(struct proxy_stats *stats, bool accepted)
+{
+    count(stats, &reload_family, accepted ? FL_SPAN("accepted") : FL_SPAN("rejected"));
+}
