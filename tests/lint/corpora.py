@@ -4,7 +4,7 @@
 A corpus that no test replays is a heap of past crashes that may come back; a fuzzer without seeds starts from nothing, and
 in the ordinary presets tests nothing at all.
 
-Argument: the list that CMake writes of what fl_fuzzer() was called with: a line "<source>;<corpus>" each, by paths from
+Argument: the list that CMake writes of what fl_fuzzer() was called with: a line "<source>|<corpus>" each, by paths from
 the root. So what counts is the build, not what a CMakeLists.txt seems to say.
 """
 
@@ -16,7 +16,7 @@ import rule
 def read_wired(tree):
     for argument in tree.arguments:
         for line in (tree.root / argument).read_text().splitlines():
-            source, _, corpus = line.partition(";")
+            source, _, corpus = line.partition("|")
             if source:
                 yield source.strip(), corpus.strip().rstrip("/")
 
@@ -47,7 +47,7 @@ def check(tree):
 
 FUZZER = "tests/fuzz/proxy/h1_fuzz.c"
 SEED = "tests/fuzz/proxy/corpus/h1/get"
-WIRED = {"wired": f"{FUZZER};tests/fuzz/proxy/corpus/h1\n"}
+WIRED = {"wired": f"{FUZZER}|tests/fuzz/proxy/corpus/h1\n"}
 SAMPLES = [
     ("wired", {FUZZER: "", SEED: "GET", **WIRED}, [], ["wired"]),
     ("not built", {FUZZER: "", "wired": ""}, [FUZZER], ["wired"]),
