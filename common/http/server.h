@@ -2,7 +2,18 @@
  * data path. Its TLS is GnuTLS, and that fact ends behind this header.
  *
  * One handler is called with each complete request (body collected, capped) and fills the response before it returns.
- * Bounded: connections, connections per address, header and body bytes, idle time. HTTP/1.1, keep-alive.
+ * HTTP/1.0 and 1.1, keep-alive, pipelining, Expect: 100-continue; TLS 1.2 and 1.3. Any method reaches the handler; for
+ * HEAD it answers as for GET, and the body is left out on the wire.
+ *
+ * Bounds:
+ *   connections              connections_max (the next ones wait in the kernel), per client address
+ *                            connections_per_address (the next ones are closed at once)
+ *   request line and headers FL_HTTP_HEAD_MAX together (414 or 431, then closed)
+ *   body                     body_max: a larger Content-Length is answered 413 without reading the body, a chunked body
+ *                            that grows larger when it has ended (past twice the limit it is cut); all bodies that are
+ *                            being collected together: FL_HTTP_BODIES_MAX × body_max (503, closed)
+ *   time                     idle_seconds for each step as a whole, however its bytes trickle: handshake and first
+ *                            request line (or the wait for the next one), the rest of the request, the answer
  */
 #ifndef FL_HTTP_SERVER_H
 #define FL_HTTP_SERVER_H
@@ -10,6 +21,9 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/loop/loop.h"
+
+#define FL_HTTP_HEAD_MAX   24576
+#define FL_HTTP_BODIES_MAX 8
 
 struct fl_http_server;
 
@@ -22,36 +36,43 @@ struct fl_http_request {
 };
 
 struct fl_http_response {
-    unsigned status;          /* 200 unless the handler sets another */
+    unsigned status;          /* 200 to 599; 200 unless the handler sets another */
     const char *content_type; /* a literal; "application/json" unless set */
     const char *allow;        /* 405: the Allow header; else NULL */
-    struct fl_buf body;       /* initialised with response_max */
+    struct fl_buf body;       /* initialised with response_max; the server sends and frees it */
     bool close;               /* answer with Connection: close */
 };
 
 struct fl_http_server_options {
-    struct fl_span address;           /* "0.0.0.0:8443", "[::]:8443", "127.0.0.1:0" (any free port) */
+    struct fl_span address;           /* "0.0.0.0:8443", "[::]:8443" (both families), "127.0.0.1:0" (any free port) */
     struct fl_span cert_pem, key_pem; /* both empty: plain HTTP. Copied. */
-    size_t body_max;                  /* larger requests are answered 413 without being read to the end */
+    size_t body_max;
     size_t response_max;
     unsigned connections_max;
-    unsigned idle_seconds; /* also bounds a slow handshake or request */
+    unsigned connections_per_address; /* 0: half of connections_max */
+    unsigned idle_seconds;
+    /* The spans of the request live until it returns. It may call the functions below, but not free the server. */
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
     void *owner;
 };
 
-/* Listens and registers with the loop. 0 or a negative errno with the reason (address in use, bad certificate …). */
+/* Listens and registers with the loop. 0 or a negative errno with the reason (-EADDRINUSE, -EINVAL for an address,
+ * certificate or key, …). The process should ignore SIGPIPE (fl_signals_init does). */
 int fl_http_server_new(struct fl_loop *loop, const struct fl_http_server_options *options,
                        struct fl_http_server **ret_server, struct fl_err *err) FL_MUST_CHECK;
+/* Closes every connection, whatever it is at. Returns NULL. */
 struct fl_http_server *fl_http_server_free(struct fl_http_server *server);
 
-/* The new pair serves every handshake from now on; connections that are open go on. On failure the old one stays. */
+/* The new pair serves every handshake from now on; connections that are open go on. On failure (-EINVAL: malformed, the
+ * key is not the certificate's, a server of plain HTTP; -ENOMEM) the old one stays. */
 int fl_http_server_set_certificate(struct fl_http_server *server, struct fl_span cert_pem, struct fl_span key_pem,
                                    struct fl_err *err) FL_MUST_CHECK;
 
 uint16_t fl_http_server_port(const struct fl_http_server *server);
-/* Stops accepting; open connections finish their request. fl_http_server_idle tells when none is left. */
+/* Stops accepting and closes the listening socket. Requests that are under way, or come within half a second on a
+ * connection that is open, are answered with Connection: close; then idle connections are closed. Idempotent. */
 void fl_http_server_drain(struct fl_http_server *server);
+/* Whether no connection is left. */
 bool fl_http_server_idle(const struct fl_http_server *server);
 
 /* A request header by name (case ignored); empty where it is absent. */

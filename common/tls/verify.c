@@ -7,7 +7,7 @@
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 
-#define TEXT_MAX 400 /* of the names in a reason */
+#define NAME_MAX_SHOWN 200 /* bytes of a name in a reason */
 
 static bool text_matches(struct fl_span name, const struct fl_tls_name_match *wanted)
 {
@@ -75,7 +75,7 @@ bool fl_tls_name_matches(const X509 *certificate, const struct fl_tls_name_match
 
 static int clamp(size_t length)
 {
-    return length < TEXT_MAX ? (int)length : TEXT_MAX;
+    return length < NAME_MAX_SHOWN ? (int)length : NAME_MAX_SHOWN;
 }
 
 /* The first URI or DNS name that the certificate claims; "(no name)" without one. For the reader of the reason. */
@@ -120,8 +120,8 @@ static void refuse_name(struct fl_tls *tls, const X509 *leaf)
     const struct fl_tls_context *context = tls->context;
     struct fl_span name = claimed_name(leaf);
     struct fl_span wanted = context->names[0].value;
-    fl_tls_refuse(tls, -EACCES, "peer's name %.*s is not %s%.*s%s", clamp(name.len) / 2, name.data,
-                  context->name_count > 1 ? "one of " : "", clamp(wanted.len) / 2, wanted.data,
+    fl_tls_refuse(tls, -EACCES, "peer's name %.*s is not %s%.*s%s", clamp(name.len), name.data,
+                  context->name_count > 1 ? "one of " : "", clamp(wanted.len), wanted.data,
                   context->name_count > 1 ? ", …" : "");
 }
 
