@@ -90,6 +90,11 @@ static void test_reset(void **state)
     fail_at(1);
     assert_ptr_equal(fl_arena_alloc(&arena, 10), first);
     fail_stop();
+    assert_non_null(fl_arena_alloc(&arena, 150000));
+    fl_arena_reset(&arena);
+    fail_at(1);
+    assert_null(fl_arena_alloc(&arena, 10)); /* the large chunk came last, and is gone all the same */
+    fail_stop();
     fl_arena_done(&arena);
 }
 

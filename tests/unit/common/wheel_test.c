@@ -194,6 +194,23 @@ static void test_cancelling_leaves_nothing(void **state)
     assert_true(fl_wheel_next_ms(&wheel) == UINT64_MAX);
 }
 
+/* Due timers hang in a list with an end: it stays one whichever of them is taken out. */
+static void test_cancelling_due_ones(void **state)
+{
+    (void)state;
+    for (size_t out = 0; out < 3; out++) {
+        start(100);
+        for (size_t i = 0; i < 3; i++)
+            set_at(&probes[i], 50);
+        fl_wheel_remove(&wheel, &probes[out].timer);
+        set_at(&probes[3], 50);
+        run_at(100);
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(probes[i].fired, i != out);
+        assert_int_equal(wheel.count, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_thousands_against_their_deadlines),
         cmocka_unit_test(test_sleeping_to_each_deadline),
         cmocka_unit_test(test_cancelling_leaves_nothing),
+        cmocka_unit_test(test_cancelling_due_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
