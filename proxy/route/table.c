@@ -1,3 +1,5 @@
+#include "proxy/route/table.h"
+
 #include "proxy/route/table_private.h"
 
 static struct fl_span without_port(struct fl_span authority)

@@ -151,7 +151,7 @@ struct proxy_listener {
     uint64_t inspect_timeout_ms; /* listener_filters_timeout; 0: none. Default 15,000 */
     bool continue_on_timeout;    /* when it passes: pick with what is known, instead of closing */
     uint32_t backlog;
-    uint32_t buffer_limit_bytes;             /* per connection; default 1 MiB */
+    uint32_t buffer_limit_bytes; /* per connection; default 1 MiB */
     const struct proxy_filter_chain *chains;
     size_t chain_count;
     const struct proxy_filter_chain *default_chain; /* NULL: a connection that no chain wants is closed */

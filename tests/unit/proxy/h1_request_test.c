@@ -334,20 +334,27 @@ static void connection_semantics(void **state)
     }
 }
 
+static char *put(char *to, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(to, text, len);
+    return to + len;
+}
+
 /* A head of `fields` fields with values of `value` bytes behind a target of `target` bytes. */
 static struct fl_span big_head(char *to, size_t target, size_t fields, size_t value)
 {
-    char *at = to + sprintf(to, "GET /");
+    char *at = put(to, "GET /");
     memset(at, 'x', target - 1);
     at += target - 1;
-    at += sprintf(at, " HTTP/1.1\r\nHost: a\r\n");
+    at = put(at, " HTTP/1.1\r\nHost: a\r\n");
     for (size_t i = 1; i < fields; i++) {
-        at += sprintf(at, "x-%zu: ", i);
+        at += snprintf(at, 32, "x-%zu: ", i);
         memset(at, 'y', value);
         at += value;
-        at += sprintf(at, "\r\n");
+        at = put(at, "\r\n");
     }
-    at += sprintf(at, "\r\n");
+    at = put(at, "\r\n");
     return fl_span_make(to, (size_t)(at - to));
 }
 
@@ -407,13 +414,14 @@ static void connection_options_are_bounded(void **state)
     (void)state;
     char text[1024] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: x";
     for (int i = 1; i < PROXY_H1_OPTIONS_MAX; i++)
-        strcat(text, ",x");
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), ",x");
     char *end = text + strlen(text);
+    size_t left = sizeof(text) - strlen(text);
     struct proxy_h1_parser parser;
     size_t size;
-    strcpy(end, "\r\n\r\n");
+    snprintf(end, left, "\r\n\r\n");
     assert_int_equal(parse(fl_span_str(text), &parser, &size), PROXY_H1_DONE);
-    strcpy(end, ",x\r\n\r\n");
+    snprintf(end, left, ",x\r\n\r\n");
     assert_int_equal(parse(fl_span_str(text), &parser, &size), -EPROTO);
     assert_int_equal(parser.error, ERROR(CONNECTION));
 }
