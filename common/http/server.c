@@ -12,10 +12,15 @@
 #include <microhttpd.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 /* libmicrohttpd's "external epoll": its epoll fd is one source of our loop, and MHD_run handles what is ready. Twice it
  * wants to be run again although that fd stays silent: where it kept input back (MHD_get_timeout says 0), and after a
  * connection has gone, because only then it listens again when it was at its limit. The hook does that.
+ *
+ * In a TLS handshake that waits for its client it says 0 too, for as long as that lasts (0.9.75), and would have us
+ * turn for nothing. So bytes that pass GnuTLS are counted (on_pull, on_push): after a few runs that moved none, the
+ * next event is waited for, with a slow retry beside it.
  *
  * Its own timeout counts from the last byte, so that a client which trickles would live for ever. Ours bounds each step
  * as a whole (enum step); the socket of a connection that is late is shut down, which libmicrohttpd then finds closed.
@@ -24,6 +29,8 @@
 #define POOL_SIZE      32768 /* a connection's memory in libmicrohttpd: head and read buffer */
 #define DRAIN_GRACE_MS 500
 #define REASON_MAX     128
+#define FRUITLESS_MAX  8 /* a record that GnuTLS holds is taken over in two or three runs */
+#define RETRY_MS       50
 #define TLS_PRIORITIES                                                                                                 \
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"           \
     "%SERVER_PRECEDENCE"
@@ -63,6 +70,8 @@ struct fl_http_server {
     size_t body_max, response_max;
     size_t bodies; /* bytes of bodies held now, all connections together */
     uint64_t idle_ms;
+    uint64_t moved;     /* grows with everything that a run gets done */
+    unsigned fruitless; /* runs in a row that moved nothing although there was work left, they say */
     uint16_t port;
     bool again; /* a connection has gone in this MHD_run */
     bool draining;
@@ -72,6 +81,7 @@ struct fl_http_server {
 /* Deadlines */
 
 static void on_due(struct fl_timer *timer);
+static void run(struct fl_http_server *server);
 
 static void set_timer(struct fl_http_server *server, uint64_t deadline_ms)
 {
@@ -104,6 +114,8 @@ static void on_due(struct fl_timer *timer)
             set_timer(server, connection->deadline_ms);
         }
     }
+    if (server->fruitless > FRUITLESS_MAX)
+        run(server);
 }
 
 /* Connections: libmicrohttpd's, each with a struct connection as its socket context */
@@ -140,6 +152,39 @@ static void close_connection(struct connection *connection)
     server->again = true;
 }
 
+/* GnuTLS's way to the socket, as it is without us, but counted. It reads errno. */
+static ssize_t on_pull(gnutls_transport_ptr_t transport, void *data, size_t size)
+{
+    struct connection *connection = transport;
+    ssize_t count = recv(connection->fd, data, size, 0);
+    connection->server->moved += count > 0;
+    return count;
+}
+
+static ssize_t on_push(gnutls_transport_ptr_t transport, const giovec_t *pieces, int piece_count)
+{
+    struct connection *connection = transport;
+    union {
+        const giovec_t *from;
+        struct iovec *to;
+    } same = {.from = pieces};
+    const struct msghdr message = {.msg_iov = same.to, .msg_iovlen = (size_t)piece_count};
+    ssize_t count = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    connection->server->moved += count > 0;
+    return count;
+}
+
+static void watch_transport(struct connection *connection, struct MHD_Connection *handle)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (info == NULL || info->tls_session == NULL)
+        return; /* plain HTTP */
+    gnutls_session_t session = info->tls_session;
+    gnutls_transport_set_ptr(session, connection);
+    gnutls_transport_set_pull_function(session, on_pull);
+    gnutls_transport_set_vec_push_function(session, on_push);
+}
+
 static void open_connection(struct fl_http_server *server, struct MHD_Connection *handle, void **context)
 {
     int fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -153,6 +198,7 @@ static void open_connection(struct fl_http_server *server, struct MHD_Connection
     if (connection->next != NULL)
         connection->next->link = &connection->next;
     server->connections = connection;
+    watch_transport(connection, handle);
     enter(connection, STEP_WAITING);
     *context = connection;
 }
@@ -324,6 +370,7 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *handle, co
     struct connection *connection = connection_of(handle);
     if (connection == NULL || connection->uri == NULL)
         return MHD_NO;
+    connection->server->moved++;
     if (connection->step == STEP_RECEIVING)
         return begin_request(connection, handle);
     if (*upload_size > 0) {
@@ -354,6 +401,7 @@ static void on_completed(void *owner, struct MHD_Connection *handle, void **cont
     (void)owner, (void)context, (void)code;
     struct connection *connection = connection_of(handle);
     if (connection != NULL) {
+        connection->server->moved++;
         end_request(connection);
         enter(connection, STEP_WAITING);
     }
@@ -361,19 +409,32 @@ static void on_completed(void *owner, struct MHD_Connection *handle, void **cont
 
 /* The server */
 
-static void run(struct fl_http_server *server)
+static bool wants_more(struct fl_http_server *server)
 {
     unsigned long long wait;
+    return server->again || (MHD_get_timeout(server->daemon, &wait) == MHD_YES && wait == 0);
+}
+
+static void run(struct fl_http_server *server)
+{
+    uint64_t moved = server->moved;
     server->again = false;
     MHD_run(server->daemon);
-    if (server->again || (MHD_get_timeout(server->daemon, &wait) == MHD_YES && wait == 0))
+    server->fruitless = server->moved != moved || server->again ? 0 : server->fruitless + 1;
+    if (!wants_more(server))
+        server->fruitless = 0;
+    else if (server->certificate == NULL || server->fruitless <= FRUITLESS_MAX)
         fl_hook_arm(server->loop, &server->hook);
+    else
+        set_timer(server, fl_loop_now_ms(server->loop) + RETRY_MS);
 }
 
 static void on_event(struct fl_source *source, uint32_t events)
 {
+    struct fl_http_server *server = FL_CONTAINER_OF(source, struct fl_http_server, source);
     (void)events;
-    run(FL_CONTAINER_OF(source, struct fl_http_server, source));
+    server->fruitless = 0;
+    run(server);
 }
 
 static void on_hook(struct fl_hook *hook)

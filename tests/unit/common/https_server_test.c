@@ -245,6 +245,25 @@ static void slow_handshakes_are_cut(void **state)
     stop();
 }
 
+/* libmicrohttpd asks to be run again and again meanwhile. */
+static void a_handshake_that_waits_costs_nothing(void **state)
+{
+    (void)state;
+    start(30);
+    struct http_client client;
+    http_client_open(&client, loop, fl_http_server_port(server));
+    assert_true(http_client_send(&client, FL_SPAN("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")));
+    unsigned turns = 0;
+    double end = http_client_now() + 0.4;
+    while (http_client_now() < end) {
+        assert_int_equal(fl_loop_turn(loop, 10), 0);
+        turns++;
+    }
+    assert_in_range(turns, 1, 80);
+    http_client_close(&client);
+    stop();
+}
+
 static void many_clients_at_once(void **state)
 {
     (void)state;
@@ -313,6 +332,7 @@ int main(void)
         cmocka_unit_test(the_certificate_is_replaced_live),
         cmocka_unit_test(bad_pairs_do_not_start),
         cmocka_unit_test(slow_handshakes_are_cut),
+        cmocka_unit_test(a_handshake_that_waits_costs_nothing),
         cmocka_unit_test(many_clients_at_once),
         cmocka_unit_test(a_body_too_large_gets_its_answer),
         cmocka_unit_test(our_allocations_may_fail),
