@@ -99,8 +99,8 @@ enum fl_json_kind fl_json_kind(const struct fl_json *value)
 const char *fl_json_kind_name(enum fl_json_kind kind)
 {
     static const char *const names[] = {
-        [FL_JSON_NULL] = "null",       [FL_JSON_BOOL] = "true or false", [FL_JSON_NUMBER] = "a number",
-        [FL_JSON_STRING] = "a string", [FL_JSON_ARRAY] = "an array",     [FL_JSON_OBJECT] = "an object"};
+        [FL_JSON_NULL] = "null",       [FL_JSON_BOOL] = "a boolean", [FL_JSON_NUMBER] = "a number",
+        [FL_JSON_STRING] = "a string", [FL_JSON_ARRAY] = "an array", [FL_JSON_OBJECT] = "an object"};
     return (size_t)kind < FL_COUNT(names) ? names[kind] : "an unknown kind of value";
 }
 

@@ -3,7 +3,8 @@
  *
  *   "FLP" 0x01            magic and version
  *   u16 length            bytes that follow, network order, ≤ FL_PREFACE_BODY_MAX
- *   fields                u8 type, u16 length, value (UTF-8, no control characters)
+ *   fields                u8 type, u16 length (network order), value (of known types: UTF-8, no control
+ *                         characters, ≤ FL_PREFACE_VALUE_MAX)
  *
  * The fields are the sender's workload metadata: for metric labels and logs only, never for authorization (the peer
  * says what it likes). Unknown types are skipped; a type twice, a truncated field, a wrong magic, version or length is
@@ -37,7 +38,9 @@ struct fl_preface {
     struct fl_span fields[FL_PREFACE_FIELDS]; /* by type; empty where absent; [0] is unused */
 };
 
-/* Appends the whole preface; values longer than FL_PREFACE_VALUE_MAX are cut. 0, -ENOMEM, -EMSGSIZE. */
+/* Appends the whole preface, a form that fl_preface_parse takes: a value is cut before its first byte that is no text,
+ * at FL_PREFACE_VALUE_MAX, and where the body is full (the fields stand in the order of their types). An empty value
+ * is left out. All or nothing: 0, -ENOMEM, -EMSGSIZE. */
 int fl_preface_print(const struct fl_preface *preface, struct fl_buf *out) FL_MUST_CHECK;
 
 enum fl_preface_result {

@@ -79,7 +79,7 @@ static void errors_name_file_line_and_column(void **state)
         {FL_SPAN("a: 1\na: 2\n"), "f.yaml:2:4: the key \"a\" stands twice in its mapping"},
         {FL_SPAN("{\"a\":1,\"\\u0061\":2}"), "f.yaml:1:17: the key \"a\" stands twice in its mapping"},
         {FL_SPAN("x:\n  1: a\n"), "f.yaml:2:3: expected a string as a key, got a number; put it in quotes"},
-        {FL_SPAN("true: a\n"), "f.yaml:1:1: expected a string as a key, got true or false; put it in quotes"},
+        {FL_SPAN("true: a\n"), "f.yaml:1:1: expected a string as a key, got a boolean; put it in quotes"},
         {FL_SPAN("~: a\n"), "f.yaml:1:1: expected a string as a key, got null; put it in quotes"},
         {FL_SPAN("? [a]\n: b\n"), "f.yaml:1:3: expected a string as a key"},
         {FL_SPAN("? {a: b}\n: b\n"), "f.yaml:1:3: expected a string as a key"},
