@@ -246,7 +246,7 @@ int proxy_conn_deliver(struct proxy_conn *conn, struct fl_span bytes)
         conn->redeliver = false;
         size_t used = conn->ops->on_data(conn->owner, bytes);
         if (!owned(conn))
-            return -ECANCELED;
+            return conn->state == CLOSED ? -ECANCELED : 0;
         assert(used <= bytes.len);
         if (conn->redeliver) /* paused and resumed within the callback */
             want_run(conn);
@@ -256,7 +256,7 @@ int proxy_conn_deliver(struct proxy_conn *conn, struct fl_span bytes)
         return -ENOMEM;
     if (!conn->paused)
         input_show(conn);
-    return owned(conn) ? 0 : -ECANCELED;
+    return conn->state == CLOSED ? -ECANCELED : 0;
 }
 
 static void tell_eof(struct proxy_conn *conn)
@@ -697,6 +697,10 @@ void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *
 {
     conn->ops = ops;
     conn->owner = owner;
+    if (conn->eof_told) { /* the new owner has not heard of it */
+        conn->eof_told = false;
+        want_run(conn);
+    }
 }
 
 void proxy_conn_set_transport(struct proxy_conn *conn, const struct proxy_transport_ops *ops, void *transport,
@@ -760,7 +764,7 @@ int proxy_conn_opened(struct proxy_conn *conn)
     conn->state = OPEN;
     want_run(conn);
     conn->ops->on_open(conn->owner);
-    return owned(conn) ? 0 : -ECANCELED;
+    return conn->state == CLOSED ? -ECANCELED : 0;
 }
 
 void proxy_conn_ready(struct proxy_conn *conn)

@@ -77,31 +77,50 @@ static bool is_of_one_connection(int error)
     }
 }
 
+enum outcome { ACCEPTED, NOTHING, FAILED };
+
+static enum outcome accept_one(struct proxy_listen *listen)
+{
+    struct sockaddr_storage raw;
+    socklen_t size = sizeof(raw);
+    int fd = accept4(listen->source.fd, (struct sockaddr *)&raw, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        int error = errno;
+        if (error == EAGAIN)
+            return NOTHING;
+        if (is_of_one_connection(error))
+            return ACCEPTED;
+        listen->on_failure(listen, error);
+        return FAILED;
+    }
+    struct proxy_address peer;
+    if (proxy_address_from_sockaddr(&raw, &peer) < 0)
+        close(fd);
+    else
+        listen->on_accept(listen, fd, &peer);
+    return ACCEPTED;
+}
+
 static void on_event(struct fl_source *source, uint32_t events)
 {
     struct proxy_listen *listen = FL_CONTAINER_OF(source, struct proxy_listen, source);
     (void)events;
     for (unsigned i = 0; i < PROXY_TURN_ACCEPTS && source->loop != NULL; i++) {
-        struct sockaddr_storage raw;
-        socklen_t size = sizeof(raw);
-        int fd = accept4(source->fd, (struct sockaddr *)&raw, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            int error = errno;
-            if (error == EAGAIN)
-                return;
-            if (is_of_one_connection(error))
-                continue;
-            listen->on_failure(listen, error);
-            if (source->loop != NULL && fl_source_modify(source, 0) == 0)
-                fl_timer_set(listen->turn->loop, &listen->pause, PROXY_LISTEN_PAUSE_MS, go_on);
+        enum outcome outcome = accept_one(listen);
+        if (outcome == FAILED && source->loop != NULL && fl_source_modify(source, 0) == 0)
+            fl_timer_set(listen->turn->loop, &listen->pause, PROXY_LISTEN_PAUSE_MS, go_on);
+        if (outcome != ACCEPTED)
             return;
-        }
-        struct proxy_address peer;
-        if (proxy_address_from_sockaddr(&raw, &peer) < 0)
-            close(fd);
-        else
-            listen->on_accept(listen, fd, &peer);
     }
+}
+
+void proxy_listen_last(struct proxy_listen *listen)
+{
+    for (unsigned i = 0; i < PROXY_LISTEN_LAST && listen->source.loop != NULL; i++) {
+        if (accept_one(listen) != ACCEPTED)
+            break;
+    }
+    proxy_listen_stop(listen);
 }
 
 int proxy_listen_start(struct proxy_listen *listen, int fd)

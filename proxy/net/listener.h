@@ -13,6 +13,7 @@
 #include "proxy/net/turn.h"
 
 #define PROXY_LISTEN_PAUSE_MS 100u
+#define PROXY_LISTEN_LAST     1024u
 
 struct proxy_socket_options {
     struct proxy_address address;
@@ -39,6 +40,9 @@ struct proxy_listen { /* embedded; one per socket and worker */
 
 /* turn, on_accept, on_failure and owner are set. The fd stays the caller's. 0 or -errno. */
 int proxy_listen_start(struct proxy_listen *listen, int fd) FL_MUST_CHECK;
+/* What waits in the kernel's queue is accepted (≤ PROXY_LISTEN_LAST), then stops: so that closing the socket resets
+ * nobody who is connected already. */
+void proxy_listen_last(struct proxy_listen *listen);
 void proxy_listen_stop(struct proxy_listen *listen); /* idempotent; the socket is not closed */
 
 #endif

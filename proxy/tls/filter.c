@@ -49,36 +49,29 @@ static int read_preface(struct proxy_tls *tls, struct fl_span *bytes)
     return tls->server ? proxy_conn_opened(tls->conn) : 0;
 }
 
-static int advance(struct proxy_tls *tls);
-
 static int receive(void *owner, struct fl_span bytes)
 {
     struct proxy_tls *tls = owner;
-    int result = advance(tls); /* the last of the handshake and the first data may come together */
-    if (result == 0 && tls->wants_preface)
-        result = read_preface(tls, &bytes);
-    if (result < 0)
-        return result;
+    if (tls->wants_preface) {
+        int result = read_preface(tls, &bytes);
+        if (result < 0)
+            return result;
+    }
     return bytes.len > 0 ? proxy_conn_deliver(tls->conn, bytes) : 0;
 }
 
-/* After every step: what the session has become. */
-static int advance(struct proxy_tls *tls)
+/* The handshake is done. */
+static int opened(void *owner)
 {
-    if (tls->opened || fl_tls_state(tls->session) == FL_TLS_HANDSHAKE || fl_tls_state(tls->session) == FL_TLS_FAILED)
-        return 0;
+    struct proxy_tls *tls = owner;
     tls->opened = true;
     tls->wants_preface = fl_span_eq_str(fl_tls_alpn(tls->session), FL_ALPN_TCP);
-    if (tls->wants_preface) {
-        int result = fl_tls_write(tls->session, tls->preface);
-        if (result < 0)
-            return result;
-        if (tls->server)
-            return 0;
-    } else {
+    if (!tls->wants_preface) {
         proxy_conn_ready(tls->conn);
+        return proxy_conn_opened(tls->conn);
     }
-    return proxy_conn_opened(tls->conn);
+    int result = fl_tls_write(tls->session, tls->preface);
+    return result < 0 || tls->server ? result : proxy_conn_opened(tls->conn);
 }
 
 static int start(void *transport)
@@ -91,8 +84,6 @@ static int feed(void *transport, struct fl_span bytes)
 {
     struct proxy_tls *tls = transport;
     int result = fl_tls_feed(tls->session, bytes);
-    if (result == 0)
-        result = advance(tls);
     if (result < 0) {
         if (tls->failure == PROXY_TLS_FINE && (result == -EPROTO || result == -EACCES))
             tls->failure = result == -EACCES ? PROXY_TLS_REFUSED : PROXY_TLS_PROTOCOL;
@@ -145,7 +136,7 @@ int proxy_tls_start(struct proxy_conn *conn, struct fl_tls_context *context, boo
     struct proxy_tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return -ENOMEM;
-    const struct fl_tls_sinks sinks = {.send = send_out, .receive = receive, .owner = tls};
+    const struct fl_tls_sinks sinks = {.opened = opened, .send = send_out, .receive = receive, .owner = tls};
     int result = fl_tls_new(context, &sinks, &tls->session);
     if (result < 0) {
         free(tls);

@@ -1,0 +1,360 @@
+#include "proxy/filter/downstream.h"
+
+#include "common/base/log.h"
+#include "common/mesh/port.h"
+#include "proxy/filter/hcm.h"
+#include "proxy/filter/tcp.h"
+#include "proxy/net/detect.h"
+#include "proxy/net/origdst.h"
+#include "proxy/tls/filter.h"
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static void release(struct fl_deferred *deferred)
+{
+    struct proxy_downstream *downstream = FL_CONTAINER_OF(deferred, struct proxy_downstream, deferred);
+    proxy_generation_unref(downstream->generation);
+    free(downstream);
+}
+
+void proxy_downstream_end(struct proxy_downstream *downstream)
+{
+    struct proxy_data *data = downstream->data;
+    fl_timer_cancel(&downstream->deadline);
+    if (downstream->next != NULL)
+        downstream->next->previous = downstream->previous;
+    if (downstream->previous != NULL)
+        downstream->previous->next = downstream->next;
+    else
+        data->downstreams = downstream->next;
+    data->downstream_count--;
+    proxy_stats_connection_closed(data->options.stats, PROXY_SIDE_DOWNSTREAM);
+    fl_loop_defer(data->turn.loop, &downstream->deferred, release);
+    if (data->draining && data->downstream_count == 0 && data->options.on_drained != NULL)
+        data->options.on_drained(data->options.owner);
+}
+
+static void refuse(struct proxy_downstream *downstream, enum proxy_refused reason)
+{
+    proxy_stats_refused(downstream->data->options.stats, reason);
+    proxy_conn_close(fl_take(downstream->conn), PROXY_CLOSE_RESET);
+    proxy_downstream_end(downstream);
+}
+
+/* A filter may end its own connection here, but no other one: the next is taken first. */
+static void each(struct proxy_data *data, void (*act)(struct proxy_downstream *downstream))
+{
+    for (struct proxy_downstream *one = data->downstreams, *next; one != NULL; one = next) {
+        next = one->next;
+        act(one);
+    }
+}
+
+static void drain(struct proxy_downstream *downstream)
+{
+    if (downstream->ops != NULL)
+        downstream->ops->drain(downstream->filter);
+}
+
+static void drain_retired(struct proxy_downstream *downstream)
+{
+    if (downstream->generation->retired)
+        drain(downstream);
+}
+
+static void abort_one(struct proxy_downstream *downstream)
+{
+    if (downstream->ops != NULL) {
+        downstream->ops->abort(downstream->filter);
+        return;
+    }
+    proxy_conn_close(fl_take(downstream->conn), PROXY_CLOSE_RESET);
+    proxy_downstream_end(downstream);
+}
+
+void proxy_downstream_drain_all(struct proxy_data *data)
+{
+    each(data, drain);
+}
+
+void proxy_downstream_drain_retired(struct proxy_data *data)
+{
+    each(data, drain_retired);
+}
+
+void proxy_downstream_abort_all(struct proxy_data *data)
+{
+    each(data, abort_one);
+}
+
+/* --- from chain to filter --------------------------------------------------------------------------------------- */
+
+static void start_filter(struct proxy_downstream *downstream)
+{
+    int result =
+        downstream->chain->kind == PROXY_FILTER_TCP ? proxy_tcp_start(downstream) : proxy_hcm_start(downstream);
+    if (result < 0)
+        refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+}
+
+static void on_open(void *owner)
+{
+    start_filter(owner);
+}
+
+static size_t on_data(void *owner, struct fl_span bytes)
+{
+    (void)owner, (void)bytes; /* before on_open there is none */
+    return 0;
+}
+
+static void on_eof(void *owner)
+{
+    refuse(owner, PROXY_REFUSED_DETECT_TIMEOUT);
+}
+
+static void on_writable(void *owner)
+{
+    (void)owner;
+}
+
+static enum proxy_handshake_failure failure_of(const struct proxy_conn *conn, enum proxy_end end)
+{
+    const struct proxy_tls *tls = proxy_tls_of(conn);
+    if (end == PROXY_END_HANDSHAKE_TIMEOUT)
+        return PROXY_HANDSHAKE_TIMEOUT;
+    if (end == PROXY_END_RESET || end == PROXY_END_TRUNCATED)
+        return PROXY_HANDSHAKE_CLOSED;
+    if (end != PROXY_END_TLS || tls == NULL)
+        return PROXY_HANDSHAKE_OTHER;
+    return proxy_tls_failure(tls) == PROXY_TLS_REFUSED ? PROXY_HANDSHAKE_IDENTITY : PROXY_HANDSHAKE_PROTOCOL;
+}
+
+/* The handshake failed. */
+static void on_closed(void *owner, enum proxy_end end)
+{
+    struct proxy_downstream *downstream = owner;
+    const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
+    struct proxy_stats *stats = downstream->data->options.stats;
+    if (tls != NULL && proxy_tls_failure(tls) == PROXY_TLS_PREFACE)
+        proxy_stats_refused(stats, PROXY_REFUSED_BAD_PREFACE);
+    else if (tls != NULL)
+        proxy_stats_handshake_failed(stats, PROXY_SIDE_DOWNSTREAM, failure_of(downstream->conn, end));
+    char peer[PROXY_ADDRESS_TEXT_MAX];
+    proxy_address_print(proxy_conn_peer(downstream->conn), peer);
+    fl_log(FL_LOG_DEBUG, "a client's TLS failed", FL_LOG_STR("peer", peer),
+           FL_LOG_STR("reason", proxy_conn_error(downstream->conn)), FL_LOG_STR("end", proxy_end_text(end)));
+    downstream->conn = NULL;
+    proxy_downstream_end(downstream);
+}
+
+static const struct proxy_conn_ops handshake_ops = {
+    .on_open = on_open,
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_writable = on_writable,
+    .on_closed = on_closed,
+};
+
+static enum proxy_refused why_no_chain(const struct proxy_listener *listener, enum proxy_transport transport)
+{
+    if (!listener->tls_inspector)
+        return PROXY_REFUSED_NO_FILTER_CHAIN;
+    return transport == PROXY_TRANSPORT_TLS ? PROXY_REFUSED_FOREIGN_TLS : PROXY_REFUSED_PLAINTEXT;
+}
+
+static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_result kind,
+                         const struct proxy_detect *detect)
+{
+    struct fl_span protocols[PROXY_DETECT_ALPN_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < detect->alpn_count; i++)
+        protocols[count++] = fl_span_make(detect->alpn[i], detect->alpn_len[i]);
+    if (kind == PROXY_DETECT_HTTP1 || kind == PROXY_DETECT_HTTP2)
+        protocols[count++] = kind == PROXY_DETECT_HTTP1 ? FL_SPAN("http/1.1") : FL_SPAN("h2c");
+    const struct proxy_chain_query query = {
+        .destination = &downstream->destination,
+        .source = proxy_conn_peer(downstream->conn),
+        .transport = kind == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW,
+        .server_name = fl_span_make(detect->server_name, detect->server_name_len),
+        .application_protocols = protocols,
+        .application_protocol_count = count,
+    };
+    fl_timer_cancel(&downstream->deadline);
+    downstream->chain = proxy_listener_pick(downstream->listener, &query);
+    if (downstream->chain == NULL) {
+        refuse(downstream, why_no_chain(downstream->listener, query.transport));
+        return;
+    }
+    if (downstream->chain->tls == NULL) {
+        start_filter(downstream);
+        if (downstream->conn != NULL)
+            proxy_conn_resume(downstream->conn); /* what was looked at comes again, to the filter */
+        return;
+    }
+    proxy_conn_set_owner(downstream->conn, &handshake_ops, downstream);
+    if (proxy_tls_start(downstream->conn, downstream->chain->tls, true, fl_buf_span(&downstream->generation->preface),
+                        downstream->chain->tls_handshake_timeout_ms) < 0)
+        refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+}
+
+/* --- looking at the first bytes --------------------------------------------------------------------------------- */
+
+static unsigned wanted(const struct proxy_listener *listener)
+{
+    return (listener->tls_inspector ? PROXY_DETECT_WANT_TLS : 0) |
+           (listener->http_inspector ? PROXY_DETECT_WANT_HTTP : 0);
+}
+
+static size_t inspect(void *owner, struct fl_span bytes)
+{
+    struct proxy_downstream *downstream = owner;
+    struct proxy_detect detect;
+    enum proxy_detect_result kind = proxy_detect(bytes, wanted(downstream->listener), &detect);
+    if (kind != PROXY_DETECT_MORE)
+        choose_chain(downstream, kind, &detect);
+    return 0; /* the same bytes are for the transport or the filter */
+}
+
+static void inspect_timeout(struct fl_timer *timer)
+{
+    struct proxy_downstream *downstream = FL_CONTAINER_OF(timer, struct proxy_downstream, deadline);
+    const struct proxy_detect nothing = {.alpn_count = 0};
+    if (downstream->listener->continue_on_timeout)
+        choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
+    else
+        refuse(downstream, PROXY_REFUSED_DETECT_TIMEOUT);
+}
+
+/* No more bytes will come: what is here has to do. */
+static void inspect_eof(void *owner)
+{
+    struct proxy_downstream *downstream = owner;
+    const struct proxy_detect nothing = {.alpn_count = 0};
+    choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
+}
+
+static void inspect_closed(void *owner, enum proxy_end end)
+{
+    struct proxy_downstream *downstream = owner;
+    (void)end;
+    downstream->conn = NULL;
+    proxy_downstream_end(downstream);
+}
+
+static const struct proxy_conn_ops inspect_ops = {
+    .on_open = on_writable,
+    .on_data = inspect,
+    .on_eof = inspect_eof,
+    .on_writable = on_writable,
+    .on_closed = inspect_closed,
+};
+
+static void begin(struct proxy_downstream *downstream)
+{
+    const struct proxy_listener *listener = downstream->listener;
+    if (wanted(listener) == 0) {
+        const struct proxy_detect nothing = {.alpn_count = 0};
+        choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
+        return;
+    }
+    proxy_conn_set_owner(downstream->conn, &inspect_ops, downstream);
+    if (listener->inspect_timeout_ms > 0)
+        fl_timer_set(downstream->data->turn.loop, &downstream->deadline, listener->inspect_timeout_ms, inspect_timeout);
+}
+
+/* --- accepting -------------------------------------------------------------------------------------------------- */
+
+static bool is_loopback(const struct proxy_address *address)
+{
+    if (address->any.sa_family == AF_INET)
+        return (ntohl(address->v4.sin_addr.s_addr) >> 24) == 127;
+    return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+}
+
+/* Whether a destination is one of our own listeners. Its address is ours where it is a loopback one, where the
+ * connection comes from that very address, or where it arrived from outside (inbound). */
+static bool leads_to_us(const struct proxy_data *data, const struct proxy_listener *listener,
+                        const struct proxy_address *destination, const struct proxy_address *peer)
+{
+    const struct proxy_snapshot *snapshot = data->generation->snapshot;
+    uint16_t port = proxy_address_port(destination);
+    if (fl_port_is_ours(port))
+        return true;
+    if (listener->direction != PROXY_INBOUND && !is_loopback(destination) &&
+        !fl_span_eq(proxy_address_bytes(destination), proxy_address_bytes(peer)))
+        return false;
+    for (size_t i = 0; i < snapshot->listener_count; i++) {
+        if (snapshot->listeners[i].bind_to_port && proxy_address_port(&snapshot->listeners[i].address) == port)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the connection may be served, and where it was going. */
+static bool admit(struct proxy_data *data, const struct proxy_listener *listener, int fd,
+                  const struct proxy_address *peer, struct proxy_address *ret_destination, enum proxy_refused *ret_why)
+{
+    struct proxy_address local;
+    enum proxy_origdst found = proxy_origdst(fd, peer, ret_destination, &local);
+    if (data->draining) {
+        *ret_why = PROXY_REFUSED_DRAINING;
+        return false;
+    }
+    if (data->downstream_count >= data->options.connections_max) {
+        *ret_why = PROXY_REFUSED_LIMIT;
+        return false;
+    }
+    if (!listener->original_dst) {
+        *ret_destination = local;
+        return true;
+    }
+    *ret_why = PROXY_REFUSED_NOT_REDIRECTED;
+    if (found != PROXY_ORIGDST_FOUND)
+        return false;
+    *ret_why = PROXY_REFUSED_LOOP;
+    if (proxy_address_is_probe(ret_destination)) {
+        if (data->options.on_probe == NULL || !data->options.on_probe(data->options.owner, peer, ret_destination))
+            return false;
+        *ret_why = PROXY_REFUSED_REASONS; /* not counted: it is ours, and has done its work */
+        return false;
+    }
+    return !leads_to_us(data, listener, ret_destination, peer);
+}
+
+void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listener *listener, int fd,
+                             const struct proxy_address *peer)
+{
+    struct proxy_stats *stats = data->options.stats;
+    struct proxy_address destination = {0};
+    enum proxy_refused why = PROXY_REFUSED_NO_MEMORY;
+    struct proxy_downstream *downstream = NULL;
+    if (!admit(data, listener, fd, peer, &destination, &why))
+        goto refused;
+    why = PROXY_REFUSED_NO_MEMORY;
+    downstream = calloc(1, sizeof(*downstream));
+    if (downstream == NULL || proxy_conn_accept(&data->turn, fd, peer, &downstream->conn) < 0)
+        goto refused;
+    downstream->data = data;
+    downstream->generation = proxy_generation_ref(data->generation);
+    downstream->listener = listener;
+    downstream->destination = destination;
+    downstream->id = ++data->next_id;
+    downstream->start_us = proxy_data_now_us();
+    downstream->start_ns = fl_loop_now_ns(data->turn.loop);
+    downstream->next = data->downstreams;
+    if (downstream->next != NULL)
+        downstream->next->previous = downstream;
+    data->downstreams = downstream;
+    data->downstream_count++;
+    proxy_stats_connection_opened(stats, PROXY_SIDE_DOWNSTREAM);
+    begin(downstream);
+    return;
+refused:
+    if (why != PROXY_REFUSED_REASONS)
+        proxy_stats_refused(stats, why);
+    const struct linger hard = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    close(fd);
+    free(downstream);
+}

@@ -1,0 +1,237 @@
+#include "proxy/filter/forward.h"
+
+#include "common/mesh/identity.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define REQUEST_ID_SIZE 36u /* a UUID's text (RFC 9562) */
+
+static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
+{
+    return exchange->hcm->downstream->data;
+}
+
+const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange)
+{
+    return exchange->hcm->config->routes;
+}
+
+/* --- what the listener changes ---------------------------------------------------------------------------------- */
+
+/* A version 4 UUID: for people who follow a request through logs, not a secret. */
+static void print_request_id(struct proxy_data *data, char to[REQUEST_ID_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t random[2] = {proxy_data_random(data), proxy_data_random(data)};
+    for (size_t i = 0, nibble = 0; i < REQUEST_ID_SIZE; i++) {
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            to[i] = '-';
+            continue;
+        }
+        unsigned value = (unsigned)(random[nibble / 16] >> (nibble % 16 * 4)) & 15;
+        if (i == 14)
+            value = 4;
+        if (i == 19)
+            value = 8 | (value & 3);
+        to[i] = digits[value];
+        nibble++;
+    }
+}
+
+/* x-forwarded-client-cert: what a client says of it is worth nothing unless the configuration trusts it. Writes into
+ * `scratch`. */
+static int client_cert(struct proxy_exchange_run *exchange, struct proxy_message *request, struct fl_span *scratch)
+{
+    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_tls *tls = proxy_tls_of(exchange->hcm->downstream->conn);
+    const struct fl_span name = FL_SPAN("x-forwarded-client-cert");
+    struct fl_span theirs = proxy_headers_value(&request->headers, PROXY_HEADER_X_FORWARDED_CLIENT_CERT);
+    bool mutual = tls != NULL && proxy_tls_peer_identity(tls).len > 0;
+    enum proxy_forward_cert mode = config->forward_client_cert;
+    if (mode == PROXY_XFCC_ALWAYS_FORWARD_ONLY || (mode == PROXY_XFCC_FORWARD_ONLY && mutual))
+        return 0;
+    if (mode == PROXY_XFCC_SANITIZE || mode == PROXY_XFCC_FORWARD_ONLY || !mutual) {
+        if (theirs.len > 0)
+            proxy_headers_remove(&request->headers, name);
+        return 0;
+    }
+    bool append = mode == PROXY_XFCC_APPEND_FORWARD && theirs.len > 0;
+    struct fl_span own = proxy_tls_own_identity(tls), peer = proxy_tls_peer_identity(tls);
+    char *to = (char *)(uintptr_t)scratch->data;
+    int len = snprintf(to, scratch->len, "%.*s%sBy=%.*s;URI=%.*s", append ? (int)theirs.len : 0,
+                       append ? theirs.data : "", append ? "," : "", FL_SPAN_ARG(own), FL_SPAN_ARG(peer));
+    if (len < 0 || (size_t)len >= scratch->len)
+        return -EMSGSIZE;
+    struct fl_span value = fl_span_make(to, (size_t)len);
+    *scratch = fl_span_from(*scratch, value.len);
+    return proxy_headers_set(&request->headers, name, value);
+}
+
+static int listener_changes(struct proxy_exchange_run *exchange, struct proxy_message *request, struct fl_span *scratch)
+{
+    const struct proxy_hcm_config *config = exchange->hcm->config;
+    if (request->authority.len == 0 && config->default_host_for_http_10.len > 0) {
+        int result = proxy_message_set_authority(request, config->default_host_for_http_10);
+        if (result < 0)
+            return result;
+    }
+    if (config->generate_request_id && request->headers.first[PROXY_HEADER_X_REQUEST_ID] == 0) {
+        char *to = (char *)(uintptr_t)scratch->data;
+        print_request_id(data_of(exchange), to);
+        *scratch = fl_span_from(*scratch, REQUEST_ID_SIZE);
+        int result = proxy_headers_add(&request->headers, FL_SPAN("x-request-id"), fl_span_make(to, REQUEST_ID_SIZE));
+        if (result < 0)
+            return result;
+    }
+    return client_cert(exchange, request, scratch);
+}
+
+/* --- route ------------------------------------------------------------------------------------------------------ */
+
+static void redirect(struct proxy_exchange_run *exchange, const struct proxy_route *route)
+{
+    struct proxy_data *data = data_of(exchange);
+    bool tls = proxy_tls_of(exchange->hcm->downstream->conn) != NULL;
+    struct fl_span location;
+    char scratch[8192];
+    if (proxy_route_location(route, &data->request, tls ? FL_SPAN("https") : FL_SPAN("http"), scratch, sizeof(scratch),
+                             &location) < 0) {
+        proxy_exchange_reply(exchange, 400, 0, "redirect_impossible", NULL, NULL, 0);
+        return;
+    }
+    const struct proxy_header header = {.name = FL_SPAN("location"), .value = location};
+    unsigned status = route->redirect.status != 0 ? route->redirect.status : 301;
+    proxy_exchange_reply(exchange, status, 0, "direct_response", "", &header, 1);
+}
+
+static bool find_route(struct proxy_exchange_run *exchange)
+{
+    struct proxy_data *data = data_of(exchange);
+    exchange->found = proxy_route_find(proxy_forward_routes(exchange), &data->request);
+    const struct proxy_route *route = exchange->found.route;
+    const struct proxy_virtual_host *host = exchange->found.virtual_host;
+    if (host != NULL && host->require_tls_all && proxy_tls_of(exchange->hcm->downstream->conn) == NULL) {
+        const struct proxy_route to_tls = {.action = PROXY_ROUTE_REDIRECT, .redirect = {.https = true}};
+        redirect(exchange, &to_tls);
+        return false;
+    }
+    if (route == NULL || data->request.method_id == PROXY_METHOD_CONNECT) {
+        proxy_exchange_reply(exchange, 404, PROXY_FLAG_NO_ROUTE, "route_not_found", "", NULL, 0);
+        return false;
+    }
+    switch (route->action) {
+    case PROXY_ROUTE_REDIRECT:
+        redirect(exchange, route);
+        return false;
+    case PROXY_ROUTE_DIRECT: {
+        FL_CLEANUP(fl_cleanup_free) char *body = fl_span_dup(route->direct.body);
+        proxy_exchange_reply(exchange, route->direct.status, 0, "direct_response", body, NULL, 0);
+        return false;
+    }
+    case PROXY_ROUTE_CLUSTER:
+    case PROXY_ROUTE_WEIGHTED:
+        break;
+    }
+    return true;
+}
+
+bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
+{
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_message *request = &data->request;
+    /* The upper half of the worker's scratch: the head's own bytes are written to the lower one. */
+    const size_t half = PROXY_TURN_WORK / 2;
+    struct fl_span scratch = fl_span_make(data->turn.work + half, half);
+    int changed = listener_changes(exchange, request, &scratch);
+    if (exchange->hcm->config->access_log_count > 0)
+        proxy_exchange_keep_texts(exchange);
+    if (changed < 0) {
+        proxy_exchange_reply(exchange, 431, 0, "request_headers_too_many", NULL, NULL, 0);
+        return false;
+    }
+    if (!find_route(exchange))
+        return false;
+    exchange->weighted = proxy_route_pick(exchange->found.route, (uint32_t)proxy_data_random(data));
+    exchange->cluster_index = exchange->weighted->cluster_index;
+    if (proxy_route_rewrite_request(proxy_forward_routes(exchange), &exchange->found, exchange->weighted, request,
+                                    (char *)(uintptr_t)scratch.data, scratch.len) < 0) {
+        proxy_exchange_reply(exchange, 431, 0, "request_headers_too_many", NULL, NULL, 0);
+        return false;
+    }
+    return true;
+}
+
+/* --- connection and head ---------------------------------------------------------------------------------------- */
+
+enum proxy_handshake_failure proxy_forward_handshake_failure(const struct proxy_tls *tls, enum proxy_end end)
+{
+    if (end == PROXY_END_HANDSHAKE_TIMEOUT)
+        return PROXY_HANDSHAKE_TIMEOUT;
+    if (end == PROXY_END_RESET || end == PROXY_END_TRUNCATED)
+        return PROXY_HANDSHAKE_CLOSED;
+    if (end != PROXY_END_TLS)
+        return PROXY_HANDSHAKE_OTHER;
+    return proxy_tls_failure(tls) == PROXY_TLS_REFUSED ? PROXY_HANDSHAKE_IDENTITY : PROXY_HANDSHAKE_PROTOCOL;
+}
+
+bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
+{
+    struct proxy_downstream *downstream = exchange->hcm->downstream;
+    struct proxy_data *data = downstream->data;
+    struct proxy_cluster_run *cluster = downstream->generation->clusters[exchange->cluster_index];
+    int result = proxy_upstream_get(cluster, &downstream->destination, fresh, proxy_data_random(data),
+                                    &proxy_router_ops, exchange, &exchange->upstream);
+    if (result == PROXY_UPSTREAM_OK) {
+        exchange->upstream_opened = exchange->upstream->reused;
+        exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
+        return true;
+    }
+    exchange->upstream = NULL;
+    if (result == PROXY_UPSTREAM_NO_HOST) {
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_NO_HEALTHY_UPSTREAM, "no_healthy_upstream",
+                             "no healthy upstream", NULL, 0);
+    } else if (result == PROXY_UPSTREAM_OVERFLOW) {
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow",
+                             "upstream connection limit reached", NULL, 0);
+    } else {
+        proxy_stats_connect_failed(data->options.stats, -result);
+        strncpy(exchange->failure, strerrordesc_np(-result), sizeof(exchange->failure) - 1);
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
+                             "upstream connect error", NULL, 0);
+    }
+    return false;
+}
+
+/* Only a pooled connection may die of a race with its server's idle timeout; without a body the head is all there is.
+ */
+static void keep_head(struct proxy_exchange_run *exchange, struct fl_span head)
+{
+    if (!exchange->upstream->reused || !exchange->request_done || exchange->kept.upgrade)
+        return;
+    exchange->head = malloc(head.len);
+    if (exchange->head == NULL)
+        return; /* then it is not repeated */
+    memcpy(exchange->head, head.data, head.len);
+    exchange->head_len = head.len;
+}
+
+void proxy_forward_head(struct proxy_exchange_run *exchange)
+{
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_h1_plan plan;
+    proxy_h1_plan_request(&data->request, &plan);
+    exchange->request_framing = plan.framing;
+    FL_CLEANUP(fl_cleanup_free) char *large = NULL;
+    size_t bound = proxy_h1_head_bound(&data->request, &plan);
+    char *to = data->turn.work;
+    if (bound > PROXY_TURN_WORK / 2)
+        to = large = malloc(bound);
+    if (to == NULL) {
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "out_of_memory", NULL, NULL, 0);
+        return;
+    }
+    struct fl_span head = fl_span_make(to, proxy_h1_write_head(&data->request, &plan, to));
+    keep_head(exchange, head);
+    proxy_conn_write(exchange->upstream->conn, head);
+}

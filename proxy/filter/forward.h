@@ -1,0 +1,22 @@
+/* From a request's head to its upstream: route, what the listener and the route change in the head, the connection, and
+ * the head's bytes. Each step answers the client itself where it cannot go on, and then returns false: the exchange is
+ * over. */
+#ifndef PROXY_FILTER_FORWARD_H
+#define PROXY_FILTER_FORWARD_H
+
+#include "proxy/filter/exchange.h"
+#include "proxy/tls/filter.h"
+
+/* Chooses route and cluster for data->request and applies all changes to it. */
+bool proxy_forward_prepare(struct proxy_exchange_run *exchange) FL_MUST_CHECK;
+/* A connection of that cluster. fresh: not one from the pool. */
+bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh) FL_MUST_CHECK;
+/* Writes the head of data->request, and keeps a copy where it may have to be sent again. */
+void proxy_forward_head(struct proxy_exchange_run *exchange);
+
+const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange);
+enum proxy_handshake_failure proxy_forward_handshake_failure(const struct proxy_tls *tls, enum proxy_end end);
+
+extern const struct proxy_conn_ops proxy_router_ops; /* router.c: of the upstream connection, owner: the exchange */
+
+#endif

@@ -1,0 +1,19 @@
+/* Who talks to whom, for metrics and logs: from the downstream connection, the cluster and the upstream connection.
+ * Identities are the ones that TLS verified; everything else is what a peer says of itself (its preface).
+ */
+#ifndef PROXY_FILTER_LABEL_H
+#define PROXY_FILTER_LABEL_H
+
+#include "proxy/filter/downstream.h"
+
+/* The edge of this connection to that cluster. `upstream` may be NULL (never connected). NULL: memory is out. */
+struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, uint32_t cluster_index,
+                                    const struct proxy_conn *upstream, enum proxy_protocol protocol);
+
+/* Fills in what the connections tell of a record: start, addresses, identities, cluster, listener. upstream_host and
+ * *upstream_local (storage for the record) are set where `upstream` is. cluster_index: UINT32_MAX for none. */
+void proxy_label_record(const struct proxy_downstream *downstream, uint32_t cluster_index,
+                        const struct proxy_conn *upstream, struct proxy_address *upstream_local,
+                        struct proxy_log_record *ret_record);
+
+#endif

@@ -1,0 +1,363 @@
+/* The upstream's side of an exchange: which cluster, the request's bytes, and what comes back. */
+#include "common/base/log.h"
+#include "proxy/filter/exchange.h"
+#include "proxy/filter/forward.h"
+#include "proxy/tls/filter.h"
+
+#include <errno.h>
+
+static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
+{
+    return exchange->hcm->downstream->data;
+}
+
+static struct proxy_conn *upstream_of(const struct proxy_exchange_run *exchange)
+{
+    return exchange->upstream != NULL ? exchange->upstream->conn : NULL;
+}
+
+static void touch(struct proxy_exchange_run *exchange)
+{
+    exchange->active_ns = fl_loop_now_ns(data_of(exchange)->turn.loop);
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------- */
+
+static void on_timeout(struct fl_timer *timer)
+{
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, timeout);
+    proxy_exchange_reply(exchange, 504, PROXY_FLAG_UPSTREAM_TIMEOUT, "response_timeout", "upstream request timeout",
+                         NULL, 0);
+}
+
+static uint64_t idle_ms(const struct proxy_exchange_run *exchange)
+{
+    const struct proxy_route *route = exchange->found.route;
+    if (route != NULL && route->idle_timeout_ms != PROXY_TIMEOUT_UNSET)
+        return route->idle_timeout_ms;
+    return exchange->hcm->config->stream_idle_timeout_ms;
+}
+
+static void on_stream_idle(struct fl_timer *timer)
+{
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, idle);
+    uint64_t idle = (fl_loop_now_ns(data_of(exchange)->turn.loop) - exchange->active_ns) / 1000000;
+    if (idle < idle_ms(exchange)) {
+        fl_timer_set(data_of(exchange)->turn.loop, timer, idle_ms(exchange) - idle, on_stream_idle);
+        return;
+    }
+    proxy_exchange_reply(exchange, exchange->request_done ? 504 : 408, PROXY_FLAG_STREAM_IDLE_TIMEOUT,
+                         "stream_idle_timeout", "stream timeout", NULL, 0);
+}
+
+static void on_request_late(struct fl_timer *timer)
+{
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, timeout);
+    proxy_exchange_reply(exchange, 408, PROXY_FLAG_DOWNSTREAM_PROTOCOL_ERROR, "request_overall_timeout", NULL, NULL, 0);
+}
+
+/* The route's timeout counts from the end of the request, as Envoy's does. */
+static void start_response_timeout(struct proxy_exchange_run *exchange)
+{
+    const struct proxy_route *route = exchange->found.route;
+    uint32_t timeout_ms = route->timeout_ms == PROXY_TIMEOUT_UNSET ? PROXY_HCM_TIMEOUT_MS : route->timeout_ms;
+    fl_timer_cancel(&exchange->timeout);
+    if (timeout_ms > 0)
+        fl_timer_set(data_of(exchange)->turn.loop, &exchange->timeout, timeout_ms, on_timeout);
+}
+
+static void start_timers(struct proxy_exchange_run *exchange)
+{
+    struct fl_loop *loop = data_of(exchange)->turn.loop;
+    if (idle_ms(exchange) > 0)
+        fl_timer_set(loop, &exchange->idle, idle_ms(exchange), on_stream_idle);
+    if (exchange->request_done)
+        start_response_timeout(exchange);
+    else if (exchange->hcm->config->request_timeout_ms > 0)
+        fl_timer_set(loop, &exchange->timeout, exchange->hcm->config->request_timeout_ms, on_request_late);
+}
+
+/* --- the answer ------------------------------------------------------------------------------------------------- */
+
+static void to_client(struct proxy_exchange_run *exchange, struct fl_span bytes)
+{
+    proxy_conn_write(exchange->hcm->downstream->conn, bytes);
+}
+
+static void write_chunk(struct proxy_conn *conn, struct fl_span data)
+{
+    char head[PROXY_H1_CHUNK_HEAD_MAX];
+    proxy_conn_write(conn, fl_span_make(head, proxy_h1_write_chunk_head(data.len, head)));
+    proxy_conn_write(conn, data);
+    proxy_conn_write(conn, PROXY_H1_CHUNK_END);
+}
+
+static void write_last_chunk(struct proxy_data *data, struct proxy_conn *conn, const struct proxy_headers *trailers)
+{
+    if (trailers != NULL && proxy_h1_last_chunk_bound(trailers) > PROXY_TURN_WORK)
+        trailers = NULL;
+    proxy_conn_write(conn, fl_span_make(data->turn.work, proxy_h1_write_last_chunk(trailers, data->turn.work)));
+}
+
+static void bad_response(struct proxy_exchange_run *exchange, enum proxy_h1_error error)
+{
+    proxy_stats_parse_error(data_of(exchange)->options.stats, PROXY_SIDE_UPSTREAM, error);
+    proxy_exchange_reply(exchange, 502, PROXY_FLAG_UPSTREAM_PROTOCOL_ERROR, proxy_h1_error_word(error),
+                         "upstream protocol error", NULL, 0);
+}
+
+/* A response head to the client. False: the exchange is over. */
+static bool pass_head(struct proxy_exchange_run *exchange)
+{
+    struct proxy_hcm *hcm = exchange->hcm;
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_message *response = &data->response;
+    bool interim = proxy_message_is_interim(response);
+    if (!interim && proxy_route_rewrite_response(proxy_forward_routes(exchange), &exchange->found, exchange->weighted,
+                                                 response) < 0) {
+        proxy_exchange_reply(exchange, 502, 0, "response_headers_too_many", NULL, NULL, 0);
+        return false;
+    }
+    struct proxy_h1_plan plan;
+    proxy_h1_plan_response(response, &exchange->kept, &plan);
+    if (!interim) {
+        /* What is known only now: a drain, or an answer that came before the request's end. */
+        hcm->closing |= data->draining || hcm->downstream->generation->retired;
+        plan.keep_alive = plan.keep_alive && !hcm->closing && exchange->request_done;
+        exchange->downstream_keep = plan.keep_alive;
+        exchange->upstream_keep = response->keep_alive;
+        exchange->response_framing = plan.framing;
+        exchange->status = response->status;
+        exchange->tunnel = response->upgrade;
+        exchange->answered = true;
+        proxy_h1_body_init(&exchange->response_body, response);
+        if (exchange->tunnel) {
+            fl_timer_cancel(&exchange->timeout);
+            proxy_conn_resume(hcm->downstream->conn); /* what the client sent ahead of the switch */
+        }
+    }
+    if (plan.suppress)
+        return true;
+    if (proxy_h1_head_bound(response, &plan) > PROXY_TURN_WORK) {
+        exchange->answered = false;
+        proxy_exchange_reply(exchange, 502, 0, "response_headers_too_large", NULL, NULL, 0);
+        return false;
+    }
+    to_client(exchange, fl_span_make(data->turn.work, proxy_h1_write_head(response, &plan, data->turn.work)));
+    return true;
+}
+
+/* Heads, until the final one. Returns the bytes used; the exchange may be over (hcm->exchange tells). */
+static size_t read_heads(struct proxy_exchange_run *exchange, struct fl_span bytes)
+{
+    struct proxy_data *data = data_of(exchange);
+    size_t used = 0;
+    while (!exchange->answered && used < bytes.len) {
+        size_t size = 0;
+        int result = proxy_h1_parse_response(&exchange->parser, fl_span_from(bytes, used), NULL, &exchange->kept,
+                                             &data->response, &size);
+        if (result == PROXY_H1_MORE)
+            return used;
+        if (result != PROXY_H1_DONE) {
+            bad_response(exchange, exchange->parser.error);
+            return bytes.len;
+        }
+        used += size;
+        if (!pass_head(exchange))
+            return bytes.len;
+    }
+    return used;
+}
+
+static void answer_is_complete(struct proxy_exchange_run *exchange, bool more_behind)
+{
+    /* Bytes behind the answer belong to nothing: such a connection is not used again. */
+    bool clean = exchange->upstream_keep && exchange->request_done && !more_behind && !exchange->tunnel;
+    proxy_exchange_done(exchange, clean);
+}
+
+static size_t read_answer(struct proxy_exchange_run *exchange, struct fl_span bytes)
+{
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_conn *client = exchange->hcm->downstream->conn;
+    bool chunked = exchange->response_framing == PROXY_FRAMING_CHUNKED;
+    struct fl_span rest = bytes, part;
+    int result;
+    while ((result = proxy_h1_body_decode(&exchange->response_body, &rest, &data->trailers, &part)) == PROXY_H1_DATA) {
+        exchange->response_body_bytes += part.len;
+        if (chunked)
+            write_chunk(client, part);
+        else
+            proxy_conn_write(client, part);
+    }
+    if (result == PROXY_H1_DONE) {
+        bool trailers = exchange->response_body.framing == PROXY_FRAMING_CHUNKED;
+        if (chunked)
+            write_last_chunk(data, client, trailers ? &data->trailers : NULL);
+        answer_is_complete(exchange, rest.len > 0);
+        return bytes.len;
+    }
+    if (result != PROXY_H1_MORE) {
+        bad_response(exchange, exchange->response_body.error);
+        return bytes.len;
+    }
+    return bytes.len - rest.len;
+}
+
+static size_t on_data(void *owner, struct fl_span bytes)
+{
+    struct proxy_exchange_run *exchange = owner;
+    struct proxy_hcm *hcm = exchange->hcm;
+    size_t used = 0;
+    touch(exchange);
+    if (!exchange->answer_begun) {
+        exchange->answer_begun = true;
+        exchange->first_byte_ns = exchange->active_ns;
+        free(fl_take(exchange->head)); /* nothing is sent twice any more */
+    }
+    if (!exchange->answered)
+        used = read_heads(exchange, bytes);
+    if (hcm->exchange != exchange || !exchange->answered)
+        return used;
+    if (exchange->tunnel) {
+        exchange->response_body_bytes += bytes.len - used;
+        to_client(exchange, fl_span_from(bytes, used));
+        used = bytes.len;
+    } else {
+        used += read_answer(exchange, fl_span_from(bytes, used));
+    }
+    if (hcm->exchange == exchange && proxy_conn_is_backlogged(hcm->downstream->conn))
+        proxy_conn_pause(upstream_of(exchange));
+    return used;
+}
+
+/* --- the upstream's end ----------------------------------------------------------------------------------------- */
+
+static bool is_idempotent(uint8_t method)
+{
+    return method == PROXY_METHOD_GET || method == PROXY_METHOD_HEAD || method == PROXY_METHOD_PUT ||
+           method == PROXY_METHOD_DELETE || method == PROXY_METHOD_OPTIONS || method == PROXY_METHOD_TRACE;
+}
+
+static bool may_repeat(const struct proxy_exchange_run *exchange, bool nothing_left)
+{
+    return exchange->upstream->reused && !exchange->retried && !exchange->answer_begun && exchange->head != NULL &&
+           !exchange->request_bytes_sent && (nothing_left || is_idempotent(exchange->kept.method_id));
+}
+
+static void repeat(struct proxy_exchange_run *exchange)
+{
+    exchange->retried = true;
+    proxy_upstream_drop(fl_take(exchange->upstream), PROXY_CLOSE_NOW);
+    if (!proxy_forward_connect(exchange, true))
+        return;
+    proxy_conn_write(upstream_of(exchange), fl_span_make(exchange->head, exchange->head_len));
+}
+
+/* It ended before a whole head had come. nothing_left: the request was still ours alone. */
+static void ended_without_answer(struct proxy_exchange_run *exchange, bool nothing_left)
+{
+    if (may_repeat(exchange, nothing_left)) {
+        repeat(exchange);
+        return;
+    }
+    if (exchange->upstream_opened)
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_reset_before_response_started",
+                             "upstream connect error or disconnect/reset before headers", NULL, 0);
+    else
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
+                             "upstream connect error", NULL, 0);
+}
+
+static void on_eof(void *owner)
+{
+    struct proxy_exchange_run *exchange = owner;
+    struct proxy_conn *conn = upstream_of(exchange);
+    exchange->response_eof = true;
+    if (exchange->tunnel) {
+        proxy_conn_shutdown(exchange->hcm->downstream->conn);
+        if (exchange->request_eof)
+            proxy_exchange_done(exchange, false);
+    } else if (!exchange->answered) {
+        ended_without_answer(exchange, proxy_conn_unsent(conn) == proxy_conn_bytes_sent(conn) - exchange->sent_before);
+    } else if (proxy_h1_body_eof(&exchange->response_body) == PROXY_H1_DONE) {
+        exchange->upstream_keep = false;
+        if (exchange->response_framing == PROXY_FRAMING_CHUNKED)
+            write_last_chunk(data_of(exchange), exchange->hcm->downstream->conn, NULL);
+        answer_is_complete(exchange, false);
+    } else {
+        proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_response_truncated");
+    }
+}
+
+static void count_failure(const struct proxy_exchange_run *exchange, enum proxy_end end)
+{
+    struct proxy_stats *stats = data_of(exchange)->options.stats;
+    const struct proxy_tls *tls = proxy_tls_of(upstream_of(exchange));
+    if (tls != NULL && end != PROXY_END_REFUSED && end != PROXY_END_CONNECT_TIMEOUT)
+        proxy_stats_handshake_failed(stats, PROXY_SIDE_UPSTREAM, proxy_forward_handshake_failure(tls, end));
+    else
+        proxy_stats_connect_failed(stats, end == PROXY_END_CONNECT_TIMEOUT ? ETIMEDOUT : ECONNREFUSED);
+}
+
+static void on_closed(void *owner, enum proxy_end end)
+{
+    struct proxy_exchange_run *exchange = owner;
+    struct proxy_conn *conn = upstream_of(exchange);
+    strncpy(exchange->failure, proxy_conn_error(conn), sizeof(exchange->failure) - 1);
+    if (!exchange->upstream_opened)
+        count_failure(exchange, end);
+    if (!exchange->answered) {
+        ended_without_answer(exchange, false);
+        return;
+    }
+    proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(end));
+}
+
+static void on_open(void *owner)
+{
+    ((struct proxy_exchange_run *)owner)->upstream_opened = true;
+}
+
+static void on_writable(void *owner)
+{
+    struct proxy_exchange_run *exchange = owner;
+    proxy_conn_resume(exchange->hcm->downstream->conn);
+}
+
+const struct proxy_conn_ops proxy_router_ops = {
+    .on_open = on_open,
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_writable = on_writable,
+    .on_closed = on_closed,
+};
+
+/* --- the request ------------------------------------------------------------------------------------------------ */
+
+void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data)
+{
+    struct proxy_conn *conn = upstream_of(exchange);
+    exchange->request_bytes_sent = true;
+    if (exchange->request_framing == PROXY_FRAMING_CHUNKED)
+        write_chunk(conn, data);
+    else
+        proxy_conn_write(conn, data);
+}
+
+void proxy_router_request_done(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers)
+{
+    exchange->request_bytes_sent = true;
+    if (exchange->request_framing == PROXY_FRAMING_CHUNKED)
+        write_last_chunk(data_of(exchange), upstream_of(exchange), trailers);
+    start_response_timeout(exchange);
+}
+
+void proxy_router_begin(struct proxy_exchange_run *exchange)
+{
+    if (!proxy_forward_prepare(exchange))
+        return;
+    start_timers(exchange);
+    if (proxy_forward_connect(exchange, false))
+        proxy_forward_head(exchange);
+}

@@ -1,0 +1,15 @@
+/* The terminal filter that passes bytes as they are, both ways (Envoy's tcp_proxy).
+ *
+ * The upstream is dialled at once, so that protocols in which the server speaks first work. Half-close is carried
+ * through; a reset or failure on one side resets the other. Memory is bounded by backpressure: reading from one side
+ * pauses while the other has more than PROXY_CONN_HIGH to send. An idle timeout counts bytes of both directions.
+ */
+#ifndef PROXY_FILTER_TCP_H
+#define PROXY_FILTER_TCP_H
+
+#include "proxy/filter/downstream.h"
+
+/* Takes the connection over (its callbacks, and proxy_downstream_end). 0, or -ENOMEM: then nothing was taken. */
+int proxy_tcp_start(struct proxy_downstream *downstream) FL_MUST_CHECK;
+
+#endif

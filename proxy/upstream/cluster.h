@@ -1,0 +1,91 @@
+/* A cluster at run time, in one worker: its endpoints, the connections to them, and a pool of idle ones.
+ *
+ * proxy_upstream_get gives a connection to write to at once: one from the pool (last in, first out, per address), or a
+ * dialled one, whose bytes wait until it is open. It has one user at a time, who gives it back (proxy_upstream_put) or
+ * drops it. (Where several requests share one connection, a later layer will hand out streams behind the same three
+ * calls.)
+ *
+ * A connection goes back into the pool only when nothing is unread, unsent or ended. While it idles it is closed by
+ * the first byte or FIN that comes, when its time is over, when the pool is full (the oldest goes), or when the cluster
+ * is retired by a new configuration.
+ */
+#ifndef PROXY_UPSTREAM_CLUSTER_H
+#define PROXY_UPSTREAM_CLUSTER_H
+
+#include "common/loop/timer.h"
+#include "proxy/net/conn.h"
+#include "proxy/upstream/balance.h"
+
+struct fl_tls_context;
+
+#define PROXY_UPSTREAM_IDLE_MAX 1024u /* idle connections of a cluster and worker */
+#define PROXY_UPSTREAM_HOSTS    256u  /* buckets of addresses of an ORIGINAL_DST cluster */
+
+struct proxy_cluster_endpoint {
+    struct proxy_address address;
+    uint32_t weight; /* 0: unhealthy */
+    uint32_t priority;
+};
+
+/* Borrowed: what it points to must live as long as the cluster (a snapshot that its owner holds). */
+struct proxy_cluster_options {
+    struct fl_span name;
+    bool original_dst;          /* the address is the connection's own; there are no endpoints */
+    uint16_t original_dst_port; /* 0: the connection's */
+    enum proxy_balance balance;
+    const struct proxy_cluster_endpoint *endpoints; /* copied */
+    size_t endpoint_count;
+    struct fl_tls_context *tls; /* NULL: plain */
+    struct fl_span preface;     /* ours, for ALPN fairlead-tcp/1 */
+    struct proxy_address bind_v4, bind_v6;
+    uint64_t connect_timeout_ms;
+    uint64_t idle_timeout_ms; /* 0: none */
+    uint32_t max_connections; /* of this worker; 0: no limit */
+    uint32_t max_requests_per_connection;
+    void (*on_count)(void *owner, bool opened); /* a connection came or went; NULL allowed */
+    void *owner;
+};
+
+struct proxy_cluster_run; /* opaque */
+
+int proxy_cluster_run_new(struct proxy_turn *turn, const struct proxy_cluster_options *options,
+                          struct proxy_cluster_run **ret_cluster) FL_MUST_CHECK; /* 0 or -ENOMEM */
+/* Closes the idle connections; later ones do not come back. */
+void proxy_cluster_run_retire(struct proxy_cluster_run *cluster);
+/* No connection may be in use any more. NULL is allowed; returns NULL. */
+struct proxy_cluster_run *proxy_cluster_run_free(struct proxy_cluster_run *cluster);
+const struct proxy_cluster_options *proxy_cluster_run_options(const struct proxy_cluster_run *cluster);
+size_t proxy_cluster_run_connections(const struct proxy_cluster_run *cluster); /* idle and in use */
+size_t proxy_cluster_run_idle(const struct proxy_cluster_run *cluster);
+
+struct proxy_host;
+
+struct proxy_upstream {      /* a connection in use; fields are for its user to read */
+    struct proxy_conn *conn; /* set to NULL by the user where on_closed told that it is gone */
+    struct proxy_cluster_run *cluster;
+    struct proxy_host *host;
+    bool reused;       /* came from the pool: it may die of a keep-alive race */
+    uint32_t requests; /* how often it was handed out */
+    void *label;       /* the user's, kept with the connection (NULL at first); never freed here */
+    struct proxy_upstream *host_next, *host_prev; /* private from here */
+    struct proxy_upstream *idle_next, *idle_prev;
+    uint64_t idle_since_ms;
+};
+
+enum proxy_upstream_result {
+    PROXY_UPSTREAM_OK = 1,
+    PROXY_UPSTREAM_NO_HOST = 2,  /* no endpoint (UH) */
+    PROXY_UPSTREAM_OVERFLOW = 3, /* max_connections (UO) */
+};
+
+/* original: for ORIGINAL_DST clusters, else ignored. fresh: never one from the pool. An outcome, or -errno of dialling
+ * (out of descriptors or memory, no route, no such source address). */
+int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, bool fresh,
+                       uint64_t random, const struct proxy_conn_ops *ops, void *owner,
+                       struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
+/* Back into the pool where it may be used again, else closed. */
+void proxy_upstream_put(struct proxy_upstream *upstream);
+void proxy_upstream_drop(struct proxy_upstream *upstream, enum proxy_close how);
+const struct proxy_address *proxy_upstream_address(const struct proxy_upstream *upstream);
+
+#endif
