@@ -1,0 +1,124 @@
+/* fairlead-proxy: the data plane, as sidecar, gateway or by itself. Options here, everything else in proxy/server. */
+#include "common/base/log.h"
+#include "proxy/server/limits.h"
+#include "proxy/server/server.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define EXIT_USAGE 2
+
+static const char usage[] =
+    "usage: fairlead-proxy -c FILE [option …]\n"
+    "\n"
+    "  -c, --config-path FILE   configuration: YAML or JSON in the form of Envoy's v3 Bootstrap\n"
+    "  -l, --log-level LEVEL    error, warning, info (default), debug, trace\n"
+    "      --log-format FORMAT  json (default) or text\n"
+    "      --concurrency N      worker threads; default: 1 on up to two CPUs, else one per CPU, at most 4\n"
+    "      --drain-time-s N     seconds that connections have to end after SIGTERM; default 5\n"
+    "      --mode MODE          serve (default) or validate: check the configuration and exit\n"
+    "  -h, --help               this text\n"
+    "      --version            the version\n"
+    "\n"
+    "SIGTERM drains and exits 0; a second one exits at once. SIGHUP reads the configuration anew.\n"
+    "Exit status: 0 done, 1 failed (the reason is the last line of the log), 2 wrong usage.\n";
+
+enum option_id { OPTION_LOG_FORMAT = 256, OPTION_CONCURRENCY, OPTION_DRAIN_TIME, OPTION_MODE, OPTION_VERSION };
+
+static const struct option options[] = {
+    {"config-path", required_argument, NULL, 'c'},
+    {"log-level", required_argument, NULL, 'l'},
+    {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
+    {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
+    {"drain-time-s", required_argument, NULL, OPTION_DRAIN_TIME},
+    {"mode", required_argument, NULL, OPTION_MODE},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+struct settings {
+    struct proxy_server_options server;
+    enum fl_log_level level;
+    enum fl_log_format format;
+    bool validate;
+};
+
+static int wrong(const char *what, const char *value)
+{
+    fprintf(stderr, "fairlead-proxy: %s%s%s\n%s", what, value != NULL ? ": " : "", value != NULL ? value : "", usage);
+    return EXIT_USAGE;
+}
+
+static bool take_number(const char *text, uint64_t max, uint64_t *ret_number)
+{
+    return fl_span_to_u64(fl_span_str(text), max, ret_number);
+}
+
+/* -1: go on; else the exit status. */
+static int take_option(int option, struct settings *settings)
+{
+    uint64_t number;
+    switch (option) {
+    case 'c':
+        settings->server.config_path = optarg;
+        return -1;
+    case 'l':
+        return fl_log_level_parse(fl_span_str(optarg), &settings->level) ? -1 : wrong("unknown log level", optarg);
+    case OPTION_LOG_FORMAT:
+        return fl_log_format_parse(fl_span_str(optarg), &settings->format) ? -1 : wrong("unknown log format", optarg);
+    case OPTION_CONCURRENCY:
+        if (!take_number(optarg, PROXY_SERVER_WORKERS_MAX, &number))
+            return wrong("--concurrency wants a number up to 64", optarg);
+        settings->server.workers = (unsigned)number;
+        return -1;
+    case OPTION_DRAIN_TIME:
+        if (!take_number(optarg, 86400, &number))
+            return wrong("--drain-time-s wants seconds, up to 86400", optarg);
+        settings->server.drain_time_ms = number * 1000;
+        return -1;
+    case OPTION_MODE:
+        settings->validate = fl_span_eq_str(fl_span_str(optarg), "validate");
+        return settings->validate || fl_span_eq_str(fl_span_str(optarg), "serve") ? -1 : wrong("unknown mode", optarg);
+    case 'h':
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    case OPTION_VERSION:
+        puts("fairlead-proxy " FL_VERSION);
+        return EXIT_SUCCESS;
+    default:
+        fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {.level = FL_LOG_INFO, .format = FL_LOG_JSON};
+    settings.server.drain_time_ms = PROXY_SERVER_DRAIN_MS;
+    int option, status;
+    while ((option = getopt_long(argc, argv, "c:l:h", options, NULL)) != -1) {
+        status = take_option(option, &settings);
+        if (status >= 0)
+            return status;
+    }
+    if (optind < argc)
+        return wrong("unexpected argument", argv[optind]);
+    if (settings.server.config_path == NULL)
+        return wrong("-c FILE is missing", NULL);
+
+    fl_log_open("fairlead-proxy", STDERR_FILENO, settings.format, settings.level);
+    settings.server.files = proxy_limits_raise();
+    struct fl_err err = {0};
+    int result = settings.validate ? proxy_server_validate(settings.server.config_path, &err)
+                                   : proxy_server_run(&settings.server, &err);
+    if (result < 0) {
+        fl_log(FL_LOG_ERROR, settings.validate ? "configuration refused" : "stopped", FL_LOG_STR("reason", err.text));
+        return EXIT_FAILURE;
+    }
+    if (settings.validate)
+        fl_log(FL_LOG_INFO, "configuration accepted", FL_LOG_STR("path", settings.server.config_path));
+    return EXIT_SUCCESS;
+}

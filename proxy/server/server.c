@@ -1,0 +1,410 @@
+#include "proxy/server/server.h"
+
+#include "common/base/log.h"
+#include "common/loop/signal.h"
+#include "common/loop/timer.h"
+#include "common/mesh/label.h"
+#include "proxy/admin/admin.h"
+#include "proxy/admin/probe.h"
+#include "proxy/config/bootstrap.h"
+#include "proxy/config/watch.h"
+#include "proxy/server/sockets.h"
+#include "proxy/server/worker.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+
+struct server {
+    struct proxy_server_options options;
+    struct fl_loop *loop;
+    struct fl_signals signals;
+    struct proxy_stats *stats;                 /* of the main thread */
+    struct proxy_snapshot *snapshot, *pending; /* in force; handed to the workers */
+    struct proxy_sockets sockets;
+    struct proxy_worker *workers[PROXY_SERVER_WORKERS_MAX];
+    unsigned worker_count, awaited;
+    struct proxy_watch *watch;
+    struct proxy_gate *gate;
+    struct proxy_admin *admin;
+    struct proxy_admin_host host;
+    enum proxy_server_state state;
+    bool reload_again; /* asked for while a snapshot was being handed over */
+    struct fl_timer drain_timer;
+    int wake_fd; /* the workers' events */
+    struct fl_source wake;
+    atomic_uint applied, refused, drained;
+};
+
+/* --- snapshots -------------------------------------------------------------------------------------------------- */
+
+/* Hands a snapshot to every worker. On failure nothing has changed. */
+static int hand_over(struct server *server, struct proxy_snapshot *snapshot, struct fl_err *err)
+{
+    int *fds = NULL;
+    int result = proxy_sockets_open(&server->sockets, snapshot, server->worker_count, &fds, err);
+    if (result < 0)
+        return result;
+    server->pending = proxy_snapshot_ref(snapshot);
+    server->awaited = server->worker_count;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        int *mine = fds + i * snapshot->listener_count;
+        if (proxy_worker_apply(server->workers[i], snapshot, mine) == 0)
+            continue;
+        for (size_t k = 0; k < snapshot->listener_count; k++)
+            fl_cleanup_close(&mine[k]);
+        server->awaited--;
+        fl_log_message(FL_LOG_ERROR, "a worker could not take the new configuration: out of memory");
+    }
+    free(fds);
+    if (server->awaited > 0)
+        return 0;
+    server->pending = proxy_snapshot_unref(server->pending);
+    return fl_err_errno(err, -ENOMEM, "hand the configuration to the workers");
+}
+
+static void tell_ready(const struct server *server)
+{
+    char admin[PROXY_ADDRESS_TEXT_MAX] = "-";
+    if (server->admin != NULL) {
+        struct proxy_address address = proxy_admin_address(server->admin);
+        proxy_address_print(&address, admin);
+    }
+    fl_log(FL_LOG_INFO, "ready", FL_LOG_NUM("workers", server->worker_count),
+           FL_LOG_NUM("listeners", server->snapshot->listener_count),
+           FL_LOG_NUM("clusters", server->snapshot->cluster_count), FL_LOG_STR("admin", admin));
+}
+
+static void reload(struct server *server, bool refresh);
+
+/* Every worker has answered. */
+static void settled(struct server *server)
+{
+    proxy_snapshot_unref(server->snapshot);
+    server->snapshot = fl_take(server->pending);
+    if (proxy_sockets_adopt(&server->sockets, server->snapshot) < 0)
+        fl_log_message(FL_LOG_WARNING, "out of memory after a reload");
+    if (server->watch != NULL && proxy_watch_set(server->watch, server->snapshot) < 0)
+        fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
+    (void)malloc_trim(0);
+    if (server->state == PROXY_SERVER_INITIALIZING) {
+        server->state = PROXY_SERVER_LIVE;
+        tell_ready(server);
+    } else {
+        fl_log(FL_LOG_INFO, "configuration in force", FL_LOG_NUM("version", server->snapshot->version));
+    }
+    if (server->reload_again) {
+        server->reload_again = false;
+        reload(server, false);
+    }
+}
+
+static void log_warnings(const struct proxy_bootstrap_warnings *warnings)
+{
+    for (size_t i = 0; i < warnings->count && i < PROXY_BOOTSTRAP_WARNINGS_MAX; i++)
+        fl_log(FL_LOG_WARNING, "configuration", FL_LOG_STR("detail", warnings->texts[i]));
+}
+
+static int load(const char *path, struct proxy_snapshot **ret_snapshot, struct fl_err *err)
+{
+    struct proxy_bootstrap_warnings *warnings = calloc(1, sizeof(*warnings));
+    if (warnings == NULL)
+        return fl_err_errno(err, -ENOMEM, "%s", path);
+    int result = proxy_bootstrap_load(path, warnings, ret_snapshot, err);
+    if (result == 0)
+        log_warnings(warnings);
+    free(warnings);
+    return result;
+}
+
+static void reload(struct server *server, bool refresh)
+{
+    struct fl_err err = {0};
+    struct proxy_snapshot *snapshot = NULL;
+    if (server->state == PROXY_SERVER_DRAINING)
+        return;
+    if (server->pending != NULL) {
+        server->reload_again = true;
+        return;
+    }
+    int result = refresh ? proxy_bootstrap_refresh(server->snapshot, &snapshot, &err)
+                         : load(server->options.config_path, &snapshot, &err);
+    if (result == 0)
+        result = hand_over(server, snapshot, &err);
+    proxy_snapshot_unref(snapshot);
+    proxy_stats_reload(server->stats, result == 0);
+    if (result < 0)
+        fl_log(FL_LOG_ERROR, "configuration refused; the one before stays in force", FL_LOG_STR("reason", err.text));
+}
+
+static void on_files_changed(void *owner)
+{
+    reload(owner, true);
+}
+
+/* --- workers' events -------------------------------------------------------------------------------------------- */
+
+static void on_worker_event(void *owner, enum proxy_worker_event event)
+{
+    struct server *server = owner;
+    const uint64_t one = 1;
+    if (event == PROXY_WORKER_DRAINED)
+        atomic_fetch_add(&server->drained, 1);
+    else
+        atomic_fetch_add(event == PROXY_WORKER_APPLIED ? &server->applied : &server->refused, 1);
+    (void)!write(server->wake_fd, &one, sizeof(one));
+}
+
+static bool on_probe(void *owner, const struct proxy_address *peer, const struct proxy_address *original)
+{
+    const struct server *server = owner;
+    return server->gate != NULL && proxy_gate_arrived(server->gate, peer, original);
+}
+
+static void on_wake(struct fl_source *source, uint32_t events)
+{
+    struct server *server = FL_CONTAINER_OF(source, struct server, wake);
+    uint64_t count;
+    (void)events;
+    (void)!read(server->wake_fd, &count, sizeof(count));
+    unsigned refused = atomic_exchange(&server->refused, 0), applied = atomic_exchange(&server->applied, 0);
+    if (refused > 0)
+        fl_log_message(FL_LOG_ERROR, "a worker refused the configuration: out of memory");
+    if (server->pending != NULL) {
+        server->awaited -= refused + applied;
+        if (server->awaited == 0)
+            settled(server);
+    }
+    if (server->state == PROXY_SERVER_DRAINING && atomic_load(&server->drained) >= server->worker_count)
+        fl_loop_stop(server->loop, 0);
+}
+
+/* --- draining --------------------------------------------------------------------------------------------------- */
+
+static void drain_is_over(struct fl_timer *timer)
+{
+    struct server *server = FL_CONTAINER_OF(timer, struct server, drain_timer);
+    fl_log_message(FL_LOG_WARNING, "drain time over; the connections that are left are closed");
+    fl_loop_stop(server->loop, 0);
+}
+
+static void drain(struct server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++)
+        proxy_worker_drain(server->workers[i]);
+}
+
+static void quit(struct server *server)
+{
+    if (server->state == PROXY_SERVER_DRAINING) { /* asked twice: at once */
+        fl_loop_stop(server->loop, 0);
+        return;
+    }
+    server->state = PROXY_SERVER_DRAINING;
+    fl_log(FL_LOG_INFO, "draining", FL_LOG_NUM("drain_time_ms", server->options.drain_time_ms));
+    fl_timer_set(server->loop, &server->drain_timer, server->options.drain_time_ms, drain_is_over);
+    drain(server);
+    if (atomic_load(&server->drained) >= server->worker_count) /* the listeners had been drained before */
+        fl_loop_stop(server->loop, 0);
+}
+
+static void on_signal(struct fl_signals *signals, int number)
+{
+    struct server *server = FL_CONTAINER_OF(signals, struct server, signals);
+    if (number == SIGHUP)
+        reload(server, false);
+    else
+        quit(server);
+}
+
+/* --- what admin asks -------------------------------------------------------------------------------------------- */
+
+static enum proxy_server_state host_state(void *owner)
+{
+    return ((struct server *)owner)->state;
+}
+
+static const struct proxy_snapshot *host_snapshot(void *owner)
+{
+    return ((struct server *)owner)->snapshot;
+}
+
+static size_t host_registries(void *owner, struct fl_metrics **ret_registries, size_t max)
+{
+    struct server *server = owner;
+    size_t count = 0;
+    if (count < max)
+        ret_registries[count++] = proxy_stats_metrics(server->stats);
+    for (unsigned i = 0; i < server->worker_count && count < max; i++)
+        ret_registries[count++] = proxy_worker_metrics(server->workers[i]);
+    return count;
+}
+
+static void host_drain(void *owner)
+{
+    fl_log_message(FL_LOG_INFO, "listeners are drained, as asked at the admin port");
+    drain(owner);
+}
+
+static void host_quit(void *owner)
+{
+    quit(owner);
+}
+
+static void on_gate(void *owner, enum proxy_gate_state state, const char *reason)
+{
+    struct server *server = owner;
+    proxy_stats_start_gate(server->stats, state == PROXY_GATE_OPEN);
+    if (state == PROXY_GATE_OPEN)
+        fl_log_message(FL_LOG_INFO, "start gate open: the capture rules of this network namespace work");
+    else
+        fl_log(FL_LOG_WARNING, "start gate waits", FL_LOG_STR("reason", reason));
+}
+
+/* --- start and end ---------------------------------------------------------------------------------------------- */
+
+static unsigned default_workers(void)
+{
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+        return 1;
+    unsigned count = (unsigned)CPU_COUNT(&cpus);
+    return count <= 2 ? 1 : count < 4 ? count : 4;
+}
+
+static int start_workers(struct server *server, struct fl_err *err)
+{
+    unsigned count = server->options.workers != 0 ? server->options.workers : default_workers();
+    if (count > PROXY_SERVER_WORKERS_MAX)
+        count = PROXY_SERVER_WORKERS_MAX;
+    /* A connection takes two descriptors; some are for listeners, logs and the admin ports. */
+    unsigned long files = server->options.files;
+    const struct proxy_worker_options options = {
+        .connections_max = files > 128 ? (files - 64) / 2 / count : 0,
+        .on_event = on_worker_event,
+        .on_probe = on_probe,
+        .owner = server,
+    };
+    while (server->worker_count < count) {
+        int result = proxy_worker_new(&options, &server->workers[server->worker_count]);
+        if (result < 0)
+            return fl_err_errno(err, result, "start a worker");
+        server->worker_count++;
+    }
+    return 0;
+}
+
+static int start_gate(struct server *server, struct fl_err *err)
+{
+    const struct proxy_gate_options options = {
+        .loop = server->loop,
+        .wait = getenv(FL_ENV_CAPTURE) != NULL,
+        .on_state = on_gate,
+        .owner = server,
+    };
+    int result = proxy_gate_new(&options, &server->gate);
+    if (result < 0)
+        return fl_err_errno(err, result, "start gate");
+    proxy_stats_start_gate(server->stats, proxy_gate_is_open(server->gate));
+    return 0;
+}
+
+static int start_admin(struct server *server, struct fl_err *err)
+{
+    server->host = (struct proxy_admin_host){
+        .owner = server,
+        .state = host_state,
+        .snapshot = host_snapshot,
+        .registries = host_registries,
+        .drain = host_drain,
+        .quit = host_quit,
+    };
+    const struct proxy_admin_options options = {
+        .loop = server->loop,
+        .address = server->snapshot->admin,
+        .sidecar = server->snapshot->node.sidecar,
+        .gate = server->gate,
+        .host = &server->host,
+    };
+    return proxy_admin_new(&options, &server->admin, err);
+}
+
+/* Order: signals are blocked before there is a thread; every port is taken before anything is said to be ready. */
+static int start(struct server *server, struct fl_err *err)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, 0};
+    int result = fl_loop_new(&server->loop);
+    if (result == 0)
+        result = fl_signals_init(&server->signals, server->loop, numbers, on_signal);
+    if (result == 0)
+        result = proxy_stats_new(&server->stats);
+    server->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (result == 0)
+        result = server->wake_fd < 0 ? -errno
+                                     : fl_source_add(server->loop, &server->wake, server->wake_fd, EPOLLIN, on_wake);
+    if (result < 0)
+        return fl_err_errno(err, result, "start");
+    proxy_stats_process(server->stats);
+    result = load(server->options.config_path, &server->snapshot, err);
+    if (result == 0)
+        result = start_workers(server, err);
+    if (result == 0)
+        result = start_gate(server, err);
+    if (result == 0)
+        result = start_admin(server, err);
+    if (result < 0)
+        return result;
+    if (proxy_watch_new(server->loop, on_files_changed, server, &server->watch) < 0)
+        fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
+    return hand_over(server, server->snapshot, err);
+}
+
+static void stop(struct server *server)
+{
+    fl_timer_cancel(&server->drain_timer);
+    server->admin = proxy_admin_free(server->admin);
+    for (unsigned i = 0; i < server->worker_count; i++)
+        server->workers[i] = proxy_worker_free(server->workers[i]);
+    server->gate = proxy_gate_free(server->gate);
+    server->watch = proxy_watch_free(server->watch);
+    if (server->signals.source.loop != NULL)
+        fl_signals_done(&server->signals);
+    if (server->wake_fd >= 0) {
+        fl_source_remove(&server->wake);
+        close(server->wake_fd);
+    }
+    proxy_snapshot_unref(server->pending);
+    proxy_snapshot_unref(server->snapshot);
+    proxy_sockets_done(&server->sockets);
+    if (server->loop != NULL) {
+        (void)!fl_loop_turn(server->loop, 0); /* what was deferred */
+        fl_loop_free(server->loop);
+    }
+    proxy_stats_free(server->stats);
+}
+
+int proxy_server_run(const struct proxy_server_options *options, struct fl_err *err)
+{
+    struct server server = {.options = *options, .wake_fd = -1};
+    int result = start(&server, err);
+    if (result == 0) {
+        result = fl_loop_run(server.loop);
+        if (result < 0)
+            fl_err_errno(err, result, "event loop");
+        else
+            fl_log_message(FL_LOG_INFO, "stopped");
+    }
+    stop(&server);
+    return result;
+}
+
+int proxy_server_validate(const char *config_path, struct fl_err *err)
+{
+    struct proxy_snapshot *snapshot = NULL;
+    int result = load(config_path, &snapshot, err);
+    proxy_snapshot_unref(snapshot);
+    return result;
+}
