@@ -18,7 +18,7 @@
 #ifndef PROXY_FILTER_EXCHANGE_H
 #define PROXY_FILTER_EXCHANGE_H
 
-#include "proxy/filter/downstream.h"
+#include "proxy/filter/label.h"
 #include "proxy/http/h1_body.h"
 #include "proxy/http/h1_write.h"
 #include "proxy/route/rewrite.h"
@@ -81,8 +81,8 @@ struct proxy_exchange_run {
     uint32_t flags;
     uint16_t status;
     const char *details;
-    char failure[96]; /* of the upstream's transport */
-    char *texts;      /* for the log: PROXY_TEXTS pieces one after the other */
+    char failure[PROXY_FAILURE_MAX]; /* of the upstream's transport */
+    char *texts;                     /* for the log: PROXY_TEXTS pieces one after the other */
     uint16_t text_lens[PROXY_TEXTS];
     struct fl_deferred deferred;
 };

@@ -1,6 +1,6 @@
 #include "proxy/filter/forward.h"
 
-#include "common/mesh/identity.h"
+#include "proxy/filter/label.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -196,7 +196,7 @@ bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
                              "upstream connection limit reached", NULL, 0);
     } else {
         proxy_stats_connect_failed(data->options.stats, -result);
-        strncpy(exchange->failure, strerrordesc_np(-result), sizeof(exchange->failure) - 1);
+        proxy_label_failure(exchange->failure, strerrordesc_np(-result));
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
                              "upstream connect error", NULL, 0);
     }

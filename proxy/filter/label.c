@@ -106,3 +106,10 @@ void proxy_label_record(const struct proxy_downstream *downstream, uint32_t clus
             ret_record->upstream_local = upstream_local;
     }
 }
+
+void proxy_label_failure(char to[PROXY_FAILURE_MAX], const char *text)
+{
+    size_t len = strnlen(text, PROXY_FAILURE_MAX - 1);
+    memcpy(to, text, len);
+    to[len] = '\0';
+}

@@ -6,6 +6,8 @@
 
 #include "proxy/filter/downstream.h"
 
+#define PROXY_FAILURE_MAX 96u /* bytes kept of why an upstream's transport failed */
+
 /* The edge of this connection to that cluster. `upstream` may be NULL (never connected). NULL: memory is out. */
 struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, uint32_t cluster_index,
                                     const struct proxy_conn *upstream, enum proxy_protocol protocol);
@@ -15,5 +17,8 @@ struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, u
 void proxy_label_record(const struct proxy_downstream *downstream, uint32_t cluster_index,
                         const struct proxy_conn *upstream, struct proxy_address *upstream_local,
                         struct proxy_log_record *ret_record);
+
+/* Keeps the beginning of `text`, with a NUL. */
+void proxy_label_failure(char to[PROXY_FAILURE_MAX], const char *text);
 
 #endif

@@ -1,7 +1,7 @@
 /* The upstream's side of an exchange: which cluster, the request's bytes, and what comes back. */
-#include "common/base/log.h"
 #include "proxy/filter/exchange.h"
 #include "proxy/filter/forward.h"
+#include "proxy/filter/label.h"
 #include "proxy/tls/filter.h"
 
 #include <errno.h>
@@ -304,7 +304,7 @@ static void on_closed(void *owner, enum proxy_end end)
 {
     struct proxy_exchange_run *exchange = owner;
     struct proxy_conn *conn = upstream_of(exchange);
-    strncpy(exchange->failure, proxy_conn_error(conn), sizeof(exchange->failure) - 1);
+    proxy_label_failure(exchange->failure, proxy_conn_error(conn));
     if (!exchange->upstream_opened)
         count_failure(exchange, end);
     if (!exchange->answered) {

@@ -18,7 +18,7 @@ struct tcp {
     uint32_t attempts, flags;
     bool downstream_eof, upstream_eof;
     const char *details;
-    char failure[96]; /* of the upstream's transport */
+    char failure[PROXY_FAILURE_MAX]; /* of the upstream's transport */
     struct fl_deferred deferred;
 };
 
@@ -212,7 +212,7 @@ static void upstream_closed(void *owner, enum proxy_end why)
     struct proxy_stats *stats = tcp->downstream->data->options.stats;
     struct proxy_conn *conn = upstream_conn(tcp);
     const struct proxy_tls *tls = proxy_tls_of(conn);
-    strncpy(tcp->failure, proxy_conn_error(conn), sizeof(tcp->failure) - 1);
+    proxy_label_failure(tcp->failure, proxy_conn_error(conn));
     if (tcp->edge != NULL) { /* it was open */
         end_by_reset(tcp, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(why));
         return;
