@@ -5,8 +5,8 @@
  * are dropped and counted. A line is at most PROXY_LOG_LINE_MAX bytes: long values are cut, the line stays valid JSON.
  * Bytes from outside cannot forge a line: they are escaped, and what is not UTF-8 becomes U+FFFD.
  *
- * The default format is one JSON object with Istio's key names, keys without a value left out. Others are compiled from
- * Envoy's text_format or json_format by proxy_log_format_new.
+ * The default format is one JSON object with Istio's key names, keys without a value left out, times in milliseconds
+ * with three decimals. Others are compiled from Envoy's text_format or json_format.
  */
 #ifndef PROXY_TELEMETRY_ACCESSLOG_H
 #define PROXY_TELEMETRY_ACCESSLOG_H
@@ -18,9 +18,10 @@
 #include "proxy/telemetry/flag.h"
 #include "proxy/telemetry/stats.h"
 
+#define PROXY_LOG_BUFFER_MIN (8 * 1024)
 #define PROXY_LOG_BUFFER_MAX (64 * 1024)
 #define PROXY_LOG_LINE_MAX   4096 /* = PIPE_BUF: a line goes into a pipe whole or not at all */
-#define PROXY_LOG_VALUE_MAX  1024 /* bytes of one value before escaping */
+#define PROXY_LOG_VALUE_MAX  1024 /* bytes of one value after escaping; most fields of the default format have less */
 
 enum proxy_log_direction { PROXY_LOG_UNKNOWN, PROXY_LOG_INBOUND, PROXY_LOG_OUTBOUND };
 
@@ -56,15 +57,21 @@ struct proxy_log_record {
 /* A compiled format; immutable, shared between threads. NULL stands for the default JSON wherever a format is taken. */
 struct proxy_log_format;
 
-/* text: Envoy's format string with % operators; a line end is added where it has none. 0, -ENOMEM, -EINVAL with the
- * operator's name and place. */
+/* text: Envoy's format string with % operators; it ends with one line end, whether it has one or not. An
+ * absent value is "-". Values are escaped as in JSON, so that they cannot forge a line. 0, -ENOMEM, -EINVAL with the
+ * operator that is unknown. Known (accessformat.c has the table): START_TIME REQ(X?Y):N RESP(X?Y):N PROTOCOL
+ * RESPONSE_CODE RESPONSE_CODE_DETAILS CONNECTION_TERMINATION_DETAILS RESPONSE_FLAGS GRPC_STATUS(NUMBER) BYTES_RECEIVED
+ * BYTES_SENT DURATION UPSTREAM_HOST UPSTREAM_CLUSTER UPSTREAM_LOCAL_ADDRESS UPSTREAM_TRANSPORT_FAILURE_REASON
+ * DOWNSTREAM_{REMOTE,LOCAL}_ADDRESS[_WITHOUT_PORT] DOWNSTREAM_{PEER,LOCAL}_URI_SAN REQUESTED_SERVER_NAME ROUTE_NAME
+ * CONNECTION_ID. */
 int proxy_log_format_text(struct fl_span text, struct proxy_log_format **ret_format, struct fl_err *err) FL_MUST_CHECK;
 
 struct proxy_log_json_field {
     struct fl_span key;
-    struct fl_span text; /* a format string; a lone operator with a number as result is written as a number */
+    struct fl_span text; /* a format string; a lone operator whose value is a number is written as a number, one whose
+                            value is absent as null */
 };
-/* json_format: keys in the order given. */
+/* json_format, one level: keys in the order given. */
 int proxy_log_format_json(const struct proxy_log_json_field *fields, size_t count, struct proxy_log_format **ret_format,
                           struct fl_err *err) FL_MUST_CHECK;
 struct proxy_log_format *proxy_log_format_free(struct proxy_log_format *format);
@@ -72,16 +79,22 @@ struct proxy_log_format *proxy_log_format_free(struct proxy_log_format *format);
 /* The line with its newline into `to` (PROXY_LOG_LINE_MAX bytes); returns its length. Pure. */
 size_t proxy_log_print(const struct proxy_log_format *format, const struct proxy_log_record *record, char *to);
 
-/* Where lines go. A file is opened to append; "/dev/stdout" and "/dev/stderr" are the process's own. */
+/* Where lines go. "/dev/stdout" and "/dev/stderr" are the process's own descriptors, whose flags others share: a pipe
+ * or terminal is opened anew to be non-blocking, or else asked by a poll without waiting before each write; regular
+ * files do not block. Another file is opened to append. Into a pipe, whole lines go by writes of at most PIPE_BUF
+ * bytes, so that the lines of several workers (and other processes) stay whole. */
+enum proxy_log_kind { PROXY_LOG_KIND_FILE, PROXY_LOG_KIND_PIPE, PROXY_LOG_KIND_SOCKET };
+
 struct proxy_log {
     int fd;
+    uint8_t kind;     /* enum proxy_log_kind */
     bool owned;       /* fd is closed by proxy_log_done */
-    bool own_flags;   /* fd is non-blocking in its own right; else each write is preceded by a poll without waiting */
-    size_t len;       /* bytes waiting */
-    size_t written;   /* of them, already with the kernel (a line that went out in part) */
-    char *buffer;     /* PROXY_LOG_BUFFER_MAX, allocated on the first line, given back when idle */
-    uint64_t dropped; /* lines */
+    bool polled;      /* fd may block: ask before each write */
+    size_t len;       /* bytes waiting in buffer */
+    size_t cap;       /* of buffer: PROXY_LOG_BUFFER_MIN, doubled while the reader is slow, and given back */
+    char *buffer;     /* NULL until the first line */
     uint64_t lines;   /* accepted */
+    uint64_t dropped; /* no room, no memory, or the file is broken */
 };
 
 /* 0 or a negative errno. `path` is NUL-terminated. Opening is for the main thread or start-up (it may block on a FIFO
