@@ -19,6 +19,10 @@ int fl_xds_read(struct fl_reader *reader, const struct ProtobufCMessageDescripto
                 struct fl_arena *arena, struct fl_xds_report *report,
                 struct ProtobufCMessage **ret_message) FL_MUST_CHECK;
 
+/* Counts something as ignored and tells it, with its place. `value` gives the position (NULL: none). */
+void fl_xds_ignore(struct fl_xds_report *report, const struct fl_reader *reader, const struct fl_json *value,
+                   const char *what);
+
 /* The member of `object` that stands for the field `name` (snake_case): in that spelling or in lowerCamelCase. */
 const struct fl_json *fl_xds_member(const struct fl_json *object, const char *name);
 

@@ -37,24 +37,6 @@ static int wrong_kind(struct reading *reading, const struct fl_json *value, cons
                           fl_json_kind_name(fl_json_kind(value)));
 }
 
-static void ignore(struct reading *reading, const struct fl_json *value, const char *what)
-{
-    struct fl_xds_report *report = reading->report;
-    if (report == NULL)
-        return;
-    report->ignored++;
-    if (report->on_ignored == NULL)
-        return;
-    char text[FL_TABLE_PATH_MAX + 128];
-    struct fl_position at = fl_positions_find(reading->reader->positions, value);
-    const char *file = fl_positions_file(reading->reader->positions);
-    if (file != NULL && at.line > 0)
-        snprintf(text, sizeof(text), "%.100s:%u:%u: %s: %s", file, at.line, at.column, reading->reader->path, what);
-    else
-        snprintf(text, sizeof(text), "%s: %s", reading->reader->path, what);
-    report->on_ignored(report->owner, text);
-}
-
 /* -- scalars -- */
 
 static int read_signed(struct reading *reading, const struct fl_json *value, int64_t min, int64_t max, int64_t *ret)
@@ -349,7 +331,7 @@ static int read_member(struct reading *reading, ProtobufCMessage *message, const
     if (field == NULL) {
         if (fl_xds_is_strict(type))
             return fl_reader_fail(reading->reader, member, "there is no such field in %s", type->name);
-        ignore(reading, member, "not known here, ignored");
+        fl_xds_ignore(reading->report, reading->reader, member, "not known here, ignored");
         return 0;
     }
     if (!fl_span_eq_str(name, field->name) && fl_json_get(object, field->name) != NULL)
@@ -428,7 +410,7 @@ static int read_any(struct reading *reading, ProtobufCMessage *message, const st
         return result;
     const ProtobufCMessageDescriptor *type = fl_xds_type(fl_json_string(url));
     if (type == NULL) {
-        ignore(reading, url, "a type that is not known here");
+        fl_xds_ignore(reading->report, reading->reader, url, "a type that is not known here");
         return 0;
     }
     ProtobufCMessage *inner;
@@ -489,6 +471,24 @@ int fl_xds_read(struct fl_reader *reader, const ProtobufCMessageDescriptor *type
     if (result == 0)
         *ret_message = message;
     return result;
+}
+
+void fl_xds_ignore(struct fl_xds_report *report, const struct fl_reader *reader, const struct fl_json *value,
+                   const char *what)
+{
+    if (report == NULL)
+        return;
+    report->ignored++;
+    if (report->on_ignored == NULL)
+        return;
+    struct fl_err line; /* bounded, and without control characters */
+    struct fl_position at = fl_positions_find(reader->positions, value);
+    const char *file = fl_positions_file(reader->positions);
+    if (file != NULL && at.line > 0)
+        fl_err_set(&line, 0, "%s:%u:%u: %s: %s", file, at.line, at.column, reader->path, what);
+    else
+        fl_err_set(&line, 0, "%s: %s", reader->path, what);
+    report->on_ignored(report->owner, line.text);
 }
 
 const struct fl_json *fl_xds_member(const struct fl_json *object, const char *name)

@@ -1,0 +1,135 @@
+/* What one compilation carries along: the snapshot that grows, memory that goes at its end, and where it stands, so
+ * that an error names file:line:column and path. For proxy/config alone.
+ *
+ * The compiler walks the messages; beside it, where there is a document, the same steps are walked there (through an
+ * Any, too, whose members stand in the same object). What is not in the document gets the position of what holds it.
+ */
+#ifndef PROXY_CONFIG_CONTEXT_H
+#define PROXY_CONFIG_CONTEXT_H
+
+#include "common/base/map.h"
+#include "common/doc/table.h"
+#include "common/xds/message.h"
+#include "proxy/config/compile.h"
+#include "proxy/config/messages.h"
+
+#define COMPILE_SCRATCH_MAX (256u << 20) /* bytes of messages that were inside of an Any */
+
+struct compile {
+    struct proxy_snapshot *snapshot; /* spans of the result point into its arena */
+    struct fl_arena scratch;         /* goes when the compilation ends */
+    struct fl_reader reader;         /* the path */
+    const struct fl_json *here;      /* the value at the path, or the nearest one above it; NULL: no document */
+    bool lost;                       /* the path goes further than `here` */
+    struct fl_xds_report *report;    /* never NULL */
+    struct fl_err *err;
+    struct fl_map tls_contexts; /* by type and bytes of the message */
+    struct fl_map pki;          /* certificates, keys, roots by kind and source */
+    struct fl_map files;        /* struct proxy_watched_file by path */
+    struct fl_map certs;        /* struct proxy_cert_info by source */
+};
+
+struct compile_mark {
+    size_t path;
+    const struct fl_json *here;
+    bool lost;
+};
+
+/* Steps into a field (snake_case), an element of a repeated field, an entry of a map; back with compile_leave. On a
+ * failure nobody needs to go back. */
+struct compile_mark compile_enter(struct compile *compile, const char *field);
+struct compile_mark compile_enter_at(struct compile *compile, const char *field, size_t index);
+struct compile_mark compile_enter_key(struct compile *compile, const char *field, struct fl_span key);
+void compile_leave(struct compile *compile, struct compile_mark mark);
+
+/* "<file:line:column: ><path>: <format…>"; returns -EINVAL. */
+int compile_fail(struct compile *compile, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, at a field of the place. */
+int compile_fail_at(struct compile *compile, const char *field, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* An error from below that has its text already gets the place in front. Returns `result`. */
+int compile_prefix(struct compile *compile, int result);
+int compile_no_memory(struct compile *compile);
+/* Tells the operator (counted as ignored). */
+void compile_warn(struct compile *compile, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Fails with the first field that is set and that is (not) among the names; the list ends with NULL. */
+int compile_only(struct compile *compile, const ProtobufCMessage *message, const char *const *supported) FL_MUST_CHECK;
+int compile_refuse(struct compile *compile, const ProtobufCMessage *message,
+                   const char *const *unsupported) FL_MUST_CHECK;
+#define COMPILE_ONLY(compile, message, ...)                                                                            \
+    compile_only(compile, &(message)->base, (const char *const[]){__VA_ARGS__, NULL})
+#define COMPILE_REFUSE(compile, message, ...)                                                                          \
+    compile_refuse(compile, &(message)->base, (const char *const[]){__VA_ARGS__, NULL})
+
+/* The message inside of an Any, whose type must be `type` (NULL: any that we know). */
+int compile_unpack(struct compile *compile, const pb_any *any, const ProtobufCMessageDescriptor *type,
+                   ProtobufCMessage **ret_message) FL_MUST_CHECK;
+/* The full name of an Any's type: what stands behind the last '/'. */
+struct fl_span compile_type_name(const pb_any *any);
+
+/* Memory of the snapshot, zeroed; NULL when it is out (then: return compile_no_memory). */
+void *compile_array(struct compile *compile, size_t count, size_t size);
+/* A copy in the snapshot's memory. 0 or -ENOMEM with the error set. */
+int compile_text(struct compile *compile, const char *text, struct fl_span *ret_text) FL_MUST_CHECK;
+int compile_texts(struct compile *compile, char *const *texts, size_t count,
+                  const struct fl_span **ret_texts) FL_MUST_CHECK;
+
+/* Scalars at a field of the place. Absent ones leave *ret as it is: defaults are set before. */
+int compile_ms(struct compile *compile, const char *field, const pb_duration *duration, uint64_t *ret_ms) FL_MUST_CHECK;
+int compile_u32(struct compile *compile, const char *field, const pb_uint32 *value, uint32_t min, uint32_t max,
+                uint32_t *ret_value) FL_MUST_CHECK;
+static inline bool compile_bool(const pb_bool *value, bool absent)
+{
+    return value != NULL ? value->value != 0 : absent;
+}
+int compile_required(struct compile *compile, const char *field, const char *text) FL_MUST_CHECK;
+
+/* address.c */
+int compile_address(struct compile *compile, const pb_address *address, struct proxy_address *ret_address,
+                    bool *ret_ipv4_compat) FL_MUST_CHECK;
+int compile_socket_address(struct compile *compile, const pb_socket_address *address,
+                           struct proxy_address *ret_address) FL_MUST_CHECK;
+int compile_cidrs(struct compile *compile, const char *field, pb_cidr *const *ranges, size_t count,
+                  const struct fl_cidr **ret_cidrs, size_t *ret_count) FL_MUST_CHECK;
+
+/* source.c: what a DataSource names, read. The bytes lie in scratch memory. */
+int compile_source(struct compile *compile, const pb_data_source *source, size_t max,
+                   struct fl_span *ret_bytes) FL_MUST_CHECK;
+/* Where it comes from, for messages and look-ups: the path, "$VARIABLE" or "inline". */
+struct fl_span compile_source_name(const pb_data_source *source);
+
+/* tls.c: NULL for plain bytes. The context is held by the snapshot. */
+int compile_transport(struct compile *compile, const pb_transport *transport, bool server,
+                      struct fl_tls_context **ret_context) FL_MUST_CHECK;
+
+/* cluster.c: fills snapshot->clusters, sorted. */
+int compile_clusters(struct compile *compile, pb_cluster *const *clusters, size_t count) FL_MUST_CHECK;
+/* At a field that names a cluster. */
+int compile_cluster_index(struct compile *compile, const char *field, const char *name,
+                          uint32_t *ret_index) FL_MUST_CHECK;
+
+/* listener.c: fills snapshot->listeners. */
+int compile_listeners(struct compile *compile, pb_listener *const *listeners, size_t count) FL_MUST_CHECK;
+/* match.c */
+int compile_chain_match(struct compile *compile, const pb_chain_match *match,
+                        struct proxy_chain_match *ret_match) FL_MUST_CHECK;
+
+/* terminal.c: the network filters of a chain. */
+int compile_filters(struct compile *compile, const pb_chain *chain, struct proxy_filter_chain *ret_chain) FL_MUST_CHECK;
+int compile_tcp_proxy(struct compile *compile, const pb_any *any,
+                      const struct proxy_tcp_config **ret_tcp) FL_MUST_CHECK;
+/* hcm.c */
+int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_hcm_config **ret_hcm) FL_MUST_CHECK;
+/* accesslog.c */
+int compile_access_logs(struct compile *compile, pb_access_log *const *logs, size_t count,
+                        const struct proxy_access_log **ret_logs) FL_MUST_CHECK;
+/* routes.c: the table is held by the snapshot. */
+int compile_routes(struct compile *compile, const pb_route_config *config,
+                   const struct proxy_route_table **ret_table) FL_MUST_CHECK;
+/* node.c */
+int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *node) FL_MUST_CHECK;
+/* harmless.c: a filter that is accepted and left out. */
+bool compile_is_harmless(const pb_any *any, bool http);
+
+#endif

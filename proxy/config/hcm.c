@@ -1,0 +1,293 @@
+/* HttpConnectionManager → struct proxy_hcm_config. */
+#include "proxy/config/context.h"
+
+#include "proxy/http/h1.h"
+
+#include <strings.h>
+
+#define HCM(name) ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__##name
+
+/* -- HTTP filters -- */
+
+static int read_router(struct compile *compile, const pb_any *any)
+{
+    ProtobufCMessage *unpacked;
+    int result =
+        compile_unpack(compile, any, &envoy__extensions__filters__http__router__v3__router__descriptor, &unpacked);
+    if (result != 0)
+        return result;
+    return COMPILE_REFUSE(compile, (const Envoy__Extensions__Filters__Http__Router__V3__Router *)unpacked,
+                          "upstream_http_filters");
+}
+
+static int read_http_filter(struct compile *compile, const pb_http_filter *message, bool last)
+{
+    int result = compile_required(compile, "name", message->name);
+    if (result == 0)
+        result = COMPILE_REFUSE(compile, message, "config_discovery");
+    if (result != 0)
+        return result;
+    if (message->config_type_case !=
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG)
+        return compile_fail_at(compile, "typed_config", "must be set");
+    const pb_any *any = message->typed_config;
+    bool router =
+        fl_span_eq_str(compile_type_name(any), envoy__extensions__filters__http__router__v3__router__descriptor.name);
+    if (router && !last)
+        return compile_fail(compile, "%s is terminal, so it must be the last filter", message->name);
+    if (router) {
+        struct compile_mark mark = compile_enter(compile, "typed_config");
+        result = read_router(compile, any);
+        compile_leave(compile, mark);
+        return result;
+    }
+    bool left_out = message->disabled || compile_is_harmless(any, true) ||
+                    (message->is_optional && fl_xds_type(fl_span_str(any->type_url)) == NULL);
+    if (!left_out)
+        return compile_fail_at(compile, "typed_config", "the filter %s is not supported", any->type_url);
+    if (last)
+        return compile_fail(compile, "the last HTTP filter must be the router");
+    compile->snapshot->harmless_filters++;
+    return 0;
+}
+
+static int read_http_filters(struct compile *compile, const pb_hcm *message)
+{
+    if (message->n_http_filters == 0)
+        return compile_fail_at(compile, "http_filters", "the last HTTP filter must be the router");
+    for (size_t i = 0; i < message->n_http_filters; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "http_filters", i);
+        int result = read_http_filter(compile, message->http_filters[i], i + 1 == message->n_http_filters);
+        if (result != 0)
+            return result;
+        compile_leave(compile, mark);
+    }
+    return 0;
+}
+
+/* -- enums -- */
+
+static int read_codec(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    switch ((int)message->codec_type) {
+    case HCM(CODEC_TYPE__AUTO):
+        hcm->codec = PROXY_CODEC_AUTO;
+        return 0;
+    case HCM(CODEC_TYPE__HTTP1):
+        hcm->codec = PROXY_CODEC_HTTP1;
+        return 0;
+    default:
+        return compile_fail_at(compile, "codec_type", "expected AUTO or HTTP1; others are not supported yet");
+    }
+}
+
+static enum proxy_server_header server_header(const pb_hcm *message)
+{
+    switch ((int)message->server_header_transformation) {
+    case HCM(SERVER_HEADER_TRANSFORMATION__APPEND_IF_ABSENT):
+        return PROXY_SERVER_APPEND_IF_ABSENT;
+    case HCM(SERVER_HEADER_TRANSFORMATION__PASS_THROUGH):
+        return PROXY_SERVER_PASS_THROUGH;
+    default:
+        return PROXY_SERVER_OVERWRITE;
+    }
+}
+
+static enum proxy_forward_cert forward_cert(const pb_hcm *message)
+{
+    switch ((int)message->forward_client_cert_details) {
+    case HCM(FORWARD_CLIENT_CERT_DETAILS__FORWARD_ONLY):
+        return PROXY_XFCC_FORWARD_ONLY;
+    case HCM(FORWARD_CLIENT_CERT_DETAILS__APPEND_FORWARD):
+        return PROXY_XFCC_APPEND_FORWARD;
+    case HCM(FORWARD_CLIENT_CERT_DETAILS__SANITIZE_SET):
+        return PROXY_XFCC_SANITIZE_SET;
+    case HCM(FORWARD_CLIENT_CERT_DETAILS__ALWAYS_FORWARD_ONLY):
+        return PROXY_XFCC_ALWAYS_FORWARD_ONLY;
+    default:
+        return PROXY_XFCC_SANITIZE;
+    }
+}
+
+static enum proxy_escaped_slashes escaped_slashes(const pb_hcm *message)
+{
+    switch ((int)message->path_with_escaped_slashes_action) {
+    case HCM(PATH_WITH_ESCAPED_SLASHES_ACTION__REJECT_REQUEST):
+        return PROXY_SLASHES_REJECT;
+    case HCM(PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_REDIRECT):
+        return PROXY_SLASHES_REDIRECT;
+    case HCM(PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_FORWARD):
+        return PROXY_SLASHES_FORWARD_UNESCAPED;
+    default:
+        return PROXY_SLASHES_KEEP;
+    }
+}
+
+/* -- settings -- */
+
+static int read_upgrades(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    for (size_t i = 0; i < message->n_upgrade_configs; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "upgrade_configs", i);
+        if (strcasecmp(message->upgrade_configs[i]->upgrade_type, "websocket") != 0)
+            return compile_fail_at(compile, "upgrade_type", "expected websocket, got \"%s\"",
+                                   message->upgrade_configs[i]->upgrade_type);
+        int result = COMPILE_REFUSE(compile, message->upgrade_configs[i], "filters");
+        if (result != 0)
+            return result;
+        hcm->websocket = compile_bool(message->upgrade_configs[i]->enabled, true);
+        compile_leave(compile, mark);
+    }
+    return 0;
+}
+
+static int read_common(struct compile *compile, const pb_common_http *message, struct proxy_hcm_config *hcm)
+{
+    if (message == NULL)
+        return 0;
+    struct compile_mark mark = compile_enter(compile, "common_http_protocol_options");
+    int result = COMPILE_REFUSE(compile, message, "headers_with_underscores_action");
+    if (result == 0)
+        result = compile_ms(compile, "idle_timeout", message->idle_timeout, &hcm->idle_timeout_ms);
+    if (result == 0)
+        result = compile_ms(compile, "max_connection_duration", message->max_connection_duration,
+                            &hcm->max_connection_duration_ms);
+    if (result == 0)
+        result = compile_u32(compile, "max_headers_count", message->max_headers_count, 1, PROXY_HEADERS_WIRE_MAX,
+                             &hcm->max_header_count);
+    if (result == 0)
+        result = compile_u32(compile, "max_requests_per_connection", message->max_requests_per_connection, 0,
+                             UINT32_MAX, &hcm->max_requests_per_connection);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+static int read_timeouts(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    hcm->stream_idle_timeout_ms = 300000;
+    hcm->request_headers_timeout_ms = 10000;
+    hcm->idle_timeout_ms = 3600000;
+    hcm->drain_timeout_ms = 5000;
+    int result = compile_ms(compile, "stream_idle_timeout", message->stream_idle_timeout, &hcm->stream_idle_timeout_ms);
+    if (result == 0)
+        result = compile_ms(compile, "request_timeout", message->request_timeout, &hcm->request_timeout_ms);
+    if (result == 0)
+        result = compile_ms(compile, "request_headers_timeout", message->request_headers_timeout,
+                            &hcm->request_headers_timeout_ms);
+    if (result == 0)
+        result = compile_ms(compile, "drain_timeout", message->drain_timeout, &hcm->drain_timeout_ms);
+    return result;
+}
+
+static int read_texts(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    int result = compile_required(compile, "stat_prefix", message->stat_prefix);
+    if (result == 0)
+        result = compile_text(compile, message->stat_prefix, &hcm->stat_prefix);
+    if (result == 0)
+        result = compile_text(compile, message->server_name[0] != '\0' ? message->server_name : "fairlead",
+                              &hcm->server_name);
+    if (result == 0)
+        result = compile_text(compile, message->via, &hcm->via);
+    if (result == 0 && !proxy_header_value_valid(hcm->server_name))
+        result = compile_fail_at(compile, "server_name", "is not a valid field value");
+    if (result == 0 && !proxy_header_value_valid(hcm->via))
+        result = compile_fail_at(compile, "via", "is not a valid field value");
+    return result;
+}
+
+static void read_flags(const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    hcm->server_header = server_header(message);
+    hcm->forward_client_cert = forward_cert(message);
+    hcm->escaped_slashes = escaped_slashes(message);
+    hcm->use_remote_address = compile_bool(message->use_remote_address, false);
+    hcm->skip_xff_append = message->skip_xff_append != 0;
+    hcm->xff_trusted_hops = message->xff_num_trusted_hops;
+    hcm->generate_request_id = compile_bool(message->generate_request_id, true);
+    hcm->preserve_external_request_id = message->preserve_external_request_id != 0;
+    hcm->normalize_path = compile_bool(message->normalize_path, false);
+    hcm->merge_slashes = message->merge_slashes != 0;
+    hcm->strip_matching_host_port = message->strip_matching_host_port != 0;
+    hcm->strip_any_host_port =
+        message->strip_port_mode_case == HCM(STRIP_PORT_MODE_STRIP_ANY_HOST_PORT) && message->strip_any_host_port;
+    if (message->set_current_client_cert_details != NULL) {
+        hcm->xfcc_subject = compile_bool(message->set_current_client_cert_details->subject, false);
+        hcm->xfcc_cert = message->set_current_client_cert_details->cert != 0;
+        hcm->xfcc_chain = message->set_current_client_cert_details->chain != 0;
+        hcm->xfcc_dns = message->set_current_client_cert_details->dns != 0;
+        hcm->xfcc_uri = message->set_current_client_cert_details->uri != 0;
+    }
+}
+
+static int read_http1(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    hcm->max_head_bytes = PROXY_H1_HEAD_MAX;
+    hcm->max_header_count = PROXY_H1_HEADERS_MAX;
+    uint32_t kilobytes = PROXY_H1_HEAD_MAX / 1024;
+    int result = compile_u32(compile, "max_request_headers_kb", message->max_request_headers_kb, 1,
+                             PROXY_H1_HEAD_MAX / 1024, &kilobytes);
+    hcm->max_head_bytes = kilobytes * 1024;
+    if (result != 0 || message->http_protocol_options == NULL)
+        return result;
+    struct compile_mark mark = compile_enter(compile, "http_protocol_options");
+    result = COMPILE_REFUSE(compile, message->http_protocol_options, "allow_chunked_length");
+    hcm->accept_http_10 = message->http_protocol_options->accept_http_10 != 0;
+    if (result == 0)
+        result = compile_text(compile, message->http_protocol_options->default_host_for_http_10,
+                              &hcm->default_host_for_http_10);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+static int read_routes(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    int result = COMPILE_REFUSE(compile, message, "rds", "scoped_routes");
+    if (result != 0)
+        return result;
+    if (message->route_specifier_case != HCM(ROUTE_SPECIFIER_ROUTE_CONFIG))
+        return compile_fail_at(compile, "route_config", "must be set");
+    struct compile_mark mark = compile_enter(compile, "route_config");
+    result = compile_routes(compile, message->route_config, &hcm->routes);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_hcm_config **ret_hcm)
+{
+    ProtobufCMessage *unpacked;
+    int result = compile_unpack(
+        compile, any,
+        &envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
+        &unpacked);
+    struct proxy_hcm_config *hcm = result == 0 ? compile_array(compile, 1, sizeof(*hcm)) : NULL;
+    if (result != 0)
+        return result;
+    if (hcm == NULL)
+        return compile_no_memory(compile);
+    const pb_hcm *message = (const pb_hcm *)unpacked;
+    read_flags(message, hcm);
+    result = read_texts(compile, message, hcm);
+    if (result == 0)
+        result = read_codec(compile, message, hcm);
+    if (result == 0)
+        result = read_timeouts(compile, message, hcm);
+    if (result == 0)
+        result = read_http1(compile, message, hcm);
+    if (result == 0)
+        result = read_common(compile, message->common_http_protocol_options, hcm);
+    if (result == 0)
+        result = read_upgrades(compile, message, hcm);
+    if (result == 0)
+        result = read_routes(compile, message, hcm);
+    if (result == 0)
+        result = read_http_filters(compile, message);
+    if (result == 0)
+        result = compile_access_logs(compile, message->access_log, message->n_access_log, &hcm->access_logs);
+    hcm->access_log_count = message->n_access_log;
+    *ret_hcm = hcm;
+    return result;
+}

@@ -1,0 +1,79 @@
+/* Short names for the generated types that the compiler reads. For proxy/config alone. */
+#ifndef PROXY_CONFIG_MESSAGES_H
+#define PROXY_CONFIG_MESSAGES_H
+
+#include "common/xds/proto/access_log_file.pb-c.h"
+#include "common/xds/proto/access_log_stream.pb-c.h"
+#include "common/xds/proto/bootstrap.pb-c.h"
+#include "common/xds/proto/cors.pb-c.h"
+#include "common/xds/proto/fault.pb-c.h"
+#include "common/xds/proto/grpc_stats.pb-c.h"
+#include "common/xds/proto/hcm.pb-c.h"
+#include "common/xds/proto/http_inspector.pb-c.h"
+#include "common/xds/proto/http_options.pb-c.h"
+#include "common/xds/proto/original_dst.pb-c.h"
+#include "common/xds/proto/raw_buffer.pb-c.h"
+#include "common/xds/proto/router.pb-c.h"
+#include "common/xds/proto/tcp_proxy.pb-c.h"
+#include "common/xds/proto/tls.pb-c.h"
+#include "common/xds/proto/tls_inspector.pb-c.h"
+
+typedef Google__Protobuf__Any pb_any;
+typedef Google__Protobuf__BoolValue pb_bool;
+typedef Google__Protobuf__Duration pb_duration;
+typedef Google__Protobuf__Struct pb_struct;
+typedef Google__Protobuf__UInt32Value pb_uint32;
+typedef Google__Protobuf__Value pb_value;
+
+typedef Envoy__Config__Core__V3__Address pb_address;
+typedef Envoy__Config__Core__V3__BindConfig pb_bind;
+typedef Envoy__Config__Core__V3__CidrRange pb_cidr;
+typedef Envoy__Config__Core__V3__DataSource pb_data_source;
+typedef Envoy__Config__Core__V3__HeaderValueOption pb_header_option;
+typedef Envoy__Config__Core__V3__HttpProtocolOptions pb_common_http;
+typedef Envoy__Config__Core__V3__SocketAddress pb_socket_address;
+typedef Envoy__Config__Core__V3__SubstitutionFormatString pb_log_format;
+typedef Envoy__Config__Core__V3__TransportSocket pb_transport;
+typedef Envoy__Config__Accesslog__V3__AccessLog pb_access_log;
+
+typedef Envoy__Config__Bootstrap__V3__Bootstrap pb_bootstrap;
+typedef Envoy__Config__Listener__V3__Listener pb_listener;
+typedef Envoy__Config__Listener__V3__ListenerFilter pb_listener_filter;
+typedef Envoy__Config__Listener__V3__FilterChain pb_chain;
+typedef Envoy__Config__Listener__V3__FilterChainMatch pb_chain_match;
+typedef Envoy__Config__Listener__V3__Filter pb_filter;
+typedef Envoy__Config__Cluster__V3__Cluster pb_cluster;
+typedef Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds pb_thresholds;
+typedef Envoy__Config__Endpoint__V3__ClusterLoadAssignment pb_assignment;
+typedef Envoy__Config__Endpoint__V3__LocalityLbEndpoints pb_locality;
+typedef Envoy__Config__Endpoint__V3__LbEndpoint pb_endpoint;
+
+typedef Envoy__Extensions__AccessLoggers__File__V3__FileAccessLog pb_log_file;
+typedef Envoy__Extensions__AccessLoggers__Stream__V3__StdoutAccessLog pb_log_stdout;
+typedef Envoy__Extensions__AccessLoggers__Stream__V3__StderrAccessLog pb_log_stderr;
+typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy pb_tcp_proxy;
+typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager pb_hcm;
+typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter pb_http_filter;
+typedef Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions pb_http_options;
+
+typedef Envoy__Extensions__TransportSockets__Tls__V3__CommonTlsContext pb_tls;
+typedef Envoy__Extensions__TransportSockets__Tls__V3__DownstreamTlsContext pb_tls_downstream;
+typedef Envoy__Extensions__TransportSockets__Tls__V3__UpstreamTlsContext pb_tls_upstream;
+typedef Envoy__Extensions__TransportSockets__Tls__V3__TlsCertificate pb_tls_certificate;
+typedef Envoy__Extensions__TransportSockets__Tls__V3__TlsParameters pb_tls_parameters;
+typedef Envoy__Extensions__TransportSockets__Tls__V3__CertificateValidationContext pb_tls_validation;
+typedef Envoy__Type__Matcher__V3__StringMatcher pb_string_match;
+
+typedef Envoy__Config__Route__V3__RouteConfiguration pb_route_config;
+typedef Envoy__Config__Route__V3__VirtualHost pb_virtual_host;
+typedef Envoy__Config__Route__V3__Route pb_route;
+typedef Envoy__Config__Route__V3__RouteMatch pb_route_match;
+typedef Envoy__Config__Route__V3__RouteAction pb_route_action;
+typedef Envoy__Config__Route__V3__RedirectAction pb_redirect;
+typedef Envoy__Config__Route__V3__DirectResponseAction pb_direct;
+typedef Envoy__Config__Route__V3__HeaderMatcher pb_header_match;
+typedef Envoy__Config__Route__V3__QueryParameterMatcher pb_query_match;
+typedef Envoy__Config__Route__V3__WeightedCluster pb_weighted;
+typedef Envoy__Config__Route__V3__WeightedCluster__ClusterWeight pb_weight;
+
+#endif

@@ -1,0 +1,492 @@
+/* RouteConfiguration → route table. The table checks and copies (route/table.h); here messages become its input, which
+ * lies in scratch memory, and what it has no words for is refused at its place. */
+#include "proxy/config/context.h"
+
+#include "proxy/route/table.h"
+
+#include <errno.h>
+
+#define BODY_MAX 4096 /* of a direct response, as Envoy has it */
+
+static void *scratch(struct compile *compile, size_t count, size_t size)
+{
+    return fl_arena_array(&compile->scratch, count, size);
+}
+
+static const struct fl_span *texts(struct compile *compile, char *const *list, size_t count)
+{
+    struct fl_span *spans = scratch(compile, count, sizeof(*spans));
+    for (size_t i = 0; spans != NULL && i < count; i++)
+        spans[i] = fl_span_str(list[i]);
+    return spans;
+}
+
+/* -- header edits -- */
+
+static enum proxy_edit_action edit_action(const pb_header_option *message)
+{
+    if (message->append != NULL) /* the older field wins, as in Envoy */
+        return message->append->value ? PROXY_EDIT_APPEND : PROXY_EDIT_OVERWRITE;
+    switch ((int)message->append_action) {
+    case ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__ADD_IF_ABSENT:
+        return PROXY_EDIT_ADD_IF_ABSENT;
+    case ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__OVERWRITE_IF_EXISTS_OR_ADD:
+        return PROXY_EDIT_OVERWRITE;
+    case ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__OVERWRITE_IF_EXISTS:
+        return PROXY_EDIT_OVERWRITE_IF_EXISTS;
+    default:
+        return PROXY_EDIT_APPEND;
+    }
+}
+
+static int read_edits(struct compile *compile, const char *field, pb_header_option *const *options, size_t count,
+                      char *const *removals, size_t removal_count, struct proxy_header_edits *edits)
+{
+    struct proxy_header_edit *list = scratch(compile, count, sizeof(*list));
+    edits->removals = texts(compile, removals, removal_count);
+    if (list == NULL || edits->removals == NULL)
+        return compile_no_memory(compile);
+    for (size_t i = 0; i < count; i++) {
+        struct compile_mark mark = compile_enter_at(compile, field, i);
+        if (options[i]->header == NULL)
+            return compile_fail_at(compile, "header", "must be set");
+        compile_enter(compile, "header");
+        int result = COMPILE_REFUSE(compile, options[i]->header, "raw_value");
+        if (result == 0)
+            result = compile_required(compile, "key", options[i]->header->key);
+        if (result != 0)
+            return result;
+        list[i] = (struct proxy_header_edit){.action = edit_action(options[i]),
+                                             .name = fl_span_str(options[i]->header->key),
+                                             .value = fl_span_str(options[i]->header->value),
+                                             .keep_empty = options[i]->keep_empty_value != 0};
+        compile_leave(compile, mark);
+    }
+    edits->edits = list;
+    edits->edit_count = count;
+    edits->removal_count = removal_count;
+    return 0;
+}
+
+/* The four lists that route, virtual host, table and weighted cluster all have. */
+#define READ_EDITS(compile, message, target)                                                                           \
+    read_both_edits(compile, (message)->request_headers_to_add, (message)->n_request_headers_to_add,                   \
+                    (message)->request_headers_to_remove, (message)->n_request_headers_to_remove,                      \
+                    (message)->response_headers_to_add, (message)->n_response_headers_to_add,                          \
+                    (message)->response_headers_to_remove, (message)->n_response_headers_to_remove,                    \
+                    &(target)->request, &(target)->response)
+
+static int read_both_edits(struct compile *compile, pb_header_option *const *request_add, size_t request_add_count,
+                           char *const *request_remove, size_t request_remove_count,
+                           pb_header_option *const *response_add, size_t response_add_count,
+                           char *const *response_remove, size_t response_remove_count,
+                           struct proxy_header_edits *request, struct proxy_header_edits *response)
+{
+    int result = read_edits(compile, "request_headers_to_add", request_add, request_add_count, request_remove,
+                            request_remove_count, request);
+    if (result == 0)
+        result = read_edits(compile, "response_headers_to_add", response_add, response_add_count, response_remove,
+                            response_remove_count, response);
+    return result;
+}
+
+/* -- matchers -- */
+
+static int read_string(struct compile *compile, const char *field, const pb_string_match *message,
+                       struct proxy_string_match *match)
+{
+    struct compile_mark mark = compile_enter(compile, field);
+    int result = COMPILE_REFUSE(compile, message, "safe_regex", "custom");
+    if (result != 0)
+        return result;
+    match->ignore_case = message->ignore_case != 0;
+    switch ((int)message->match_pattern_case) {
+    case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_EXACT:
+        match->kind = PROXY_STRING_EXACT;
+        match->text = fl_span_str(message->exact);
+        break;
+    case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_PREFIX:
+        match->kind = PROXY_STRING_PREFIX;
+        match->text = fl_span_str(message->prefix);
+        break;
+    case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_SUFFIX:
+        match->kind = PROXY_STRING_SUFFIX;
+        match->text = fl_span_str(message->suffix);
+        break;
+    default:
+        match->kind = PROXY_STRING_CONTAINS;
+        match->text = fl_span_str(message->contains);
+        break;
+    }
+    if (match->text.len == 0 && match->kind != PROXY_STRING_EXACT)
+        return compile_fail(compile, "must not be empty: it would match every value");
+    compile_leave(compile, mark);
+    return 0;
+}
+
+static int set_string(struct compile *compile, const char *field, enum proxy_string_kind kind, const char *text,
+                      struct proxy_header_match *match)
+{
+    match->kind = PROXY_VALUE_STRING;
+    match->string = (struct proxy_string_match){.kind = kind, .text = fl_span_str(text)};
+    return kind == PROXY_STRING_EXACT ? 0 : compile_required(compile, field, text);
+}
+
+#define HEADER(name) ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_##name
+
+static int read_header_value(struct compile *compile, const pb_header_match *message, struct proxy_header_match *match)
+{
+    switch ((int)message->header_match_specifier_case) {
+    case HEADER(EXACT_MATCH):
+        return set_string(compile, "exact_match", PROXY_STRING_EXACT, message->exact_match, match);
+    case HEADER(PREFIX_MATCH):
+        return set_string(compile, "prefix_match", PROXY_STRING_PREFIX, message->prefix_match, match);
+    case HEADER(SUFFIX_MATCH):
+        return set_string(compile, "suffix_match", PROXY_STRING_SUFFIX, message->suffix_match, match);
+    case HEADER(CONTAINS_MATCH):
+        return set_string(compile, "contains_match", PROXY_STRING_CONTAINS, message->contains_match, match);
+    case HEADER(STRING_MATCH):
+        match->kind = PROXY_VALUE_STRING;
+        return read_string(compile, "string_match", message->string_match, &match->string);
+    case HEADER(RANGE_MATCH):
+        match->kind = PROXY_VALUE_RANGE;
+        match->range_start = message->range_match->start;
+        match->range_end = message->range_match->end;
+        return 0;
+    case HEADER(PRESENT_MATCH): /* false: it must be absent */
+        match->invert = match->invert != !message->present_match;
+        match->kind = PROXY_VALUE_PRESENT;
+        return 0;
+    default:
+        match->kind = PROXY_VALUE_PRESENT;
+        return 0;
+    }
+}
+
+static int read_header_match(struct compile *compile, const pb_header_match *message, struct proxy_header_match *match)
+{
+    int result = COMPILE_REFUSE(compile, message, "safe_regex_match");
+    if (result == 0)
+        result = compile_required(compile, "name", message->name);
+    if (result != 0)
+        return result;
+    *match = (struct proxy_header_match){.name = fl_span_str(message->name),
+                                         .invert = message->invert_match != 0,
+                                         .missing_as_empty = message->treat_missing_header_as_empty != 0};
+    return read_header_value(compile, message, match);
+}
+
+static int read_query_match(struct compile *compile, const pb_query_match *message, struct proxy_query_match *match)
+{
+    int result = compile_required(compile, "name", message->name);
+    if (result != 0)
+        return result;
+    *match = (struct proxy_query_match){.name = fl_span_str(message->name), .kind = PROXY_VALUE_PRESENT};
+    switch ((int)message->query_parameter_match_specifier_case) {
+    case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_STRING_MATCH:
+        match->kind = PROXY_VALUE_STRING;
+        return read_string(compile, "string_match", message->string_match, &match->string);
+    case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_PRESENT_MATCH:
+        return message->present_match ? 0 : compile_fail_at(compile, "present_match", "false is not supported");
+    default:
+        return 0;
+    }
+}
+
+#define MATCH(name) ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_##name
+
+static int read_match(struct compile *compile, const pb_route_match *message, struct proxy_route_match *match)
+{
+    int result = COMPILE_ONLY(compile, message, "prefix", "path", "path_separated_prefix", "case_sensitive", "headers",
+                              "query_parameters");
+    struct proxy_header_match *headers = scratch(compile, message->n_headers, sizeof(*headers));
+    struct proxy_query_match *queries = scratch(compile, message->n_query_parameters, sizeof(*queries));
+    if (result == 0 && (headers == NULL || queries == NULL))
+        result = compile_no_memory(compile);
+    for (size_t i = 0; result == 0 && i < message->n_headers; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "headers", i);
+        result = read_header_match(compile, message->headers[i], &headers[i]);
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    for (size_t i = 0; result == 0 && i < message->n_query_parameters; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "query_parameters", i);
+        result = read_query_match(compile, message->query_parameters[i], &queries[i]);
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    *match = (struct proxy_route_match){.ignore_case = !compile_bool(message->case_sensitive, true),
+                                        .headers = headers,
+                                        .header_count = message->n_headers,
+                                        .queries = queries,
+                                        .query_count = message->n_query_parameters};
+    if (message->path_specifier_case == MATCH(PATH)) {
+        match->path_kind = PROXY_PATH_EXACT;
+        match->path = fl_span_str(message->path);
+    } else if (message->path_specifier_case == MATCH(PATH_SEPARATED_PREFIX)) {
+        match->path_kind = PROXY_PATH_SEPARATED_PREFIX;
+        match->path = fl_span_str(message->path_separated_prefix);
+    } else if (message->path_specifier_case == MATCH(PREFIX)) {
+        match->path_kind = PROXY_PATH_PREFIX;
+        match->path = fl_span_str(message->prefix);
+    }
+    return result;
+}
+
+/* -- actions -- */
+
+static int read_weighted(struct compile *compile, const pb_weighted *message, struct proxy_route *route)
+{
+    if (message->n_clusters == 0)
+        return compile_fail_at(compile, "clusters", "must not be empty");
+    struct proxy_weighted_cluster *clusters = scratch(compile, message->n_clusters, sizeof(*clusters));
+    if (clusters == NULL)
+        return compile_no_memory(compile);
+    for (size_t i = 0; i < message->n_clusters; i++) {
+        const pb_weight *weight = message->clusters[i];
+        struct compile_mark mark = compile_enter_at(compile, "clusters", i);
+        int result = COMPILE_REFUSE(compile, weight, "cluster_header", "host_rewrite_literal");
+        clusters[i] = (struct proxy_weighted_cluster){.name = fl_span_str(weight->name)};
+        if (result == 0)
+            result = compile_cluster_index(compile, "name", weight->name, &clusters[i].cluster_index);
+        if (result == 0)
+            result = compile_u32(compile, "weight", weight->weight, 0, INT32_MAX, &clusters[i].weight);
+        if (result == 0)
+            result = READ_EDITS(compile, weight, &clusters[i]);
+        if (result != 0)
+            return result;
+        compile_leave(compile, mark);
+    }
+    route->action = PROXY_ROUTE_WEIGHTED;
+    route->clusters = clusters;
+    route->cluster_count = message->n_clusters;
+    return 0;
+}
+
+static int read_single(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
+{
+    struct proxy_weighted_cluster *cluster = scratch(compile, 1, sizeof(*cluster));
+    if (cluster == NULL)
+        return compile_no_memory(compile);
+    *cluster = (struct proxy_weighted_cluster){.name = fl_span_str(message->cluster), .weight = 1};
+    route->action = PROXY_ROUTE_CLUSTER;
+    route->clusters = cluster;
+    route->cluster_count = 1;
+    return compile_cluster_index(compile, "cluster", message->cluster, &cluster->cluster_index);
+}
+
+static int read_timeout(struct compile *compile, const char *field, const pb_duration *duration, uint32_t *ret_ms)
+{
+    uint64_t ms = 0;
+    int result = compile_ms(compile, field, duration, &ms);
+    if (result == 0 && duration != NULL)
+        *ret_ms = ms < PROXY_TIMEOUT_UNSET ? (uint32_t)ms : PROXY_TIMEOUT_UNSET - 1;
+    return result;
+}
+
+static int read_action(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
+{
+    int result = COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
+                                "inline_cluster_specifier_plugin", "regex_rewrite", "path_rewrite_policy",
+                                "host_rewrite_header", "host_rewrite_path_regex");
+    if (result != 0)
+        return result;
+    switch ((int)message->cluster_specifier_case) {
+    case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER:
+        result = read_single(compile, message, route);
+        break;
+    case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS: {
+        struct compile_mark mark = compile_enter(compile, "weighted_clusters");
+        result = read_weighted(compile, message->weighted_clusters, route);
+        if (result == 0)
+            compile_leave(compile, mark);
+        break;
+    }
+    default:
+        return compile_fail(compile, "cluster or weighted_clusters must be set");
+    }
+    if (result != 0)
+        return result;
+    if (message->host_rewrite_specifier_case ==
+        ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL)
+        route->host_rewrite_literal = fl_span_str(message->host_rewrite_literal);
+    else if (message->host_rewrite_specifier_case ==
+                 ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_AUTO_HOST_REWRITE &&
+             compile_bool(message->auto_host_rewrite, false))
+        return compile_fail_at(compile, "auto_host_rewrite", "auto_host_rewrite is not supported");
+    route->prefix_rewrite = fl_span_str(message->prefix_rewrite);
+    route->has_prefix_rewrite = route->prefix_rewrite.len > 0;
+    result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
+    if (result == 0)
+        result = read_timeout(compile, "idle_timeout", message->idle_timeout, &route->idle_timeout_ms);
+    return result;
+}
+
+#define REDIRECT(name) ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__##name
+
+static uint16_t redirect_status(const pb_redirect *message)
+{
+    switch ((int)message->response_code) {
+    case REDIRECT(REDIRECT_RESPONSE_CODE__FOUND):
+        return 302;
+    case REDIRECT(REDIRECT_RESPONSE_CODE__SEE_OTHER):
+        return 303;
+    case REDIRECT(REDIRECT_RESPONSE_CODE__TEMPORARY_REDIRECT):
+        return 307;
+    case REDIRECT(REDIRECT_RESPONSE_CODE__PERMANENT_REDIRECT):
+        return 308;
+    default:
+        return 301;
+    }
+}
+
+static int read_redirect(struct compile *compile, const pb_redirect *message, struct proxy_route *route)
+{
+    int result = COMPILE_REFUSE(compile, message, "regex_rewrite");
+    if (result != 0)
+        return result;
+    if (message->port_redirect > UINT16_MAX)
+        return compile_fail_at(compile, "port_redirect", "expected a port from 0 to 65535, got %u",
+                               message->port_redirect);
+    struct proxy_redirect *redirect = &route->redirect;
+    route->action = PROXY_ROUTE_REDIRECT;
+    redirect->status = redirect_status(message);
+    redirect->host = fl_span_str(message->host_redirect);
+    redirect->port = message->port_redirect;
+    redirect->strip_query = message->strip_query != 0;
+    if (message->scheme_rewrite_specifier_case == REDIRECT(SCHEME_REWRITE_SPECIFIER_HTTPS_REDIRECT))
+        redirect->https = message->https_redirect != 0;
+    else if (message->scheme_rewrite_specifier_case == REDIRECT(SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT))
+        redirect->scheme = fl_span_str(message->scheme_redirect);
+    if (message->path_rewrite_specifier_case == REDIRECT(PATH_REWRITE_SPECIFIER_PATH_REDIRECT))
+        redirect->path = fl_span_str(message->path_redirect);
+    else if (message->path_rewrite_specifier_case == REDIRECT(PATH_REWRITE_SPECIFIER_PREFIX_REWRITE)) {
+        redirect->prefix = fl_span_str(message->prefix_rewrite);
+        redirect->has_prefix = true;
+    }
+    return 0;
+}
+
+static int read_direct(struct compile *compile, const pb_direct *message, struct proxy_route *route)
+{
+    if (message->status < 200 || message->status > 599)
+        return compile_fail_at(compile, "status", "expected a status from 200 to 599, got %u", message->status);
+    route->action = PROXY_ROUTE_DIRECT;
+    route->direct.status = (uint16_t)message->status;
+    if (message->body == NULL)
+        return 0;
+    struct compile_mark mark = compile_enter(compile, "body");
+    int result = compile_source(compile, message->body, BODY_MAX, &route->direct.body);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+#define ROUTE(name) ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_##name
+
+static int read_route_action(struct compile *compile, const pb_route *message, struct proxy_route *route)
+{
+    struct compile_mark mark;
+    int result;
+    switch ((int)message->action_case) {
+    case ROUTE(ROUTE):
+        mark = compile_enter(compile, "route");
+        result = read_action(compile, message->route, route);
+        break;
+    case ROUTE(REDIRECT):
+        mark = compile_enter(compile, "redirect");
+        result = read_redirect(compile, message->redirect, route);
+        break;
+    case ROUTE(DIRECT_RESPONSE):
+        mark = compile_enter(compile, "direct_response");
+        result = read_direct(compile, message->direct_response, route);
+        break;
+    default:
+        return compile_fail(compile, "route, redirect or direct_response must be set");
+    }
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+/* -- routes, virtual hosts, the table -- */
+
+static int read_route(struct compile *compile, const pb_route *message, struct proxy_route *route)
+{
+    int result = COMPILE_REFUSE(compile, message, "filter_action", "non_forwarding_action");
+    if (result != 0)
+        return result;
+    *route = (struct proxy_route){
+        .name = fl_span_str(message->name), .timeout_ms = PROXY_TIMEOUT_UNSET, .idle_timeout_ms = PROXY_TIMEOUT_UNSET};
+    if (message->match == NULL)
+        return compile_fail_at(compile, "match", "must be set");
+    struct compile_mark mark = compile_enter(compile, "match");
+    result = read_match(compile, message->match, &route->match);
+    if (result != 0)
+        return result;
+    compile_leave(compile, mark);
+    result = read_route_action(compile, message, route);
+    return result == 0 ? READ_EDITS(compile, message, route) : result;
+}
+
+static int read_virtual_host(struct compile *compile, const pb_virtual_host *message, struct proxy_virtual_host *host)
+{
+    int result = compile_required(compile, "name", message->name);
+    if (result == 0 && message->n_domains == 0)
+        result = compile_fail_at(compile, "domains", "must not be empty");
+    if (result == 0 &&
+        message->require_tls == ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__EXTERNAL_ONLY)
+        result = compile_fail_at(compile, "require_tls", "expected NONE or ALL");
+    struct proxy_route *routes = scratch(compile, message->n_routes, sizeof(*routes));
+    host->domains = texts(compile, message->domains, message->n_domains);
+    if (result == 0 && (routes == NULL || host->domains == NULL))
+        result = compile_no_memory(compile);
+    for (size_t i = 0; result == 0 && i < message->n_routes; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "routes", i);
+        result = read_route(compile, message->routes[i], &routes[i]);
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    host->name = fl_span_str(message->name);
+    host->domain_count = message->n_domains;
+    host->routes = routes;
+    host->route_count = message->n_routes;
+    host->require_tls_all = message->require_tls == ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__ALL;
+    return result == 0 ? READ_EDITS(compile, message, host) : result;
+}
+
+static void release_table(void *table)
+{
+    proxy_route_table_free(table);
+}
+
+int compile_routes(struct compile *compile, const pb_route_config *message, const struct proxy_route_table **ret_table)
+{
+    int result = COMPILE_REFUSE(compile, message, "vhds", "cluster_specifier_plugins", "vhost_header");
+    struct proxy_virtual_host *hosts = scratch(compile, message->n_virtual_hosts, sizeof(*hosts));
+    if (result == 0 && hosts == NULL)
+        result = compile_no_memory(compile);
+    for (size_t i = 0; result == 0 && i < message->n_virtual_hosts; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "virtual_hosts", i);
+        result = read_virtual_host(compile, message->virtual_hosts[i], &hosts[i]);
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    struct proxy_route_config config = {.name = fl_span_str(message->name),
+                                        .virtual_hosts = hosts,
+                                        .virtual_host_count = message->n_virtual_hosts,
+                                        .ignore_port = message->ignore_port_in_host_matching != 0,
+                                        .most_specific_wins = message->most_specific_header_mutations_wins != 0};
+    if (result == 0)
+        result = READ_EDITS(compile, message, &config);
+    if (result != 0)
+        return result;
+    struct proxy_route_table *table;
+    result = proxy_route_table_new(&config, NULL, NULL, &table, compile->err);
+    if (result != 0)
+        return compile_prefix(compile, result);
+    if (proxy_snapshot_hold(compile->snapshot, table, release_table) != 0)
+        return compile_no_memory(compile);
+    *ret_table = table;
+    return 0;
+}

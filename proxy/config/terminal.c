@@ -1,0 +1,110 @@
+/* The network filters of a chain: harmless ones, and the terminal one at the end. */
+#include "proxy/config/context.h"
+
+static const char tcp_proxy[] = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+static const char hcm[] = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+static bool is_terminal(const pb_filter *message)
+{
+    struct fl_span type = compile_type_name(message->typed_config);
+    return fl_span_eq_str(type, tcp_proxy) || fl_span_eq_str(type, hcm);
+}
+
+static int check_filter(struct compile *compile, const pb_filter *message)
+{
+    int result = compile_required(compile, "name", message->name);
+    if (result == 0)
+        result = COMPILE_REFUSE(compile, message, "config_discovery");
+    if (result == 0 && message->config_type_case != ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG)
+        result = compile_fail_at(compile, "typed_config", "must be set");
+    return result;
+}
+
+static int read_terminal(struct compile *compile, const pb_filter *message, struct proxy_filter_chain *chain)
+{
+    struct compile_mark mark = compile_enter(compile, "typed_config");
+    int result;
+    if (fl_span_eq_str(compile_type_name(message->typed_config), hcm)) {
+        chain->kind = PROXY_FILTER_HTTP;
+        result = compile_hcm(compile, message->typed_config, &chain->http);
+    } else {
+        chain->kind = PROXY_FILTER_TCP;
+        result = compile_tcp_proxy(compile, message->typed_config, &chain->tcp);
+    }
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+static int read_filter(struct compile *compile, const pb_chain *message, size_t index, struct proxy_filter_chain *chain)
+{
+    const pb_filter *filter = message->filters[index];
+    int result = check_filter(compile, filter);
+    if (result != 0)
+        return result;
+    bool last = index + 1 == message->n_filters;
+    if (is_terminal(filter) && !last)
+        return compile_fail(compile, "%s is terminal, so it must be the last filter", filter->name);
+    if (is_terminal(filter))
+        return read_terminal(compile, filter, chain);
+    if (!compile_is_harmless(filter->typed_config, false))
+        return compile_fail_at(compile, "typed_config", "the filter %s is not supported",
+                               filter->typed_config->type_url);
+    if (last)
+        return compile_fail(compile, "the last filter must be tcp_proxy or http_connection_manager");
+    compile->snapshot->harmless_filters++;
+    return 0;
+}
+
+int compile_filters(struct compile *compile, const pb_chain *message, struct proxy_filter_chain *chain)
+{
+    if (message->n_filters == 0)
+        return compile_fail_at(compile, "filters", "the last filter must be tcp_proxy or http_connection_manager");
+    for (size_t i = 0; i < message->n_filters; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "filters", i);
+        int result = read_filter(compile, message, i, chain);
+        if (result != 0)
+            return result;
+        compile_leave(compile, mark);
+    }
+    return 0;
+}
+
+int compile_tcp_proxy(struct compile *compile, const pb_any *any, const struct proxy_tcp_config **ret_tcp)
+{
+    ProtobufCMessage *unpacked;
+    int result = compile_unpack(compile, any,
+                                &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor, &unpacked);
+    struct proxy_tcp_config *tcp = result == 0 ? compile_array(compile, 1, sizeof(*tcp)) : NULL;
+    if (result != 0)
+        return result;
+    if (tcp == NULL)
+        return compile_no_memory(compile);
+    const pb_tcp_proxy *message = (const pb_tcp_proxy *)unpacked;
+    *tcp = (struct proxy_tcp_config){.idle_timeout_ms = 3600000, .connect_attempts = 1};
+    result = COMPILE_REFUSE(compile, message, "weighted_clusters", "tunneling_config", "on_demand");
+    if (result == 0)
+        result = compile_required(compile, "stat_prefix", message->stat_prefix);
+    if (result == 0)
+        result = compile_text(compile, message->stat_prefix, &tcp->stat_prefix);
+    if (result == 0 && message->cluster_specifier_case !=
+                           ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER)
+        result = compile_fail_at(compile, "cluster", "must be set");
+    if (result == 0)
+        result = compile_cluster_index(compile, "cluster", message->cluster, &tcp->cluster_index);
+    if (result == 0)
+        result = compile_text(compile, message->cluster, &tcp->cluster);
+    if (result == 0)
+        result = compile_ms(compile, "idle_timeout", message->idle_timeout, &tcp->idle_timeout_ms);
+    if (result == 0)
+        result = compile_ms(compile, "max_downstream_connection_duration", message->max_downstream_connection_duration,
+                            &tcp->max_duration_ms);
+    if (result == 0)
+        result =
+            compile_u32(compile, "max_connect_attempts", message->max_connect_attempts, 1, 100, &tcp->connect_attempts);
+    if (result == 0)
+        result = compile_access_logs(compile, message->access_log, message->n_access_log, &tcp->access_logs);
+    tcp->access_log_count = message->n_access_log;
+    *ret_tcp = tcp;
+    return result;
+}
