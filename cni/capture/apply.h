@@ -1,9 +1,10 @@
 /* A plan put into force in a netns: programmed by one batch, read back and compared; checked; removed. What the plugin
  * does at ADD, CHECK and DEL, and an agent may do at any time.
  *
- * ADD is all or nothing: lo and ::6 first, then the one batch, then the read-back; whatever fails, the netns is as it
- * was before. Killed in between, there is no table or the whole of it. Repeated, the table is replaced by the same
- * commit. The calling thread visits the netns only to open its sockets.
+ * ADD is all or nothing: the one batch, its read-back, then lo and ::6 (a lo that was up once does not look as before
+ * when it is down again, so it comes after all that is likely to fail); whatever fails, the netns is as it was. Killed
+ * in between, there is no table or the whole of it. Repeated, the table is replaced by the same commit. The calling
+ * thread visits the netns only to open its sockets.
  */
 #ifndef CNI_CAPTURE_APPLY_H
 #define CNI_CAPTURE_APPLY_H

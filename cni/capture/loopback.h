@@ -14,10 +14,8 @@ struct cni_loopback {
 
 /* `route` is a NETLINK_ROUTE socket of the netns. 0, CNI_NETLINK_AGAIN or a negative errno. */
 int cni_loopback_read(struct cni_netlink *route, struct cni_loopback *ret_state, struct fl_err *err) FL_MUST_CHECK;
-/* Brings lo up and adds ::6 as needed; *ret_before is what it found, for cni_loopback_restore. */
-int cni_loopback_prepare(struct cni_netlink *route, struct cni_loopback *ret_before, struct fl_err *err) FL_MUST_CHECK;
-/* Undoes what prepare changed. Best effort. */
-void cni_loopback_restore(struct cni_netlink *route, const struct cni_loopback *before);
+/* Brings lo up and adds ::6 as needed; undone where it fails half-way. Returns as above. */
+int cni_loopback_prepare(struct cni_netlink *route, struct fl_err *err) FL_MUST_CHECK;
 /* Removes ::6; fine where it is not there. lo stays up. */
 int cni_loopback_remove_address(struct cni_netlink *route, struct fl_err *err) FL_MUST_CHECK;
 

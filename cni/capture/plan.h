@@ -81,6 +81,9 @@ struct cni_plan {
 /* Fills *ret_plan (some 25 KB; nothing to free). 0 or -ENOMEM. Any valid spec has a plan. */
 int cni_plan_build(const struct fl_capture *capture, struct cni_plan *ret_plan) FL_MUST_CHECK;
 
+/* The first value behind a range of `width` bytes; false where the range reaches the last value there is. */
+bool cni_range_end(const struct cni_range *range, size_t width, uint8_t ret_end[16]);
+
 const char *cni_chain_name(enum cni_chain chain);
 const char *cni_set_name(enum cni_set_id id);
 

@@ -20,25 +20,24 @@ enum cni_netconf_outcome {
 
 struct cni_netconf {
     struct fl_json *root;   /* owned */
-    struct fl_span text;    /* borrowed: the bytes that were parsed */
     struct fl_span version; /* cniVersion; "0.1.0" where it is missing, as the spec says */
     bool has_capture;
-    struct fl_span capture;            /* the capture annotation's value, where has_capture */
-    const struct fl_json *prev_result; /* NULL: none (also for null) */
+    struct fl_span capture; /* the capture annotation's value, where has_capture */
 };
 
-/* 0, an outcome (err has the reason), or -ENOMEM. `text` outlives the netconf. On CNI_NETCONF_VERSION and
- * CNI_NETCONF_INVALID *ret_netconf is set as far as it was read; call cni_netconf_done in every case. */
+/* 0, an outcome (err has the reason), or -ENOMEM. On CNI_NETCONF_VERSION and CNI_NETCONF_INVALID *ret_netconf is set as
+ * far as it was read; call cni_netconf_done in every case. */
 int cni_netconf_parse(struct fl_span text, struct cni_netconf *ret_netconf, struct fl_err *err) FL_MUST_CHECK;
 void cni_netconf_done(struct cni_netconf *netconf);
 
 bool cni_netconf_speaks(struct fl_span version);
-/* Whether `version` (one of ours) is `other` (one of ours) or newer. */
+/* Whether `version` is `other` or newer; both are ours. */
 bool cni_netconf_at_least(struct fl_span version, const char *other);
 
-/* Appends the result that an ADD hands on: the previous result byte for byte where it is of the requested version;
- * converted where it is of another; an empty result where there was none. Unknown members stay. 0, -ENOMEM, -EMSGSIZE,
- * CNI_NETCONF_INVALID (a prevResult of a version that is not ours). */
-int cni_netconf_print_result(const struct cni_netconf *netconf, struct fl_buf *out, struct fl_err *err) FL_MUST_CHECK;
+/* Appends the result that an ADD hands on: the previous result, with every member (unknown ones too), their order and
+ * the text of numbers kept; converted where its cniVersion is not the requested one (the tree is changed then). Where
+ * there was none, because the plugin stands alone (Multus), an empty result. 0, -ENOMEM, -EMSGSIZE, or
+ * CNI_NETCONF_INVALID (a prevResult that is no object, or of a version that is not ours). */
+int cni_netconf_print_result(struct cni_netconf *netconf, struct fl_buf *out, struct fl_err *err) FL_MUST_CHECK;
 
 #endif

@@ -1,0 +1,214 @@
+#include "cni/capture/apply.h"
+
+#include "cni/capture/loopback.h"
+#include "cni/capture/netns.h"
+#include "cni/capture/nft.h"
+#include "cni/capture/readback.h"
+#include "common/mesh/port.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netlink.h>
+
+/* How often something is tried while others keep changing the netns; each try is a fresh look. */
+#define TRIES_MAX 8
+
+struct sockets {
+    struct cni_netlink route, netfilter;
+};
+
+static void sockets_close(struct sockets *sockets)
+{
+    cni_netlink_close(&sockets->route);
+    cni_netlink_close(&sockets->netfilter);
+}
+
+static int sockets_open_here(struct sockets *sockets, struct fl_err *err)
+{
+    int result = cni_netlink_open(&sockets->route, NETLINK_ROUTE, err);
+    if (result < 0)
+        return result;
+    result = cni_netlink_open(&sockets->netfilter, NETLINK_NETFILTER, err);
+    if (result == -EPROTONOSUPPORT)
+        return fl_err_set(err, -EOPNOTSUPP, "this kernel lacks nfnetlink, and with it nf_tables");
+    return result;
+}
+
+/* The sockets belong to the netns; the thread is back in its own before anything is done with them. */
+static int sockets_open(int netns, struct sockets *ret_sockets, struct fl_err *err)
+{
+    FL_CLEANUP(fl_cleanup_close) int back = -1;
+    struct sockets sockets = {0};
+    int result = cni_netns_enter(netns, &back, err);
+    if (result < 0)
+        return result;
+    result = sockets_open_here(&sockets, err);
+    int left = cni_netns_leave(back, result < 0 ? NULL : err);
+    if (result == 0)
+        result = left;
+    if (result == 0)
+        *ret_sockets = sockets;
+    else
+        sockets_close(&sockets);
+    return result;
+}
+
+static int busy(struct fl_err *err)
+{
+    return fl_err_set(err, -EAGAIN, "the network namespace kept changing, or the kernel was out of buffers: %d tries",
+                      TRIES_MAX);
+}
+
+/* --- the table --- */
+
+static int commit(struct cni_netlink *netfilter, const struct cni_nft_batch *batch, const struct cni_plan *plan,
+                  struct fl_err *err)
+{
+    for (int i = 0; i < TRIES_MAX; i++) {
+        struct cni_netlink_failure failure;
+        uint32_t acknowledged = batch->first_sequence + (uint32_t)batch->acknowledged;
+        int result = cni_netlink_batch(netfilter, batch->data, batch->len, acknowledged, &failure);
+        if (result < 0)
+            return cni_nft_explain(batch, plan, failure.sequence - batch->first_sequence, result, failure.text, err);
+        if (result == 0)
+            return 0;
+    }
+    return busy(err);
+}
+
+static int remove_table(struct cni_netlink *netfilter, struct fl_err *err)
+{
+    struct cni_nft_batch batch;
+    int result = cni_nft_encode_removal(1, &batch);
+    if (result < 0)
+        return fl_err_errno(err, result, "remove table inet " CNI_NFT_TABLE);
+    result = commit(netfilter, &batch, NULL, err);
+    cni_nft_batch_done(&batch);
+    return result;
+}
+
+/* --- read-back --- */
+
+struct reading {
+    struct cni_readback readback;
+    struct fl_err *err;
+};
+
+static void read_message(const struct nlmsghdr *message, void *context)
+{
+    struct reading *reading = context;
+    cni_readback_message(&reading->readback, message, reading->err);
+}
+
+/* One dump. That the table is not there is a difference, not a failure. */
+static int dump(struct cni_netlink *netfilter, struct reading *reading, enum cni_readback_dump what,
+                enum cni_set_id set)
+{
+    _Alignas(struct nlmsghdr) char request[CNI_READBACK_REQUEST_MAX];
+    struct fl_err failure = {0};
+    int result = cni_netlink_ask(netfilter, cni_readback_request(request, what, set), read_message, reading, &failure);
+    if (result < 0 && result != -ENOENT) {
+        fl_err_set(reading->err, result, "read back table inet " CNI_NFT_TABLE ": %s", failure.text);
+        return result;
+    }
+    return result == CNI_NETLINK_AGAIN ? result : 0;
+}
+
+static int dump_all(struct cni_netlink *netfilter, struct reading *reading)
+{
+    const struct cni_plan *plan = reading->readback.plan;
+    int result = 0;
+    for (int what = CNI_READBACK_TABLE; result == 0 && what < CNI_READBACK_ELEMENTS; what++)
+        result = dump(netfilter, reading, (enum cni_readback_dump)what, CNI_SET_NONE);
+    for (int id = CNI_SET_NONE + 1; result == 0 && id < CNI_SETS; id++) {
+        if (reading->readback.sets[id] && plan->sets[id].count > 0)
+            result = dump(netfilter, reading, CNI_READBACK_ELEMENTS, (enum cni_set_id)id);
+    }
+    return result;
+}
+
+/* 0, CNI_APPLY_DIFFERS or a negative errno. */
+static int compare_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
+{
+    for (int i = 0; i < TRIES_MAX; i++) {
+        struct fl_err difference = {0}; /* of this look alone */
+        struct reading reading = {.err = &difference};
+        cni_readback_start(&reading.readback, plan);
+        int result = dump_all(netfilter, &reading);
+        if (result == CNI_NETLINK_AGAIN)
+            continue;
+        if (result == 0 && cni_readback_finish(&reading.readback, &difference) == CNI_READBACK_SAME)
+            return 0;
+        fl_err_set(err, difference.code, "%s", difference.text);
+        return result < 0 ? result : CNI_APPLY_DIFFERS;
+    }
+    return busy(err);
+}
+
+/* --- the three verbs --- */
+
+/* Batch, then read-back. What was committed and does not read back as planned is removed again. */
+static int program_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
+{
+    struct cni_nft_batch batch;
+    int result = cni_nft_encode(plan, 1, &batch);
+    if (result < 0)
+        return fl_err_errno(err, result, "write the nf_tables batch");
+    result = commit(netfilter, &batch, plan, err);
+    cni_nft_batch_done(&batch);
+    if (result == -EAGAIN) /* not acknowledged: it may be in force all the same */
+        result = compare_table(netfilter, plan, err) == 0 ? 0 : -EAGAIN;
+    else if (result == 0)
+        result = compare_table(netfilter, plan, err);
+    else
+        return result;
+    if (result != 0)
+        (void)!remove_table(netfilter, NULL);
+    return result;
+}
+
+int cni_apply_program(int netns, const struct cni_plan *plan, struct fl_err *err)
+{
+    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
+    int result = sockets_open(netns, &sockets, err);
+    if (result < 0)
+        return result;
+    result = program_table(&sockets.netfilter, plan, err);
+    if (result != 0)
+        return result;
+    result = cni_loopback_prepare(&sockets.route, err);
+    if (result == 0)
+        return 0;
+    (void)!remove_table(&sockets.netfilter, NULL);
+    return result < 0 ? result : busy(err);
+}
+
+int cni_apply_check(int netns, const struct cni_plan *plan, struct fl_err *err)
+{
+    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
+    struct cni_loopback now;
+    int result = sockets_open(netns, &sockets, err);
+    if (result < 0)
+        return result;
+    result = cni_loopback_read(&sockets.route, &now, err);
+    if (result != 0)
+        return result < 0 ? result : busy(err);
+    if (!now.up || (now.ipv6 && !now.address)) {
+        fl_err_set(err, -EBADMSG, now.up ? FL_PASSTHROUGH_IPV6 " is missing on lo" : "lo is down");
+        return CNI_APPLY_DIFFERS;
+    }
+    return compare_table(&sockets.netfilter, plan, err);
+}
+
+int cni_apply_remove(int netns, struct fl_err *err)
+{
+    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
+    int result = sockets_open(netns, &sockets, err);
+    if (result < 0)
+        return result;
+    result = remove_table(&sockets.netfilter, err);
+    int address = cni_loopback_remove_address(&sockets.route, result < 0 ? NULL : err);
+    if (result == 0 && address != 0)
+        result = address < 0 ? address : busy(err);
+    return result;
+}

@@ -1,0 +1,300 @@
+#include "cni/capture/nft.h"
+
+#include "cni/capture/expression.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+/* What nft itself keeps in the user data of its objects (type, length, value), so that it can show them: libnftnl's
+ * numbers, which are not in the kernel's headers. */
+#define USERDATA_TABLE_COMMENT      0
+#define USERDATA_RULE_COMMENT       0
+#define USERDATA_SET_KEY_BYTEORDER  0
+#define USERDATA_ELEMENT_FLAGS      1
+#define USERDATA_BYTEORDER_BIG      2
+#define USERDATA_ELEMENT_OPEN_ENDED 1
+#define USERDATA_TEXT_MAX           128
+
+/* nft's numbers for the types of set keys, by width. */
+#define TYPE_IPV4_ADDR    7
+#define TYPE_IPV6_ADDR    8
+#define TYPE_INET_SERVICE 13
+
+#define PRIORITY_DSTNAT (-100) /* NF_IP_PRI_NAT_DST, on both hooks as the field has it */
+
+/* --- messages --- */
+
+struct writer {
+    struct cni_nft_batch *batch;
+    struct cni_message message; /* the one being written */
+};
+
+/* Ends the message before, starts the next one. */
+static void begin(struct writer *writer, uint16_t type, uint16_t flags, enum cni_nft_object object, size_t index)
+{
+    struct cni_nft_batch *batch = writer->batch;
+    struct cni_message *message = &writer->message;
+    const size_t head = sizeof(struct nlmsghdr) + cni_align(sizeof(struct nfgenmsg));
+    if (message->header != NULL && !message->overflow)
+        batch->len += cni_align(message->header->nlmsg_len);
+    if (message->overflow || batch->count == CNI_NFT_MESSAGES || CNI_NFT_BATCH_MAX - batch->len < head) {
+        message->overflow = true;
+        return;
+    }
+    bool limit = type == NFNL_MSG_BATCH_BEGIN || type == NFNL_MSG_BATCH_END;
+    message->header = mnl_nlmsg_put_header(batch->data + batch->len);
+    message->size = CNI_NFT_BATCH_MAX - batch->len;
+    message->header->nlmsg_type = limit ? type : (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
+    message->header->nlmsg_flags = NLM_F_REQUEST | flags;
+    message->header->nlmsg_seq = batch->first_sequence + (uint32_t)batch->count;
+    struct nfgenmsg *family = mnl_nlmsg_put_extra_header(message->header, sizeof(*family));
+    family->nfgen_family = limit ? AF_UNSPEC : NFPROTO_INET;
+    family->version = NFNETLINK_V0;
+    family->res_id = limit ? htons(NFNL_SUBSYS_NFTABLES) : 0;
+    batch->messages[batch->count].object = object;
+    batch->messages[batch->count].index = index;
+    batch->count++;
+}
+
+static void put_userdata(struct cni_message *message, uint16_t attribute, uint8_t type, const void *value, size_t size)
+{
+    uint8_t data[2 + USERDATA_TEXT_MAX];
+    if (size > USERDATA_TEXT_MAX)
+        return;
+    data[0] = type;
+    data[1] = (uint8_t)size;
+    memcpy(data + 2, value, size);
+    cni_message_put(message, attribute, data, 2 + size);
+}
+
+static void put_table(struct writer *writer, uint16_t type, const char *comment)
+{
+    begin(writer, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, CNI_NFT_TABLE_OBJECT, 0);
+    cni_message_put_text(&writer->message, NFTA_TABLE_NAME, CNI_NFT_TABLE);
+    if (comment != NULL)
+        put_userdata(&writer->message, NFTA_TABLE_USERDATA, USERDATA_TABLE_COMMENT, comment, strlen(comment) + 1);
+}
+
+static void put_chain(struct writer *writer, enum cni_chain chain)
+{
+    struct cni_message *message = &writer->message;
+    begin(writer, NFT_MSG_NEWCHAIN, NLM_F_CREATE, CNI_NFT_CHAIN, chain);
+    cni_message_put_text(message, NFTA_CHAIN_TABLE, CNI_NFT_TABLE);
+    cni_message_put_text(message, NFTA_CHAIN_NAME, cni_chain_name(chain));
+    cni_message_put_text(message, NFTA_CHAIN_TYPE, "nat");
+    struct nlattr *hook = cni_message_enter(message, NFTA_CHAIN_HOOK);
+    cni_message_put_u32(message, NFTA_HOOK_HOOKNUM,
+                        chain == CNI_CHAIN_PREROUTING ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_OUT);
+    cni_message_put_u32(message, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY_DSTNAT);
+    cni_message_leave(message, hook);
+    cni_message_put_u32(message, NFTA_CHAIN_POLICY, NF_ACCEPT);
+}
+
+/* --- sets --- */
+
+static uint32_t key_type(size_t width)
+{
+    return width == sizeof(uint16_t) ? TYPE_INET_SERVICE : width == 4 ? TYPE_IPV4_ADDR : TYPE_IPV6_ADDR;
+}
+
+static void put_set(struct writer *writer, const struct cni_plan *plan, enum cni_set_id id)
+{
+    struct cni_message *message = &writer->message;
+    const uint32_t byteorder = USERDATA_BYTEORDER_BIG;
+    begin(writer, NFT_MSG_NEWSET, NLM_F_CREATE, CNI_NFT_SET, id);
+    cni_message_put_text(message, NFTA_SET_TABLE, CNI_NFT_TABLE);
+    cni_message_put_text(message, NFTA_SET_NAME, cni_set_name(id));
+    cni_message_put_u32(message, NFTA_SET_FLAGS, NFT_SET_INTERVAL);
+    cni_message_put_u32(message, NFTA_SET_KEY_TYPE, key_type(plan->sets[id].width));
+    cni_message_put_u32(message, NFTA_SET_KEY_LEN, (uint32_t)plan->sets[id].width);
+    cni_message_put_u32(message, NFTA_SET_ID, id);
+    put_userdata(message, NFTA_SET_USERDATA, USERDATA_SET_KEY_BYTEORDER, &byteorder, sizeof(byteorder));
+}
+
+static void put_element(struct cni_message *message, const uint8_t *key, size_t width, uint32_t flags, bool open_ended)
+{
+    const uint32_t mark = USERDATA_ELEMENT_OPEN_ENDED;
+    struct nlattr *element = cni_message_enter(message, NFTA_LIST_ELEM);
+    if (flags != 0)
+        cni_message_put_u32(message, NFTA_SET_ELEM_FLAGS, flags);
+    struct nlattr *data = cni_message_enter(message, NFTA_SET_ELEM_KEY);
+    cni_message_put(message, NFTA_DATA_VALUE, key, width);
+    cni_message_leave(message, data);
+    if (open_ended)
+        put_userdata(message, NFTA_SET_ELEM_USERDATA, USERDATA_ELEMENT_FLAGS, &mark, sizeof(mark));
+    cni_message_leave(message, element);
+}
+
+/* A range is two elements: its start, and the first value behind it; none where it reaches the last value. */
+static void put_elements(struct writer *writer, const struct cni_plan *plan, enum cni_set_id id)
+{
+    struct cni_message *message = &writer->message;
+    const struct cni_set *set = &plan->sets[id];
+    begin(writer, NFT_MSG_NEWSETELEM, NLM_F_CREATE, CNI_NFT_ELEMENTS, id);
+    cni_message_put_text(message, NFTA_SET_ELEM_LIST_TABLE, CNI_NFT_TABLE);
+    cni_message_put_text(message, NFTA_SET_ELEM_LIST_SET, cni_set_name(id));
+    cni_message_put_u32(message, NFTA_SET_ELEM_LIST_SET_ID, id);
+    struct nlattr *elements = cni_message_enter(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (size_t i = 0; i < set->count; i++) {
+        uint8_t behind[16];
+        bool closed = cni_range_end(&set->ranges[i], set->width, behind);
+        put_element(message, set->ranges[i].first, set->width, 0, !closed);
+        if (closed)
+            put_element(message, behind, set->width, NFT_SET_ELEM_INTERVAL_END, false);
+    }
+    cni_message_leave(message, elements);
+}
+
+/* --- rules --- */
+
+static void put_rule(struct writer *writer, const struct cni_plan *plan, size_t index)
+{
+    const struct cni_rule *rule = &plan->rules[index];
+    struct cni_message *message = &writer->message;
+    struct cni_expressions expressions;
+    begin(writer, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, CNI_NFT_RULE, index);
+    cni_message_put_text(message, NFTA_RULE_TABLE, CNI_NFT_TABLE);
+    cni_message_put_text(message, NFTA_RULE_CHAIN, cni_chain_name(rule->chain));
+    cni_expressions_of(plan, rule, &expressions);
+    cni_expressions_write(&expressions, message);
+    put_userdata(message, NFTA_RULE_USERDATA, USERDATA_RULE_COMMENT, rule->reason, strlen(rule->reason) + 1);
+}
+
+/* --- batches --- */
+
+static int writer_start(struct writer *writer, struct cni_nft_batch *batch, uint32_t first_sequence)
+{
+    memset(batch, 0, sizeof(*batch));
+    batch->first_sequence = first_sequence;
+    batch->data = malloc(CNI_NFT_BATCH_MAX);
+    if (batch->data == NULL)
+        return -ENOMEM;
+    *writer = (struct writer){.batch = batch};
+    begin(writer, NFNL_MSG_BATCH_BEGIN, 0, CNI_NFT_BATCH, 0);
+    put_table(writer, NFT_MSG_NEWTABLE, NULL);
+    put_table(writer, NFT_MSG_DELTABLE, NULL);
+    return 0;
+}
+
+/* The kernel answers failures, and the one message that asks for it: the last before the end mark (the end mark itself
+ * is acknowledged by new kernels alone). */
+static int writer_finish(struct writer *writer)
+{
+    struct cni_nft_batch *batch = writer->batch;
+    if (!writer->message.overflow) {
+        batch->acknowledged = batch->count - 1;
+        writer->message.header->nlmsg_flags |= NLM_F_ACK;
+    }
+    begin(writer, NFNL_MSG_BATCH_END, 0, CNI_NFT_BATCH, 0);
+    if (writer->message.overflow) {
+        cni_nft_batch_done(batch);
+        return -EMSGSIZE;
+    }
+    batch->len += cni_align(writer->message.header->nlmsg_len);
+    return 0;
+}
+
+int cni_nft_encode(const struct cni_plan *plan, uint32_t first_sequence, struct cni_nft_batch *ret_batch)
+{
+    struct writer writer;
+    int result = writer_start(&writer, ret_batch, first_sequence);
+    if (result < 0)
+        return result;
+    put_table(&writer, NFT_MSG_NEWTABLE, plan->comment);
+    for (int id = CNI_SET_NONE + 1; id < CNI_SETS; id++) {
+        if (plan->sets[id].count == 0)
+            continue;
+        put_set(&writer, plan, (enum cni_set_id)id);
+        put_elements(&writer, plan, (enum cni_set_id)id);
+    }
+    for (int chain = 0; chain < CNI_CHAINS; chain++)
+        put_chain(&writer, (enum cni_chain)chain);
+    for (size_t i = 0; i < plan->rule_count; i++)
+        put_rule(&writer, plan, i);
+    return writer_finish(&writer);
+}
+
+int cni_nft_encode_removal(uint32_t first_sequence, struct cni_nft_batch *ret_batch)
+{
+    struct writer writer;
+    int result = writer_start(&writer, ret_batch, first_sequence);
+    return result < 0 ? result : writer_finish(&writer);
+}
+
+void cni_nft_batch_done(struct cni_nft_batch *batch)
+{
+    free(batch->data);
+    batch->data = NULL;
+    batch->len = 0;
+}
+
+/* --- errors --- */
+
+static const char *what_lacks(enum cni_nft_object object, int code)
+{
+    bool unknown = code == -EOPNOTSUPP || code == -EAFNOSUPPORT || code == -EPROTONOSUPPORT;
+    switch (object) {
+    case CNI_NFT_BATCH:
+        return unknown ? "nf_tables" : NULL;
+    case CNI_NFT_TABLE_OBJECT:
+        return unknown ? "nf_tables tables of family inet" : NULL;
+    case CNI_NFT_SET:
+    case CNI_NFT_ELEMENTS:
+        return unknown ? "nf_tables sets of intervals" : NULL;
+    case CNI_NFT_CHAIN:
+        return unknown || code == -ENOENT ? "nat chains of family inet (nft_chain_nat, Linux 5.2 or newer)" : NULL;
+    case CNI_NFT_RULE:
+        return unknown || code == -ENOENT ? "an nf_tables expression (nft_redir)" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static void describe(const struct cni_nft_batch *batch, const struct cni_plan *plan, size_t index, char *text,
+                     size_t size)
+{
+    size_t which = batch->messages[index].index;
+    switch (batch->messages[index].object) {
+    case CNI_NFT_TABLE_OBJECT:
+        snprintf(text, size, "table inet " CNI_NFT_TABLE);
+        break;
+    case CNI_NFT_SET:
+    case CNI_NFT_ELEMENTS:
+        snprintf(text, size, "set %s", cni_set_name((enum cni_set_id)which));
+        break;
+    case CNI_NFT_CHAIN:
+        snprintf(text, size, "chain %s", cni_chain_name((enum cni_chain)which));
+        break;
+    case CNI_NFT_RULE:
+        snprintf(text, size, "rule \"%s\" of chain %s", plan->rules[which].reason,
+                 cni_chain_name(plan->rules[which].chain));
+        break;
+    case CNI_NFT_BATCH:
+    default:
+        snprintf(text, size, "nf_tables batch");
+        break;
+    }
+}
+
+int cni_nft_explain(const struct cni_nft_batch *batch, const struct cni_plan *plan, size_t index, int code,
+                    const char *extended, struct fl_err *err)
+{
+    char subject[160];
+    enum cni_nft_object object = index < batch->count ? batch->messages[index].object : CNI_NFT_BATCH;
+    const char *lacks = what_lacks(object, code);
+    describe(batch, plan, index < batch->count ? index : 0, subject, sizeof(subject));
+    if (extended[0] != '\0')
+        fl_err_set(err, code, "%s: %s (%s)", subject, strerror(-code), extended);
+    else
+        fl_err_set(err, code, "%s: %s", subject, strerror(-code));
+    if (lacks == NULL)
+        return code;
+    fl_err_prefix(err, "this kernel lacks %s", lacks);
+    if (err != NULL)
+        err->code = -EOPNOTSUPP;
+    return -EOPNOTSUPP;
+}
