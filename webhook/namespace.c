@@ -98,6 +98,17 @@ static int append(struct webhook_namespaces *set, const struct webhook_namespace
     return 0;
 }
 
+/* Another value than expected in a member of the head. */
+static int refuse(struct fl_reader *reader, const struct fl_json *object, const char *member, const char *expected)
+{
+    const struct fl_json *value = fl_json_get(object, member);
+    size_t mark = fl_reader_enter(reader, fl_span_str(member));
+    int result =
+        fl_reader_fail(reader, value, "expected %s, got \"%.*s\"", expected, WEBHOOK_SHOW(fl_json_string(value)));
+    fl_reader_leave(reader, mark);
+    return result;
+}
+
 static int read_object(struct fl_reader *reader, const struct fl_json *object, bool in_list,
                        struct webhook_namespaces *set);
 
@@ -126,13 +137,11 @@ static int read_object(struct fl_reader *reader, const struct fl_json *object, b
     if (result < 0)
         return result;
     if (!fl_span_eq_str(head.api_version, "v1"))
-        return fl_reader_fail(reader, fl_json_get(object, "apiVersion"), "expected apiVersion v1, got \"%.*s\"",
-                              WEBHOOK_SHOW(head.api_version));
+        return refuse(reader, object, "apiVersion", "v1");
     if (!in_list && (fl_span_eq_str(head.kind, "List") || fl_span_eq_str(head.kind, "NamespaceList")))
         return read_items(reader, head.items, set);
     if (!fl_span_eq_str(head.kind, "Namespace"))
-        return fl_reader_fail(reader, fl_json_get(object, "kind"), "expected kind Namespace%s, got \"%.*s\"",
-                              in_list ? "" : ", NamespaceList or List", WEBHOOK_SHOW(head.kind));
+        return refuse(reader, object, "kind", in_list ? "Namespace" : "Namespace, NamespaceList or List");
     result = fl_table_read(reader, object, &namespace_table, &entry);
     return result < 0 ? result : append(set, &entry);
 }

@@ -67,7 +67,7 @@ void webhook_probe_warn(const struct fl_json *pod, const struct fl_capture *capt
     }
     if (finding.count == 0)
         return;
-    char more[32] = "";
+    char more[48] = "";
     if (finding.count > 1)
         snprintf(more, sizeof(more), " (and %zu more)", finding.count - 1);
     webhook_warn(warnings, "%.*s: %s on captured port %u%s fails under STRICT; exclude the port or use exec",

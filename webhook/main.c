@@ -1,0 +1,175 @@
+/* fairlead-webhook: options in, webhook_server_run, exit code out. */
+#include "common/base/log.h"
+#include "webhook/server.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+
+static const char usage[] =
+    "usage: fairlead-webhook --listen ADDR:PORT --tls-cert FILE --tls-key FILE --namespaces FILE [options]\n"
+    "\n"
+    "Answers the AdmissionReviews of a MutatingWebhookConfiguration: brings pods into the mesh.\n"
+    "\n"
+    "  --listen ADDR:PORT   where to serve HTTPS; port 0 takes any free one (the \"ready\" log line tells)\n"
+    "  --tls-cert FILE      serving certificate and chain, PEM; read again when it changes\n"
+    "  --tls-key FILE       its key\n"
+    "  --namespaces FILE    Namespace objects, YAML; read again when it changes\n"
+    "  --config FILE        configuration, YAML; the defaults are good without\n"
+    "  --kubeconfig FILE    not available yet: namespaces come from --namespaces alone\n"
+    "  --drain-delay N      seconds to go on accepting connections after SIGTERM (default 0)\n"
+    "  --log-level L        error, warning, info (default), debug, trace\n"
+    "  --log-format F       json (default) or text\n"
+    "  --help, --version\n"
+    "\n"
+    "SIGHUP reads the files again; SIGTERM finishes what is under way and ends with 0.\n";
+
+enum option_id {
+    OPTION_LISTEN = 256,
+    OPTION_CERT,
+    OPTION_KEY,
+    OPTION_CONFIG,
+    OPTION_NAMESPACES,
+    OPTION_KUBECONFIG,
+    OPTION_DRAIN,
+    OPTION_LEVEL,
+    OPTION_FORMAT,
+    OPTION_HELP,
+    OPTION_VERSION
+};
+
+static const struct option long_options[] = {
+    {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"tls-cert", required_argument, NULL, OPTION_CERT},
+    {"tls-key", required_argument, NULL, OPTION_KEY},
+    {"config", required_argument, NULL, OPTION_CONFIG},
+    {"namespaces", required_argument, NULL, OPTION_NAMESPACES},
+    {"kubeconfig", required_argument, NULL, OPTION_KUBECONFIG},
+    {"drain-delay", required_argument, NULL, OPTION_DRAIN},
+    {"log-level", required_argument, NULL, OPTION_LEVEL},
+    {"log-format", required_argument, NULL, OPTION_FORMAT},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+struct command_line {
+    struct webhook_options options;
+    const char *kubeconfig;
+    enum fl_log_level level;
+    enum fl_log_format format;
+    bool done; /* --help or --version: everything is said */
+};
+
+#define API_SERVER_LATER                                                                                               \
+    "reading namespaces from the API server (--kubeconfig or in-cluster) is not available yet; give --namespaces FILE"
+
+static int wrong(const char *what, const char *value)
+{
+    fprintf(stderr, "fairlead-webhook: %s%s%s\nTry 'fairlead-webhook --help'.\n", what, value != NULL ? ": " : "",
+            value != NULL ? value : "");
+    return -EINVAL;
+}
+
+static int take_option(struct command_line *line, int id, const char *value)
+{
+    uint64_t number;
+    switch (id) {
+    case OPTION_LISTEN:
+        line->options.listen = value;
+        return 0;
+    case OPTION_CERT:
+        line->options.cert = value;
+        return 0;
+    case OPTION_KEY:
+        line->options.key = value;
+        return 0;
+    case OPTION_CONFIG:
+        line->options.config = value;
+        return 0;
+    case OPTION_NAMESPACES:
+        line->options.namespaces = value;
+        return 0;
+    case OPTION_KUBECONFIG:
+        line->kubeconfig = value;
+        return 0;
+    case OPTION_DRAIN:
+        if (!fl_span_to_u64(fl_span_str(value), 300, &number))
+            return wrong("--drain-delay: expected seconds from 0 to 300", value);
+        line->options.drain_delay = (unsigned)number;
+        return 0;
+    case OPTION_LEVEL:
+        return fl_log_level_parse(fl_span_str(value), &line->level)
+                   ? 0
+                   : wrong("--log-level: expected error, warning, info, debug or trace", value);
+    case OPTION_FORMAT:
+        return fl_log_format_parse(fl_span_str(value), &line->format)
+                   ? 0
+                   : wrong("--log-format: expected json or text", value);
+    case OPTION_HELP:
+        fputs(usage, stdout);
+        line->done = true;
+        return 0;
+    case OPTION_VERSION:
+        puts("fairlead-webhook " FL_VERSION);
+        line->done = true;
+        return 0;
+    default:
+        return wrong("unknown option", NULL);
+    }
+}
+
+/* Host and port; whether the address exists is seen when it is listened on. */
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    return colon != NULL && colon != text && fl_span_to_u64(fl_span_str(colon + 1), 65535, &port);
+}
+
+static int check(const struct command_line *line)
+{
+    const struct webhook_options *options = &line->options;
+    if (options->listen == NULL || options->cert == NULL || options->key == NULL)
+        return wrong(options->listen == NULL ? "--listen ADDR:PORT is missing"
+                     : options->cert == NULL ? "--tls-cert FILE is missing"
+                                             : "--tls-key FILE is missing",
+                     NULL);
+    if (!is_address(options->listen))
+        return wrong("--listen: expected ADDR:PORT, as 0.0.0.0:8443 or [::]:8443", options->listen);
+    return line->kubeconfig != NULL || options->namespaces == NULL ? wrong(API_SERVER_LATER, NULL) : 0;
+}
+
+/* 0, or -EINVAL when what is wrong was told. */
+static int parse(int argc, char **argv, struct command_line *line)
+{
+    int id, result = 0;
+    opterr = 0;
+    while (result == 0 && !line->done && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+        if (id == ':')
+            result = wrong("this option needs a value", argv[optind - 1]);
+        else if (id == '?')
+            result = wrong("unknown option", argv[optind - 1]);
+        else
+            result = take_option(line, id, optarg);
+    }
+    if (result < 0 || line->done)
+        return result;
+    return optind < argc ? wrong("unexpected argument", argv[optind]) : check(line);
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line line = {.level = FL_LOG_INFO, .format = FL_LOG_JSON};
+    if (parse(argc, argv, &line) < 0)
+        return 2;
+    if (line.done)
+        return 0;
+    struct fl_err err = {0};
+    fl_log_open("fairlead-webhook", STDERR_FILENO, line.format, line.level);
+    if (webhook_server_run(&line.options, &err) < 0) {
+        fl_log(FL_LOG_ERROR, "cannot start", FL_LOG_STR("error", err.text));
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,259 @@
+#include "webhook/server.h"
+
+#include "common/base/log.h"
+#include "common/http/server.h"
+#include "common/loop/signal.h"
+#include "common/loop/timer.h"
+#include "common/metrics/expose.h"
+#include "webhook/live.h"
+#include "webhook/request.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#define CLOSE_EVERY       1000 /* answers: so that a balancer in front of several replicas can spread connections anew */
+#define IDLE_LOOK_MS      10
+#define INVALID_LINES_MAX 10 /* log lines a second for requests that are no reviews: anybody can send those */
+
+struct server {
+    struct fl_loop *loop;
+    struct fl_http_server *http;
+    struct fl_signals signals;
+    struct fl_timer look, drain;
+    struct webhook_live live;
+    struct webhook_stats stats;
+    unsigned drain_delay;
+    bool draining, closed; /* closed: the listener is, too */
+    uint64_t drain_end_ms;
+    unsigned answers;
+    time_t invalid_second;
+    unsigned invalid_lines;
+};
+
+/* ---- Requests ---- */
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static enum fl_log_level level_of(struct server *server, enum webhook_outcome outcome)
+{
+    if (outcome == WEBHOOK_SKIPPED || outcome == WEBHOOK_UNCHANGED)
+        return FL_LOG_DEBUG;
+    if (outcome != WEBHOOK_INVALID)
+        return FL_LOG_INFO;
+    time_t now = time(NULL);
+    if (now != server->invalid_second) {
+        server->invalid_second = now;
+        server->invalid_lines = 0;
+    }
+    return server->invalid_lines++ < INVALID_LINES_MAX ? FL_LOG_WARNING : FL_LOG_DEBUG;
+}
+
+static void tell(struct server *server, const struct webhook_verdict_report *report, uint64_t nanoseconds)
+{
+    webhook_stats_request(&server->stats, report->outcome, report->reason, (double)nanoseconds / 1e9);
+    fl_log(level_of(server, report->outcome), webhook_outcome_word(report->outcome),
+           FL_LOG_STR("reason", webhook_reason_word(report->reason)), FL_LOG_STR("namespace", report->name_space),
+           FL_LOG_STR("pod", report->name), FL_LOG_STR("workload", report->workload), FL_LOG_STR("uid", report->uid),
+           FL_LOG_STR("error", report->err.text), FL_LOG_NUM("warnings", report->warnings.count),
+           FL_LOG_NUM("operations", report->operations), FL_LOG_NUM("microseconds", nanoseconds / 1000));
+}
+
+static void say(struct fl_http_response *response, unsigned status, const char *text)
+{
+    response->status = status;
+    response->content_type = "text/plain; charset=utf-8";
+    fl_buf_clear(&response->body);
+    if (fl_buf_append_str(&response->body, text) < 0)
+        fl_buf_clear(&response->body); /* the status alone tells then */
+}
+
+static void inject(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
+{
+    uint64_t begin = clock_ns();
+    struct webhook_verdict_report report = {.outcome = WEBHOOK_INVALID, .reason = WEBHOOK_REASON_CONTENT_TYPE};
+    if (!webhook_content_type_ok(request->content_type)) {
+        report.status = webhook_reason_code(report.reason);
+        fl_err_set(&report.err, -EINVAL, "the content type is not application/json");
+        say(response, report.status, "the content type is not application/json\n");
+    } else {
+        const struct webhook_context context = {server->live.config, server->live.namespaces};
+        webhook_review(&context, request->body, &response->body, &report);
+        response->status = report.status;
+        if (report.status != 200)
+            response->content_type = "text/plain; charset=utf-8";
+    }
+    tell(server, &report, clock_ns() - begin);
+}
+
+static void healthz(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
+{
+    (void)server, (void)request;
+    say(response, 200, "ok\n");
+}
+
+static void readyz(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
+{
+    (void)request;
+    say(response, server->draining ? 503 : 200, server->draining ? "draining\n" : "ok\n");
+}
+
+static void metrics(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
+{
+    (void)request;
+    response->content_type = FL_METRICS_CONTENT_TYPE;
+    if (webhook_stats_expose(&server->stats, &response->body) < 0)
+        say(response, 500, "memory was out\n");
+}
+
+static const struct {
+    const char *method, *path;
+    void (*answer)(struct server *server, const struct fl_http_request *request, struct fl_http_response *response);
+} routes[] = {
+    {"POST", "/inject", inject},
+    {"GET", "/healthz", healthz},
+    {"GET", "/readyz", readyz},
+    {"GET", "/metrics", metrics},
+};
+
+/* Answered as GET; the HTTP server leaves the body out. */
+static bool is_head(const struct fl_http_request *request, const char *method)
+{
+    return fl_span_eq_str(request->method, "HEAD") && strcmp(method, "GET") == 0;
+}
+
+static void handle(void *owner, const struct fl_http_request *request, struct fl_http_response *response)
+{
+    struct server *server = owner;
+    response->close = server->draining || ++server->answers % CLOSE_EVERY == 0;
+    for (size_t i = 0; i < FL_COUNT(routes); i++) {
+        if (!fl_span_eq_str(request->path, routes[i].path))
+            continue;
+        if (fl_span_eq_str(request->method, routes[i].method) || is_head(request, routes[i].method)) {
+            routes[i].answer(server, request, response);
+        } else {
+            response->allow = routes[i].method;
+            say(response, 405, "the method is not allowed here\n");
+        }
+        return;
+    }
+    say(response, 404, "there is nothing here\n");
+}
+
+/* ---- Signals, timers, drain ---- */
+
+static void on_look(struct fl_timer *timer)
+{
+    struct server *server = FL_CONTAINER_OF(timer, struct server, look);
+    webhook_live_look(&server->live, false);
+    fl_timer_set(server->loop, timer, WEBHOOK_POLL_MILLISECONDS, on_look);
+}
+
+static void on_drain(struct fl_timer *timer)
+{
+    struct server *server = FL_CONTAINER_OF(timer, struct server, drain);
+    uint64_t now = fl_loop_now_ms(server->loop);
+    if (!server->closed) {
+        fl_http_server_drain(server->http);
+        server->closed = true;
+        server->drain_end_ms = now + WEBHOOK_DRAIN_SECONDS * 1000;
+    }
+    if (fl_http_server_idle(server->http) || now >= server->drain_end_ms)
+        fl_loop_stop(server->loop, 0);
+    else
+        fl_timer_set(server->loop, timer, IDLE_LOOK_MS, on_drain);
+}
+
+static void on_signal(struct fl_signals *signals, int number)
+{
+    struct server *server = FL_CONTAINER_OF(signals, struct server, signals);
+    if (number == SIGHUP) {
+        webhook_live_look(&server->live, true);
+        return;
+    }
+    if (server->draining)
+        return;
+    fl_log(FL_LOG_INFO, "draining", FL_LOG_NUM("signal", number), FL_LOG_NUM("delay", server->drain_delay));
+    server->draining = true;
+    fl_timer_set(server->loop, &server->drain, (uint64_t)server->drain_delay * 1000, on_drain);
+}
+
+/* ---- Life ---- */
+
+static int use_certificate(void *owner, struct fl_span cert_pem, struct fl_span key_pem, struct fl_err *err)
+{
+    struct server *server = owner;
+    return fl_http_server_set_certificate(server->http, cert_pem, key_pem, err);
+}
+
+static int listen_on(struct server *server, const char *address, struct fl_err *err)
+{
+    const struct fl_http_server_options options = {
+        .address = fl_span_str(address),
+        .cert_pem = fl_buf_span(&server->live.serving.cert.text),
+        .key_pem = fl_buf_span(&server->live.serving.key.text),
+        .body_max = WEBHOOK_REVIEW_MAX,
+        .response_max = WEBHOOK_RESPONSE_MAX,
+        .connections_max = WEBHOOK_CONNECTIONS_MAX,
+        .idle_seconds = WEBHOOK_IDLE_SECONDS,
+        .handle = handle,
+        .owner = server,
+    };
+    int result = fl_http_server_new(server->loop, &options, &server->http, err);
+    if (result < 0)
+        fl_err_prefix(err, "listen on %s", address);
+    return result;
+}
+
+static int start(struct server *server, const struct webhook_options *options, struct fl_err *err)
+{
+    int result = webhook_stats_init(&server->stats);
+    if (result == 0)
+        result = fl_loop_new(&server->loop);
+    if (result == 0)
+        result = fl_signals_init(&server->signals, server->loop, (const int[]){SIGTERM, SIGINT, SIGHUP, 0}, on_signal);
+    if (result < 0)
+        return fl_err_errno(err, result, "start");
+    result = webhook_live_init(&server->live, &server->stats, options->config, options->namespaces, options->cert,
+                               options->key, err);
+    if (result < 0)
+        return result;
+    server->live.use_certificate = use_certificate;
+    server->live.owner = server;
+    server->drain_delay = options->drain_delay;
+    return listen_on(server, options->listen, err);
+}
+
+static void stop(struct server *server)
+{
+    fl_timer_cancel(&server->look);
+    fl_timer_cancel(&server->drain);
+    fl_http_server_free(server->http);
+    webhook_live_done(&server->live);
+    fl_signals_done(&server->signals);
+    fl_loop_free(server->loop);
+    webhook_stats_done(&server->stats);
+}
+
+int webhook_server_run(const struct webhook_options *options, struct fl_err *err)
+{
+    struct server server = {.drain_delay = 0};
+    int result = start(&server, options, err);
+    if (result == 0) {
+        fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("listen", options->listen),
+               FL_LOG_NUM("port", fl_http_server_port(server.http)),
+               FL_LOG_NUM("namespaces", webhook_namespaces_count(server.live.namespaces)),
+               FL_LOG_SPAN("revision", server.live.config->revision), FL_LOG_STR("version", FL_VERSION));
+        fl_timer_set(server.loop, &server.look, WEBHOOK_POLL_MILLISECONDS, on_look);
+        result = fl_loop_run(server.loop);
+        fl_log_message(FL_LOG_INFO, "stopped");
+    }
+    stop(&server);
+    return result;
+}
