@@ -1,0 +1,270 @@
+/* patch and selfcheck: what a patch must keep to, by property rather than by text (the texts are golden files). */
+#include "tests/unit/webhook/test.h"
+
+#include "common/doc/patch.h"
+#include "common/mesh/label.h"
+#include "webhook/pod.h"
+#include "webhook/selfcheck.h"
+
+struct fixture {
+    struct webhook_config *config;
+    struct webhook_sidecar sidecar;
+};
+
+static void fixture_init(struct fixture *fixture, bool native)
+{
+    struct webhook_settings settings;
+    struct webhook_warnings warnings = {.count = 0};
+    const struct webhook_owner owner = {.name = "web"};
+    assert_int_equal(webhook_config_default(&fixture->config), 0);
+    fixture->config->native_sidecar = native;
+    assert_int_equal(webhook_settings_resolve(fixture->config, FL_SPAN("shop"), NULL, NULL, &settings, &warnings, NULL),
+                     0);
+    assert_int_equal(webhook_sidecar_make(fixture->config, &settings, &owner, &fixture->sidecar), 0);
+}
+
+static void fixture_done(struct fixture *fixture)
+{
+    webhook_sidecar_done(&fixture->sidecar);
+    webhook_config_free(fixture->config);
+}
+
+/* Builds, checks and applies; the patched pod for the caller, the count of operations in *ret_count. */
+static struct fl_json *inject(const struct fixture *fixture, const struct fl_json *pod, size_t *ret_count)
+{
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = NULL;
+    struct fl_json *patched = NULL;
+    struct webhook_warnings warnings = {.count = 0};
+    struct fl_err err = {0};
+    assert_int_equal(webhook_pod_check(pod, NULL), 0);
+    if (webhook_patch_build(pod, &fixture->sidecar, &patch, &warnings, &err) < 0 ||
+        webhook_selfcheck(pod, patch, &fixture->sidecar, &patched, &err) < 0)
+        fail_msg("%s", err.text);
+    *ret_count = fl_json_count(patch);
+    return patched;
+}
+
+#define MANY_PARTS                                                                                                     \
+    "{'metadata':{'annotations':{'a/b~c':'d','~1':'e'},'labels':{'x':'y'}},'spec':{'containers':[{'name':'a'},"        \
+    "{'name':'b'}],'initContainers':[{'name':'i'},{'name':'j'}],'volumes':[{'name':'v','emptyDir':{}}]},'status':{}}"
+
+static const char *const pods[] = {
+    "{'spec':{}}",
+    "{'metadata':null,'spec':{'containers':null,'initContainers':null,'volumes':null}}",
+    "{'metadata':{},'spec':{'containers':[]}}",
+    "{'metadata':{'annotations':null},'spec':{'containers':[{'name':'a'}]}}",
+    "{'metadata':{'annotations':{}},'spec':{'containers':[{'name':'a'}],'initContainers':[],'volumes':[]}}",
+    MANY_PARTS,
+    "{'metadata':{'annotations':{'fairlead.io/capture':'forged'}},'spec':{'containers':[{'name':'a'}]}}",
+    "{'metadata':{'annotations':{'kubectl.kubernetes.io/default-container':'b'}},'spec':{'containers':[{'name':'a'}]}}",
+};
+
+static void check_idempotence(bool native)
+{
+    struct fixture fixture;
+    fixture_init(&fixture, native);
+    for (size_t i = 0; i < FL_COUNT(pods); i++) {
+        size_t count;
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json(pods[i]);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *once = inject(&fixture, pod, &count);
+        assert_true(count > 0);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *twice = inject(&fixture, once, &count);
+        if (count != 0)
+            fail_msg("pod %zu: %zu operations at the second time", i, count);
+        assert_true(fl_json_equal(once, twice));
+    }
+    fixture_done(&fixture);
+}
+
+static void test_idempotence(void **state)
+{
+    (void)state;
+    check_idempotence(true);
+    check_idempotence(false);
+}
+
+static struct fl_json *home(const struct fl_json *pod)
+{
+    return fl_json_get(fl_json_get(pod, "spec"), "initContainers");
+}
+
+/* What happens to a pod between our answer and a reinvocation; `operations` repair it. */
+static void others_change(struct fl_json *pod, const char *patch_text)
+{
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = json(patch_text);
+    struct fl_err err = {0};
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *copy = fl_json_copy(pod);
+    if (fl_patch_apply(&copy, patch, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(fl_json_set(pod, "metadata", fl_json_copy(fl_json_get(copy, "metadata"))), 0);
+    assert_int_equal(fl_json_set(pod, "spec", fl_json_copy(fl_json_get(copy, "spec"))), 0);
+}
+
+static const struct {
+    const char *change;
+    size_t operations;
+    const char *edge;
+} reinvocations[] = {
+    {"[{'op':'add','path':'/spec/initContainers/0/terminationMessagePath','value':'/dev/termination-log'},"
+     "{'op':'add','path':'/spec/initContainers/0/volumeMounts/-','value':{'name':'t','mountPath':'/t'}},"
+     "{'op':'add','path':'/spec/volumes/-','value':{'name':'t','emptyDir':{}}}]",
+     0, "defaults and the service account's mount"},
+    {"[{'op':'add','path':'/spec/containers/-','value':{'name':'other'}}]", 0, "a container of another webhook"},
+    {"[{'op':'add','path':'/spec/initContainers/-','value':{'name':'other'}}]", 0, "an init container behind ours"},
+    {"[{'op':'add','path':'/spec/initContainers/0','value':{'name':'other'}}]", 2, "an init container before ours"},
+    {"[{'op':'remove','path':'/spec/initContainers/0/restartPolicy'}]", 1, "a library that knows no native sidecars"},
+    {"[{'op':'remove','path':'/spec/initContainers/0'}]", 1, "the container was taken out"},
+    {"[{'op':'move','from':'/spec/initContainers/0','path':'/spec/containers/0'}]", 2, "the container was moved"},
+    {"[{'op':'remove','path':'/spec/volumes/0'}]", 1, "a volume was taken out"},
+    {"[{'op':'replace','path':'/metadata/annotations/fairlead.io~1capture','value':'x'}]", 1, "another capture spec"},
+    {"[{'op':'replace','path':'/spec/initContainers/0/image','value':'other'}]", 1, "another image"},
+    {"[{'op':'add','path':'/spec/initContainers/0/command','value':['sh']}]", 1, "a command"},
+};
+
+static void test_reinvocation(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, true);
+    for (size_t i = 0; i < FL_COUNT(reinvocations); i++) {
+        size_t count;
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json("{'spec':{'containers':[{'name':'a'}]}}");
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *once = inject(&fixture, pod, &count);
+        others_change(once, reinvocations[i].change);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *twice = inject(&fixture, once, &count);
+        if (count != reinvocations[i].operations)
+            fail_msg("%s: %zu operations", reinvocations[i].edge, count);
+        assert_span(fl_json_string(fl_json_get(fl_json_first(home(twice)), "name")), FL_CONTAINER_NAME);
+        assert_span(fl_json_string(fl_json_get(fl_json_first(home(twice)), "restartPolicy")), "Always");
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *third = inject(&fixture, twice, &count);
+        assert_int_equal(count, 0);
+        assert_true(fl_json_equal(twice, third));
+    }
+    fixture_done(&fixture);
+}
+
+#define STATUS                                                                                                         \
+    "'metadata':{'annotations':{'fairlead.io/status':'{\\\"version\\\":1,\\\"container\\\":\\\"fairlead-proxy\\\"}'}}"
+
+static const struct {
+    const char *pod;
+    const char *error;
+} taken[] = {
+    {"{'spec':{'containers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
+    {"{'spec':{'initContainers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
+    {"{'spec':{'ephemeralContainers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
+    {"{" STATUS ",'spec':{'ephemeralContainers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
+    {"{'spec':{'volumes':[{'name':'fairlead-proxy'}]}}", "volume name fairlead-proxy"},
+    {"{'spec':{'volumes':[{'name':'fairlead-token'}]}}", "volume name fairlead-token"},
+    {"{'spec':{'containers':[{'name':'a','volumeMounts':[{'name':'fairlead-proxy'}]}]}}",
+     "container a mounts the volume fairlead-proxy"},
+    {"{" STATUS ",'spec':{'initContainers':[{'name':'a','volumeMounts':[{'name':'fairlead-token'}]}]}}",
+     "container a mounts the volume fairlead-token"},
+    {"{'metadata':{'annotations':{'fairlead.io/status':'x'}},'spec':{'containers':[{'name':'fairlead-proxy'}]}}",
+     "container name fairlead-proxy"},
+    {"{'metadata':{'annotations':{'fairlead.io/status':'{}'}},'spec':{'volumes':[{'name':'fairlead-proxy'}]}}",
+     "volume name fairlead-proxy"},
+};
+
+static void test_taken_names(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, true);
+    for (size_t i = 0; i < FL_COUNT(taken); i++) {
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json(taken[i].pod);
+        struct fl_json *patch = NULL;
+        struct webhook_warnings warnings = {.count = 0};
+        struct fl_err err = {0};
+        int result = webhook_patch_build(pod, &fixture.sidecar, &patch, &warnings, &err);
+        if (result != -EEXIST)
+            fail_msg("%s gave %d", taken[i].pod, result);
+        assert_contains(err.text, taken[i].error);
+    }
+    fixture_done(&fixture);
+}
+
+static void test_user_capture_is_told(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, true);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json(pods[6]);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = NULL;
+    struct webhook_warnings warnings = {.count = 0};
+    assert_int_equal(webhook_patch_build(pod, &fixture.sidecar, &patch, &warnings, NULL), 0);
+    assert_int_equal(warnings.count, 1);
+    assert_contains(warnings.text[0], "fairlead.io/capture");
+    fixture_done(&fixture);
+}
+
+/* Patches that a bug could make: each must be caught. */
+static const struct {
+    const char *operation;
+    const char *error;
+} bugs[] = {
+    {"{'op':'remove','path':'/spec/nowhere'}", "does not apply"},
+    {"{'op':'add','path':'/spec/hostNetwork','value':true}", "spec would change"},
+    {"{'op':'add','path':'/metadata/labels','value':{}}", "metadata would change"},
+    {"{'op':'add','path':'/metadata/annotations/x','value':''}", "annotations would change"},
+    {"{'op':'add','path':'/status','value':{}}", "the pod's own members would change"},
+    {"{'op':'add','path':'/spec/containers/-','value':{'name':'b'}}", "containers would change"},
+    {"{'op':'replace','path':'/spec/containers/0/name','value':'b'}", "containers would change"},
+    {"{'op':'add','path':'/spec/volumes/-','value':{'name':'b'}}", "volumes would change"},
+    {"{'op':'remove','path':'/spec/initContainers/0'}", "are not there"},
+    {"{'op':'remove','path':'/spec/volumes/0'}", "are not there"},
+    {"{'op':'remove','path':'/metadata/annotations/fairlead.io~1capture'}", "the annotations are not there"},
+    {"{'op':'remove','path':'/spec/initContainers/0/restartPolicy'}", "the container are not there"},
+    {"{'op':'copy','from':'/spec/initContainers/0','path':'/spec/initContainers/1'}", "once are not there"},
+    {"{'op':'copy','from':'/spec/initContainers/0','path':'/spec/containers/0'}", "once are not there"},
+};
+
+static void test_selfcheck_catches(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, true);
+    for (size_t i = 0; i < FL_COUNT(bugs); i++) {
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json("{'metadata':{},'spec':{'containers':[{'name':'a'}]}}");
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = NULL;
+        struct webhook_warnings warnings = {.count = 0};
+        struct fl_err err = {0};
+        assert_int_equal(webhook_patch_build(pod, &fixture.sidecar, &patch, &warnings, NULL), 0);
+        assert_int_equal(fl_json_append(patch, json(bugs[i].operation)), 0);
+        int result = webhook_selfcheck(pod, patch, &fixture.sidecar, NULL, &err);
+        if (result != -EBADMSG)
+            fail_msg("%s gave %d", bugs[i].operation, result);
+        assert_contains(err.text, bugs[i].error);
+    }
+    fixture_done(&fixture);
+}
+
+static void test_allocations(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, true);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json(pods[5]);
+    FAIL_EACH_ALLOCATION
+    {
+        struct fl_json *patch = NULL;
+        struct webhook_warnings warnings = {.count = 0};
+        int result = webhook_patch_build(pod, &fixture.sidecar, &patch, &warnings, NULL);
+        if (result == 0)
+            result = webhook_selfcheck(pod, patch, &fixture.sidecar, NULL, NULL);
+        fail_stop();
+        assert_int_equal(result, fail_happened() ? -ENOMEM : 0);
+        fl_json_free(patch);
+    }
+    fixture_done(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_idempotence),       cmocka_unit_test(test_reinvocation),
+        cmocka_unit_test(test_taken_names),       cmocka_unit_test(test_user_capture_is_told),
+        cmocka_unit_test(test_selfcheck_catches), cmocka_unit_test(test_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,115 @@
+#include "tests/unit/webhook/test.h"
+
+#include "webhook/settings.h"
+
+static int resolve(const char *name_space, const char *pod, struct webhook_settings *settings,
+                   struct webhook_warnings *warnings, struct fl_err *err, struct fl_json *trees[2],
+                   struct webhook_config **config)
+{
+    *warnings = (struct webhook_warnings){0};
+    assert_int_equal(webhook_config_default(config), 0);
+    trees[0] = name_space != NULL ? json(name_space) : NULL;
+    trees[1] = pod != NULL ? json(pod) : NULL;
+    return webhook_settings_resolve(*config, FL_SPAN("shop"), trees[0], trees[1], settings, warnings, err);
+}
+
+static void release(struct fl_json *trees[2], struct webhook_config *config)
+{
+    fl_json_free(trees[0]);
+    fl_json_free(trees[1]);
+    webhook_config_free(config);
+}
+
+static void test_layers(void **state)
+{
+    (void)state;
+    struct webhook_settings settings;
+    struct webhook_warnings warnings;
+    struct webhook_config *config;
+    struct fl_json *trees[2];
+    struct fl_err err = {0};
+    int result = resolve("{'fairlead.io/log-level':'debug','fairlead.io/outbound-exclude-ports':'25,26',"
+                         "'fairlead.io/unknown':'x','other':'x'}",
+                         "{'fairlead.io/outbound-exclude-ports':'3306','fairlead.io/proxy-memory-limit':'64Mi',"
+                         "'fairlead.io/proxy-cpu-limit':'','fairlead.io/proxy-image':'h.example/p:2',"
+                         "'fairlead.io/inbound-include-ports':'','fairlead.io/outbound-include-cidrs':'10.0.0.0/8'}",
+                         &settings, &warnings, &err, trees, &config);
+    if (result < 0)
+        fail_msg("%s", err.text);
+    assert_span(settings.log_level, "debug");
+    assert_true(fl_port_list_contains(&settings.capture.outbound_exclude_ports, 3306));
+    assert_false(fl_port_list_contains(&settings.capture.outbound_exclude_ports, 25));
+    assert_false(settings.capture.inbound_include.all);
+    assert_int_equal(settings.capture.inbound_include.count, 0);
+    assert_int_equal(settings.capture.outbound_include_cidrs.count, 1);
+    assert_span(settings.image, "h.example/p:2");
+    assert_span(settings.resources.memory_limit, "64Mi");
+    assert_span(settings.resources.cpu_limit, "");
+    assert_span(settings.resources.cpu_request, "10m");
+    assert_int_equal(warnings.count, 0); /* what is unknown on a namespace is not every pod's business */
+    release(trees, config);
+}
+
+static void test_unknown_annotation_is_told(void **state)
+{
+    (void)state;
+    struct webhook_settings settings;
+    struct webhook_warnings warnings;
+    struct webhook_config *config;
+    struct fl_json *trees[2];
+    assert_int_equal(resolve(NULL, "{'fairlead.io/outbound-exclude-port':'25','fairlead.io/status':'','x/y':''}",
+                             &settings, &warnings, NULL, trees, &config),
+                     0);
+    assert_int_equal(warnings.count, 1);
+    assert_contains(warnings.text[0], "annotation fairlead.io/outbound-exclude-port is not known");
+    release(trees, config);
+}
+
+static const struct {
+    const char *name_space, *pod;
+    const char *error;
+} wrong[] = {
+    {NULL, "{'fairlead.io/log-level':'loud'}",
+     "annotation fairlead.io/log-level: \"loud\" is not a log level; expected"},
+    {NULL, "{'fairlead.io/log-level':''}", "annotation fairlead.io/log-level"},
+    {"{'fairlead.io/log-level':'loud'}", NULL, "namespace shop: annotation fairlead.io/log-level"},
+    {NULL, "{'fairlead.io/proxy-image':'a b'}", "annotation fairlead.io/proxy-image"},
+    {NULL, "{'fairlead.io/proxy-image':''}", "annotation fairlead.io/proxy-image"},
+    {NULL, "{'fairlead.io/proxy-cpu-request':'much'}", "annotation fairlead.io/proxy-cpu-request"},
+    {NULL, "{'fairlead.io/proxy-memory-limit':'1 Mi'}", "annotation fairlead.io/proxy-memory-limit"},
+    {NULL, "{'fairlead.io/proxy-memory-limit':'1Mi'}", "memory request 16Mi is above its limit 1Mi"},
+    {NULL, "{'fairlead.io/inbound-include-ports':'http'}", "annotation fairlead.io/inbound-include-ports"},
+    {NULL, "{'fairlead.io/inbound-exclude-ports':'70000'}", "annotation fairlead.io/inbound-exclude-ports"},
+    {NULL, "{'fairlead.io/outbound-include-ports':'9-1'}", "annotation fairlead.io/outbound-include-ports"},
+    {NULL, "{'fairlead.io/outbound-exclude-ports':'1,,2'}", "annotation fairlead.io/outbound-exclude-ports"},
+    {NULL, "{'fairlead.io/outbound-include-cidrs':'10.0.0'}", "annotation fairlead.io/outbound-include-cidrs"},
+    {NULL, "{'fairlead.io/outbound-exclude-cidrs':'::/129'}", "annotation fairlead.io/outbound-exclude-cidrs"},
+    {NULL, "{'fairlead.io/outbound-exclude-cidrs':'1.2.3.0/24\\n'}", "annotation fairlead.io/outbound-exclude-cidrs"},
+};
+
+static void test_wrong(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FL_COUNT(wrong); i++) {
+        struct webhook_settings settings;
+        struct webhook_warnings warnings;
+        struct webhook_config *config;
+        struct fl_json *trees[2];
+        struct fl_err err = {0};
+        int result = resolve(wrong[i].name_space, wrong[i].pod, &settings, &warnings, &err, trees, &config);
+        if (result != -EINVAL)
+            fail_msg("\"%s\" gave %d", wrong[i].pod, result);
+        assert_contains(err.text, wrong[i].error);
+        release(trees, config);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_unknown_annotation_is_told),
+        cmocka_unit_test(test_wrong),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
