@@ -1,6 +1,6 @@
 /* From libyaml's events to a tree, without recursion; the state is that of json_parse.c. libyaml checks the syntax
  * (YAML 1.1's, which differs from 1.2 in nothing that configuration files have) and knows the positions; what plain
- * scalars mean is scalar.c. */
+ * scalars mean is scalar.c. As in YAML 1.1, U+0085, U+2028 and U+2029 are line breaks. */
 #include "common/doc/yaml.h"
 
 #include "common/doc/index.h"
@@ -316,33 +316,39 @@ static struct fl_yaml *new_yaml(const char *file)
     return yaml != NULL && yaml->positions.file == NULL ? fl_yaml_free(yaml) : yaml;
 }
 
-static bool looks_like_json(struct fl_span text)
-{
-    size_t at = 0;
-    while (at < text.len &&
-           (text.data[at] == ' ' || text.data[at] == '\t' || text.data[at] == '\n' || text.data[at] == '\r'))
-        at++;
-    return at < text.len && (text.data[at] == '{' || text.data[at] == '[');
-}
-
-/* JSON that libyaml does not take (escaped surrogate pairs, keys past 1,024 bytes): a document without positions.
- * libyaml's error stands where it is not JSON either. */
-static int read_as_json(struct builder *builder, const struct fl_json_limits *limits)
-{
-    int result = looks_like_json(builder->text) ? fl_json_parse(builder->text, limits, &builder->root, NULL) : -EINVAL;
-    if (result < 0)
-        return result == -ENOMEM ? fail_memory(builder) : -EINVAL;
-    result = keep_document(builder);
-    builder->root = fl_json_free(builder->root);
-    return result;
-}
-
 static void drop_documents(struct fl_yaml *yaml)
 {
     for (size_t i = 0; i < yaml->count; i++)
         fl_json_free(yaml->documents[i]);
     yaml->count = 0;
     yaml->positions.count = 0;
+}
+
+static bool looks_like_json(struct fl_span text)
+{
+    size_t at = 0;
+    while (at < text.len && memchr(" \t\n\r", text.data[at], 4) != NULL)
+        at++;
+    return at < text.len && memchr("{[\"", text.data[at], 3) != NULL;
+}
+
+/* What is JSON means what JSON says, also where libyaml refuses it (escaped surrogate pairs, keys past 1,024 bytes) or
+ * reads it otherwise (U+0085 as a line break): it is then a document without positions. `result` is libyaml's answer,
+ * which stands where the text is no JSON. */
+static int prefer_json(struct builder *builder, const struct fl_json_limits *limits, int result)
+{
+    struct fl_yaml *yaml = builder->yaml;
+    if (!looks_like_json(builder->text))
+        return result;
+    int json = fl_json_parse(builder->text, limits, &builder->root, NULL);
+    if (json == -ENOMEM)
+        return fail_memory(builder);
+    if (json == 0 && (result < 0 || yaml->count != 1 || !fl_json_equal(yaml->documents[0], builder->root))) {
+        drop_documents(yaml);
+        result = keep_document(builder);
+    }
+    builder->root = fl_json_free(builder->root);
+    return result;
 }
 
 int fl_yaml_parse(struct fl_span text, const char *file, const struct fl_json_limits *limits, struct fl_yaml **ret_yaml,
@@ -361,10 +367,8 @@ int fl_yaml_parse(struct fl_span text, const char *file, const struct fl_json_li
         builder.depth_max = FL_JSON_DEPTH_MAX;
     builder.values_left = of.values_max > 0 ? of.values_max : FL_JSON_VALUES_DEFAULT;
     int result = build(&builder);
-    if (result == -EINVAL) {
-        drop_documents(yaml);
-        result = read_as_json(&builder, limits);
-    }
+    if (result == 0 || result == -EINVAL)
+        result = prefer_json(&builder, limits, result);
     if (result < 0)
         return result;
     fl_positions_sort(&yaml->positions);

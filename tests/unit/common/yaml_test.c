@@ -57,7 +57,9 @@ static void yaml_becomes_json(void **state)
          "{\"a\":1}"}, /* a byte order mark */
         {"{\"a\":[1,2.50,\"x\\/y\\n\",true,null,{}]}", "{\"a\":[1,2.50,\"x/y\\n\",true,null,{}]}"},
         {"{\n\t\"a\": 1,\n\t\"b\": []\n}\n", "{\"a\":1,\"b\":[]}"},
-        {" [\"\\ud83d\\ude00\"]", "[\"😀\"]"}, /* JSON that libyaml does not take */
+        {" [\"\\ud83d\\ude00\"]", "[\"😀\"]"},                 /* JSON that libyaml does not take */
+        {"{\"a\":\"x\xc2\x85y\"}", "{\"a\":\"x\xc2\x85y\"}"}, /* JSON that libyaml reads otherwise */
+        {"\"\xef\xbf\xbe\"", "\"\xef\xbf\xbe\""},
         {"--- \"text\"\n", "\"text\""},
         {"null\n", "null"},
     };
