@@ -1,0 +1,289 @@
+"""What the tests of fairlead-cni share: network namespaces that are removed whatever happens, the plugin run as a
+runtime would, and connections made from inside a namespace as any user.
+
+Every name starts with "fl" and the process id, so that test runs side by side do not meet. Python's own modules,
+iproute2 and nftables are all that is used.
+"""
+import atexit
+import ctypes
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+CLONE_NEWNET = 0x40000000
+SO_ORIGINAL_DST = 80
+ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
+CAPTURE = "fairlead.io/capture"
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GOLDEN = os.path.join(TOP, "tests", "golden", "cni")
+SKIPPED = 77
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def skip_unless_possible():
+    """Ends the process with ctest's word for "skipped" where namespaces cannot be made."""
+    if os.geteuid() != 0:
+        print("skipped: making network namespaces needs root")
+        sys.exit(SKIPPED)
+    for tool in ("ip", "nft"):
+        if subprocess.run(["which", tool], stdout=subprocess.DEVNULL).returncode != 0:
+            print(f"skipped: {tool} is not installed")
+            sys.exit(SKIPPED)
+    if subprocess.run(["ip", "netns", "add", unique("try")], stderr=subprocess.DEVNULL).returncode != 0:
+        print("skipped: this machine lets nobody make network namespaces")
+        sys.exit(SKIPPED)
+    subprocess.run(["ip", "netns", "del", unique("try")], check=True)
+
+
+def unique(name):
+    return f"fl{os.getpid()}{name}"
+
+
+def run(*command, check=True, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if check and result.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: {result.stdout}")
+    return result.stdout
+
+
+def enter(path):
+    with open(path) as handle:
+        if libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns {path}")
+
+
+def in_child(function):
+    """Runs function in a forked process; returns what it returned (JSON), raises what it raised as text."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        try:
+            answer = {"value": function()}
+        except BaseException as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        with os.fdopen(write, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    answer = json.loads(text)
+    if "error" in answer:
+        raise AssertionError(answer["error"])
+    return answer["value"]
+
+
+def original_destination(connection):
+    """Where the client thinks it is connected to, as the proxy would ask the kernel."""
+    if connection.family == socket.AF_INET:
+        raw = connection.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
+        return socket.inet_ntop(socket.AF_INET, raw[4:8]), struct.unpack("!H", raw[2:4])[0]
+    raw = connection.getsockopt(41, SO_ORIGINAL_DST, 28)
+    return socket.inet_ntop(socket.AF_INET6, raw[8:24]), struct.unpack("!H", raw[2:4])[0]
+
+
+def serve(ports, ready):
+    """Accepts on all ports, both families, for ever; tells each client where it arrived and where it meant to go."""
+    import selectors
+    selector = selectors.DefaultSelector()
+    for port in ports:
+        for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            try:
+                listener = socket.socket(family, socket.SOCK_STREAM)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listener.bind((address, port))
+            except OSError:
+                if family == socket.AF_INET:
+                    raise
+                continue  # no IPv6 here
+            listener.listen(16)
+            selector.register(listener, selectors.EVENT_READ)
+    os.write(ready, b"1")
+    while True:
+        for key, _ in selector.select():
+            connection, peer = key.fileobj.accept()
+            with connection:
+                try:
+                    meant = original_destination(connection)
+                except OSError as error:
+                    meant = (error.strerror, 0)
+                answer = {"port": connection.getsockname()[1], "meant": meant, "from": peer[0]}
+                connection.sendall(json.dumps(answer).encode())
+
+
+class Namespace:
+    """One network namespace; removed, and its servers ended, at the latest when the test process ends."""
+    all = []
+
+    def __init__(self, name):
+        self.name = unique(name)
+        self.path = f"/run/netns/{self.name}"
+        self.servers = []
+        run("ip", "netns", "add", self.name)
+        Namespace.all.append(self)
+
+    def ip(self, *arguments, check=True):
+        return run("ip", "-n", self.name, *arguments, check=check)
+
+    def nft(self, *arguments, check=True):
+        return run("ip", "netns", "exec", self.name, "nft", *arguments, check=check)
+
+    def table(self):
+        return self.nft("list", "ruleset")
+
+    def state(self):
+        """All that a plugin could have changed."""
+        return self.table() + self.ip("-d", "addr") + self.ip("route", "show", "table", "all") + \
+            self.ip("-6", "route", "show", "table", "all")
+
+    def inside(self, function, uid=0, gid=0):
+        def child():
+            enter(self.path)
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            return function()
+        return in_child(child)
+
+    def serve(self, *ports):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(read)
+                enter(self.path)
+                serve(ports, write)
+            finally:
+                os._exit(1)
+        self.servers.append(child)
+        os.close(write)
+        if os.read(read, 1) != b"1":
+            raise AssertionError(f"{self.name}: listeners on {ports} failed")
+        os.close(read)
+
+    def dial(self, address, port, uid=1000, gid=1000, source=None):
+        """{"port": where it arrived, "meant": [address, port], "from": …}, or {"failed": why}."""
+        def connect():
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family, socket.SOCK_STREAM) as connection:
+                connection.settimeout(5)
+                try:
+                    if source is not None:
+                        connection.bind((source, 0))
+                    connection.connect((address, port))
+                    text = b""
+                    while True:
+                        part = connection.recv(4096)
+                        if not part:
+                            return json.loads(text)
+                        text += part
+                except OSError as error:
+                    return {"failed": error.strerror or str(error)}
+        return self.inside(connect, uid, gid)
+
+    def end_servers(self):
+        for child in self.servers:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        self.servers = []
+
+    def remove(self):
+        self.end_servers()
+        if self in Namespace.all:
+            Namespace.all.remove(self)
+            run("ip", "netns", "del", self.name, check=False)
+
+
+def remove_all():
+    for namespace in list(Namespace.all):
+        namespace.remove()
+
+
+test_process = os.getpid()
+atexit.register(lambda: remove_all() if os.getpid() == test_process else None)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: sys.exit(1))
+
+
+def connect_pair(pod, peer, subnet):
+    """A veth pair: eth0 in both, 10.<subnet>.0.2 and fd<subnet>::2 in the pod, .1 and ::1 in the peer."""
+    run("ip", "link", "add", "eth0", "netns", pod.name, "type", "veth", "peer", "name", "eth0", "netns", peer.name)
+    for namespace, host in ((pod, 2), (peer, 1)):
+        namespace.ip("link", "set", "lo", "up")
+        namespace.ip("addr", "add", f"10.{subnet}.0.{host}/24", "dev", "eth0")
+        namespace.ip("addr", "add", f"fd{subnet}::{host}/64", "dev", "eth0", "nodad")
+        namespace.ip("link", "set", "eth0", "up")
+
+
+def spec(**changes):
+    """The default capture spec as text, with parts replaced: spec(inbound_excludePorts=["22"], uid=5)."""
+    value = {"version": 1, "uid": 1337, "gid": 1337,
+             "inbound": {"port": 15006, "includePorts": ["*"], "excludePorts": []},
+             "outbound": {"port": 15001, "includeCIDRs": ["*"], "excludeCIDRs": [], "includePorts": [],
+                          "excludePorts": []}}
+    for name, part in changes.items():
+        if "_" in name:
+            direction, member = name.split("_")
+            value[direction][member] = part
+        else:
+            value[name] = part
+    return json.dumps(value, separators=(",", ":"))
+
+
+def config(capture=None, version="1.0.0", **members):
+    value = {"cniVersion": version, "name": "net", "type": "fairlead-cni",
+             "prevResult": {"cniVersion": version, "ips": [{"address": "10.9.0.2/24"}], "unknown": {"n": 1}}}
+    if capture is not None:
+        value["runtimeConfig"] = {ANNOTATIONS: {"other": "annotation", CAPTURE: capture}}
+    value.update(members)
+    return value
+
+
+class Plugin:
+    """A CNI plugin as a runtime executes it."""
+
+    def __init__(self, path, within=None):
+        self.path = path
+        self.within = within  # a Namespace that plays the host
+
+    def command(self):
+        return ["ip", "netns", "exec", self.within.name, self.path] if self.within else [self.path]
+
+    def environment(self, verb, netns, **changes):
+        environment = {"PATH": os.environ["PATH"], "CNI_COMMAND": verb, "CNI_CONTAINERID": "c0ffee",
+                       "CNI_IFNAME": "eth0", "CNI_PATH": os.path.dirname(self.path)}
+        if netns is not None:
+            environment["CNI_NETNS"] = netns
+        environment.update(changes)
+        return {name: value for name, value in environment.items() if value is not None}
+
+    def start(self, verb, netns, **changes):
+        return subprocess.Popen(self.command(), env=self.environment(verb, netns, **changes), stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def call(self, verb, netns, stdin, **changes):
+        """(exit code, answer as parsed JSON or None, stderr)"""
+        process = self.start(verb, netns, **changes)
+        out, err = process.communicate(stdin if isinstance(stdin, str) else json.dumps(stdin), timeout=60)
+        return process.returncode, json.loads(out) if out else None, err
+
+    def succeed(self, verb, netns, stdin, **changes):
+        code, answer, err = self.call(verb, netns, stdin, **changes)
+        if code != 0:
+            raise AssertionError(f"{verb}: {answer} {err}")
+        return answer
+
+    def fail(self, verb, netns, stdin, **changes):
+        code, answer, err = self.call(verb, netns, stdin, **changes)
+        if code != 1 or not isinstance(answer, dict) or "code" not in answer:
+            raise AssertionError(f"{verb}: expected an error object, got exit code {code}, {answer}, {err}")
+        return answer
