@@ -1,5 +1,6 @@
 #include "common/tls/session.h"
 
+#include "common/tls/inner.h"
 #include "tests/support/fail.h"
 #include "tests/unit/common/authority.h"
 #include "tests/unit/common/tls_pair.h"
@@ -256,6 +257,34 @@ static void a_tampered_record_fails_what_follows_it(void **state)
     tls_pair_done(&pair);
 }
 
+/* The client's OpenSSL is told to renew its keys, which our own code never does. */
+static void send_key_update(struct tls_end *end)
+{
+    assert_int_equal(SSL_key_update(end->tls->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(end->tls->ssl), 1);
+}
+
+static void keys_may_be_renewed_but_not_without_end(void **state)
+{
+    (void)state;
+    struct tls_pair pair;
+    open_pair(&pair);
+    pair.server.echo = true;
+    for (int i = 0; i < 200; i++) { /* with data between */
+        send_key_update(&pair.client);
+        assert_int_equal(fl_tls_write(pair.client.tls, FL_SPAN("x")), 0);
+        tls_pair_settle(&pair, SIZE_MAX);
+    }
+    assert_int_equal(pair.server.received.len, 200);
+    assert_int_equal(pair.client.received.len, 200);
+    for (int i = 0; i < 200; i++)
+        send_key_update(&pair.client);
+    tls_pair_move(&pair.client, &pair.server, SIZE_MAX);
+    assert_int_equal(pair.server.result, -EPROTO);
+    assert_string_equal(fl_tls_error(pair.server.tls), "the peer floods us with TLS messages that are not data");
+    tls_pair_done(&pair);
+}
+
 static void plaintext_fails(void **state)
 {
     (void)state;
@@ -332,6 +361,7 @@ int main(void)
         cmocka_unit_test(close_notify_is_half_a_close),
         cmocka_unit_test(nothing_is_written_before_it_is_open),
         cmocka_unit_test(a_tampered_record_fails_what_follows_it),
+        cmocka_unit_test(keys_may_be_renewed_but_not_without_end),
         cmocka_unit_test(plaintext_fails),
         cmocka_unit_test(a_failing_sink_ends_the_session),
         cmocka_unit_test(our_allocations_may_fail),

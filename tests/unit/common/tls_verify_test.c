@@ -1,0 +1,502 @@
+#include "common/tls/session.h"
+
+#include "common/pki/openssl.h"
+#include "tests/unit/common/authority.h"
+#include "tests/unit/common/tls_pair.h"
+
+#include <errno.h>
+#include <openssl/x509v3.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+/* Who is let in, and what each side says when not. */
+
+#define WEB "spiffe://cluster.local/ns/default/sa/web"
+#define APP "spiffe://cluster.local/ns/default/sa/app"
+
+static struct authority ours, theirs;
+static struct identity web, app;
+
+static int set_up(void **state)
+{
+    (void)state;
+    authority_init(&ours, "our root");
+    authority_init(&theirs, "their root");
+    authority_issue(&ours, WEB, "web.example", &web);
+    authority_issue(&ours, APP, NULL, &app);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    identity_done(&web);
+    identity_done(&app);
+    authority_done(&ours);
+    authority_done(&theirs);
+    return 0;
+}
+
+static struct fl_tls_options client_options(void)
+{
+    return (struct fl_tls_options){.cert = app.cert, .key = app.key, .bundle = ours.bundle, .require_spiffe = true};
+}
+
+static struct fl_tls_options server_options(void)
+{
+    return (struct fl_tls_options){.server = true,
+                                   .cert = web.cert,
+                                   .key = web.key,
+                                   .bundle = ours.bundle,
+                                   .require_peer_cert = true,
+                                   .require_spiffe = true};
+}
+
+struct outcome {
+    int client, server;
+    char client_error[600], server_error[600];
+    bool client_opened, server_opened;
+    struct fl_span alpn;
+};
+
+/* A handshake, and one write of each side where it is open: the client of TLS 1.3 learns late that it was refused. */
+static struct outcome meet(const struct fl_tls_options *client, const struct fl_tls_options *server)
+{
+    struct fl_tls_context *client_context = NULL, *server_context = NULL;
+    struct tls_pair pair;
+    struct fl_err err = {0};
+    if (fl_tls_context_new(client, &client_context, &err) < 0 || fl_tls_context_new(server, &server_context, &err) < 0)
+        fail_msg("%s", err.text);
+    tls_pair_init(&pair, client_context, server_context);
+    tls_pair_run(&pair, SIZE_MAX);
+    struct outcome outcome = {.client = pair.client.result,
+                              .server = pair.server.result,
+                              .client_opened = pair.client.opened > 0,
+                              .server_opened = pair.server.opened > 0};
+    snprintf(outcome.client_error, sizeof(outcome.client_error), "%s", fl_tls_error(pair.client.tls));
+    snprintf(outcome.server_error, sizeof(outcome.server_error), "%s", fl_tls_error(pair.server.tls));
+    if (outcome.client == 0 && outcome.server == 0) {
+        assert_int_equal(fl_tls_write(pair.client.tls, FL_SPAN("ping")), 0);
+        assert_int_equal(fl_tls_write(pair.server.tls, FL_SPAN("pong")), 0);
+        tls_pair_settle(&pair, SIZE_MAX);
+        assert_true(fl_span_eq_str(fl_buf_span(&pair.server.received), "ping"));
+        assert_true(fl_span_eq_str(fl_buf_span(&pair.client.received), "pong"));
+    } else {
+        assert_int_equal(pair.server.received.len + pair.client.received.len, 0);
+    }
+    tls_pair_done(&pair);
+    fl_tls_context_unref(client_context);
+    fl_tls_context_unref(server_context);
+    return outcome;
+}
+
+static void assert_good(struct outcome outcome)
+{
+    if (outcome.client != 0 || outcome.server != 0)
+        fail_msg("client: %s; server: %s", outcome.client_error, outcome.server_error);
+}
+
+static void assert_begins(const char *text, const char *begin)
+{
+    if (strncmp(text, begin, strlen(begin)) != 0)
+        fail_msg("\"%s\" does not begin with \"%s\"", text, begin);
+}
+
+/* The server refuses: it has the reason, the client the alert, and nobody got a byte. */
+static void assert_server_refuses(struct outcome outcome, int code, const char *reason, const char *alert)
+{
+    assert_begins(outcome.server_error, reason);
+    assert_int_equal(outcome.server, code);
+    assert_false(outcome.server_opened);
+    assert_int_equal(outcome.client, -EPROTO);
+    assert_begins(outcome.client_error, "the peer sent an alert: ");
+    assert_begins(outcome.client_error + strlen("the peer sent an alert: "), alert);
+}
+
+static void assert_client_refuses(struct outcome outcome, int code, const char *reason, const char *alert)
+{
+    assert_begins(outcome.client_error, reason);
+    assert_int_equal(outcome.client, code);
+    assert_false(outcome.client_opened);
+    assert_false(outcome.server_opened);
+    assert_int_equal(outcome.server, -EPROTO);
+    assert_begins(outcome.server_error, "the peer sent an alert: ");
+    assert_begins(outcome.server_error + strlen("the peer sent an alert: "), alert);
+}
+
+static void strangers_are_refused_by_both_sides(void **state)
+{
+    (void)state;
+    struct identity stranger;
+    authority_issue(&theirs, APP, NULL, &stranger);
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.cert = stranger.cert;
+    client.key = stranger.key;
+    assert_server_refuses(meet(&client, &server), -EACCES,
+                          "peer certificate of " APP " is not from a trusted root: unable to get", "unknown CA");
+    client = client_options();
+    server.cert = stranger.cert;
+    server.key = stranger.key;
+    assert_client_refuses(meet(&client, &server), -EACCES,
+                          "peer certificate of " APP " is not from a trusted root: unable to get", "unknown CA");
+    identity_done(&stranger);
+}
+
+static void any_root_of_the_bundle_will_do(void **state)
+{
+    (void)state;
+    struct identity stranger;
+    authority_issue(&theirs, APP, NULL, &stranger);
+    struct fl_bundle *both = authority_bundle_of(&ours, &theirs);
+    assert_int_equal(fl_bundle_count(both), 2);
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.cert = stranger.cert;
+    client.key = stranger.key;
+    client.bundle = both;
+    server.bundle = both;
+    assert_good(meet(&client, &server));
+    fl_bundle_unref(both);
+    identity_done(&stranger);
+}
+
+static void a_certificate_must_be_valid_now(void **state)
+{
+    (void)state;
+    const struct {
+        int from, to;
+        const char *reason, *alert;
+    } rows[] = {
+        {-7200, -3600, "peer certificate of " APP " is not valid: certificate has expired", "certificate expired"},
+        {3600, 7200, "peer certificate of " APP " is not valid: certificate is not yet valid", "bad certificate"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct identity out_of_time;
+        const struct fl_cert_request request = {
+            .uri = FL_SPAN(APP), .not_before = time(NULL) + rows[i].from, .not_after = time(NULL) + rows[i].to};
+        authority_issue_request(&ours, &request, &out_of_time);
+        struct fl_tls_options client = client_options(), server = server_options();
+        client.cert = out_of_time.cert;
+        client.key = out_of_time.key;
+        assert_server_refuses(meet(&client, &server), -EACCES, rows[i].reason, rows[i].alert);
+        identity_done(&out_of_time);
+    }
+}
+
+static void a_client_without_certificate(void **state)
+{
+    (void)state;
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.cert = NULL;
+    client.key = NULL;
+    struct outcome outcome = meet(&client, &server);
+    assert_server_refuses(outcome, -EACCES, "the peer shows no certificate", "");
+    server.require_peer_cert = false; /* now it may come, unnamed */
+    assert_good(meet(&client, &server));
+    server.bundle = NULL;
+    server.require_spiffe = false;
+    assert_good(meet(&client, &server));
+}
+
+static void only_an_svid_will_do(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri, *dns, *reason;
+    } rows[] = {
+        {NULL, "app.example", "peer certificate is no X.509-SVID: no URI name"},
+        {NULL, NULL, "peer certificate is no X.509-SVID: no URI name"},
+        {"spiffe://cluster.local", NULL, "peer certificate is no X.509-SVID: a SPIFFE ID without a path"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct identity other;
+        authority_issue(&ours, rows[i].uri, rows[i].dns, &other);
+        struct fl_tls_options client = client_options(), server = server_options();
+        client.cert = other.cert;
+        client.key = other.key;
+        assert_server_refuses(meet(&client, &server), -EACCES, rows[i].reason, "bad certificate");
+        server.require_spiffe = false;
+        assert_good(meet(&client, &server));
+        identity_done(&other);
+    }
+}
+
+/* No issuer of ours makes it: the root signs a certificate that OpenSSL was told to write. */
+static void two_uri_names_are_one_too_many(void **state)
+{
+    (void)state;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x509 = X509_new();
+    X509_set_version(x509, X509_VERSION_3);
+    X509_set_pubkey(x509, key);
+    X509_set_issuer_name(x509, X509_get_subject_name(fl_cert_x509(ours.root, 0)));
+    X509_gmtime_adj(X509_getm_notBefore(x509), -60);
+    X509_gmtime_adj(X509_getm_notAfter(x509), 60);
+    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "critical,URI:" APP ",URI:" WEB);
+    X509_add_ext(x509, names, -1);
+    X509_EXTENSION_free(names);
+    assert_true(X509_sign(x509, fl_key_evp(ours.key), EVP_sha256()) > 0);
+    struct identity two = {.key = fl_key_wrap(key), .cert = fl_cert_wrap(&x509, 1)};
+    X509_free(x509);
+    const struct fl_tls_name_match name = {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, FL_SPAN(APP)};
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.cert = two.cert;
+    client.key = two.key;
+    server.names = &name;
+    server.name_count = 1;
+    assert_server_refuses(meet(&client, &server), -EACCES, "peer certificate is no X.509-SVID: more than one URI name",
+                          "bad certificate");
+    identity_done(&two);
+}
+
+static void a_ca_certificate_is_no_peer(void **state)
+{
+    (void)state;
+    struct identity authority;
+    const struct fl_cert_request request = {
+        .uri = FL_SPAN(APP), .not_before = time(NULL) - 60, .not_after = time(NULL) + 3600, .authority = true};
+    authority_issue_request(&ours, &request, &authority);
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.cert = authority.cert;
+    client.key = authority.key;
+    assert_server_refuses(meet(&client, &server), -EACCES,
+                          "peer certificate of " APP " is not valid: unsuitable certificate purpose", "");
+    identity_done(&authority);
+}
+
+static void names_are_matched(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        struct fl_tls_name_match match;
+        bool good;
+    } rows[] = {
+        {"the URI", {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, {WEB, sizeof(WEB) - 1}}, true},
+        {"another URI", {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, {APP, sizeof(APP) - 1}}, false},
+        {"the URI in other case", {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, {"SPIFFE", 6}}, false},
+        {"the trust domain", {FL_TLS_NAME_URI, FL_TLS_MATCH_PREFIX, {"spiffe://cluster.local/", 23}}, true},
+        {"a foreign trust domain", {FL_TLS_NAME_URI, FL_TLS_MATCH_PREFIX, {"spiffe://cluster/", 17}}, false},
+        {"the end of the URI", {FL_TLS_NAME_URI, FL_TLS_MATCH_SUFFIX, {"/sa/web", 7}}, true},
+        {"another end", {FL_TLS_NAME_URI, FL_TLS_MATCH_SUFFIX, {"/sa/we", 6}}, false},
+        {"longer than the name", {FL_TLS_NAME_URI, FL_TLS_MATCH_PREFIX, {WEB "/more", sizeof(WEB) + 4}}, false},
+        {"the DNS name", {FL_TLS_NAME_DNS, FL_TLS_MATCH_EXACT, {"web.example", 11}}, true},
+        {"the DNS name in other case", {FL_TLS_NAME_DNS, FL_TLS_MATCH_EXACT, {"WEB.Example", 11}}, true},
+        {"another DNS name", {FL_TLS_NAME_DNS, FL_TLS_MATCH_EXACT, {"app.example", 11}}, false},
+        {"the end of the DNS name", {FL_TLS_NAME_DNS, FL_TLS_MATCH_SUFFIX, {".EXAMPLE", 8}}, true},
+        {"the start of the DNS name", {FL_TLS_NAME_DNS, FL_TLS_MATCH_PREFIX, {"Web.", 4}}, true},
+        {"the DNS name as a URI", {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, {"web.example", 11}}, false},
+        {"the URI as a DNS name", {FL_TLS_NAME_DNS, FL_TLS_MATCH_EXACT, {WEB, sizeof(WEB) - 1}}, false},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fl_tls_options client = client_options(), server = server_options();
+        client.names = &rows[i].match;
+        client.name_count = 1;
+        struct outcome outcome = meet(&client, &server);
+        if ((outcome.client == 0) != rows[i].good)
+            fail_msg("%s: %s", rows[i].what, outcome.client_error);
+        if (!rows[i].good)
+            assert_client_refuses(outcome, -EACCES, "peer's name " WEB " is not ", "bad certificate");
+    }
+}
+
+static void any_of_the_names_will_do(void **state)
+{
+    (void)state;
+    const struct fl_tls_name_match names[] = {{FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, FL_SPAN(WEB)},
+                                              {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, FL_SPAN(APP)}};
+    struct fl_tls_options client = client_options(), server = server_options();
+    server.names = names;
+    server.name_count = 2;
+    assert_good(meet(&client, &server));
+    server.name_count = 1;
+    assert_server_refuses(meet(&client, &server), -EACCES, "peer's name " APP " is not " WEB, "bad certificate");
+    struct identity third;
+    authority_issue(&ours, "spiffe://elsewhere/x", NULL, &third);
+    client.cert = third.cert;
+    client.key = third.key;
+    server.name_count = 2;
+    assert_server_refuses(meet(&client, &server), -EACCES, "peer's name spiffe://elsewhere/x is not one of " WEB ", …",
+                          "bad certificate");
+    identity_done(&third);
+}
+
+static void wildcards_in_certificates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in_certificate, *wanted;
+        bool good;
+    } rows[] = {
+        {"*.web.example", "a.web.example", true},  {"*.web.example", "A.WEB.example", true},
+        {"*.web.example", "web.example", false},   {"*.web.example", "a.b.web.example", false},
+        {"*.web.example", ".web.example", false},  {"*.example", "web.example", false},
+        {"a.web.example", "*.web.example", false},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct identity wild;
+        authority_issue(&ours, WEB, rows[i].in_certificate, &wild);
+        const struct fl_tls_name_match name = {FL_TLS_NAME_DNS, FL_TLS_MATCH_EXACT, fl_span_str(rows[i].wanted)};
+        struct fl_tls_options client = client_options(), server = server_options();
+        server.cert = wild.cert;
+        server.key = wild.key;
+        client.names = &name;
+        client.name_count = 1;
+        if ((meet(&client, &server).client == 0) != rows[i].good)
+            fail_msg("%s for %s", rows[i].in_certificate, rows[i].wanted);
+        identity_done(&wild);
+    }
+}
+
+static void alpn_is_agreed_or_refused(void **state)
+{
+    (void)state;
+    const struct fl_span a[] = {FL_SPAN("a")}, b[] = {FL_SPAN("b")}, ba[] = {FL_SPAN("b"), FL_SPAN("a")};
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.alpn = ba;
+    client.alpn_count = 2;
+    server.alpn = a;
+    server.alpn_count = 1;
+    assert_good(meet(&client, &server));
+    client.alpn = b;
+    client.alpn_count = 1;
+    assert_server_refuses(meet(&client, &server), -EPROTO, "the client offers none of our ALPN protocols",
+                          "no application protocol");
+    client.alpn_count = 0;
+    assert_server_refuses(meet(&client, &server), -EPROTO, "the client offers no ALPN protocol",
+                          "no application protocol");
+    client.alpn_count = 1;
+    server.alpn_count = 0;
+    assert_client_refuses(meet(&client, &server), -EPROTO, "the server chose none of our ALPN protocols",
+                          "handshake failure");
+    client.alpn_count = 0;
+    assert_good(meet(&client, &server));
+}
+
+static void the_server_prefers_its_own_order(void **state)
+{
+    (void)state;
+    const struct fl_span ab[] = {FL_SPAN("a"), FL_SPAN("b")}, ba[] = {FL_SPAN("b"), FL_SPAN("a")};
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.alpn = ab;
+    client.alpn_count = 2;
+    server.alpn = ba;
+    server.alpn_count = 2;
+    struct fl_tls_context *client_context, *server_context;
+    struct tls_pair pair;
+    assert_int_equal(fl_tls_context_new(&client, &client_context, NULL), 0);
+    assert_int_equal(fl_tls_context_new(&server, &server_context, NULL), 0);
+    tls_pair_init(&pair, client_context, server_context);
+    tls_pair_run(&pair, SIZE_MAX);
+    assert_true(fl_span_eq_str(fl_tls_alpn(pair.client.tls), "b"));
+    tls_pair_done(&pair);
+    fl_tls_context_unref(client_context);
+    fl_tls_context_unref(server_context);
+}
+
+static void versions(void **state)
+{
+    (void)state;
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.minimum_version = 0x0303;
+    assert_good(meet(&client, &server));
+    server.minimum_version = 0x0303;
+    assert_good(meet(&client, &server));
+}
+
+/* root → intermediate → leaf; the intermediate travels with the leaf. */
+static void chains_are_followed(void **state)
+{
+    (void)state;
+    struct identity middle, leaf;
+    const struct fl_cert_request for_middle = {.common_name = FL_SPAN("middle"),
+                                               .not_before = time(NULL) - 60,
+                                               .not_after = time(NULL) + 3600,
+                                               .authority = true};
+    const struct fl_cert_request for_leaf = {
+        .uri = FL_SPAN(APP), .not_before = time(NULL) - 60, .not_after = time(NULL) + 3600};
+    authority_issue_request(&ours, &for_middle, &middle);
+    assert_int_equal(fl_key_generate(&leaf.key, NULL), 0);
+    assert_int_equal(fl_cert_issue(&for_leaf, leaf.key, middle.cert, middle.key, &leaf.cert, NULL), 0);
+    struct fl_tls_options client = client_options(), server = server_options();
+    client.cert = leaf.cert;
+    client.key = leaf.key;
+    assert_good(meet(&client, &server));
+
+    struct fl_buf pem; /* a bundle of the intermediate alone ends the chain too */
+    assert_int_equal(fl_bundle_parse(pem_of_cert(middle.cert, &pem), &server.bundle, NULL), 0);
+    fl_buf_done(&pem);
+    assert_good(meet(&client, &server));
+    fl_bundle_unref(server.bundle);
+
+    struct identity below; /* path length 0: the intermediate makes no further CA */
+    struct fl_cert_request for_below = for_middle;
+    for_below.common_name = FL_SPAN("below");
+    assert_int_equal(fl_key_generate(&below.key, NULL), 0);
+    assert_int_equal(fl_cert_issue(&for_below, below.key, middle.cert, middle.key, &below.cert, NULL), 0);
+    identity_done(&leaf);
+    assert_int_equal(fl_key_generate(&leaf.key, NULL), 0);
+    assert_int_equal(fl_cert_issue(&for_leaf, leaf.key, below.cert, below.key, &leaf.cert, NULL), 0);
+    server = server_options();
+    client.cert = leaf.cert;
+    client.key = leaf.key;
+    assert_server_refuses(meet(&client, &server), -EACCES,
+                          "peer certificate of " APP " is not valid: path length constraint exceeded", "unknown CA");
+    identity_done(&below);
+    identity_done(&middle);
+    identity_done(&leaf);
+}
+
+static void bad_options(void **state)
+{
+    (void)state;
+    const struct fl_span empty[] = {{"", 0}};
+    const struct fl_tls_name_match no_name = {FL_TLS_NAME_URI, FL_TLS_MATCH_PREFIX, {NULL, 0}};
+    const struct {
+        const char *what;
+        struct fl_tls_options options;
+    } rows[] = {
+        {"a server without certificate", {.server = true, .bundle = ours.bundle}},
+        {"a client without bundle", {.cert = app.cert, .key = app.key}},
+        {"a key without certificate", {.key = app.key, .bundle = ours.bundle}},
+        {"another's key", {.cert = app.cert, .key = web.key, .bundle = ours.bundle}},
+        {"rules without bundle", {.server = true, .cert = web.cert, .key = web.key, .require_spiffe = true}},
+        {"demand without bundle", {.server = true, .cert = web.cert, .key = web.key, .require_peer_cert = true}},
+        {"an empty ALPN token", {.bundle = ours.bundle, .alpn = empty, .alpn_count = 1}},
+        {"too many ALPN tokens", {.bundle = ours.bundle, .alpn = empty, .alpn_count = FL_TLS_ALPN_MAX + 1}},
+        {"an empty name", {.bundle = ours.bundle, .names = &no_name, .name_count = 1}},
+        {"a NUL in the SNI", {.bundle = ours.bundle, .server_name = {"a\0b", 3}}},
+        {"TLS 1.1", {.bundle = ours.bundle, .minimum_version = 0x0302}},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fl_tls_context *context = NULL;
+        struct fl_err err = {0};
+        if (fl_tls_context_new(&rows[i].options, &context, &err) != -EINVAL || err.text[0] == '\0')
+            fail_msg("%s", rows[i].what);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strangers_are_refused_by_both_sides),
+        cmocka_unit_test(any_root_of_the_bundle_will_do),
+        cmocka_unit_test(a_certificate_must_be_valid_now),
+        cmocka_unit_test(a_client_without_certificate),
+        cmocka_unit_test(only_an_svid_will_do),
+        cmocka_unit_test(two_uri_names_are_one_too_many),
+        cmocka_unit_test(a_ca_certificate_is_no_peer),
+        cmocka_unit_test(names_are_matched),
+        cmocka_unit_test(any_of_the_names_will_do),
+        cmocka_unit_test(wildcards_in_certificates),
+        cmocka_unit_test(alpn_is_agreed_or_refused),
+        cmocka_unit_test(the_server_prefers_its_own_order),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(chains_are_followed),
+        cmocka_unit_test(bad_options),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
