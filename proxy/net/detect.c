@@ -168,7 +168,10 @@ static void collect(struct fl_span bytes, struct message *message)
             message->state = PROXY_DETECT_OTHER;
             return;
         }
-        if (message->bytes.len >= HANDSHAKE_HEAD && message->bytes.len >= message_size(message->bytes)) {
+        if (message->bytes.len < HANDSHAKE_HEAD)
+            continue;
+        size_t size = message_size(message->bytes);
+        if (message->bytes.len >= size || size > PROXY_DETECT_MAX) {
             message->state = PROXY_DETECT_TLS;
             return;
         }
@@ -180,7 +183,8 @@ static enum proxy_detect_result detect_tls(struct fl_span bytes, bool all, struc
     struct message message;
     collect(bytes, &message);
     bool hello = message.bytes.len >= HANDSHAKE_HEAD;
-    if (message.state == PROXY_DETECT_MORE && hello && (all || message_size(message.bytes) > PROXY_DETECT_MAX))
+    if (hello && message.state != PROXY_DETECT_OTHER &&
+        (message_size(message.bytes) > PROXY_DETECT_MAX || (all && message.state == PROXY_DETECT_MORE)))
         return PROXY_DETECT_TLS; /* too long for us to read the names */
     if (message.state != PROXY_DETECT_TLS)
         return all ? PROXY_DETECT_OTHER : message.state;
