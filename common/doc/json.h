@@ -94,7 +94,8 @@ struct fl_json *fl_json_detach_at(struct fl_json *array, size_t index);
 /* Levels of arrays and objects, 0 for a scalar; counts no further than FL_JSON_DEPTH_MAX + 1. */
 unsigned fl_json_depth(const struct fl_json *value);
 
-/* Same meaning: members in any order, numbers by exact value. False past FL_JSON_DEPTH_MAX. */
+/* Same meaning: members in any order, numbers by exact value. False past FL_JSON_DEPTH_MAX. Memory that is out makes it
+ * slower, never wrong. */
 bool fl_json_equal(const struct fl_json *a, const struct fl_json *b);
 
 /* Appends the text, without white space; all or nothing. 0, -ENOMEM, -EMSGSIZE (also past FL_JSON_DEPTH_MAX). It is the
