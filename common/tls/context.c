@@ -16,7 +16,6 @@
 
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 #define CIPHERS_12 "ECDHE+AESGCM:ECDHE+CHACHA20"
-#define GROUPS     "X25519:P-256"
 
 struct fl_tls_context *fl_tls_context_ref(struct fl_tls_context *context)
 {
@@ -173,6 +172,7 @@ static int select_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char
 
 static bool set_rules(SSL_CTX *ssl, uint16_t minimum)
 {
+    int groups[] = {NID_X25519, NID_X9_62_prime256v1};
     SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
@@ -182,7 +182,7 @@ static bool set_rules(SSL_CTX *ssl, uint16_t minimum)
     SSL_CTX_set_info_callback(ssl, fl_tls_observe);
     return SSL_CTX_set_num_tickets(ssl, 0) == 1 && SSL_CTX_set_min_proto_version(ssl, minimum) == 1 &&
            SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) == 1 && SSL_CTX_set_ciphersuites(ssl, CIPHERS_13) == 1 &&
-           SSL_CTX_set_cipher_list(ssl, CIPHERS_12) == 1 && SSL_CTX_set1_groups_list(ssl, GROUPS) == 1;
+           SSL_CTX_set_cipher_list(ssl, CIPHERS_12) == 1 && SSL_CTX_set1_groups(ssl, groups, FL_COUNT(groups)) == 1;
 }
 
 static bool set_identity(SSL_CTX *ssl, const struct fl_cert *cert, const struct fl_key *key)

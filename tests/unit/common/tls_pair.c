@@ -81,8 +81,11 @@ bool tls_pair_move(struct tls_end *from, struct tls_end *to, size_t piece)
 
 void tls_pair_settle(struct tls_pair *pair, size_t piece)
 {
-    while (tls_pair_move(&pair->client, &pair->server, piece) | tls_pair_move(&pair->server, &pair->client, piece))
-        ;
+    bool moved = true;
+    while (moved) {
+        moved = tls_pair_move(&pair->client, &pair->server, piece);
+        moved = tls_pair_move(&pair->server, &pair->client, piece) || moved;
+    }
 }
 
 void tls_pair_run(struct tls_pair *pair, size_t piece)
