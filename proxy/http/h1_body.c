@@ -190,7 +190,7 @@ static __attribute__((noinline)) int trailer_fields(struct proxy_h1_body *body, 
     bool cut = section.len >= PROXY_H1_TRAILERS_MAX;
     if (cut)
         section.len = PROXY_H1_TRAILERS_MAX;
-    bool worth = body->scanned == 0 || cut || proxy_h1_head_ended(section, body->scanned);
+    bool worth = body->scanned == 0 || cut || section.data[0] == '\r' || proxy_h1_head_ended(section, body->scanned);
     body->scanned = (uint32_t)section.len;
     if (!worth)
         return PROXY_H1_MORE;
