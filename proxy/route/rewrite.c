@@ -85,7 +85,9 @@ int proxy_route_rewrite_request(const struct proxy_route_table *table, const str
     int result = 0;
     if (route->has_prefix_rewrite && has_path(request))
         result = rewrite_path(route, request, scratch, scratch_size);
-    if (result == 0 && route->host_rewrite_literal.len > 0)
+    bool connect =
+        request->target_form == PROXY_TARGET_AUTHORITY; /* its target is where the tunnel leads, with a port */
+    if (result == 0 && route->host_rewrite_literal.len > 0 && !connect)
         result = proxy_message_set_authority(request, route->host_rewrite_literal);
     return result == 0 ? apply_all(levels, config->most_specific_wins, &request->headers) : result;
 }

@@ -104,7 +104,7 @@ struct proxy_route {
     uint32_t idle_timeout_ms; /* of the stream */
     bool has_prefix_rewrite;
     struct fl_span prefix_rewrite;       /* replaces the matched prefix (or the whole exact path); the query stays */
-    struct fl_span host_rewrite_literal; /* empty: none */
+    struct fl_span host_rewrite_literal; /* empty: none; not applied to CONNECT */
     struct proxy_header_edits request, response;
 };
 
