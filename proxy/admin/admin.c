@@ -1,0 +1,318 @@
+/* Which page answers what, on which port. */
+#include "proxy/admin/admin.h"
+
+#include "common/base/log.h"
+#include "common/mesh/port.h"
+#include "common/metrics/expose.h"
+#include "proxy/admin/guard.h"
+#include "proxy/admin/pages.h"
+#include "proxy/admin/serving.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+enum port_kind { PORT_ADMIN, PORT_STATS, PORT_MERGED, PORT_HEALTH, PORTS };
+
+struct port {
+    struct proxy_admin *admin;
+    enum port_kind kind;
+    struct proxy_serving *serving; /* NULL: not open */
+};
+
+struct proxy_admin {
+    struct proxy_admin_options options;
+    struct proxy_admin_host host;
+    struct port ports[PORTS];
+    size_t held;
+    uint64_t start_ms;
+};
+
+typedef int (*page_function)(struct proxy_admin *admin, const struct proxy_message *request,
+                             struct proxy_answer *answer);
+
+struct row {
+    const char *path, *help;
+    unsigned ports; /* bits of 1 << port_kind */
+    bool changes;   /* POST alone */
+    bool both;      /* GET tells, POST changes */
+    page_function page;
+    const char *content_type;
+};
+
+#define JSON "application/json"
+
+static enum proxy_gate_state gate_state(const struct proxy_admin *admin)
+{
+    return admin->options.gate != NULL ? proxy_gate_state(admin->options.gate) : PROXY_GATE_OFF;
+}
+
+/* -- pages -- */
+
+static int page_help(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer);
+
+static int page_ready(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    enum proxy_server_state state = admin->host.state(admin->host.owner);
+    answer->status = state == PROXY_SERVER_LIVE ? 200 : 503;
+    return fl_buf_printf(&answer->body, "%s\n", proxy_server_state_name(state));
+}
+
+static int page_started(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    bool started =
+        admin->host.state(admin->host.owner) != PROXY_SERVER_INITIALIZING && proxy_gate_is_open(admin->options.gate);
+    answer->status = started ? 200 : 503;
+    return fl_buf_printf(&answer->body, "start gate: %s\n", proxy_gate_state_name(gate_state(admin)));
+}
+
+static int page_health(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    if (!proxy_gate_is_open(admin->options.gate))
+        return page_started(admin, request, answer);
+    return page_ready(admin, request, answer);
+}
+
+static int page_stats(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    struct fl_metrics *registries[PROXY_ADMIN_REGISTRIES_MAX];
+    size_t count = admin->host.registries(admin->host.owner, registries, FL_COUNT(registries));
+    return fl_metrics_expose(registries, count, &answer->body);
+}
+
+static int page_server_info(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    const struct proxy_server_facts facts = {
+        .state = admin->host.state(admin->host.owner),
+        .gate = gate_state(admin),
+        .uptime_s = (fl_loop_now_ms(admin->options.loop) - admin->start_ms) / 1000,
+    };
+    return proxy_page_server_info(admin->host.snapshot(admin->host.owner), &facts, &answer->body);
+}
+
+static int page_listeners(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    bool json = fl_span_eq_str(proxy_message_query(request), "format=json");
+    if (json)
+        answer->content_type = JSON;
+    return proxy_page_listeners(admin->host.snapshot(admin->host.owner), json, &answer->body);
+}
+
+static int page_clusters(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    return proxy_page_clusters(admin->host.snapshot(admin->host.owner), &answer->body);
+}
+
+static int page_config_dump(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    return proxy_page_config_dump(admin->host.snapshot(admin->host.owner), &answer->body);
+}
+
+static int page_certs(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    return proxy_page_certs(admin->host.snapshot(admin->host.owner), time(NULL), &answer->body);
+}
+
+static int page_memory(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)admin;
+    (void)request;
+    return proxy_page_memory(&answer->body);
+}
+
+/* GET tells the level; POST ?level=<word> sets it. */
+static int page_logging(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)admin;
+    static const char *const names[] = {[FL_LOG_ERROR] = "error",
+                                        [FL_LOG_WARNING] = "warning",
+                                        [FL_LOG_INFO] = "info",
+                                        [FL_LOG_DEBUG] = "debug",
+                                        [FL_LOG_TRACE] = "trace"};
+    struct fl_span query = proxy_message_query(request);
+    enum fl_log_level level;
+    if (request->method_id == PROXY_METHOD_POST) {
+        if (!fl_span_starts_with(query, FL_SPAN("level=")) ||
+            !fl_log_level_parse(fl_span_from(query, sizeof("level=") - 1), &level)) {
+            answer->status = 400;
+            return fl_buf_append_str(&answer->body, "expected ?level=error, warning, info, debug or trace\n");
+        }
+        fl_log_set_level(level);
+    }
+    return fl_buf_printf(&answer->body, "level: %s\n", names[fl_log_get_level()]);
+}
+
+static void after_drain(void *owner)
+{
+    struct proxy_admin *admin = ((struct port *)owner)->admin;
+    admin->host.drain(admin->host.owner);
+}
+
+static void after_quit(void *owner)
+{
+    struct proxy_admin *admin = ((struct port *)owner)->admin;
+    admin->host.quit(admin->host.owner);
+}
+
+static int page_drain(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)admin;
+    (void)request;
+    answer->after = after_drain;
+    return fl_buf_append_str(&answer->body, "OK\n");
+}
+
+static int page_quit(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)admin;
+    (void)request;
+    answer->after = after_quit;
+    return fl_buf_append_str(&answer->body, "OK\n");
+}
+
+#define ON_ADMIN (1u << PORT_ADMIN)
+#define ON_STATS (1u << PORT_STATS | 1u << PORT_MERGED)
+
+static const struct row rows[] = {
+    {"/", "this list", ON_ADMIN, false, false, page_help, NULL},
+    {"/help", "this list", ON_ADMIN, false, false, page_help, NULL},
+    {"/ready", "200 and LIVE where the proxy serves, else 503", ON_ADMIN, false, false, page_ready, NULL},
+    {"/server_info", "version, state, node", ON_ADMIN, false, false, page_server_info, JSON},
+    {"/listeners", "listeners and their addresses (?format=json)", ON_ADMIN, false, false, page_listeners, NULL},
+    {"/clusters", "clusters, limits, endpoints", ON_ADMIN, false, false, page_clusters, NULL},
+    {"/config_dump", "the accepted configuration, without keys", ON_ADMIN, false, false, page_config_dump, JSON},
+    {"/certs", "certificates in use and when they expire", ON_ADMIN, false, false, page_certs, JSON},
+    {"/memory", "heap", ON_ADMIN, false, false, page_memory, JSON},
+    {"/stats/prometheus", "metrics", ON_ADMIN | ON_STATS, false, false, page_stats, FL_METRICS_CONTENT_TYPE},
+    {"/logging", "the log level; POST ?level=<level> sets it", ON_ADMIN, false, true, page_logging, NULL},
+    {"/drain_listeners", "POST: take no more connections", ON_ADMIN, true, false, page_drain, NULL},
+    {"/quitquitquit", "POST: drain and exit", ON_ADMIN, true, false, page_quit, NULL},
+    {"/healthz/ready", "200 where the proxy serves and the start gate is open", 1u << PORT_HEALTH, false, false,
+     page_health, NULL},
+    {"/healthz/started", "200 once the start gate is open", 1u << PORT_HEALTH, false, false, page_started, NULL},
+};
+
+static int page_help(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)admin;
+    (void)request;
+    int result = fl_buf_append_str(&answer->body, "admin commands are:\n");
+    for (size_t i = 0; i < FL_COUNT(rows) && result == 0; i++)
+        if ((rows[i].ports & ON_ADMIN) != 0)
+            result = fl_buf_printf(&answer->body, "  %s: %s\n", rows[i].path, rows[i].help);
+    return result;
+}
+
+/* -- requests -- */
+
+static const struct row *find_row(enum port_kind kind, struct fl_span path)
+{
+    for (size_t i = 0; i < FL_COUNT(rows); i++)
+        if ((rows[i].ports & 1u << kind) != 0 && fl_span_eq_str(path, rows[i].path))
+            return &rows[i];
+    return NULL;
+}
+
+static bool method_fits(const struct row *row, enum proxy_method method)
+{
+    bool reads = method == PROXY_METHOD_GET || method == PROXY_METHOD_HEAD, posts = method == PROXY_METHOD_POST;
+    return row->changes ? posts : reads || (row->both && posts);
+}
+
+static void handle(void *owner, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    struct port *port = owner;
+    const struct row *row = find_row(port->kind, proxy_message_path_only(request));
+    bool changes = row != NULL && (row->changes || request->method_id == PROXY_METHOD_POST);
+    const char *refused = port->kind == PORT_ADMIN ? proxy_guard_check(request, changes) : NULL;
+    int result = 0;
+    if (refused != NULL) {
+        answer->status = 403;
+        result = fl_buf_printf(&answer->body, "%s\n", refused);
+    } else if (row == NULL) {
+        answer->status = 404;
+    } else if (!method_fits(row, request->method_id)) {
+        answer->status = 405;
+        answer->allow = row->changes ? "POST" : row->both ? "GET, HEAD, POST" : "GET, HEAD";
+    } else {
+        answer->content_type = row->content_type;
+        result = row->page(port->admin, request, answer);
+    }
+    if (result != 0) { /* out of memory, or larger than the limit */
+        fl_buf_clear(&answer->body);
+        answer->status = 500;
+        answer->after = NULL;
+    }
+}
+
+/* -- life -- */
+
+static int open_port(struct proxy_admin *admin, enum port_kind kind, const struct proxy_address *address,
+                     struct fl_err *err)
+{
+    struct port *port = &admin->ports[kind];
+    port->admin = admin;
+    port->kind = kind;
+    const struct proxy_serving_options options = {
+        .loop = admin->options.loop, .address = *address, .handle = handle, .owner = port, .held = &admin->held};
+    return proxy_serving_new(&options, &port->serving, err);
+}
+
+static int open_all(struct proxy_admin *admin, struct fl_err *err)
+{
+    const struct proxy_admin_options *options = &admin->options;
+    int result = proxy_address_is_set(&options->address) ? open_port(admin, PORT_ADMIN, &options->address, err) : 0;
+    const struct {
+        enum port_kind kind;
+        uint16_t port;
+    } side[] = {{PORT_STATS, options->stats_port != 0 ? options->stats_port : FL_PORT_STATS},
+                {PORT_MERGED, options->merged_port != 0 ? options->merged_port : FL_PORT_MERGED},
+                {PORT_HEALTH, options->health_port != 0 ? options->health_port : FL_PORT_HEALTH}};
+    for (size_t i = 0; i < FL_COUNT(side) && result == 0 && options->sidecar; i++) {
+        struct proxy_address all;
+        result = proxy_address_parse(FL_SPAN("::"), side[i].port, &all);
+        if (result == 0)
+            result = open_port(admin, side[i].kind, &all, err);
+    }
+    return result;
+}
+
+int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admin **ret_admin, struct fl_err *err)
+{
+    struct proxy_admin *admin = calloc(1, sizeof(*admin));
+    if (admin == NULL)
+        return fl_err_set(err, -ENOMEM, "out of memory");
+    admin->options = *options;
+    admin->host = *options->host;
+    admin->start_ms = fl_loop_now_ms(options->loop);
+    int result = open_all(admin, err);
+    if (result != 0) {
+        proxy_admin_free(admin);
+        return result;
+    }
+    *ret_admin = admin;
+    return 0;
+}
+
+struct proxy_admin *proxy_admin_free(struct proxy_admin *admin)
+{
+    if (admin == NULL)
+        return NULL;
+    for (size_t i = 0; i < PORTS; i++)
+        admin->ports[i].serving = proxy_serving_free(admin->ports[i].serving);
+    free(admin);
+    return NULL;
+}
+
+struct proxy_address proxy_admin_address(const struct proxy_admin *admin)
+{
+    return admin->ports[PORT_ADMIN].serving != NULL ? proxy_serving_address(admin->ports[PORT_ADMIN].serving)
+                                                    : (struct proxy_address){0};
+}

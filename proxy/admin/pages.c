@@ -1,0 +1,260 @@
+#include "proxy/admin/pages.h"
+
+#include "common/xds/convert.h"
+#include "proxy/config/messages.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <time.h>
+
+#define DUMP_BYTES_MAX (256u << 20) /* memory for the messages of a dump */
+#define TYPE           "type.googleapis.com/envoy.admin.v3."
+
+/* A chain of appends: the first failure stays, what follows it does nothing. */
+struct page {
+    struct fl_buf *out;
+    int result;
+};
+
+static void put(struct page *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(struct page *page, const char *format, ...)
+{
+    if (page->result != 0)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    page->result = fl_buf_vprintf(page->out, format, arguments);
+    va_end(arguments);
+}
+
+static void put_string(struct page *page, struct fl_span text)
+{
+    if (page->result == 0)
+        page->result = fl_buf_append_json_string(page->out, text);
+}
+
+static void put_address(struct page *page, const struct proxy_address *address)
+{
+    char text[PROXY_ADDRESS_TEXT_MAX];
+    proxy_address_print(address, text);
+    put(page, "%s", text);
+}
+
+const char *proxy_server_state_name(enum proxy_server_state state)
+{
+    switch (state) {
+    case PROXY_SERVER_INITIALIZING:
+        return "INITIALIZING";
+    case PROXY_SERVER_LIVE:
+        return "LIVE";
+    case PROXY_SERVER_DRAINING:
+        return "DRAINING";
+    default:
+        return "?";
+    }
+}
+
+int proxy_page_server_info(const struct proxy_snapshot *snapshot, const struct proxy_server_facts *facts,
+                           struct fl_buf *out)
+{
+    struct page page = {.out = out};
+    put(&page, "{\"version\":\"fairlead/" FL_VERSION "\",\"state\":\"%s\",\"uptime_current_epoch\":\"%" PRIu64 "s\",",
+        proxy_server_state_name(facts->state), facts->uptime_s);
+    put(&page, "\"start_gate\":\"%s\",\"config_version\":%" PRIu64 ",\"ignored_fields\":%" PRIu64,
+        proxy_gate_state_name(facts->gate), snapshot->version, snapshot->ignored_fields);
+    put(&page, ",\"harmless_filters\":%" PRIu64 ",\"config_path\":", snapshot->harmless_filters);
+    put_string(&page, snapshot->path);
+    put(&page, ",\"node\":{\"id\":");
+    put_string(&page, snapshot->node.id);
+    put(&page, ",\"cluster\":");
+    put_string(&page, snapshot->node.cluster);
+    put(&page, "}}\n");
+    return page.result;
+}
+
+static void put_listener_json(struct page *page, const struct proxy_listener *listener)
+{
+    put(page, "{\"name\":");
+    put_string(page, listener->name);
+    put(page, ",\"local_address\":\"");
+    put_address(page, &listener->address);
+    put(page, "\",\"filter_chains\":%zu}", listener->chain_count + (listener->default_chain != NULL));
+}
+
+int proxy_page_listeners(const struct proxy_snapshot *snapshot, bool json, struct fl_buf *out)
+{
+    struct page page = {.out = out};
+    if (json)
+        put(&page, "{\"listener_statuses\":[");
+    for (size_t i = 0; i < snapshot->listener_count; i++) {
+        const struct proxy_listener *listener = &snapshot->listeners[i];
+        if (json) {
+            put(&page, "%s", i > 0 ? "," : "");
+            put_listener_json(&page, listener);
+            continue;
+        }
+        put(&page, "%.*s::", FL_SPAN_ARG(listener->name));
+        put_address(&page, &listener->address);
+        put(&page, "\n");
+    }
+    if (json)
+        put(&page, "]}\n");
+    return page.result;
+}
+
+static void put_cluster(struct page *page, const struct proxy_cluster *cluster)
+{
+    static const char *const types[] = {
+        [PROXY_CLUSTER_STATIC] = "STATIC", [PROXY_CLUSTER_ORIGINAL_DST] = "ORIGINAL_DST"};
+    const struct {
+        const char *name;
+        uint32_t value;
+    } limits[] = {{"max_connections", cluster->max_connections},
+                  {"max_pending_requests", cluster->max_pending_requests},
+                  {"max_requests", cluster->max_requests},
+                  {"max_retries", cluster->max_retries}};
+    put(page, "%.*s::type::%s\n", FL_SPAN_ARG(cluster->name), types[cluster->type]);
+    put(page, "%.*s::tls::%s\n", FL_SPAN_ARG(cluster->name), cluster->tls != NULL ? "true" : "false");
+    for (size_t i = 0; i < FL_COUNT(limits); i++)
+        put(page, "%.*s::default_priority::%s::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), limits[i].name,
+            limits[i].value);
+    for (size_t i = 0; i < cluster->endpoint_count; i++) {
+        const struct proxy_endpoint *endpoint = &cluster->endpoints[i];
+        char address[PROXY_ADDRESS_TEXT_MAX];
+        proxy_address_print(&endpoint->address, address);
+        put(page, "%.*s::%s::health_flags::%s\n", FL_SPAN_ARG(cluster->name), address,
+            endpoint->healthy ? "healthy" : "/failed_eds_health");
+        put(page, "%.*s::%s::weight::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->weight);
+        put(page, "%.*s::%s::priority::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->priority);
+    }
+}
+
+int proxy_page_clusters(const struct proxy_snapshot *snapshot, struct fl_buf *out)
+{
+    struct page page = {.out = out};
+    for (size_t i = 0; i < snapshot->cluster_count; i++)
+        put_cluster(&page, &snapshot->clusters[i]);
+    return page.result;
+}
+
+/* -- /config_dump -- */
+
+static void put_message(struct page *page, const ProtobufCMessage *message)
+{
+    if (page->result == 0)
+        page->result = fl_xds_print(message, page->out);
+}
+
+/* {"@type":…, fields…}: an Any around the message, whose bytes the printer decodes and prints. */
+static void put_any(struct page *page, const ProtobufCMessage *message, struct fl_arena *arena)
+{
+    pb_any any = GOOGLE__PROTOBUF__ANY__INIT;
+    char type[256];
+    struct fl_span bytes;
+    snprintf(type, sizeof(type), "type.googleapis.com/%s", message->descriptor->name);
+    if (page->result == 0)
+        page->result = fl_xds_pack(message, arena, &bytes);
+    if (page->result != 0)
+        return;
+    any.type_url = type;
+    any.value = (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.data};
+    put_message(page, &any.base);
+}
+
+static void put_listeners(struct page *page, const pb_bootstrap *bootstrap, struct fl_arena *arena)
+{
+    put(page, ",{\"@type\":\"" TYPE "ListenersConfigDump\",\"static_listeners\":[");
+    for (size_t i = 0; bootstrap->static_resources != NULL && i < bootstrap->static_resources->n_listeners; i++) {
+        put(page, "%s{\"listener\":", i > 0 ? "," : "");
+        put_any(page, &bootstrap->static_resources->listeners[i]->base, arena);
+        put(page, "}");
+    }
+    put(page, "]}");
+}
+
+static void put_clusters(struct page *page, const pb_bootstrap *bootstrap, struct fl_arena *arena)
+{
+    put(page, ",{\"@type\":\"" TYPE "ClustersConfigDump\",\"static_clusters\":[");
+    for (size_t i = 0; bootstrap->static_resources != NULL && i < bootstrap->static_resources->n_clusters; i++) {
+        put(page, "%s{\"cluster\":", i > 0 ? "," : "");
+        put_any(page, &bootstrap->static_resources->clusters[i]->base, arena);
+        put(page, "}");
+    }
+    put(page, "]}");
+}
+
+int proxy_page_config_dump(const struct proxy_snapshot *snapshot, struct fl_buf *out)
+{
+    struct page page = {.out = out};
+    struct fl_arena arena;
+    fl_arena_init(&arena, DUMP_BYTES_MAX);
+    ProtobufCMessage *message;
+    page.result = fl_xds_unpack(&envoy__config__bootstrap__v3__bootstrap__descriptor, snapshot->bootstrap, &arena, NULL,
+                                &message, NULL);
+    if (page.result == 0) {
+        const pb_bootstrap *bootstrap = (const pb_bootstrap *)message;
+        put(&page, "{\"configs\":[{\"@type\":\"" TYPE "BootstrapConfigDump\",\"bootstrap\":");
+        put_message(&page, message);
+        put(&page, "}");
+        put_clusters(&page, bootstrap, &arena);
+        put_listeners(&page, bootstrap, &arena);
+        put(&page, "]}\n");
+    }
+    fl_arena_done(&arena);
+    return page.result;
+}
+
+/* -- /certs, /memory -- */
+
+static void put_time(struct page *page, int64_t seconds)
+{
+    char text[64];
+    struct tm parts;
+    time_t when = (time_t)seconds;
+    if (gmtime_r(&when, &parts) == NULL || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+        text[0] = '\0';
+    put(page, "\"%s\"", text);
+}
+
+static void put_cert(struct page *page, const struct proxy_cert_info *cert, int64_t now)
+{
+    int64_t left = cert->not_after > now ? (cert->not_after - now) / 86400 : 0;
+    put(page, "{\"cert_chain\":[{\"path\":");
+    put_string(page, cert->path);
+    put(page, ",\"subject_alt_names\":[");
+    if (cert->spiffe.len > 0) {
+        put(page, "{\"uri\":");
+        put_string(page, cert->spiffe);
+        put(page, "}");
+    }
+    put(page, "],\"days_until_expiration\":\"%" PRId64 "\",\"expired\":%s,\"valid_from\":", left,
+        cert->not_after <= now ? "true" : "false");
+    put_time(page, cert->not_before);
+    put(page, ",\"expiration_time\":");
+    put_time(page, cert->not_after);
+    put(page, "}]}");
+}
+
+int proxy_page_certs(const struct proxy_snapshot *snapshot, int64_t now, struct fl_buf *out)
+{
+    struct page page = {.out = out};
+    put(&page, "{\"certificates\":[");
+    for (size_t i = 0; i < snapshot->cert_count; i++) {
+        put(&page, "%s", i > 0 ? "," : "");
+        put_cert(&page, &snapshot->certs[i], now);
+    }
+    put(&page, "]}\n");
+    return page.result;
+}
+
+int proxy_page_memory(struct fl_buf *out)
+{
+    struct page page = {.out = out};
+    struct mallinfo2 info = mallinfo2();
+    put(&page, "{\"allocated\":\"%zu\",\"heap_size\":\"%zu\",\"mapped\":\"%zu\",\"free\":\"%zu\"}\n",
+        info.uordblks + info.hblkhd, info.arena + info.hblkhd, info.hblkhd, info.fordblks);
+    return page.result;
+}

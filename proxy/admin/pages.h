@@ -1,0 +1,26 @@
+/* The admin pages as text: pure functions of a snapshot (and the clock), each appends to a buffer. 0, -ENOMEM,
+ * -EMSGSIZE. */
+#ifndef PROXY_ADMIN_PAGES_H
+#define PROXY_ADMIN_PAGES_H
+
+#include "common/base/buf.h"
+#include "proxy/admin/admin.h"
+
+struct proxy_server_facts {
+    enum proxy_server_state state;
+    enum proxy_gate_state gate;
+    uint64_t uptime_s;
+};
+
+const char *proxy_server_state_name(enum proxy_server_state state); /* "LIVE" … */
+
+int proxy_page_server_info(const struct proxy_snapshot *snapshot, const struct proxy_server_facts *facts,
+                           struct fl_buf *out) FL_MUST_CHECK;
+int proxy_page_listeners(const struct proxy_snapshot *snapshot, bool json, struct fl_buf *out) FL_MUST_CHECK;
+int proxy_page_clusters(const struct proxy_snapshot *snapshot, struct fl_buf *out) FL_MUST_CHECK;
+/* Envoy's form: BootstrapConfigDump, ListenersConfigDump, ClustersConfigDump. Also -EINVAL (never, but for a bug). */
+int proxy_page_config_dump(const struct proxy_snapshot *snapshot, struct fl_buf *out) FL_MUST_CHECK;
+int proxy_page_certs(const struct proxy_snapshot *snapshot, int64_t now, struct fl_buf *out) FL_MUST_CHECK;
+int proxy_page_memory(struct fl_buf *out) FL_MUST_CHECK;
+
+#endif
