@@ -61,30 +61,43 @@ static int busy(struct fl_err *err)
 
 /* --- the table --- */
 
-static int commit(struct cni_netlink *netfilter, const struct cni_nft_batch *batch, const struct cni_plan *plan,
+/* One batch, until it is acknowledged. 0, or the negative errno of the message that failed, in words. */
+static int commit(struct cni_netlink *netfilter, enum cni_nft_kind kind, const struct cni_plan *plan,
                   struct fl_err *err)
 {
-    for (int i = 0; i < TRIES_MAX; i++) {
+    struct cni_nft_batch batch;
+    int result = cni_nft_encode(kind, plan, 1, &batch);
+    if (result < 0)
+        return fl_err_errno(err, result, "write the nf_tables batch");
+    uint32_t acknowledged = batch.first_sequence + (uint32_t)batch.acknowledged;
+    result = CNI_NETLINK_AGAIN;
+    for (int i = 0; result == CNI_NETLINK_AGAIN && i < TRIES_MAX; i++) {
         struct cni_netlink_failure failure;
-        uint32_t acknowledged = batch->first_sequence + (uint32_t)batch->acknowledged;
-        int result = cni_netlink_batch(netfilter, batch->data, batch->len, acknowledged, &failure);
+        result = cni_netlink_batch(netfilter, batch.data, batch.len, acknowledged, &failure);
         if (result < 0)
-            return cni_nft_explain(batch, plan, failure.sequence - batch->first_sequence, result, failure.text, err);
-        if (result == 0)
-            return 0;
+            result = cni_nft_explain(&batch, plan, failure.sequence - batch.first_sequence, result, failure.text, err);
     }
-    return busy(err);
+    cni_nft_batch_done(&batch);
+    return result == CNI_NETLINK_AGAIN ? busy(err) : result;
 }
 
 static int remove_table(struct cni_netlink *netfilter, struct fl_err *err)
 {
-    struct cni_nft_batch batch;
-    int result = cni_nft_encode_removal(1, &batch);
-    if (result < 0)
-        return fl_err_errno(err, result, "remove table inet " CNI_NFT_TABLE);
-    result = commit(netfilter, &batch, NULL, err);
-    cni_nft_batch_done(&batch);
-    return result;
+    struct fl_err failure = {0};
+    int result = commit(netfilter, CNI_NFT_REMOVE, NULL, &failure);
+    if (result == 0 || result == -ENOENT)
+        return 0;
+    return fl_err_set(err, result, "remove: %s", failure.text);
+}
+
+/* A table that is there already (this is a repeated ADD, or somebody else's table of that name) is replaced. */
+static int put_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
+{
+    struct fl_err failure = {0};
+    int result = commit(netfilter, CNI_NFT_CREATE, plan, &failure);
+    if (result == -EEXIST)
+        return commit(netfilter, CNI_NFT_REPLACE, plan, err);
+    return result < 0 ? fl_err_set(err, result, "%s", failure.text) : 0;
 }
 
 /* --- read-back --- */
@@ -150,14 +163,9 @@ static int compare_table(struct cni_netlink *netfilter, const struct cni_plan *p
 /* Batch, then read-back. What was committed and does not read back as planned is removed again. */
 static int program_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
 {
-    struct cni_nft_batch batch;
-    int result = cni_nft_encode(plan, 1, &batch);
-    if (result < 0)
-        return fl_err_errno(err, result, "write the nf_tables batch");
-    result = commit(netfilter, &batch, plan, err);
-    cni_nft_batch_done(&batch);
+    int result = put_table(netfilter, plan, err);
     if (result == -EAGAIN) /* not acknowledged: it may be in force all the same */
-        result = compare_table(netfilter, plan, err) == 0 ? 0 : -EAGAIN;
+        result = compare_table(netfilter, plan, NULL) == 0 ? 0 : -EAGAIN;
     else if (result == 0)
         result = compare_table(netfilter, plan, err);
     else

@@ -34,6 +34,16 @@ void cni_message_leave(struct cni_message *message, struct nlattr *nest)
         mnl_attr_nest_end(message->header, nest);
 }
 
+const struct nlmsghdr *cni_messages_next(struct fl_span *rest)
+{
+    const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)rest->data;
+    if (rest->len < sizeof(*message) || message->nlmsg_len < sizeof(*message) || message->nlmsg_len > rest->len)
+        return NULL;
+    size_t step = cni_align(message->nlmsg_len);
+    *rest = fl_span_from(*rest, step < rest->len ? step : rest->len);
+    return message;
+}
+
 struct cni_attributes cni_attributes_in(const struct nlattr *nest)
 {
     return (struct cni_attributes){cni_attribute_bytes(nest)};

@@ -1,5 +1,6 @@
-/* Netlink attributes, as nf_tables wants them: written with a bound, read without trust. A thin layer over libmnl:
- * numbers are in network order, nests carry NLA_F_NESTED.
+/* Netlink messages and attributes, as nf_tables wants them: written with a bound, read without trust. Writing is a thin
+ * layer over libmnl (numbers in network order, nests carry NLA_F_NESTED); walking messages is not left to
+ * mnl_nlmsg_ok(), which takes lengths of 2 GiB and more for negative ones and lets them pass.
  */
 #ifndef CNI_CAPTURE_ATTRIBUTE_H
 #define CNI_CAPTURE_ATTRIBUTE_H
@@ -31,6 +32,10 @@ struct nlattr *cni_message_enter(struct cni_message *message, uint16_t type);
 void cni_message_leave(struct cni_message *message, struct nlattr *nest);
 
 /* --- reading --- */
+
+/* One message after the other: for (m = cni_messages_next(&rest); m != NULL; …). `rest` is aligned; what is cut short
+ * ends the walk. */
+const struct nlmsghdr *cni_messages_next(struct fl_span *rest);
 
 /* The attributes of a message behind its protocol header of `head` bytes, or inside a nest, by type: found[type] is
  * NULL where there is none; of two the first counts. `count` is the length of `found`. */

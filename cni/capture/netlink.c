@@ -103,9 +103,9 @@ struct answer {
 static void take_answers(struct cni_netlink *netlink, size_t size, cni_netlink_reader *read, void *context,
                          struct answer *answer)
 {
-    int left = (int)size;
-    for (const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)netlink->buffer;
-         mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+    struct fl_span rest = fl_span_make(netlink->buffer, size);
+    for (const struct nlmsghdr *message = cni_messages_next(&rest); message != NULL;
+         message = cni_messages_next(&rest)) {
         if (message->nlmsg_seq != netlink->sequence)
             continue;
         answer->interrupted |= (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
@@ -151,9 +151,9 @@ static bool take_acknowledgements(struct cni_netlink *netlink, size_t size, uint
                                   struct cni_netlink_failure *failure)
 {
     bool done = false;
-    int left = (int)size;
-    for (const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)netlink->buffer;
-         mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+    struct fl_span rest = fl_span_make(netlink->buffer, size);
+    for (const struct nlmsghdr *message = cni_messages_next(&rest); message != NULL;
+         message = cni_messages_next(&rest)) {
         char text[CNI_NETLINK_TEXT_MAX];
         int code;
         if (message->nlmsg_type != NLMSG_ERROR || !cni_netlink_read_error(message, &code, text, sizeof(text)))

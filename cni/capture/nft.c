@@ -71,9 +71,9 @@ static void put_userdata(struct cni_message *message, uint16_t attribute, uint8_
     cni_message_put(message, attribute, data, 2 + size);
 }
 
-static void put_table(struct writer *writer, uint16_t type, const char *comment)
+static void put_table(struct writer *writer, uint16_t type, uint16_t flags, const char *comment)
 {
-    begin(writer, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, CNI_NFT_TABLE_OBJECT, 0);
+    begin(writer, type, flags, CNI_NFT_TABLE_OBJECT, 0);
     cni_message_put_text(&writer->message, NFTA_TABLE_NAME, CNI_NFT_TABLE);
     if (comment != NULL)
         put_userdata(&writer->message, NFTA_TABLE_USERDATA, USERDATA_TABLE_COMMENT, comment, strlen(comment) + 1);
@@ -175,8 +175,6 @@ static int writer_start(struct writer *writer, struct cni_nft_batch *batch, uint
         return -ENOMEM;
     *writer = (struct writer){.batch = batch};
     begin(writer, NFNL_MSG_BATCH_BEGIN, 0, CNI_NFT_BATCH, 0);
-    put_table(writer, NFT_MSG_NEWTABLE, NULL);
-    put_table(writer, NFT_MSG_DELTABLE, NULL);
     return 0;
 }
 
@@ -198,31 +196,36 @@ static int writer_finish(struct writer *writer)
     return 0;
 }
 
-int cni_nft_encode(const struct cni_plan *plan, uint32_t first_sequence, struct cni_nft_batch *ret_batch)
+static void put_plan(struct writer *writer, const struct cni_plan *plan)
+{
+    for (int id = CNI_SET_NONE + 1; id < CNI_SETS; id++) {
+        if (plan->sets[id].count == 0)
+            continue;
+        put_set(writer, plan, (enum cni_set_id)id);
+        put_elements(writer, plan, (enum cni_set_id)id);
+    }
+    for (int chain = 0; chain < CNI_CHAINS; chain++)
+        put_chain(writer, (enum cni_chain)chain);
+    for (size_t i = 0; i < plan->rule_count; i++)
+        put_rule(writer, plan, i);
+}
+
+int cni_nft_encode(enum cni_nft_kind kind, const struct cni_plan *plan, uint32_t first_sequence,
+                   struct cni_nft_batch *ret_batch)
 {
     struct writer writer;
     int result = writer_start(&writer, ret_batch, first_sequence);
     if (result < 0)
         return result;
-    put_table(&writer, NFT_MSG_NEWTABLE, plan->comment);
-    for (int id = CNI_SET_NONE + 1; id < CNI_SETS; id++) {
-        if (plan->sets[id].count == 0)
-            continue;
-        put_set(&writer, plan, (enum cni_set_id)id);
-        put_elements(&writer, plan, (enum cni_set_id)id);
+    if (kind == CNI_NFT_REPLACE)
+        put_table(&writer, NFT_MSG_NEWTABLE, NLM_F_CREATE, NULL);
+    if (kind != CNI_NFT_CREATE)
+        put_table(&writer, NFT_MSG_DELTABLE, 0, NULL);
+    if (kind != CNI_NFT_REMOVE) {
+        put_table(&writer, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, plan->comment);
+        put_plan(&writer, plan);
     }
-    for (int chain = 0; chain < CNI_CHAINS; chain++)
-        put_chain(&writer, (enum cni_chain)chain);
-    for (size_t i = 0; i < plan->rule_count; i++)
-        put_rule(&writer, plan, i);
     return writer_finish(&writer);
-}
-
-int cni_nft_encode_removal(uint32_t first_sequence, struct cni_nft_batch *ret_batch)
-{
-    struct writer writer;
-    int result = writer_start(&writer, ret_batch, first_sequence);
-    return result < 0 ? result : writer_finish(&writer);
 }
 
 void cni_nft_batch_done(struct cni_nft_batch *batch)

@@ -94,9 +94,9 @@ static void set_fill_cidrs(struct cni_set *set, const struct fl_cidr_list *list,
         struct cni_range range = {{0}, {0}};
         for (size_t byte = 0; byte < set->width; byte++) {
             unsigned fixed = cidr->prefix > 8 * byte ? cidr->prefix - 8 * (unsigned)byte : 0;
-            uint8_t host = fixed >= 8 ? 0 : (uint8_t)(0xff >> fixed);
+            unsigned host = fixed >= 8 ? 0 : 0xffu >> fixed;
             range.first[byte] = cidr->address[byte];
-            range.last[byte] = cidr->address[byte] | host;
+            range.last[byte] = (uint8_t)(cidr->address[byte] | host);
         }
         set_append(set, &range);
     }

@@ -39,7 +39,7 @@ enum cni_readback_outcome { CNI_READBACK_SAME = 1, CNI_READBACK_DIFFERS = 2 };
 
 void cni_readback_start(struct cni_readback *readback, const struct cni_plan *plan);
 /* One message of a dump, in any order. What cannot be understood is a difference; messages of other tables are skipped.
- * err gets the first difference in words. Bytes are not trusted; `message` is whole (mnl_nlmsg_ok). */
+ * err gets the first difference in words. Bytes are not trusted; `message` is whole (cni_messages_next). */
 void cni_readback_message(struct cni_readback *readback, const struct nlmsghdr *message, struct fl_err *err);
 /* The verdict, once every dump has been read. err as above. */
 int cni_readback_finish(struct cni_readback *readback, struct fl_err *err) FL_MUST_CHECK;

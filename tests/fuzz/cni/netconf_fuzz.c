@@ -13,7 +13,7 @@ static void plan_capture(struct fl_span text)
     struct cni_nft_batch batch;
     if (fl_capture_parse(text, &capture, &err) != 0 || cni_plan_build(&capture, &plan) != 0)
         return;
-    if (cni_nft_encode(&plan, 1, &batch) != 0)
+    if (cni_nft_encode(CNI_NFT_REPLACE, &plan, 1, &batch) != 0)
         abort();
     cni_nft_batch_done(&batch);
 }

@@ -1,10 +1,11 @@
 /* Netlink messages, as the kernel dumps them: compared with a plan that has every set. Reading must not trust a byte;
  * error messages are read as well. */
+#include "cni/capture/attribute.h"
 #include "cni/capture/netlink.h"
 #include "cni/capture/readback.h"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
+#include <linux/netlink.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,15 +33,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct cni_readback readback;
     struct fl_err err = {0};
-    int left = (int)size;
     /* Netlink buffers are aligned, and end where they end. */
     FL_CLEANUP(fl_cleanup_free) char *bytes = malloc(size > 0 ? size : 1);
     if (bytes == NULL)
         return 0;
     memcpy(bytes, data, size);
     cni_readback_start(&readback, get_plan());
-    for (const struct nlmsghdr *message = (const struct nlmsghdr *)(const void *)bytes; mnl_nlmsg_ok(message, left);
-         message = mnl_nlmsg_next(message, &left)) {
+    struct fl_span rest = fl_span_make(bytes, size);
+    for (const struct nlmsghdr *message = cni_messages_next(&rest); message != NULL;
+         message = cni_messages_next(&rest)) {
         char text[64];
         int code;
         if (message->nlmsg_type == NLMSG_ERROR)

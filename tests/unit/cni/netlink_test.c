@@ -133,6 +133,39 @@ static void test_attributes(void **state)
     assert_null(found[1]);
 }
 
+static void test_messages(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        uint32_t lengths[3]; /* of the messages, 0: no more */
+        size_t size, count;
+    } rows[] = {
+        {"one", {16}, 16, 1},
+        {"two, the first padded", {17, 16}, 36, 2},
+        {"the last without its padding", {16, 17}, 33, 2},
+        {"cut in the header", {16, 16}, 31, 1},
+        {"cut in the body", {16, 24}, 36, 1},
+        {"shorter than a header", {15, 16}, 48, 0},
+        {"of 2 GiB", {0x80000010}, 48, 0},
+        {"of 4 GiB", {UINT32_MAX}, 48, 0},
+        {"nothing", {0}, 0, 0},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        _Alignas(4) char bytes[64] = {0};
+        size_t at = 0, count = 0;
+        for (size_t j = 0; j < 3 && rows[i].lengths[j] != 0 && at + 4 <= sizeof(bytes); j++) {
+            memcpy(bytes + at, &rows[i].lengths[j], 4);
+            at += cni_align(rows[i].lengths[j]);
+        }
+        struct fl_span rest = fl_span_make(bytes, rows[i].size);
+        while (cni_messages_next(&rest) != NULL)
+            count++;
+        if (count != rows[i].count)
+            fail_msg("%s: %zu messages", rows[i].what, count);
+    }
+}
+
 static void test_writing_past_the_end(void **state)
 {
     (void)state;
@@ -156,8 +189,11 @@ static void test_writing_past_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_codes_and_texts),      cmocka_unit_test(test_the_echoed_request_is_stepped_over),
-        cmocka_unit_test(test_cut_messages),         cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_codes_and_texts),
+        cmocka_unit_test(test_the_echoed_request_is_stepped_over),
+        cmocka_unit_test(test_cut_messages),
+        cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_writing_past_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
