@@ -362,6 +362,39 @@ class AtOnce(Fresh):
         self.assertEqual(seen, {False, True})
 
 
+class Faults(Fresh):
+    """Each of the kernel's answers replaced by a failure in turn (strace injects it): done, or nothing is left."""
+
+    def test_injected_errors(self):
+        if not os.path.exists("/usr/bin/strace"):
+            self.skipTest("strace is not installed")
+        text = json.dumps(cni.config(cni.spec()))
+        self.pod.ip("link", "set", "lo", "up")
+        before = self.pod.state()
+        outcomes = {}
+        for call, error, last in (("sendto", "ENOBUFS", 10), ("sendto", "EPERM", 10), ("recvfrom", "ENOBUFS", 14),
+                                  ("recvfrom", "EINTR", 4), ("socket", "EPROTONOSUPPORT", 5), ("setns", "EPERM", 2)):
+            for nth in range(1, last + 1):
+                with self.subTest(call=call, error=error, nth=nth):
+                    result = subprocess.run(
+                        ["strace", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error={error}:when={nth}", plugin.path],
+                        input=text, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                        # the leak checker of the asan preset does not work under strace
+                        env=plugin.environment("ADD", self.pod.path, ASAN_OPTIONS="detect_leaks=0"))
+                    answer = json.loads(result.stdout)
+                    outcomes.setdefault((call, error), set()).add(answer.get("code", 0))
+                    if result.returncode == 0:
+                        self.check()
+                    else:
+                        self.assertTrue(answer["details"])
+                        self.assertEqual(self.pod.state(), before)
+                    plugin.succeed("DEL", self.pod.path, text)
+                    self.assertEqual(self.pod.state(), before)
+        for transient in (("sendto", "ENOBUFS"), ("recvfrom", "ENOBUFS"), ("recvfrom", "EINTR")):
+            self.assertLessEqual(outcomes[transient], {0, 11}, transient)
+        self.assertIn(100, outcomes["socket", "EPROTONOSUPPORT"])
+
+
 class Chain(Fresh):
     """bridge and host-local as Debian has them, then fairlead-cni, run as a runtime runs a conflist: in a netns that
     plays the host, each plugin with the result of the one before."""
