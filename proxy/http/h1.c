@@ -201,6 +201,9 @@ struct frame {
 static bool begin(struct frame *frame, struct proxy_h1_parser *parser, struct fl_span bytes,
                   const struct proxy_h1_limits *limits)
 {
+    static const struct proxy_h1_limits defaults;
+    if (limits == NULL)
+        limits = &defaults;
     frame->head_max = limits->head_max != 0 ? limits->head_max : PROXY_H1_HEAD_MAX;
     frame->target_max = limits->target_max != 0 ? limits->target_max : frame->head_max;
     frame->headers_max = limits->headers_max != 0 ? limits->headers_max : PROXY_H1_HEADERS_MAX;

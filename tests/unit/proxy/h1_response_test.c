@@ -180,6 +180,9 @@ static void a_head_has_its_limit(void **state)
     const struct proxy_exchange exchange = GET;
     const struct proxy_h1_limits limits = {.head_max = 30};
     size_t size;
+    assert_int_equal(
+        proxy_h1_parse_response(&parser, FL_SPAN("HTTP/1.1 200 OK\r\n\r\n"), NULL, &exchange, &message, &size),
+        PROXY_H1_DONE);
     assert_int_equal(proxy_h1_parse_response(&parser, FL_SPAN("HTTP/1.1 200 OK\r\nA: b\r\nC: 567\r\n\r\n"), &limits,
                                              &exchange, &message, &size),
                      -EPROTO);
