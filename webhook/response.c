@@ -2,6 +2,10 @@
 
 #include "webhook/request.h"
 
+#include <errno.h>
+
+#define RESPONSE_USUAL 8192 /* bytes of an answer with a patch: one allocation instead of six */
+
 static int append_member(struct fl_buf *out, const char *prefix, struct fl_span value)
 {
     int result = fl_buf_append_str(out, prefix);
@@ -37,7 +41,9 @@ static int append_patch(struct fl_buf *out, const struct fl_json *patch)
         return 0;
     struct fl_buf text;
     fl_buf_init(&text, WEBHOOK_PATCH_MAX);
-    int result = fl_json_print(patch, &text);
+    int result = fl_buf_reserve(&text, RESPONSE_USUAL);
+    if (result == 0)
+        result = fl_json_print(patch, &text);
     if (result == 0)
         result = fl_buf_append_str(out, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
     if (result == 0)
@@ -93,9 +99,13 @@ static int append_audit(struct fl_buf *out, const struct webhook_response *respo
 int webhook_response_print(const struct webhook_response *response, struct fl_buf *out)
 {
     size_t before = out->len;
-    int result = append_member(
-        out, "{\"apiVersion\":\"" WEBHOOK_API_VERSION "\",\"kind\":\"" WEBHOOK_KIND "\",\"response\":{\"uid\":",
-        response->uid);
+    int result = fl_buf_reserve(out, RESPONSE_USUAL);
+    if (result == -EMSGSIZE) /* then it grows as it must */
+        result = 0;
+    if (result == 0)
+        result = append_member(
+            out, "{\"apiVersion\":\"" WEBHOOK_API_VERSION "\",\"kind\":\"" WEBHOOK_KIND "\",\"response\":{\"uid\":",
+            response->uid);
     if (result == 0)
         result = fl_buf_append_str(out, response->allowed ? ",\"allowed\":true" : ",\"allowed\":false");
     if (result == 0)
