@@ -11,7 +11,7 @@ struct webhook_facts {
     bool ignored_namespace;
     bool mirror;                              /* annotation kubernetes.io/config.mirror */
     bool host_network;                        /* spec.hostNetwork */
-    bool windows;                             /* spec.os.name */
+    bool windows;                             /* spec.os.name, or the node selector */
     struct fl_span pod_label;                 /* fairlead.io/inject; data == NULL: absent, or must not count */
     struct fl_span namespace_label;           /* the same of the namespace */
     struct fl_span pod_revision, ns_revision; /* fairlead.io/rev; data == NULL: absent */

@@ -35,8 +35,7 @@
     X(NOT_JSON, "not_json", 400, "the body is not JSON that can be read")                                              \
     X(NOT_A_REVIEW, "not_a_review", 400, "the body is not an AdmissionReview request")                                 \
     X(API_VERSION, "api_version", 400, "the AdmissionReview is of another version")                                    \
-    X(TOO_LARGE, "too_large", 413, "the body is too large")                                                            \
-    X(INTERNAL, "internal", 500, "memory was out")
+    X(INTERNAL, "internal", 500, "memory was out, or the answer too large")
 
 enum webhook_reason {
 #define X(symbol, word, code, sentence) WEBHOOK_REASON_##symbol,

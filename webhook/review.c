@@ -50,6 +50,13 @@ static bool is_ignored(const struct webhook_config *config, struct fl_span name_
     return false;
 }
 
+static bool is_windows(const struct fl_json *spec)
+{
+    struct fl_span os = webhook_pod_value(fl_json_get(spec, "os"), "name");
+    struct fl_span node = webhook_pod_value(fl_json_get(spec, "nodeSelector"), "kubernetes.io/os");
+    return fl_span_eq_str(os, "windows") || fl_span_eq_str(node, "windows");
+}
+
 /* The pod's own shape was not checked yet: every look-up here stands any tree. */
 static void gather_facts(struct admission *admission)
 {
@@ -75,7 +82,7 @@ static void gather_facts(struct admission *admission)
         .ignored_namespace = is_ignored(config, request->name_space),
         .mirror = webhook_pod_value(annotations, "kubernetes.io/config.mirror").data != NULL,
         .host_network = fl_json_bool(fl_json_get(spec, "hostNetwork")),
-        .windows = fl_span_eq_str(fl_json_string(fl_json_get(fl_json_get(spec, "os"), "name")), "windows"),
+        .windows = is_windows(spec),
         .pod_label = pod_label,
         .namespace_label = webhook_pod_value(ns_labels, FL_LABEL_INJECT),
         .pod_revision = webhook_pod_value(labels, FL_LABEL_REVISION),

@@ -55,14 +55,33 @@ static enum fl_log_level level_of(struct server *server, enum webhook_outcome ou
     return server->invalid_lines++ < INVALID_LINES_MAX ? FL_LOG_WARNING : FL_LOG_DEBUG;
 }
 
+/* One line a decision; members that would be empty are left out. */
 static void tell(struct server *server, const struct webhook_verdict_report *report, uint64_t nanoseconds)
 {
     webhook_stats_request(&server->stats, report->outcome, report->reason, (double)nanoseconds / 1e9);
-    fl_log(level_of(server, report->outcome), webhook_outcome_word(report->outcome),
-           FL_LOG_STR("reason", webhook_reason_word(report->reason)), FL_LOG_STR("namespace", report->name_space),
-           FL_LOG_STR("pod", report->name), FL_LOG_STR("workload", report->workload), FL_LOG_STR("uid", report->uid),
-           FL_LOG_STR("error", report->err.text), FL_LOG_NUM("warnings", report->warnings.count),
-           FL_LOG_NUM("operations", report->operations), FL_LOG_NUM("microseconds", nanoseconds / 1000));
+    enum fl_log_level level = level_of(server, report->outcome);
+    if (level > fl_log_get_level())
+        return;
+    struct fl_log_field fields[10];
+    const struct fl_log_field texts[] = {
+        FL_LOG_STR("reason", webhook_reason_word(report->reason)),
+        FL_LOG_STR("namespace", report->name_space),
+        FL_LOG_STR("pod", report->name),
+        FL_LOG_STR("workload", report->workload),
+        FL_LOG_STR("uid", report->uid),
+        FL_LOG_STR("error", report->err.text),
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < FL_COUNT(texts); i++) {
+        if (texts[i].text.len > 0)
+            fields[count++] = texts[i];
+    }
+    if (report->warnings.count > 0)
+        fields[count++] = FL_LOG_NUM("warnings", report->warnings.count);
+    if (report->operations > 0)
+        fields[count++] = FL_LOG_NUM("operations", report->operations);
+    fields[count++] = FL_LOG_NUM("microseconds", nanoseconds / 1000);
+    fl_log_write(level, webhook_outcome_word(report->outcome), fields, count);
 }
 
 static void say(struct fl_http_response *response, unsigned status, const char *text)
