@@ -75,7 +75,7 @@ static void log_outcome(const struct cni_environment *environment, const struct 
         return;
     fl_log(level, exit_code != 0 ? "failed" : "succeeds all the same", FL_LOG_STR("verb", environment->command),
            FL_LOG_STR("container", environment->container_id), FL_LOG_STR("netns", environment->netns),
-           FL_LOG_STR("reason", err->text));
+           FL_LOG_STR("args", environment->args), FL_LOG_STR("reason", err->text));
 }
 
 int main(int argc, char **argv)
