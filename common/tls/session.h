@@ -5,7 +5,8 @@
  * partial record (≤ 16 KiB + overhead, inside OpenSSL, released when idle). A session belongs to one thread.
  *
  * Truncation (RFC 8446 §6.1) is the caller's to see: a connection that ends while the state is not FL_TLS_PEER_CLOSED
- * was cut. A flood of key updates or session tickets without application bytes between fails the session.
+ * was cut. A client of TLS 1.3 is open before the server has judged its certificate: a refusal then comes as an alert.
+ * A flood of key updates or session tickets without application bytes between fails the session.
  */
 #ifndef FL_TLS_SESSION_H
 #define FL_TLS_SESSION_H

@@ -480,6 +480,13 @@ static void drain_finishes_what_is_open(void **state)
     fl_http_server_drain(world.server);
     fl_http_server_drain(world.server);
     assert_false(fl_http_server_idle(world.server));
+    struct fl_http_server_options options_of_next = options; /* the port is free again at once */
+    struct fl_http_server *next;
+    char address[32];
+    snprintf(address, sizeof(address), "127.0.0.1:%u", fl_http_server_port(world.server));
+    options_of_next.address = fl_span_str(address);
+    assert_int_equal(fl_http_server_new(world.loop, &options_of_next, &next, NULL), 0);
+    fl_http_server_free(next);
     assert_true(http_client_wait_end(&idle, 3));
     assert_false(busy.ended);
     assert_true(http_client_send_str(&busy, "b"));

@@ -1,0 +1,86 @@
+/* What the files of the HTTP server share; for this folder alone.
+ *
+ *   server      its life, and when libmicrohttpd is run
+ *   connection  one client: the time it has, its certificate, its way to the socket
+ *   request     from the head to the answer
+ */
+#ifndef FL_HTTP_INNER_H
+#define FL_HTTP_INNER_H
+
+#include "common/http/linger.h"
+#include "common/http/server.h"
+#include "common/loop/timer.h"
+
+#include <gnutls/abstract.h>
+#include <microhttpd.h>
+
+struct fl_http_certificate;
+
+enum fl_http_step {
+    FL_HTTP_STEP_WAITING,    /* handshake, idle, request line */
+    FL_HTTP_STEP_RECEIVING,  /* head and body */
+    FL_HTTP_STEP_COLLECTING, /* the body alone: the head was accepted */
+    FL_HTTP_STEP_ANSWERING
+};
+
+struct fl_http_connection {
+    struct fl_http_server *server;
+    struct fl_http_connection *next, **link;
+    struct fl_http_certificate *certificate; /* what its handshake uses; counted */
+    uint64_t deadline_ms;
+    char *uri; /* as it came; NULL between requests */
+    struct fl_buf body;
+    size_t dropped; /* bytes of the body beyond body_max */
+    int fd;         /* libmicrohttpd's */
+    enum fl_http_step step;
+    bool late;    /* shut down by us */
+    bool lingers; /* answered while its client sends */
+};
+
+struct fl_http_server {
+    struct fl_loop *loop;
+    struct fl_source source;
+    struct fl_hook hook;
+    struct fl_timer timer;
+    struct fl_linger linger;
+    struct MHD_Daemon *daemon;
+    struct fl_http_connection *connections;
+    struct fl_http_certificate *certificate; /* NULL: plain HTTP */
+    void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
+    void *owner;
+    size_t body_max, response_max;
+    size_t bodies; /* bytes of bodies held now, all connections together */
+    uint64_t idle_ms;
+    uint64_t moved;     /* grows with everything that a run gets done */
+    unsigned fruitless; /* runs in a row that moved nothing although there was work left, they say */
+    uint16_t port;
+    bool again; /* a connection has gone in this MHD_run */
+    bool draining;
+    bool handling;
+};
+
+/* libmicrohttpd's callbacks */
+void fl_http_on_connection(void *owner, struct MHD_Connection *handle, void **context,
+                           enum MHD_ConnectionNotificationCode code);
+int fl_http_on_certificate(gnutls_session_t session, const gnutls_datum_t *names, int name_count,
+                           const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **ret_chain,
+                           unsigned *ret_count, gnutls_privkey_t *ret_key);
+void *fl_http_on_line(void *owner, const char *uri, struct MHD_Connection *handle);
+enum MHD_Result fl_http_on_request(void *owner, struct MHD_Connection *handle, const char *url, const char *method,
+                                   const char *version, const char *upload, size_t *upload_size, void **context);
+void fl_http_on_completed(void *owner, struct MHD_Connection *handle, void **context,
+                          enum MHD_RequestTerminationCode code);
+
+/* A struct fl_http_connection is each connection's socket context; NULL where memory was out. */
+struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle);
+/* The next step begins, with a time of its own. */
+void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_http_step step);
+/* Frees what belongs to the request. */
+void fl_http_connection_forget(struct fl_http_connection *connection);
+/* Shuts down what is late, and has the server woken for the rest. */
+void fl_http_connections_check(struct fl_http_server *server);
+
+/* The timer comes at this time at the latest. */
+void fl_http_server_wake(struct fl_http_server *server, uint64_t deadline_ms);
+
+#endif

@@ -1,0 +1,191 @@
+#include "common/http/inner.h"
+
+#include <stdio.h>
+
+#define REASON_MAX 128
+
+/* Answers */
+
+static struct fl_span header_of(const void *handle, const char *name)
+{
+    union {
+        const void *from;
+        struct MHD_Connection *to;
+    } same = {.from = handle};
+    const char *value = NULL;
+    size_t size = 0;
+    if (MHD_lookup_connection_value_n(same.to, MHD_HEADER_KIND, name, strlen(name), &value, &size) != MHD_YES)
+        return (struct fl_span){NULL, 0};
+    return fl_span_make(value, value != NULL ? size : 0);
+}
+
+/* Takes the body over, in every case. NULL when memory is out. */
+static struct MHD_Response *make_response(struct fl_http_response *answer)
+{
+    void *data = answer->body.data;
+    size_t size = answer->body.len;
+    answer->body = (struct fl_buf){0};
+    struct MHD_Response *response = MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(data);
+        return NULL;
+    }
+    bool good = MHD_add_response_header(response, "Content-Type", answer->content_type) == MHD_YES;
+    if (good && answer->allow != NULL)
+        good = MHD_add_response_header(response, "Allow", answer->allow) == MHD_YES;
+    if (good && answer->close)
+        good = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+    if (!good) {
+        MHD_destroy_response(response);
+        return NULL;
+    }
+    return response;
+}
+
+static enum MHD_Result send_answer(struct fl_http_connection *connection, struct MHD_Connection *handle,
+                                   struct fl_http_response *answer)
+{
+    unsigned status = answer->status >= 200 && answer->status <= 599 ? answer->status : 500;
+    answer->close = answer->close || connection->server->draining;
+    struct MHD_Response *response = make_response(answer);
+    if (response == NULL)
+        return MHD_NO;
+    fl_http_connection_enter(connection, FL_HTTP_STEP_ANSWERING);
+    enum MHD_Result result = MHD_queue_response(handle, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* An answer of the server's own; the connection closes. */
+static enum MHD_Result refuse(struct fl_http_connection *connection, struct MHD_Connection *handle, unsigned status,
+                              const char *reason)
+{
+    struct fl_http_response answer = {.status = status, .content_type = "text/plain", .close = true};
+    fl_buf_init(&answer.body, REASON_MAX);
+    if (fl_buf_printf(&answer.body, "%s\n", reason) < 0) {
+        fl_buf_done(&answer.body);
+        return MHD_NO;
+    }
+    return send_answer(connection, handle, &answer);
+}
+
+static enum MHD_Result refuse_large(struct fl_http_connection *connection, struct MHD_Connection *handle)
+{
+    char reason[REASON_MAX];
+    snprintf(reason, sizeof(reason), "the body is larger than %zu bytes", connection->server->body_max);
+    return refuse(connection, handle, MHD_HTTP_CONTENT_TOO_LARGE, reason);
+}
+
+static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MHD_Connection *handle,
+                                const char *method)
+{
+    struct fl_http_server *server = connection->server;
+    struct fl_span uri = fl_span_str(connection->uri);
+    size_t mark = fl_span_find(uri, '?');
+    const struct fl_http_request request = {
+        .method = fl_span_str(method),
+        .path = fl_span_make(uri.data, mark),
+        .query = mark < uri.len ? fl_span_from(uri, mark + 1) : (struct fl_span){NULL, 0},
+        .content_type = header_of(handle, "Content-Type"),
+        .body = fl_buf_span(&connection->body),
+        .connection = handle,
+    };
+    struct fl_http_response answer = {.status = 200, .content_type = "application/json"};
+    fl_buf_init(&answer.body, server->response_max);
+    server->handling = true;
+    server->handle(server->owner, &request, &answer);
+    server->handling = false;
+    fl_http_connection_forget(connection); /* a slow reader of the answer keeps no request */
+    return send_answer(connection, handle, &answer);
+}
+
+/* Requests */
+
+static bool bodies_are_full(const struct fl_http_server *server, uint64_t more)
+{
+    return server->bodies + more > server->body_max * FL_HTTP_BODIES_MAX;
+}
+
+/* The head is here, nothing of the body has been asked for. */
+static enum MHD_Result begin_request(struct fl_http_connection *connection, struct MHD_Connection *handle)
+{
+    struct fl_http_server *server = connection->server;
+    struct fl_span text = header_of(handle, "Content-Length");
+    bool chunked = header_of(handle, "Transfer-Encoding").len > 0;
+    uint64_t length = 0;
+    bool counted = text.len == 0 || fl_span_to_u64(text, UINT64_MAX, &length);
+    connection->step = FL_HTTP_STEP_COLLECTING;
+    fl_buf_init(&connection->body, server->body_max);
+    connection->lingers = chunked || length > 0 || !counted; /* taken back once the whole request is here */
+    if (!counted || (chunked && text.len > 0))
+        return refuse(connection, handle, MHD_HTTP_BAD_REQUEST, "ambiguous length of the body");
+    if (length > server->body_max)
+        return refuse_large(connection, handle);
+    if (bodies_are_full(server, length))
+        return refuse(connection, handle, MHD_HTTP_SERVICE_UNAVAILABLE, "too many large requests at once");
+    return MHD_YES;
+}
+
+/* Bytes beyond the limit are dropped up to the limit again: an answer is possible only at the body's end. */
+static enum MHD_Result collect(struct fl_http_connection *connection, struct fl_span bytes)
+{
+    struct fl_http_server *server = connection->server;
+    if (connection->dropped == 0 && bytes.len <= server->body_max - connection->body.len) {
+        if (bodies_are_full(server, bytes.len) || fl_buf_append(&connection->body, bytes) < 0)
+            return MHD_NO;
+        server->bodies += bytes.len;
+        return MHD_YES;
+    }
+    connection->dropped += bytes.len;
+    return connection->dropped <= server->body_max ? MHD_YES : MHD_NO;
+}
+
+/* Called with the head, with each part of the body, and at the end. MHD_NO closes the connection. */
+enum MHD_Result fl_http_on_request(void *owner, struct MHD_Connection *handle, const char *url, const char *method,
+                                   const char *version, const char *upload, size_t *upload_size, void **context)
+{
+    (void)owner, (void)url, (void)version, (void)context;
+    struct fl_http_connection *connection = fl_http_connection_of(handle);
+    if (connection == NULL || connection->uri == NULL)
+        return MHD_NO;
+    connection->server->moved++;
+    if (connection->step == FL_HTTP_STEP_RECEIVING)
+        return begin_request(connection, handle);
+    if (*upload_size > 0) {
+        enum MHD_Result result = collect(connection, fl_span_make(upload, *upload_size));
+        *upload_size = 0;
+        return result;
+    }
+    connection->lingers = false;
+    return connection->dropped > 0 ? refuse_large(connection, handle) : dispatch(connection, handle, method);
+}
+
+/* The request line is here. libmicrohttpd decodes the path and cuts up the query afterwards, in place. */
+void *fl_http_on_line(void *owner, const char *uri, struct MHD_Connection *handle)
+{
+    (void)owner;
+    struct fl_http_connection *connection = fl_http_connection_of(handle);
+    if (connection != NULL) {
+        fl_http_connection_forget(connection);
+        connection->uri = strdup(uri);
+        fl_http_connection_enter(connection, FL_HTTP_STEP_RECEIVING);
+    }
+    return NULL;
+}
+
+void fl_http_on_completed(void *owner, struct MHD_Connection *handle, void **context,
+                          enum MHD_RequestTerminationCode code)
+{
+    (void)owner, (void)context, (void)code;
+    struct fl_http_connection *connection = fl_http_connection_of(handle);
+    if (connection != NULL) {
+        connection->server->moved++;
+        fl_http_connection_forget(connection);
+        fl_http_connection_enter(connection, FL_HTTP_STEP_WAITING);
+    }
+}
+
+struct fl_span fl_http_request_header(const struct fl_http_request *request, const char *name)
+{
+    return header_of(request->connection, name);
+}
