@@ -205,6 +205,8 @@ static bool begin(struct frame *frame, struct proxy_h1_parser *parser, struct fl
     if (limits == NULL)
         limits = &defaults;
     frame->head_max = limits->head_max != 0 ? limits->head_max : PROXY_H1_HEAD_MAX;
+    if (frame->head_max > PROXY_H1_HEAD_MAX) /* whoever joins fields counts on it */
+        frame->head_max = PROXY_H1_HEAD_MAX;
     frame->target_max = limits->target_max != 0 ? limits->target_max : frame->head_max;
     frame->headers_max = limits->headers_max != 0 ? limits->headers_max : PROXY_H1_HEADERS_MAX;
     if (frame->headers_max > PROXY_HEADERS_WIRE_MAX)

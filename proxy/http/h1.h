@@ -82,7 +82,7 @@ unsigned proxy_h1_error_status(enum proxy_h1_error error);
 const char *proxy_h1_error_word(enum proxy_h1_error error);
 
 struct proxy_h1_limits {  /* NULL wherever limits are taken: the defaults */
-    uint32_t head_max;    /* bytes of a head, its empty line included; 0: PROXY_H1_HEAD_MAX */
+    uint32_t head_max;    /* bytes of a head, its empty line included; 0: PROXY_H1_HEAD_MAX; never above it */
     uint32_t target_max;  /* bytes of a request target; 0: whatever fits in the head */
     uint32_t headers_max; /* fields; 0: PROXY_H1_HEADERS_MAX; never above PROXY_HEADERS_WIRE_MAX */
 };

@@ -9,6 +9,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct proxy_h1_limits limits = {.head_max = 4096, .target_max = 1024, .headers_max = 40};
+/* What is written may have one field more. */
+static const struct proxy_h1_limits wide = {.headers_max = PROXY_HEADERS_WIRE_MAX};
 static struct proxy_message message, again;
 
 static void check_spans(struct fl_span input)
@@ -27,7 +29,7 @@ static void check_one_framing(struct fl_span text)
 {
     struct proxy_h1_parser parser = {0};
     size_t size = 0;
-    int result = proxy_h1_parse_request(&parser, text, &limits, &again, &size);
+    int result = proxy_h1_parse_request(&parser, text, &wide, &again, &size);
     assert(result == PROXY_H1_DONE && size == text.len);
     assert(again.framing == message.framing && again.content_length == message.content_length);
     assert(again.method_id == message.method_id && again.upgrade == message.upgrade);
@@ -47,8 +49,7 @@ static void write_and_read(void)
         return;
     size_t size = proxy_h1_write_head(&message, &plan, text);
     assert(size <= bound);
-    if (size < limits.head_max)
-        check_one_framing(fl_span_make(text, size));
+    check_one_framing(fl_span_make(text, size));
     free(text);
 }
 

@@ -409,6 +409,20 @@ static void a_peer_cannot_ask_for_more_fields_than_the_wire_limit(void **state)
     free(text);
 }
 
+static void a_head_is_never_longer_than_the_greatest(void **state)
+{
+    (void)state;
+    char *text = malloc(1 << 17);
+    assert_non_null(text);
+    struct proxy_h1_limits limits = {.head_max = UINT32_MAX};
+    struct proxy_h1_parser parser = {0};
+    size_t size = 0;
+    struct fl_span head = big_head(text, 1, 2, PROXY_H1_HEAD_MAX);
+    assert_int_equal(proxy_h1_parse_request(&parser, head, &limits, &message, &size), -EPROTO);
+    assert_int_equal(parser.error, ERROR(HEAD_TOO_LARGE));
+    free(text);
+}
+
 static void connection_options_are_bounded(void **state)
 {
     (void)state;
@@ -445,6 +459,7 @@ int main(void)
         cmocka_unit_test(connection_semantics),
         cmocka_unit_test(limits_hold_to_the_byte),
         cmocka_unit_test(a_peer_cannot_ask_for_more_fields_than_the_wire_limit),
+        cmocka_unit_test(a_head_is_never_longer_than_the_greatest),
         cmocka_unit_test(connection_options_are_bounded),
         cmocka_unit_test(no_bytes_are_no_beginning),
     };

@@ -156,8 +156,8 @@ static void invented_values_are_bounded(void **state)
     assert_line(stats,
                 "response_flags=\"overflow\",response_code=\"overflow\",grpc_response_status=\"overflow\"} 836\n");
     struct proxy_edge_labels labels = inbound;
+    char name[32];
     for (unsigned i = 0; i < PROXY_STATS_EDGES_MAX + 10; i++) {
-        char name[32];
         labels.source.workload = fl_span_make(name, (size_t)snprintf(name, sizeof(name), "w%u", i));
         labels.protocol = PROXY_PROTOCOL_HTTP;
         edge = proxy_stats_edge(stats, &labels);
