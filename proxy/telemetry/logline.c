@@ -162,8 +162,11 @@ void proxy_line_address(struct proxy_line *line, const struct proxy_address *add
         len = (size_t)(colon - text) + (port ? 1 + count : 0);
     } else {
         len = proxy_address_print(address, text);
-        while (!port && len > 0 && text[len - 1] != ']' && text[--len] != ':')
-            ;
+        if (!port) { /* what stands between the brackets */
+            struct fl_span inner = fl_span_make(text + 1, fl_span_find(fl_span_make(text, len), ']') - 1);
+            proxy_line_put(line, inner);
+            return;
+        }
     }
     proxy_line_put(line, fl_span_make(text, len));
 }

@@ -193,7 +193,7 @@ static void text_formats(void **state)
         {"100%% %DURATION% %BYTES_SENT% %RESPONSE_FLAGS%", "100% 4 0 -\n"},
         {"%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "10.0.0.1:5 10.0.0.1\n"},
         {"%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %UPSTREAM_HOST%",
-         "[fd00::1]:80 [fd00::1] -\n"},
+         "[fd00::1]:80 fd00::1 -\n"},
         {"%UPSTREAM_CLUSTER% %ROUTE_NAME% %GRPC_STATUS(NUMBER)% %CONNECTION_ID%", "- - - -\n"},
         {"", "\n"},
     };
