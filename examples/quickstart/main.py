@@ -261,7 +261,7 @@ class Quickstart:
     def check_requests(self):
         for version in (4, 6):
             address = self.server.ip(version)
-            capture = wire.Capture(self.node, "cni0")
+            capture = wire.Capture(self.node)
             try:
                 code, status, body = self.call(self.client, address)
             finally:
@@ -311,9 +311,14 @@ class Quickstart:
         for pod in (self.outsider, self.neighbour):
             self.run(pod)
         self.wait_serving(self.neighbour)
+        capture = wire.Capture(self.node)
         code, status, body = self.call(self.outsider, self.neighbour.ip(4), "neighbour.plain.svc.cluster.local")
+        capture.stop()
         self.report.claim(status == 200 and f"peer {self.outsider.ip(4)}\n" in body,
                           "its traffic is as it was: straight to its neighbour, with its own address", f"{code} {body}")
+        seen = capture.streams(self.neighbour.ip(4)).items()
+        self.report.claim(seen and all(wire.not_tls(data, flow[1][0] == self.neighbour.ip(4)) for flow, data in seen),
+                          "and in the clear: the judge of the wire tells plaintext from TLS")
         code, status, body = self.call(self.client, self.neighbour.ip(4), "neighbour.plain.svc.cluster.local")
         self.report.claim(status == 200, "a meshed pod still reaches what is outside the mesh", f"{code} {body}")
         code, status, body = self.call(self.outsider, self.server.ip(4))

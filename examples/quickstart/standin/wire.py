@@ -1,4 +1,4 @@
-"""What is on the wire between two pods: captures the bridge's frames and judges the bytes of every TCP stream.
+"""What is on the wire between two pods: captures the node's frames and judges the bytes of every TCP stream.
 
 A stream passes when everything in it, in both directions, is TLS records and nothing else: content types 20 to 23, legacy
 version 3.1 or 3.3, lengths within the limit (RFC 8446 §5.1), the first record of the client a ClientHello."""
@@ -10,18 +10,17 @@ import threading
 
 from . import netns
 
-ETH_P_ALL, ETH_P_IP, ETH_P_IPV6, TCP = 3, 0x0800, 0x86DD, 6
+ETH_P_ALL, ETH_P_IP, ETH_P_IPV6, TCP, SO_RCVBUFFORCE = 3, 0x0800, 0x86DD, 6, 33
 
 
 class Capture:
-    """Records TCP payloads on one device of a namespace, from start() to stop()."""
+    """Records TCP payloads on every device of the node's namespace (each frame passes two: the pods' ends of the bridge),
+    from its making to stop()."""
 
-    def __init__(self, namespace, device):
+    def __init__(self, namespace):
         with netns.entered(namespace):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE if hasattr(socket, "SO_RCVBUFFORCE") else 33,
-                                   16 << 20)
-            self.socket.bind((device, ETH_P_ALL))
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
         self.segments = collections.defaultdict(dict)  # (source, destination) → sequence number → bytes
         self.syn, self.frames = {}, 0
         self.wake_in, self.wake_out = socket.socketpair()
