@@ -245,7 +245,8 @@ struct proxy_gate *proxy_gate_free(struct proxy_gate *gate)
 
 bool proxy_gate_arrived(struct proxy_gate *gate, const struct proxy_address *peer, const struct proxy_address *original)
 {
-    if (gate == NULL || !proxy_address_is_probe(original) || peer->any.sa_family != original->any.sa_family)
+    if (gate == NULL || !proxy_address_is_probe(original) || peer->any.sa_family != original->any.sa_family ||
+        proxy_address_port(peer) == 0)
         return false;
     struct dial *dial = &gate->dials[original->any.sa_family == AF_INET ? FAMILY_V4 : FAMILY_V6];
     for (size_t i = 0; i < PORTS_KEPT; i++) {
