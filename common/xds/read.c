@@ -466,11 +466,7 @@ int fl_xds_read(struct fl_reader *reader, const ProtobufCMessageDescriptor *type
                 struct fl_arena *arena, struct fl_xds_report *report, ProtobufCMessage **ret_message)
 {
     struct reading reading = {.reader = reader, .arena = arena, .report = report};
-    ProtobufCMessage *message;
-    int result = read_message(&reading, type, value, &message);
-    if (result == 0)
-        *ret_message = message;
-    return result;
+    return read_message(&reading, type, value, ret_message);
 }
 
 void fl_xds_ignore(struct fl_xds_report *report, const struct fl_reader *reader, const struct fl_json *value,
