@@ -5,6 +5,7 @@
 
 #define WEBHOOK_REVIEW_MAX     (6u << 20) /* bytes of an AdmissionReview; more is answered 413 */
 #define WEBHOOK_REVIEW_DEPTH   64         /* levels of arrays and objects in it */
+#define WEBHOOK_REVIEW_VALUES  (1u << 18) /* scalars, arrays and objects in it: some 100 bytes of memory each */
 #define WEBHOOK_RESPONSE_MAX   (1u << 20) /* bytes of an answer, and of a scrape */
 #define WEBHOOK_PATCH_MAX      (512u << 10)
 #define WEBHOOK_UID_MAX        128  /* bytes of request.uid */

@@ -2,6 +2,8 @@
 
 #include "webhook/value.h"
 
+#define ELEMENTS_MAX 256 /* of a list that is merged by key: merging takes quadratic time */
+
 /* What the API server's defaults, its plugins and well-meaning webhooks add to what we wrote. */
 static const char *const additions[] = {
     "imagePullPolicy",
@@ -103,7 +105,7 @@ static struct fl_json *overlay_member(const struct fl_json *theirs, const struct
 {
     struct fl_span name = fl_json_name(ours);
     if (fl_json_is(ours, FL_JSON_ARRAY) && fl_json_is(theirs, FL_JSON_ARRAY) && list_key(name) != NULL)
-        return overlay_keyed(theirs, ours, list_key(name));
+        return fl_json_count(theirs) > ELEMENTS_MAX ? fl_json_copy(ours) : overlay_keyed(theirs, ours, list_key(name));
     return overlay(theirs, ours, resources || fl_span_eq_str(name, "resources"));
 }
 
@@ -118,12 +120,12 @@ static struct fl_json *overlay_object(const struct fl_json *theirs, const struct
         if (mine == NULL && !resources && !is_addition(name))
             continue;
         struct fl_json *merged = mine != NULL ? overlay_member(member, mine, resources) : fl_json_copy(member);
-        if (fl_json_set_span(object, name, merged) < 0)
+        if (fl_json_add(object, name, merged) < 0)
             return NULL;
     }
     for (const struct fl_json *member = fl_json_first(ours); member != NULL; member = fl_json_next(member)) {
         struct fl_span name = fl_json_name(member);
-        if (fl_json_get_span(theirs, name) == NULL && fl_json_set_span(object, name, fl_json_copy(member)) < 0)
+        if (fl_json_get_span(theirs, name) == NULL && fl_json_add(object, name, fl_json_copy(member)) < 0)
             return NULL;
     }
     return fl_take(object);

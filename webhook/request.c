@@ -117,7 +117,8 @@ static int read_request(struct webhook_request *request, struct fl_err *err)
 
 int webhook_request_parse(struct fl_span body, struct webhook_request *ret_request, struct fl_err *err)
 {
-    const struct fl_json_limits limits = {.bytes_max = WEBHOOK_REVIEW_MAX, .depth_max = WEBHOOK_REVIEW_DEPTH};
+    const struct fl_json_limits limits = {
+        .bytes_max = WEBHOOK_REVIEW_MAX, .depth_max = WEBHOOK_REVIEW_DEPTH, .values_max = WEBHOOK_REVIEW_VALUES};
     struct webhook_request request = {.root = NULL};
     int result = fl_json_parse(body, &limits, &request.root, err);
     if (result < 0)

@@ -221,6 +221,15 @@ void webhook_review(const struct webhook_context *context, struct fl_span body, 
     }
     if (result == 0)
         result = print(&admission, out);
+    if (result == -EMSGSIZE) { /* a sidecar that somebody stuffed before the pod came here */
+        report->outcome = WEBHOOK_DENIED;
+        report->reason = WEBHOOK_REASON_POD_INVALID;
+        fl_err_set(&report->err, result,
+                   "the patch would have more than %u bytes; what is in the container " FL_CONTAINER_NAME
+                   " already is too much",
+                   WEBHOOK_PATCH_MAX);
+        result = print(&admission, out);
+    }
     if (result < 0) {
         fl_err_errno(&report->err, result, "admission");
         refuse(report, WEBHOOK_REASON_INTERNAL, out);

@@ -69,6 +69,25 @@ static void test_rows(void **state)
     }
 }
 
+/* Merging by key is quadratic, so a list of absurd length is not merged: ours alone stays. */
+static void test_list_of_absurd_length(void **state)
+{
+    (void)state;
+    for (int count = 256; count <= 257; count++) {
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *theirs = json("{'env':[]}");
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *ours = json("{'env':[{'name':'P','value':'1'}]}");
+        for (int i = 0; i < count; i++) {
+            char name[16];
+            snprintf(name, sizeof(name), "E%d", i);
+            struct fl_json *element = fl_json_new_object();
+            assert_int_equal(fl_json_set(element, "name", fl_json_new_string(fl_span_str(name))), 0);
+            assert_int_equal(fl_json_append(fl_json_get(theirs, "env"), element), 0);
+        }
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *merged = webhook_overlay(theirs, ours);
+        assert_int_equal(fl_json_count(fl_json_get(merged, "env")), count <= 256 ? count + 1 : 1);
+    }
+}
+
 static void test_allocations(void **state)
 {
     (void)state;
@@ -87,6 +106,7 @@ static void test_allocations(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_allocations)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_list_of_absurd_length),
+                                       cmocka_unit_test(test_allocations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
