@@ -220,6 +220,7 @@ static int listen_on(struct server *server, const char *address, struct fl_err *
         .body_max = WEBHOOK_REVIEW_MAX,
         .response_max = WEBHOOK_RESPONSE_MAX,
         .connections_max = WEBHOOK_CONNECTIONS_MAX,
+        .connections_per_address = WEBHOOK_CONNECTIONS_MAX, /* API servers behind one address are one client */
         .idle_seconds = WEBHOOK_IDLE_SECONDS,
         .handle = handle,
         .owner = server,

@@ -21,6 +21,14 @@ void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_htt
     fl_http_server_wake(server, connection->deadline_ms);
 }
 
+/* Frees the request at once, the connection when libmicrohttpd has seen its end. */
+static void cut_off(struct fl_http_connection *connection)
+{
+    connection->late = true;
+    shutdown(connection->fd, SHUT_RDWR);
+    fl_http_connection_forget(connection);
+}
+
 void fl_http_connections_check(struct fl_http_server *server)
 {
     uint64_t now = fl_loop_now_ms(server->loop);
@@ -28,13 +36,43 @@ void fl_http_connections_check(struct fl_http_server *server)
          connection = connection->next) {
         if (connection->late)
             continue;
-        if (connection->deadline_ms <= now) {
-            connection->late = true;
-            shutdown(connection->fd, SHUT_RDWR);
-        } else {
+        if (connection->deadline_ms <= now)
+            cut_off(connection);
+        else
             fl_http_server_wake(server, connection->deadline_ms);
-        }
     }
+}
+
+/* The one that has been in its step longest, but not `except`; with `body` of those that hold a part of one. */
+static struct fl_http_connection *longest(const struct fl_http_server *server, bool body,
+                                          const struct fl_http_connection *except)
+{
+    struct fl_http_connection *found = NULL;
+    for (struct fl_http_connection *connection = server->connections; connection != NULL;
+         connection = connection->next) {
+        if (connection != except && (body ? connection->body.len > 0 : !connection->late) &&
+            (found == NULL || connection->deadline_ms <= found->deadline_ms)) /* the list begins with the youngest */
+            found = connection;
+    }
+    return found;
+}
+
+void fl_http_connection_claim(struct fl_http_connection *connection, size_t more)
+{
+    struct fl_http_server *server = connection->server;
+    while (server->bodies + more > server->body_max * FL_HTTP_BODIES_MAX)
+        cut_off(longest(server, true, connection)); /* there is one: its own body has body_max at most */
+}
+
+/* An eighth of the places is kept free: a new client is heard, however many others are slow. */
+static void make_place(struct fl_http_server *server)
+{
+    unsigned count = 0;
+    for (const struct fl_http_connection *connection = server->connections; connection != NULL;
+         connection = connection->next)
+        count += !connection->late;
+    if (count > server->connections_max - server->connections_max / 8)
+        cut_off(longest(server, false, NULL));
 }
 
 struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle)
@@ -117,6 +155,7 @@ static void open_connection(struct fl_http_server *server, struct MHD_Connection
     server->connections = connection;
     watch_transport(connection, handle);
     fl_http_connection_enter(connection, FL_HTTP_STEP_WAITING);
+    make_place(server);
     *context = connection;
 }
 

@@ -33,7 +33,7 @@ struct fl_http_connection {
     size_t dropped; /* bytes of the body beyond body_max */
     int fd;         /* libmicrohttpd's */
     enum fl_http_step step;
-    bool late;    /* shut down by us */
+    bool late;    /* shut down by us: out of time, or cut off for others */
     bool lingers; /* answered while its client sends */
 };
 
@@ -48,6 +48,7 @@ struct fl_http_server {
     struct fl_http_certificate *certificate; /* NULL: plain HTTP */
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
     void *owner;
+    unsigned connections_max;
     size_t body_max, response_max;
     size_t bodies; /* bytes of bodies held now, all connections together */
     uint64_t idle_ms;
@@ -77,6 +78,8 @@ struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle);
 void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_http_step step);
 /* Frees what belongs to the request. */
 void fl_http_connection_forget(struct fl_http_connection *connection);
+/* Room for `more` bytes of this connection's body: others' bodies are cut off for it, the longest in its step first. */
+void fl_http_connection_claim(struct fl_http_connection *connection, size_t more);
 /* Shuts down what is late, and has the server woken for the rest. */
 void fl_http_connections_check(struct fl_http_server *server);
 

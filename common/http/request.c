@@ -101,11 +101,6 @@ static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MH
 
 /* Requests */
 
-static bool bodies_are_full(const struct fl_http_server *server, uint64_t more)
-{
-    return server->bodies + more > server->body_max * FL_HTTP_BODIES_MAX;
-}
-
 /* The head is here, nothing of the body has been asked for. */
 static enum MHD_Result begin_request(struct fl_http_connection *connection, struct MHD_Connection *handle)
 {
@@ -121,8 +116,6 @@ static enum MHD_Result begin_request(struct fl_http_connection *connection, stru
         return refuse(connection, handle, MHD_HTTP_BAD_REQUEST, "ambiguous length of the body");
     if (length > server->body_max)
         return refuse_large(connection, handle);
-    if (bodies_are_full(server, length))
-        return refuse(connection, handle, MHD_HTTP_SERVICE_UNAVAILABLE, "too many large requests at once");
     return MHD_YES;
 }
 
@@ -131,7 +124,8 @@ static enum MHD_Result collect(struct fl_http_connection *connection, struct fl_
 {
     struct fl_http_server *server = connection->server;
     if (connection->dropped == 0 && bytes.len <= server->body_max - connection->body.len) {
-        if (bodies_are_full(server, bytes.len) || fl_buf_append(&connection->body, bytes) < 0)
+        fl_http_connection_claim(connection, bytes.len);
+        if (fl_buf_append(&connection->body, bytes) < 0)
             return MHD_NO;
         server->bodies += bytes.len;
         return MHD_YES;

@@ -147,6 +147,7 @@ int fl_http_server_new(struct fl_loop *loop, const struct fl_http_server_options
     server->hook.run = on_hook;
     server->handle = options->handle;
     server->owner = options->owner;
+    server->connections_max = options->connections_max;
     server->body_max = options->body_max;
     server->response_max = options->response_max;
     server->idle_ms = (uint64_t)options->idle_seconds * 1000;

@@ -338,6 +338,7 @@ static void chunks_beyond_the_limit(void **state)
     stop();
 }
 
+/* A few clients that send large bodies and stop before the end must not keep others out: the oldest body goes. */
 static void bodies_together_are_bounded(void **state)
 {
     (void)state;
@@ -352,9 +353,11 @@ static void bodies_together_are_bounded(void **state)
         http_client_send(&clients[i], fl_span_make(half, sizeof(half)));
         http_client_wait(&clients[i], "HTTP/1.1 ", 1, 0.05);
     }
-    assert_true(http_client_wait(&clients[FL_HTTP_BODIES_MAX], "HTTP/1.1 503 ", 1, 5));
-    assert_true(http_client_send_str(&clients[0], "h"));
-    assert_true(http_client_wait(&clients[0], "<POST|/b|||100000|>", 1, 5));
+    assert_true(http_client_wait_end(&clients[0], 5));
+    for (size_t i = 1; i < FL_COUNT(clients); i++) {
+        assert_true(http_client_send_str(&clients[i], "h"));
+        assert_true(http_client_wait(&clients[i], "<POST|/b|||100000|>", 1, 5));
+    }
     for (size_t i = 0; i < FL_COUNT(clients); i++)
         http_client_close(&clients[i]);
     turn_until_idle(5);
@@ -444,6 +447,32 @@ static void connections_beyond_the_limit_wait(void **state)
         assert_true(http_client_wait(&clients[i], "<GET|/w", 1, 5));
         http_client_close(&clients[i]);
     }
+    stop();
+}
+
+/* Silent clients, or ones that trickle, do not keep others out: before all places are taken the longest goes. */
+static void the_longest_gives_way(void **state)
+{
+    (void)state;
+    struct fl_http_server_options options = plain_options();
+    options.connections_max = 16;
+    options.connections_per_address = 16;
+    start(&options);
+    struct http_client silent[40], client;
+    for (size_t i = 0; i < FL_COUNT(silent); i++) {
+        open_client(&silent[i]);
+        assert_true(http_client_send_str(&silent[i], i % 2 == 0 ? "POST /s HTTP/1.1\r\nHost: x\r\n" : ""));
+        assert_int_equal(fl_loop_turn(world.loop, 1), 0);
+    }
+    open_client(&client);
+    assert_true(http_client_send_str(&client, "GET /w HTTP/1.1\r\nHost: x\r\n\r\n"));
+    assert_true(http_client_wait(&client, "<GET|/w", 1, 5));
+    assert_true(http_client_wait_end(&silent[0], 5));
+    assert_false(silent[FL_COUNT(silent) - 1].ended);
+    for (size_t i = 0; i < FL_COUNT(silent); i++)
+        http_client_close(&silent[i]);
+    http_client_close(&client);
+    turn_until_idle(5);
     stop();
 }
 
@@ -637,6 +666,7 @@ int main(void)
         cmocka_unit_test(slow_clients_are_cut),
         cmocka_unit_test(a_slow_reader_is_cut),
         cmocka_unit_test(connections_beyond_the_limit_wait),
+        cmocka_unit_test(the_longest_gives_way),
         cmocka_unit_test(connections_of_one_address_are_bounded),
         cmocka_unit_test(drain_finishes_what_is_open),
         cmocka_unit_test(the_handler_may_drain),
