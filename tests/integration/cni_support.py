@@ -130,6 +130,9 @@ class Namespace:
         self.servers = []
         run("ip", "netns", "add", self.name)
         Namespace.all.append(self)
+        # No duplicate address detection: an address that is "tentative" for a second would look like a change.
+        run("nsenter", f"--net={self.path}", "sysctl", "-qew", "net.ipv6.conf.default.accept_dad=0",
+            "net.ipv6.conf.all.accept_dad=0")
 
     def ip(self, *arguments, check=True):
         return run("ip", "-n", self.name, *arguments, check=check)
