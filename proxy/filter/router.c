@@ -132,6 +132,7 @@ static bool pass_head(struct proxy_exchange_run *exchange)
         exchange->answered = true;
         proxy_h1_body_init(&exchange->response_body, response);
         if (exchange->tunnel) {
+            exchange->downstream_keep = false;
             fl_timer_cancel(&exchange->timeout);
             proxy_conn_resume(hcm->downstream->conn); /* what the client sent ahead of the switch */
         }
@@ -150,11 +151,12 @@ static bool pass_head(struct proxy_exchange_run *exchange)
 /* Heads, until the final one. Returns the bytes used; the exchange may be over (hcm->exchange tells). */
 static size_t read_heads(struct proxy_exchange_run *exchange, struct fl_span bytes)
 {
+    static const struct proxy_h1_limits limits = {0}; /* the codec's own */
     struct proxy_data *data = data_of(exchange);
     size_t used = 0;
     while (!exchange->answered && used < bytes.len) {
         size_t size = 0;
-        int result = proxy_h1_parse_response(&exchange->parser, fl_span_from(bytes, used), NULL, &exchange->kept,
+        int result = proxy_h1_parse_response(&exchange->parser, fl_span_from(bytes, used), &limits, &exchange->kept,
                                              &data->response, &size);
         if (result == PROXY_H1_MORE)
             return used;

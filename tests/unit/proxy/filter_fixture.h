@@ -1,0 +1,62 @@
+/* A worker's data path in one loop, with the test as client and as origin server: real sockets on loopback, a
+ * configuration made by hand. Everything asserts. */
+#ifndef TESTS_UNIT_PROXY_FILTER_FIXTURE_H
+#define TESTS_UNIT_PROXY_FILTER_FIXTURE_H
+
+#include "proxy/filter/downstream.h"
+
+#define FIXTURE_TEXT_MAX (1u << 20)
+
+struct side { /* one of the test's own sockets */
+    int fd;   /* -1: not there */
+    char *text;
+    size_t len;
+    bool ended; /* a FIN came */
+    bool reset;
+};
+
+struct fixture {
+    struct fl_loop *loop;
+    struct proxy_stats *stats;
+    struct proxy_data data;
+    struct proxy_snapshot *snapshot;
+    struct proxy_hcm_config *hcm; /* may be changed before the first connection */
+    struct proxy_tcp_config *tcp;
+    struct proxy_cluster *cluster;
+    struct proxy_listener *listener;
+    struct proxy_route_table *routes;
+    struct fl_tls_context *server_tls;
+    int origin; /* the origin's listening socket */
+    int accept; /* the listening socket of clients */
+    unsigned drained;
+};
+
+/* An HTTP (or else TCP) chain to a static cluster whose one endpoint is the origin. */
+void fixture_init(struct fixture *f, bool http);
+void fixture_done(struct fixture *f);
+
+/* A client that has connected and was accepted by the data path. */
+struct side fixture_client(struct fixture *f);
+/* The next connection at the origin; asserts that there is one. */
+struct side fixture_origin(struct fixture *f);
+bool fixture_origin_waits(struct fixture *f); /* whether another one has come */
+void side_done(struct side *side);
+
+/* Turns of the loop until nothing moves any more. */
+void fixture_run(struct fixture *f);
+/* Turns for a time, for timers. */
+void fixture_wait(struct fixture *f, unsigned ms);
+
+void side_say(struct fixture *f, struct side *side, const char *text); /* and runs */
+void side_say_bytes(struct fixture *f, struct side *side, const char *bytes, size_t len);
+void side_hear(struct fixture *f, struct side *side); /* runs and reads what is there */
+/* Hears, asserts that all of it is this text, and forgets it. */
+void side_expect(struct fixture *f, struct side *side, const char *text);
+/* Hears, asserts that it begins so, and forgets it. */
+void side_expect_start(struct fixture *f, struct side *side, const char *text);
+void side_end(struct side *side);   /* FIN */
+void side_abort(struct side *side); /* RST */
+
+double fixture_metric(const struct fixture *f, const char *name); /* sum over all series */
+
+#endif

@@ -1,0 +1,157 @@
+/* proxy/filter/tcp: opaque bytes both ways. */
+#include "tests/unit/proxy/filter_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static void bytes_pass_both_ways(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    struct side client = fixture_client(&f), origin = fixture_origin(&f);
+    side_say(&f, &client, "to the server");
+    side_expect(&f, &origin, "to the server");
+    side_say(&f, &origin, "to the client");
+    side_expect(&f, &client, "to the client");
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&f);
+}
+
+static void the_server_may_speak_first(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    struct side client = fixture_client(&f), origin = fixture_origin(&f);
+    side_say(&f, &origin, "220 ready");
+    side_expect(&f, &client, "220 ready");
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&f);
+}
+
+static void half_close_is_carried_through(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    struct side client = fixture_client(&f), origin = fixture_origin(&f);
+    side_say(&f, &client, "all of it");
+    side_end(&client);
+    side_expect(&f, &origin, "all of it");
+    assert_true(origin.ended);
+    side_say(&f, &origin, "answer");
+    side_expect(&f, &client, "answer");
+    assert_false(client.ended);
+    side_end(&origin);
+    side_hear(&f, &client);
+    assert_true(client.ended);
+    fixture_run(&f);
+    assert_int_equal(f.data.downstream_count, 0);
+    assert_int_equal(f.data.turn.connections, 0);
+    assert_true(fixture_metric(&f, "istio_tcp_connections_opened_total") == 1);
+    assert_true(fixture_metric(&f, "istio_tcp_connections_closed_total") == 1);
+    assert_true(fixture_metric(&f, "istio_tcp_received_bytes_total") == 9);
+    assert_true(fixture_metric(&f, "istio_tcp_sent_bytes_total") == 6);
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&f);
+}
+
+static void a_reset_is_carried_through(void **state)
+{
+    (void)state;
+    for (int who = 0; who < 2; who++) {
+        struct fixture f;
+        fixture_init(&f, false);
+        struct side client = fixture_client(&f), origin = fixture_origin(&f);
+        side_abort(who == 0 ? &client : &origin);
+        struct side *other = who == 0 ? &origin : &client;
+        side_hear(&f, other);
+        assert_true(other->reset);
+        assert_int_equal(f.data.downstream_count, 0);
+        side_done(&client);
+        side_done(&origin);
+        fixture_done(&f);
+    }
+}
+
+static void no_server_resets_the_client(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    assert_int_equal(shutdown(f.origin, SHUT_RDWR), 0);
+    struct side client = fixture_client(&f);
+    side_hear(&f, &client);
+    assert_true(client.reset);
+    assert_true(fixture_metric(&f, "fairlead_upstream_connect_failures_total") == 1);
+    side_done(&client);
+    fixture_done(&f);
+}
+
+static void a_slow_reader_stops_the_sender_with_bounded_memory(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    struct side client = fixture_client(&f), origin = fixture_origin(&f);
+    static char block[65536];
+    const int small = 4096;
+    (void)setsockopt(origin.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    size_t sent = 0;
+    for (int stuck = 0; stuck < 50;) {
+        ssize_t done = send(client.fd, block, sizeof(block), MSG_DONTWAIT);
+        fixture_run(&f);
+        sent += done > 0 ? (size_t)done : 0;
+        stuck = done > 0 ? 0 : stuck + 1;
+        assert_true(f.data.turn.pool.in_use <= 4 * PROXY_CONN_HIGH);
+    }
+    assert_true(f.data.turn.pool.in_use >= PROXY_CONN_HIGH / 2); /* it did wait in our queue */
+    size_t got = 0;
+    while (got < sent) {
+        side_hear(&f, &origin);
+        got += origin.len;
+        origin.len = 0;
+    }
+    assert_int_equal(got, sent);
+    assert_int_equal(f.data.turn.pool.in_use, 0);
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&f);
+}
+
+static void an_idle_connection_ends(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    f.tcp->idle_timeout_ms = 50;
+    struct side client = fixture_client(&f), origin = fixture_origin(&f);
+    side_say(&f, &client, "x");
+    fixture_wait(&f, 150);
+    side_hear(&f, &client);
+    assert_true(client.ended);
+    assert_int_equal(f.data.downstream_count, 0);
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_pass_both_ways),
+        cmocka_unit_test(the_server_may_speak_first),
+        cmocka_unit_test(half_close_is_carried_through),
+        cmocka_unit_test(a_reset_is_carried_through),
+        cmocka_unit_test(no_server_resets_the_client),
+        cmocka_unit_test(a_slow_reader_stops_the_sender_with_bounded_memory),
+        cmocka_unit_test(an_idle_connection_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
