@@ -213,6 +213,8 @@ void side_say(struct fixture *f, struct side *side, const char *text)
 void side_hear(struct fixture *f, struct side *side)
 {
     for (int quiet = 0; quiet < 2 && !side->ended && !side->reset;) {
+        if (side->len == FIXTURE_TEXT_MAX - 1)
+            break;
         fixture_run(f);
         ssize_t got = recv(side->fd, side->text + side->len, FIXTURE_TEXT_MAX - 1 - side->len, MSG_DONTWAIT);
         side->ended = got == 0;

@@ -101,8 +101,6 @@ static void a_slow_reader_stops_the_sender_with_bounded_memory(void **state)
     fixture_init(&f, false);
     struct side client = fixture_client(&f), origin = fixture_origin(&f);
     static char block[65536];
-    const int small = 4096;
-    (void)setsockopt(origin.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     size_t sent = 0;
     for (int stuck = 0; stuck < 50;) {
         ssize_t done = send(client.fd, block, sizeof(block), MSG_DONTWAIT);
