@@ -1,0 +1,325 @@
+/* proxy/config: what the golden bootstraps do not show: every field that is read, defaults, harmless filters, sharing.
+ */
+#include "common/tls/context.h"
+#include "proxy/config/bootstrap.h"
+#include "proxy/route/table.h"
+#include "tests/unit/proxy/pki_folder.h"
+
+static struct pki_folder folder;
+static struct proxy_bootstrap_warnings warnings;
+
+static int setup(void **state)
+{
+    (void)state;
+    pki_folder_init(&folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pki_folder_done(&folder);
+    return 0;
+}
+
+static struct proxy_snapshot *compile(const char *text)
+{
+    struct fl_buf placed;
+    fl_buf_init(&placed, 1u << 20);
+    pki_folder_place(&folder, fl_span_str(text), &placed);
+    struct proxy_snapshot *snapshot = NULL;
+    struct fl_err err = {0};
+    if (proxy_bootstrap_parse(fl_buf_span(&placed), "d.yaml", &warnings, &snapshot, &err) != 0)
+        fail_msg("%s", err.text);
+    fl_buf_done(&placed);
+    return snapshot;
+}
+
+#define assert_span(span, text)                                                                                        \
+    do {                                                                                                               \
+        if (!fl_span_eq_str(span, text))                                                                               \
+            fail_msg("expected \"%s\", got \"%.*s\"", text, FL_SPAN_ARG(span));                                        \
+    } while (0)
+
+#define TYPE "\"@type\": type.googleapis.com/envoy."
+#define TCP                                                                                                            \
+    "{name: t, typed_config: {" TYPE "extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: p, cluster: c}}"
+#define HEAD                                                                                                           \
+    "static_resources:\n  clusters: [{name: c}, {name: b}]\n  listeners:\n  - name: l\n    address: {socket_address: " \
+    "{address: 127.0.0.1, port_value: 1000}}\n"
+#define ROUTER "{name: r, typed_config: {" TYPE "extensions.filters.http.router.v3.Router}}"
+#define HCM                                                                                                            \
+    HEAD "    filter_chains:\n    - filters:\n      - name: h\n        typed_config:\n          " TYPE                 \
+         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n          stat_prefix: p\n"
+
+static void test_cluster(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        "static_resources:\n  clusters:\n"
+        "  - name: b\n    alt_stat_name: other\n    lb_policy: LEAST_REQUEST\n    connect_timeout: 0.0001s\n"
+        "    per_connection_buffer_limit_bytes: 4096\n    max_requests_per_connection: 7\n"
+        "    circuit_breakers: {thresholds: [{priority: HIGH, max_connections: 1}, {max_connections: 2, "
+        "max_pending_requests: 3, max_requests: 4, max_retries: 5}]}\n"
+        "    upstream_connection_options: {tcp_keepalive: {keepalive_probes: 1, keepalive_time: 2, keepalive_interval: "
+        "3}}\n"
+        "    typed_extension_protocol_options:\n      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n       "
+        " " TYPE
+        "extensions.upstreams.http.v3.HttpProtocolOptions\n        explicit_http_config: {http_protocol_options: {}}\n"
+        "        common_http_protocol_options: {idle_timeout: 5s}\n"
+        "    load_assignment:\n      cluster_name: b\n      endpoints:\n"
+        "      - priority: 1\n        lb_endpoints:\n"
+        "        - {endpoint: {address: {socket_address: {address: \"fd00::1\", port_value: 1}}}, health_status: "
+        "DRAINING}\n"
+        "      - lb_endpoints:\n"
+        "        - {endpoint: {hostname: h, address: {socket_address: {address: 10.0.0.1, port_value: 2}}}, "
+        "load_balancing_weight: 9}\n"
+        "  - {name: a, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: "
+        "{upstream_port_override: 80}}\n"
+        "  - {name: c, metadata: {filter_metadata: {istio: {services: x}}}}\n");
+    assert_int_equal(warnings.count, 0);
+    assert_span(snapshot->clusters[0].name, "a"); /* sorted */
+    assert_int_equal(snapshot->clusters[0].original_dst_port, 80);
+    const struct proxy_cluster *cluster = &snapshot->clusters[1];
+    assert_span(cluster->name, "b");
+    assert_span(cluster->stat_name, "other");
+    assert_int_equal(cluster->lb_policy, PROXY_LB_LEAST_REQUEST);
+    assert_int_equal(cluster->connect_timeout_ms, 1); /* rounded up: never "none" */
+    assert_int_equal(cluster->buffer_limit_bytes, 4096);
+    assert_int_equal(cluster->max_requests_per_connection, 7);
+    assert_int_equal(cluster->max_connections, 2);
+    assert_int_equal(cluster->max_pending_requests, 3);
+    assert_int_equal(cluster->max_requests, 4);
+    assert_int_equal(cluster->max_retries, 5);
+    assert_true(cluster->tcp_keepalive);
+    assert_int_equal(cluster->keepalive_interval_s, 3);
+    assert_int_equal(cluster->idle_timeout_ms, 5000);
+    assert_int_equal(cluster->endpoint_count, 2);
+    assert_int_equal(cluster->endpoints[0].priority, 1);
+    assert_false(cluster->endpoints[0].healthy);
+    assert_int_equal(cluster->endpoints[1].weight, 9);
+    assert_span(cluster->endpoints[1].hostname, "h");
+    cluster = &snapshot->clusters[2];
+    assert_int_equal(cluster->type, PROXY_CLUSTER_STATIC); /* defaults */
+    assert_int_equal(cluster->connect_timeout_ms, 5000);
+    assert_int_equal(cluster->idle_timeout_ms, 3600000);
+    assert_int_equal(cluster->max_retries, 3);
+    assert_int_equal(cluster->service_name.len, 0);
+}
+
+static void test_match(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        HEAD "    listener_filters: [{name: i, typed_config: {" TYPE
+             "extensions.filters.listener.tls_inspector.v3.TlsInspector}}]\n"
+             "    filter_chains:\n    - filters: [" TCP "]\n      filter_chain_match:\n"
+             "        prefix_ranges: [{address_prefix: 10.1.2.3, prefix_len: 9}, {address_prefix: \"::\"}]\n"
+             "        server_names: [\"*.Example.com\", B]\n        source_type: SAME_IP_OR_LOOPBACK\n"
+             "        source_ports: [1, 65535]\n        direct_source_prefix_ranges: [{address_prefix: 0.0.0.0}]\n");
+    const struct proxy_chain_match *match = &snapshot->listeners[0].chains[0].match;
+    assert_int_equal(match->prefix_count, 2);
+    assert_int_equal(match->prefixes[0].prefix, 9);
+    assert_memory_equal(match->prefixes[0].address, "\x0a\x00\x00\x00", 4); /* host bits are cleared */
+    assert_int_equal(match->prefixes[1].family, AF_INET6);
+    assert_int_equal(match->prefixes[1].prefix, 0);
+    assert_span(match->server_names[0], ".example.com");
+    assert_span(match->server_names[1], "b");
+    assert_int_equal(match->source_type, PROXY_SOURCE_LOCAL);
+    assert_int_equal(match->source_port_count, 2);
+    assert_int_equal(match->direct_source_prefix_count, 1);
+}
+
+static void test_the_inspector_is_added(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot =
+        compile(HEAD "    filter_chains:\n    - {filters: [" TCP "], filter_chain_match: {transport_protocol: tls}}\n");
+    assert_true(snapshot->listeners[0].tls_inspector);
+    assert_int_equal(warnings.count, 1);
+    assert_non_null(strstr(warnings.texts[0], "the tls_inspector is added"));
+}
+
+static void test_hcm(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        HCM
+        "          codec_type: HTTP1\n          server_name: s\n          server_header_transformation: PASS_THROUGH\n"
+        "          stream_idle_timeout: 1s\n          request_timeout: 2s\n          request_headers_timeout: 0s\n"
+        "          drain_timeout: 4s\n          max_request_headers_kb: 16\n          via: v\n"
+        "          common_http_protocol_options: {idle_timeout: 5s, max_headers_count: 50, max_connection_duration: "
+        "6s, max_requests_per_connection: 8}\n"
+        "          http_protocol_options: {accept_http_10: true, default_host_for_http_10: d}\n"
+        "          use_remote_address: true\n          xff_num_trusted_hops: 1\n          skip_xff_append: true\n"
+        "          generate_request_id: false\n          preserve_external_request_id: true\n"
+        "          normalize_path: true\n          merge_slashes: true\n          strip_any_host_port: true\n"
+        "          path_with_escaped_slashes_action: REJECT_REQUEST\n"
+        "          forward_client_cert_details: SANITIZE_SET\n"
+        "          set_current_client_cert_details: {subject: true, uri: true}\n"
+        "          upgrade_configs: [{upgrade_type: websocket}]\n          route_config: {name: r}\n"
+        "          access_log:\n"
+        "          - {name: f, typed_config: {" TYPE "extensions.access_loggers.file.v3.FileAccessLog, path: /x, "
+        "log_format: {json_format: {a: \"%PROTOCOL%\", b: 1, c: true}}}}\n"
+        "          - {name: e, typed_config: {" TYPE "extensions.access_loggers.stream.v3.StderrAccessLog, "
+        "log_format: {text_format: \"%PROTOCOL%\"}}}\n"
+        "          http_filters:\n"
+        "          - {name: c, typed_config: {" TYPE "extensions.filters.http.cors.v3.Cors}}\n"
+        "          - {name: f, typed_config: {" TYPE "extensions.filters.http.fault.v3.HTTPFault}}\n"
+        "          - {name: g, typed_config: {" TYPE "extensions.filters.http.grpc_stats.v3.FilterConfig, "
+        "emit_filter_state: true}}\n"
+        "          - {name: i, typed_config: {\"@type\": a/stats.PluginConfig, x: 1}}\n"
+        "          - {name: o, is_optional: true, typed_config: {\"@type\": a/not.Known}}\n"
+        "          - {name: d, disabled: true, typed_config: {\"@type\": a/not.Known}}\n"
+        "          - " ROUTER "\n");
+    assert_int_equal(snapshot->harmless_filters, 6);
+    assert_int_equal(snapshot->ignored_fields, 4); /* emit_filter_state and three types that are not known */
+    const struct proxy_hcm_config *hcm = snapshot->listeners[0].chains[0].http;
+    assert_int_equal(hcm->codec, PROXY_CODEC_HTTP1);
+    assert_span(hcm->server_name, "s");
+    assert_int_equal(hcm->server_header, PROXY_SERVER_PASS_THROUGH);
+    assert_int_equal(hcm->stream_idle_timeout_ms, 1000);
+    assert_int_equal(hcm->request_timeout_ms, 2000);
+    assert_int_equal(hcm->request_headers_timeout_ms, 0);
+    assert_int_equal(hcm->drain_timeout_ms, 4000);
+    assert_int_equal(hcm->max_head_bytes, 16384);
+    assert_int_equal(hcm->max_header_count, 50);
+    assert_int_equal(hcm->idle_timeout_ms, 5000);
+    assert_int_equal(hcm->max_connection_duration_ms, 6000);
+    assert_int_equal(hcm->max_requests_per_connection, 8);
+    assert_true(hcm->accept_http_10);
+    assert_span(hcm->default_host_for_http_10, "d");
+    assert_span(hcm->via, "v");
+    assert_true(hcm->use_remote_address && hcm->skip_xff_append && hcm->preserve_external_request_id);
+    assert_true(hcm->normalize_path && hcm->merge_slashes && hcm->strip_any_host_port && hcm->websocket);
+    assert_false(hcm->generate_request_id || hcm->strip_matching_host_port || hcm->xfcc_cert);
+    assert_true(hcm->xfcc_subject && hcm->xfcc_uri);
+    assert_int_equal(hcm->xff_trusted_hops, 1);
+    assert_int_equal(hcm->escaped_slashes, PROXY_SLASHES_REJECT);
+    assert_int_equal(hcm->forward_client_cert, PROXY_XFCC_SANITIZE_SET);
+    assert_int_equal(hcm->access_log_count, 2);
+    assert_span(hcm->access_logs[0].path, "/x");
+    assert_non_null(hcm->access_logs[0].format);
+    assert_span(hcm->access_logs[1].path, "/dev/stderr");
+}
+
+static void test_routes(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        HCM
+        "          http_filters: [" ROUTER "]\n          route_config:\n            name: r\n"
+        "            ignore_port_in_host_matching: true\n            virtual_hosts:\n            - name: v\n"
+        "              domains: [a.example, \"*.b.example\"]\n              require_tls: ALL\n"
+        "              response_headers_to_remove: [x-gone]\n              routes:\n"
+        "              - name: w\n                match: {path: /w, case_sensitive: false, headers: [{name: x, "
+        "string_match: {prefix: p, ignore_case: true}}, {name: y, present_match: false}, {name: z, range_match: "
+        "{start: 1, end: 9}, invert_match: true}, {name: e, exact_match: v}], query_parameters: [{name: q, "
+        "string_match: {exact: \"\"}}, {name: t}]}\n"
+        "                route: {timeout: 3s, idle_timeout: 0s, prefix_rewrite: /n, host_rewrite_literal: h, "
+        "weighted_clusters: {clusters: [{name: c, weight: 3}, {name: b, weight: 1, request_headers_to_add: "
+        "[{header: {key: k, value: v}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}]}]}}\n"
+        "              - match: {path_separated_prefix: /s}\n"
+        "                redirect: {https_redirect: true, host_redirect: o, port_redirect: 8443, prefix_rewrite: /, "
+        "response_code: PERMANENT_REDIRECT, strip_query: true}\n"
+        "              - match: {prefix: /d}\n                direct_response: {status: 404, body: {inline_string: "
+        "gone}}\n"
+        "              - match: {prefix: /}\n                route: {cluster: c, retry_policy: {retry_on: 5xx}}\n");
+    assert_int_equal(warnings.count, 1); /* retry_policy */
+    const struct proxy_route_config *config = proxy_route_table_config(snapshot->listeners[0].chains[0].http->routes);
+    assert_true(config->ignore_port);
+    const struct proxy_virtual_host *host = &config->virtual_hosts[0];
+    assert_int_equal(host->domain_count, 2);
+    assert_true(host->require_tls_all);
+    assert_int_equal(host->response.removal_count, 1);
+    const struct proxy_route *route = &host->routes[0];
+    assert_int_equal(route->match.path_kind, PROXY_PATH_EXACT);
+    assert_true(route->match.ignore_case);
+    assert_int_equal(route->match.header_count, 4);
+    assert_true(route->match.headers[0].string.ignore_case);
+    assert_int_equal(route->match.headers[1].kind, PROXY_VALUE_PRESENT);
+    assert_true(route->match.headers[1].invert);
+    assert_int_equal(route->match.headers[2].range_end, 9);
+    assert_true(route->match.headers[2].invert);
+    assert_int_equal(route->match.query_count, 2);
+    assert_int_equal(route->action, PROXY_ROUTE_WEIGHTED);
+    assert_int_equal(route->weight_sum, 4);
+    assert_span(snapshot->clusters[route->clusters[0].cluster_index].name, "c");
+    assert_span(snapshot->clusters[route->clusters[1].cluster_index].name, "b");
+    assert_int_equal(route->clusters[1].request.edits[0].action, PROXY_EDIT_OVERWRITE);
+    assert_int_equal(route->timeout_ms, 3000);
+    assert_int_equal(route->idle_timeout_ms, 0);
+    assert_true(route->has_prefix_rewrite);
+    assert_span(route->host_rewrite_literal, "h");
+    route = &host->routes[1];
+    assert_int_equal(route->action, PROXY_ROUTE_REDIRECT);
+    assert_int_equal(route->redirect.status, 308);
+    assert_true(route->redirect.https && route->redirect.has_prefix && route->redirect.strip_query);
+    assert_int_equal(route->redirect.port, 8443);
+    route = &host->routes[2];
+    assert_int_equal(route->action, PROXY_ROUTE_DIRECT);
+    assert_int_equal(route->direct.status, 404);
+    assert_span(route->direct.body, "gone");
+    assert_int_equal(host->routes[3].timeout_ms, PROXY_TIMEOUT_UNSET);
+}
+
+#define TLS(more)                                                                                                      \
+    "{name: tls, typed_config: {" TYPE "extensions.transport_sockets.tls.v3.UpstreamTlsContext, " more                 \
+    "common_tls_context: {tls_params: {tls_minimum_protocol_version: TLSv1_3, cipher_suites: [x]}, "                   \
+    "validation_context: "                                                                                             \
+    "{trusted_ca: {filename: /run/fairlead/root-cert.pem}, match_subject_alt_names: [{exact: a}]}}}}"
+
+static void test_equal_tls_settings_share_a_context(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile("static_resources:\n  clusters:\n  - {name: a, transport_socket: " TLS(
+        "") "}\n"
+            "  - {name: b, transport_socket: " TLS("") "}\n  - {name: c, transport_socket: " TLS(
+                "sni: x, ") "}\n"
+                            "  - {name: d, transport_socket: {name: raw, typed_config: {" TYPE
+                            "extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}\n");
+    assert_non_null(snapshot->clusters[0].tls);
+    assert_ptr_equal(snapshot->clusters[0].tls, snapshot->clusters[1].tls);
+    assert_true(snapshot->clusters[2].tls != NULL && snapshot->clusters[2].tls != snapshot->clusters[0].tls);
+    assert_null(snapshot->clusters[3].tls);
+    assert_int_equal(snapshot->file_count, 1); /* read once */
+    assert_int_equal(snapshot->cert_count, 0);
+}
+
+static void test_node_defaults(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot =
+        compile("node: {id: gw, metadata: {WORKLOAD_NAME: w, NAMESPACE: 5, LABELS: {app.kubernetes.io/name: n}}}\n");
+    assert_false(snapshot->node.sidecar);
+    const struct fl_span *fields = snapshot->node.preface.fields;
+    assert_span(fields[FL_PREFACE_WORKLOAD], "w");
+    assert_int_equal(fields[FL_PREFACE_NAMESPACE].len, 0); /* not a string: not there */
+    assert_span(fields[FL_PREFACE_APP], "n");
+    assert_span(fields[FL_PREFACE_CANONICAL_SERVICE], "n");
+    assert_span(fields[FL_PREFACE_CANONICAL_REVISION], "latest");
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *empty = compile("{}");
+    assert_int_equal(empty->node.id.len, 0);
+    assert_int_equal(empty->listener_count + empty->cluster_count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_match),
+        cmocka_unit_test(test_the_inspector_is_added),
+        cmocka_unit_test(test_hcm),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_equal_tls_settings_share_a_context),
+        cmocka_unit_test(test_node_defaults),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
