@@ -426,7 +426,7 @@ static int read_any(struct reading *reading, ProtobufCMessage *message, const st
 
 static int read_form(struct reading *reading, ProtobufCMessage *message, const struct fl_json *value)
 {
-    const ProtobufCFieldDescriptor *only = &message->descriptor->fields[0];
+    const ProtobufCFieldDescriptor *only = message->descriptor->fields; /* of STRUCT, LIST and WRAPPER */
     switch (fl_xds_form(message->descriptor)) {
     case FL_XDS_ANY:
         return read_any(reading, message, value);
