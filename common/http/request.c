@@ -101,18 +101,53 @@ static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MH
 
 /* Requests */
 
+/* Where the body ends. libmicrohttpd would take the first of two lengths, any name before a space, and the rest of the
+ * connection for another transfer coding than chunked. */
+struct framing {
+    struct fl_span length, coding; /* data NULL: there is none */
+    bool ambiguous;
+};
+
+static enum MHD_Result look_at_header(void *owner, enum MHD_ValueKind kind, const char *name, size_t name_size,
+                                      const char *value, size_t value_size)
+{
+    (void)kind;
+    struct framing *framing = owner;
+    const struct fl_span of = {name, name_size};
+    struct fl_span *field = fl_span_eq_nocase(of, FL_SPAN("Content-Length"))      ? &framing->length
+                            : fl_span_eq_nocase(of, FL_SPAN("Transfer-Encoding")) ? &framing->coding
+                                                                                  : NULL;
+    if ((field != NULL && field->data != NULL) || fl_span_find(of, ' ') < of.len || fl_span_find(of, '\t') < of.len)
+        framing->ambiguous = true;
+    if (field != NULL)
+        *field = fl_span_make(value != NULL ? value : "", value_size);
+    return MHD_YES;
+}
+
+/* False where it is ambiguous. */
+static bool read_framing(struct MHD_Connection *handle, uint64_t *ret_length, bool *ret_chunked)
+{
+    struct framing framing = {.ambiguous = false};
+    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, look_at_header, &framing);
+    *ret_length = 0;
+    *ret_chunked = framing.coding.data != NULL;
+    if (*ret_chunked && (framing.length.data != NULL || !fl_span_eq_nocase(framing.coding, FL_SPAN("chunked"))))
+        return false;
+    return !framing.ambiguous &&
+           (framing.length.data == NULL || fl_span_to_u64(framing.length, UINT64_MAX, ret_length));
+}
+
 /* The head is here, nothing of the body has been asked for. */
 static enum MHD_Result begin_request(struct fl_http_connection *connection, struct MHD_Connection *handle)
 {
     struct fl_http_server *server = connection->server;
-    struct fl_span text = header_of(handle, "Content-Length");
-    bool chunked = header_of(handle, "Transfer-Encoding").len > 0;
-    uint64_t length = 0;
-    bool counted = text.len == 0 || fl_span_to_u64(text, UINT64_MAX, &length);
+    uint64_t length;
+    bool chunked;
+    bool clear = read_framing(handle, &length, &chunked);
     connection->step = FL_HTTP_STEP_COLLECTING;
     fl_buf_init(&connection->body, server->body_max);
-    connection->lingers = chunked || length > 0 || !counted; /* taken back once the whole request is here */
-    if (!counted || (chunked && text.len > 0))
+    connection->lingers = chunked || length > 0 || !clear; /* taken back once the whole request is here */
+    if (!clear)
         return refuse(connection, handle, MHD_HTTP_BAD_REQUEST, "ambiguous length of the body");
     if (length > server->body_max)
         return refuse_large(connection, handle);
