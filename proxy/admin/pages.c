@@ -151,9 +151,10 @@ static void put_message(struct page *page, const ProtobufCMessage *message)
 /* {"@type":…, fields…}: an Any around the message, whose bytes the printer decodes and prints. */
 static void put_any(struct page *page, const ProtobufCMessage *message, struct fl_arena *arena)
 {
-    pb_any any = GOOGLE__PROTOBUF__ANY__INIT;
+    pb_any any;
     char type[256];
     struct fl_span bytes;
+    google__protobuf__any__init(&any);
     snprintf(type, sizeof(type), "type.googleapis.com/%s", message->descriptor->name);
     if (page->result == 0)
         page->result = fl_xds_pack(message, arena, &bytes);

@@ -47,7 +47,8 @@ void compile_leave(struct compile *compile, struct compile_mark mark)
 
 /* -- errors -- */
 
-static int fail_text(struct compile *compile, const char *format, va_list arguments)
+static int __attribute__((format(printf, 2, 0)))
+fail_text(struct compile *compile, const char *format, va_list arguments)
 {
     char text[FL_ERR_TEXT_MAX];
     vsnprintf(text, sizeof(text), format, arguments);

@@ -1,4 +1,5 @@
-/* Short names for the generated types that the compiler reads. For proxy/config alone. */
+/* Short names for the generated types that the compiler reads. For proxy/config, and for the dump in
+ * admin/pages.c. */
 #ifndef PROXY_CONFIG_MESSAGES_H
 #define PROXY_CONFIG_MESSAGES_H
 

@@ -155,6 +155,14 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
+/* A number at the start of `text`. */
+static unsigned number(const char *text)
+{
+    uint64_t value = 0;
+    assert_true(fl_span_to_u64(fl_span_make(text, strspn(text, "0123456789")), UINT32_MAX, &value));
+    return (unsigned)value;
+}
+
 /* Turns the loop until the answer is whole (by its content-length), or the server has closed. False: closed. */
 static bool hear(int fd, struct fl_buf *answer, bool head_only)
 {
@@ -169,7 +177,7 @@ static bool hear(int fd, struct fl_buf *answer, bool head_only)
             answer->len += (size_t)got;
         const char *text = fl_buf_str(answer), *end = strstr(text, "\r\n\r\n");
         const char *length = strstr(text, "content-length: ");
-        if (end != NULL && (head_only || (length != NULL && strlen(end + 4) >= (size_t)atol(length + 16))))
+        if (end != NULL && (head_only || (length != NULL && strlen(end + 4) >= number(length + 16))))
             return true;
     }
     fail_msg("no answer");
@@ -394,7 +402,7 @@ static void test_guard(void **state)
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         const char *answer = ask(admin_port(), rows[i].request);
-        if ((unsigned)atoi(answer + 9) != rows[i].status)
+        if (number(answer + 9) != rows[i].status)
             fail_msg("%s: %s", rows[i].what, answer);
     }
     assert_has(ask(stats_port, "GET /stats/prometheus HTTP/1.1\r\nHost: pod.demo\r\n\r\n"), "HTTP/1.1 200 ");
@@ -447,7 +455,7 @@ static void test_bad_requests(void **state)
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         const char *answer = ask(admin_port(), rows[i].request);
-        if ((unsigned)atoi(answer + 9) != rows[i].status)
+        if (number(answer + 9) != rows[i].status)
             fail_msg("%s: %s", rows[i].what, answer);
     }
 }

@@ -105,7 +105,7 @@ static const struct {
      CLUSTER "    load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: "
              "{address: example.com, port_value: 80}}}}]}]}\n",
      "b.yaml:5:116: " AT_CLUSTER ".load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address."
-                                 "address: expected an IPv4 or IPv6 address, got \"example.com\""},
+     "address: expected an IPv4 or IPv6 address, got \"example.com\""},
     {"endpoint without address",
      CLUSTER "    load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {}}]}]}\n",
      "b.yaml:5:79: " AT_CLUSTER
@@ -123,7 +123,7 @@ static const struct {
     {"weight 0",
      CLUSTER "    load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{load_balancing_weight: 0}]}]}\n",
      "b.yaml:5:92: " AT_CLUSTER ".load_assignment.endpoints[0].lb_endpoints[0].load_balancing_weight: expected a "
-                                "number from 1 to 4294967295, got 0"},
+     "number from 1 to 4294967295, got 0"},
     {"priority above 128", CLUSTER "    load_assignment: {cluster_name: c, endpoints: [{priority: 129}]}\n",
      "b.yaml:5:63: " AT_CLUSTER ".load_assignment.endpoints[0].priority: expected a number from 0 to 128, got 129"},
     {"a fixed source port",
@@ -134,7 +134,7 @@ static const struct {
      CLUSTER "    upstream_bind_config: {source_address: {address: 127.0.0.6, port_value: 0}, extra_source_addresses: "
              "[{address: {address: 127.0.0.7, port_value: 0}}]}\n",
      "b.yaml:5:116: " AT_CLUSTER ".upstream_bind_config.extra_source_addresses[0].address: a second source address of "
-                                 "this family is not supported"},
+     "this family is not supported"},
     {"transport_socket_matches", CLUSTER "    transport_socket_matches: [{name: x}]\n",
      "b.yaml:5:31: " AT_CLUSTER ".transport_socket_matches: transport_socket_matches is not supported"},
     {"HTTP/2 upstream",
@@ -153,11 +153,11 @@ static const struct {
      "b.yaml:6:5: " AT_LISTENER ".filter_chains: filter_chains or default_filter_chain must be set"},
     {"listener twice",
      CHAINS "    - filters: [" TCP "]\n  - name: l\n    address: {socket_address: {address: 127.0.0.1, port_value: "
-                                   "1001}}\n    filter_chains: [{filters: [" TCP "]}]\n",
+            "1001}}\n    filter_chains: [{filters: [" TCP "]}]\n",
      "b.yaml:10:11: $.static_resources.listeners[1].name: a listener \"l\" is there already"},
     {"the same address twice",
      CHAINS "    - filters: [" TCP "]\n  - name: m\n    address: {socket_address: {address: 127.0.0.1, port_value: "
-                                   "1000}}\n    filter_chains: [{filters: [" TCP "]}]\n",
+            "1000}}\n    filter_chains: [{filters: [" TCP "]}]\n",
      "b.yaml:11:14: $.static_resources.listeners[1].address: listeners[0] has the same address"},
     {"ipv4_compat on IPv4",
      CLUSTER
@@ -173,8 +173,7 @@ static const struct {
     {"unknown listener filter",
      LISTENER "    listener_filters: [{name: x, typed_config: {" TYPE
               "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol}}]\n",
-     "b.yaml:8:48: " AT_LISTENER
-     ".listener_filters[0].typed_config: the type "
+     "b.yaml:8:48: " AT_LISTENER ".listener_filters[0].typed_config: the type "
      "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol is not supported"},
     {"listener filter without config",
      LISTENER "    listener_filters: [{name: envoy.filters.listener.tls_inspector}]\n",
@@ -296,7 +295,7 @@ static const struct {
      HCM "          route_config: {}\n          http_filters: [{name: c, typed_config: {" TYPE
          "extensions.filters.http.rbac.v3.RBAC}}, " ROUTER "]\n",
      "b.yaml:15:50: " AT_FILTER ".http_filters[0].typed_config: the filter "
-                                "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC is not supported"},
+     "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC is not supported"},
     {"fault that injects",
      HCM "          route_config: {}\n          http_filters: [{name: c, typed_config: {" TYPE
          "extensions.filters.http.fault.v3.HTTPFault, abort: {http_status: 503}}}, " ROUTER "]\n",
@@ -387,7 +386,7 @@ static const struct {
      "b.yaml:15:32: " AT_COMMON ".tls_certificates[0]: the private key is not the certificate's"},
     {"DataSource without a source", COMMON "            tls_certificates: [{certificate_chain: {}}]\n",
      "b.yaml:15:52: " AT_COMMON ".tls_certificates[0].certificate_chain: filename, inline_bytes, inline_string or "
-                                "environment_variable must be set"},
+     "environment_variable must be set"},
     {"two certificates", COMMON "            tls_certificates: [{}, {}]\n",
      "b.yaml:15:36: " AT_COMMON ".tls_certificates[1]: a second certificate is not supported"},
     {"TLS 1.1", COMMON "            tls_params: {tls_minimum_protocol_version: TLSv1_1}\n",
@@ -446,7 +445,7 @@ static const struct {
      "b.yaml:16:46: " AT_COMMON ".validation_context.trusted_ca: trust bundle: certificate 1 is not a CA's"},
     {"upstream that is not verified", UPSTREAM "        sni: x\n        common_tls_context: {}\n",
      "b.yaml:10:29: " AT_CLUSTER ".transport_socket.typed_config.common_tls_context.validation_context: trusted_ca "
-                                 "must be set: a server that is not verified may be anybody"},
+     "must be set: a server that is not verified may be anybody"},
     {"upstream with SNI from the Host", UPSTREAM "        auto_host_sni: true\n",
      "b.yaml:9:24: " AT_CLUSTER ".transport_socket.typed_config.auto_host_sni: auto_host_sni is not supported"},
     {"downstream context on a cluster",
