@@ -80,7 +80,7 @@ static int read_capture(struct cni_netconf *netconf, struct fl_err *err)
 
 int cni_netconf_parse(struct fl_span text, struct cni_netconf *ret_netconf, struct fl_err *err)
 {
-    const struct fl_json_limits limits = {.bytes_max = CNI_NETCONF_BYTES_MAX};
+    const struct fl_json_limits limits = {.bytes_max = CNI_NETCONF_BYTES_MAX, .nul_replaced = true};
     *ret_netconf = (struct cni_netconf){0};
     int result = fl_json_parse(text, &limits, &ret_netconf->root, err);
     if (result < 0)

@@ -1,12 +1,17 @@
 /* The configuration that a runtime writes to a plugin's stdin (CNI spec 1.1, section 3), as far as this plugin reads
- * it. Unknown members are tolerated, wrong types of the known ones are not. JSON is read strictly (common/doc/json.h).
+ * it. Unknown members are tolerated, wrong types of the known ones are not. JSON is read strictly (common/doc/json.h),
+ * with one exception: the runtime hands on every annotation of the pod, so pod authors write into this text, those of
+ * pods outside the mesh too. No annotation that Kubernetes takes may make it unreadable, for then the pod could be
+ * neither added nor deleted, and the address that was allotted before us would never be freed. Hence an escaped U+0000
+ * is read as U+FFFD (which no capture spec contains), and the size is four times of what annotations can come to.
  */
 #ifndef CNI_PLUGIN_NETCONF_H
 #define CNI_PLUGIN_NETCONF_H
 
 #include "common/doc/json.h"
 
-#define CNI_NETCONF_BYTES_MAX (1u << 20)
+/* Kubernetes: 256 KiB of annotations, each byte six when it is escaped; then the rest. */
+#define CNI_NETCONF_BYTES_MAX (4u << 20)
 
 /* Versions of the CNI spec that this plugin speaks, oldest first; the list ends with NULL. */
 extern const char *const cni_netconf_versions[];

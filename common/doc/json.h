@@ -29,6 +29,8 @@ struct fl_json_limits {
     size_t bytes_max;   /* of the text */
     unsigned depth_max; /* levels of arrays and objects: [[]] has two; FL_JSON_DEPTH_MAX at most */
     size_t values_max;  /* scalars, arrays and objects of all levels */
+    bool nul_replaced;  /* an escaped U+0000 becomes U+FFFD instead of being refused: for a text whose sender cannot
+                           answer for every string in it */
 };
 
 /* 0 with an owned tree; -EINVAL (err tells byte offset and path), -EMSGSIZE (past a limit), -ENOMEM. */

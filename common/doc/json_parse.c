@@ -26,6 +26,7 @@ struct parser {
     size_t at;
     unsigned depth_max;
     size_t values_left;
+    bool nul_replaced;
     struct fl_err *err;
 
     struct fl_json *root;                    /* owned until the end */
@@ -108,8 +109,10 @@ static int read_code_point(struct parser *parser, struct fl_buf *out)
     int32_t unit = read_hex(parser);
     if (unit < 0)
         return fail(parser, -EINVAL, "expected four hex digits after \\u");
-    if (unit == 0)
+    if (unit == 0 && !parser->nul_replaced)
         return fail(parser, -EINVAL, "U+0000 is refused");
+    if (unit == 0)
+        return fl_buf_append_str(out, FL_UTF8_REPLACEMENT) < 0 ? fail_memory(parser) : 0;
     uint32_t code_point = (uint32_t)unit;
     if (unit >= 0xd800 && unit <= 0xdbff) {
         int32_t low = take(parser, '\\') && take(parser, 'u') ? read_hex(parser) : -1;
@@ -376,7 +379,7 @@ int fl_json_parse(struct fl_span text, const struct fl_json_limits *limits, stru
     size_t bytes_max = of.bytes_max > 0 ? of.bytes_max : FL_JSON_BYTES_DEFAULT;
     if (text.len > bytes_max)
         return fl_err_set(err, -EMSGSIZE, "the text has %zu bytes, more than %zu", text.len, bytes_max);
-    struct parser parser = {.text = text, .err = err};
+    struct parser parser = {.text = text, .err = err, .nul_replaced = of.nul_replaced};
     parser.depth_max = of.depth_max == 0 ? FL_JSON_DEPTH_DEFAULT : of.depth_max;
     if (parser.depth_max > FL_JSON_DEPTH_MAX)
         parser.depth_max = FL_JSON_DEPTH_MAX;

@@ -112,7 +112,7 @@ class BadInput(Fresh):
             ("not JSON", "{", {}, 6),
             ("nothing", "", {}, 6),
             ("not an object", "[]", {}, 6),
-            ("too long", json.dumps(cni.config(good, pad="x" * (1 << 20))), {}, 5),
+            ("too long", json.dumps(cni.config(good, pad="x" * (4 << 20))), {}, 5),
             ("too deep", json.dumps(cni.config(good)).replace('"net"', "[" * 100 + "]" * 100), {}, 6),
             ("no cniVersion", {"name": "x"}, {}, 1),
             ("cniVersion 0.2.0", cni.config(good, "0.2.0"), {}, 1),
@@ -163,6 +163,26 @@ class BadInput(Fresh):
                 plugin.succeed(verb, "/nowhere", stdin)
                 plugin.succeed(verb, "/proc/self/ns/net", stdin)
         self.assertEqual(self.pod.state(), before)
+
+    def test_odd_annotations_of_others(self):
+        """What Kubernetes takes (256 KiB, any character) never keeps a pod from being added or, worse, deleted."""
+        few = "abcdefghijklmnopqrstuvwxyz0123456789"
+        for what, annotations in (
+                ("U+0000", {"a": "x\0y"}),
+                ("all bytes escaped", {"a": "\1" * (256 << 10)}),
+                ("as many as there can be", {a + b + c: "" for a in few for b in few for c in few}),
+        ):
+            for verb in ("ADD", "CHECK", "DEL"):
+                with self.subTest(what, verb=verb):
+                    stdin = cni.config(runtimeConfig={cni.ANNOTATIONS: annotations})
+                    answer = plugin.succeed(verb, self.pod.path, stdin)
+                    self.assertEqual(answer, stdin["prevResult"] if verb == "ADD" else None)
+        stdin = cni.config(cni.spec())
+        stdin["runtimeConfig"][cni.ANNOTATIONS].update({"a": "x\0y" + "\1" * (256 << 10)})
+        for verb in ("ADD", "CHECK", "DEL"):
+            plugin.succeed(verb, self.pod.path, stdin)
+        answer = plugin.fail("ADD", self.pod.path, cni.config(cni.spec() + "\0"))
+        self.assertEqual(answer["code"], 7)
 
     def test_a_table_that_cannot_be_replaced(self):
         """Owned by another process: the batch fails, and lo and its addresses are as they were."""

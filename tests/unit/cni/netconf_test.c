@@ -29,6 +29,13 @@ static const struct {
     {"null runtimeConfig", "{\"cniVersion\":\"1.0.0\",\"runtimeConfig\":null}", 0, NULL, NULL},
     {"other capabilities", "{\"cniVersion\":\"1.0.0\",\"runtimeConfig\":{\"portMappings\":[]}}", 0, NULL, NULL},
     {"case matters", "{\"cniVersion\":\"1.0.0\",\"RuntimeConfig\":1,\"runtimeconfig\":1}", 0, NULL, NULL},
+    {"NUL in a capture spec cuts nothing", "{\"cniVersion\":\"1.0.0\"," ANNOTATED("\"sp\\u0000ec\"") "}", 0,
+     "sp\xef\xbf\xbd"
+     "ec",
+     NULL},
+    {"NUL elsewhere", "{\"cniVersion\":\"1.0.0\",\"x\":\"\\u0000\"}", 0, NULL, NULL},
+    {"a raw NUL would be no JSON, nor is this", "{\"cniVersion\":\"1.0.0\",\"x\":\"\001\"}", CNI_NETCONF_NOT_JSON, NULL,
+     "control character"},
     {"empty", "", CNI_NETCONF_NOT_JSON, NULL, NULL},
     {"text", "hello", CNI_NETCONF_NOT_JSON, NULL, NULL},
     {"cut", "{\"cniVersion\":\"1.0.0\"", CNI_NETCONF_NOT_JSON, NULL, NULL},

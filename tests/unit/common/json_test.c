@@ -1,4 +1,6 @@
 #include "common/doc/json.h"
+
+#include "common/base/utf8.h"
 #include "tests/support/fail.h"
 #include "tests/support/guard.h"
 
@@ -141,6 +143,21 @@ static void what_is_not_json_is_refused(void **state)
         assert_int_equal(fl_json_parse(guard.span, NULL, &root, NULL), -EINVAL);
         guard_done(&guard);
     }
+}
+
+static void an_escaped_nul_is_replaced_where_asked_for(void **state)
+{
+    (void)state;
+    const struct fl_json_limits limits = {.nul_replaced = true};
+    struct fl_json *root = NULL;
+    assert_int_equal(fl_json_parse(FL_SPAN("{\"a\\u0000\":\"b\\u0000c\"}"), &limits, &root, NULL), 0);
+    assert_string_equal(fl_json_string(fl_json_get(root, "a" FL_UTF8_REPLACEMENT)).data, "b" FL_UTF8_REPLACEMENT "c");
+    fl_json_free(root);
+    /* two names that are one now; a raw NUL; half of a surrogate pair */
+    assert_int_equal(fl_json_parse(FL_SPAN("{\"\\u0000\":1,\"" FL_UTF8_REPLACEMENT "\":2}"), &limits, &root, NULL),
+                     -EINVAL);
+    assert_int_equal(fl_json_parse(FL_SPAN("\"a\0b\""), &limits, &root, NULL), -EINVAL);
+    assert_int_equal(fl_json_parse(FL_SPAN("\"\\ud800\\u0000\""), &limits, &root, NULL), -EINVAL);
 }
 
 static void a_raw_nul_is_refused_everywhere(void **state)
@@ -493,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_json_is_read_and_printed),
         cmocka_unit_test(what_is_not_json_is_refused),
+        cmocka_unit_test(an_escaped_nul_is_replaced_where_asked_for),
         cmocka_unit_test(a_raw_nul_is_refused_everywhere),
         cmocka_unit_test(limits_hold_to_the_value),
         cmocka_unit_test(depth_is_capped_whatever_the_caller_asks),
