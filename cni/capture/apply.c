@@ -61,42 +61,66 @@ static int busy(struct fl_err *err)
 
 /* --- the table --- */
 
-/* One batch, until it is acknowledged. 0, or the negative errno of the message that failed, in words. */
-static int commit(struct cni_netlink *netfilter, enum cni_nft_kind kind, const struct cni_plan *plan,
-                  struct fl_err *err)
+static void read_echo(const struct nlmsghdr *message, void *context)
 {
-    struct cni_nft_batch batch;
-    int result = cni_nft_encode(kind, plan, 1, &batch);
-    if (result < 0)
-        return fl_err_errno(err, result, "write the nf_tables batch");
-    uint32_t acknowledged = batch.first_sequence + (uint32_t)batch.acknowledged;
-    result = CNI_NETLINK_AGAIN;
+    uint64_t *handle = context, echoed = cni_nft_echoed_handle(message);
+    if (echoed != 0)
+        *handle = echoed;
+}
+
+/* Sends the batch until it is acknowledged, and frees it. 0 with the handle of the table that it created (where it
+ * did); or the negative errno of the message that failed, in words. */
+static int commit(struct cni_netlink *netfilter, struct cni_nft_batch *batch, const struct cni_plan *plan,
+                  uint64_t *ret_handle, struct fl_err *err)
+{
+    uint64_t handle = 0;
+    uint32_t acknowledged = batch->first_sequence + (uint32_t)batch->acknowledged;
+    int result = CNI_NETLINK_AGAIN;
     for (int i = 0; result == CNI_NETLINK_AGAIN && i < TRIES_MAX; i++) {
         struct cni_netlink_failure failure;
-        result = cni_netlink_batch(netfilter, batch.data, batch.len, acknowledged, &failure);
+        result = cni_netlink_batch(netfilter, batch->data, batch->len, acknowledged, read_echo, &handle, &failure);
         if (result < 0)
-            result = cni_nft_explain(&batch, plan, failure.sequence - batch.first_sequence, result, failure.text, err);
+            result = cni_nft_explain(batch, plan, failure.sequence - batch->first_sequence, result, failure.text, err);
     }
-    cni_nft_batch_done(&batch);
+    cni_nft_batch_done(batch);
+    if (result == 0)
+        *ret_handle = handle;
     return result == CNI_NETLINK_AGAIN ? busy(err) : result;
 }
 
-static int remove_table(struct cni_netlink *netfilter, struct fl_err *err)
+/* The table with that handle; 0: whichever has our name. */
+static int remove_table(struct cni_netlink *netfilter, uint64_t handle, struct fl_err *err)
 {
+    struct cni_nft_batch batch;
     struct fl_err failure = {0};
-    int result = commit(netfilter, CNI_NFT_REMOVE, NULL, &failure);
+    uint64_t none;
+    int result = cni_nft_encode_removal(handle, 1, &batch);
+    if (result < 0)
+        return fl_err_errno(err, result, "write the nf_tables batch");
+    result = commit(netfilter, &batch, NULL, &none, &failure);
     if (result == 0 || result == -ENOENT)
         return 0;
     return fl_err_set(err, result, "remove: %s", failure.text);
 }
 
-/* A table that is there already (this is a repeated ADD, or somebody else's table of that name) is replaced. */
-static int put_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
+static int write_table(struct cni_netlink *netfilter, enum cni_nft_kind kind, const struct cni_plan *plan,
+                       uint64_t *ret_handle, struct fl_err *err)
+{
+    struct cni_nft_batch batch;
+    int result = cni_nft_encode(kind, plan, 1, &batch);
+    return result < 0 ? fl_err_errno(err, result, "write the nf_tables batch")
+                      : commit(netfilter, &batch, plan, ret_handle, err);
+}
+
+/* A table that is there already (this is a repeated ADD, or somebody else's table of that name) is replaced. The handle
+ * is 0 then, and where nothing was acknowledged. */
+static int put_table(struct cni_netlink *netfilter, const struct cni_plan *plan, uint64_t *ret_handle,
+                     struct fl_err *err)
 {
     struct fl_err failure = {0};
-    int result = commit(netfilter, CNI_NFT_CREATE, plan, &failure);
+    int result = write_table(netfilter, CNI_NFT_CREATE, plan, ret_handle, &failure);
     if (result == -EEXIST)
-        return commit(netfilter, CNI_NFT_REPLACE, plan, err);
+        return write_table(netfilter, CNI_NFT_REPLACE, plan, ret_handle, err);
     return result < 0 ? fl_err_set(err, result, "%s", failure.text) : 0;
 }
 
@@ -131,64 +155,74 @@ static int dump_all(struct cni_netlink *netfilter, struct reading *reading)
 {
     const struct cni_plan *plan = reading->readback.plan;
     int result = 0;
-    for (int what = CNI_READBACK_TABLE; result == 0 && what < CNI_READBACK_ELEMENTS; what++)
+    for (int what = CNI_READBACK_GENERATION; result == 0 && what < CNI_READBACK_ELEMENTS; what++)
         result = dump(netfilter, reading, (enum cni_readback_dump)what, CNI_SET_NONE);
     for (int id = CNI_SET_NONE + 1; result == 0 && id < CNI_SETS; id++) {
         if (reading->readback.sets[id] && plan->sets[id].count > 0)
             result = dump(netfilter, reading, CNI_READBACK_ELEMENTS, (enum cni_set_id)id);
     }
-    return result;
+    if (result == 0)
+        result = dump(netfilter, reading, CNI_READBACK_GENERATION, CNI_SET_NONE);
+    return result == 0 && reading->readback.moved ? CNI_NETLINK_AGAIN : result;
 }
 
-/* 0, CNI_APPLY_DIFFERS or a negative errno. */
+/* One look. 0, CNI_APPLY_DIFFERS, -EAGAIN (nothing was learned) or another negative errno. */
+static int look(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
+{
+    struct reading reading = {.err = err};
+    cni_readback_start(&reading.readback, plan);
+    int result = dump_all(netfilter, &reading);
+    if (result != 0)
+        return result < 0 ? result : busy(err);
+    return cni_readback_finish(&reading.readback, err) == CNI_READBACK_SAME ? 0 : CNI_APPLY_DIFFERS;
+}
+
+/* 0, CNI_APPLY_DIFFERS or a negative errno. A difference counts when every look shows one: a batch of somebody else
+ * that comes to nothing (another ADD, that finds our table) leaves the generation as it is, and yet the kernel tells
+ * some rules twice, or not at all, where it is under way in the middle of a dump. */
 static int compare_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
 {
-    for (int i = 0; i < TRIES_MAX; i++) {
-        struct fl_err difference = {0}; /* of this look alone */
-        struct reading reading = {.err = &difference};
-        cni_readback_start(&reading.readback, plan);
-        int result = dump_all(netfilter, &reading);
-        if (result == CNI_NETLINK_AGAIN)
-            continue;
-        if (result == 0 && cni_readback_finish(&reading.readback, &difference) == CNI_READBACK_SAME)
-            return 0;
-        fl_err_set(err, difference.code, "%s", difference.text);
-        return result < 0 ? result : CNI_APPLY_DIFFERS;
+    struct fl_err why = {0};
+    int result = -EAGAIN;
+    for (int i = 0; i < TRIES_MAX && (result == -EAGAIN || result == CNI_APPLY_DIFFERS); i++) {
+        why = (struct fl_err){0};
+        result = look(netfilter, plan, &why);
     }
-    return busy(err);
+    if (result != 0)
+        fl_err_set(err, why.code, "%s", why.text);
+    return result;
 }
 
 /* --- the three verbs --- */
 
-/* Batch, then read-back. What was committed and does not read back as planned is removed again. */
-static int program_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
+/* Batch, then read-back. *made is the handle of the table where this call created it. */
+static int program_table(struct cni_netlink *netfilter, const struct cni_plan *plan, uint64_t *made, struct fl_err *err)
 {
-    int result = put_table(netfilter, plan, err);
+    int result = put_table(netfilter, plan, made, err);
     if (result == -EAGAIN) /* not acknowledged: it may be in force all the same */
-        result = compare_table(netfilter, plan, NULL) == 0 ? 0 : -EAGAIN;
-    else if (result == 0)
-        result = compare_table(netfilter, plan, err);
-    else
-        return result;
-    if (result != 0)
-        (void)!remove_table(netfilter, NULL);
-    return result;
+        return compare_table(netfilter, plan, NULL) == 0 ? 0 : -EAGAIN;
+    return result < 0 ? result : compare_table(netfilter, plan, err);
 }
 
+/* On failure the table goes again that this call created: that one alone, by its handle, for another ADD may have put
+ * its own in place meanwhile, and answered for it. One that replaced another stays: a pod that was captured is never
+ * let go because its repair failed. */
 int cni_apply_program(int netns, const struct cni_plan *plan, struct fl_err *err)
 {
     FL_CLEANUP(sockets_close) struct sockets sockets = {0};
+    uint64_t made = 0;
     int result = sockets_open(netns, &sockets, err);
     if (result < 0)
         return result;
-    result = program_table(&sockets.netfilter, plan, err);
-    if (result != 0)
-        return result;
-    result = cni_loopback_prepare(&sockets.route, err);
-    if (result == 0)
-        return 0;
-    (void)!remove_table(&sockets.netfilter, NULL);
-    return result < 0 ? result : busy(err);
+    result = program_table(&sockets.netfilter, plan, &made, err);
+    if (result == 0) {
+        result = cni_loopback_prepare(&sockets.route, err);
+        if (result == CNI_NETLINK_AGAIN)
+            result = busy(err);
+    }
+    if (result != 0 && made != 0)
+        (void)!remove_table(&sockets.netfilter, made, NULL);
+    return result;
 }
 
 int cni_apply_check(int netns, const struct cni_plan *plan, struct fl_err *err)
@@ -214,7 +248,7 @@ int cni_apply_remove(int netns, struct fl_err *err)
     int result = sockets_open(netns, &sockets, err);
     if (result < 0)
         return result;
-    result = remove_table(&sockets.netfilter, err);
+    result = remove_table(&sockets.netfilter, 0, err);
     int address = cni_loopback_remove_address(&sockets.route, result < 0 ? NULL : err);
     if (result == 0 && address != 0)
         result = address < 0 ? address : busy(err);

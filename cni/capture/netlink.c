@@ -10,13 +10,20 @@
 /* The kernel fills at most this much of one read with a dump (netlink_dump in af_netlink.c). */
 #define BUFFER_SIZE 32768
 
-/* Not bound: the kernel gives the socket an address at its first send. */
+/* Not bound: the kernel gives the socket an address when it is connected. That is to the kernel itself, which then lets
+ * no message of another process through: a container with CAP_NET_ADMIN could keep us reading its own for ever. */
 int cni_netlink_open(struct cni_netlink *netlink, int bus, struct fl_err *err)
 {
     const int on = 1;
+    const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     *netlink = (struct cni_netlink){.socket = mnl_socket_open2(bus, SOCK_CLOEXEC)};
     if (netlink->socket == NULL)
         return fl_err_errno(err, -errno, "open a netlink socket of bus %d", bus);
+    if (connect(mnl_socket_get_fd(netlink->socket), (const struct sockaddr *)&kernel, sizeof(kernel)) < 0) {
+        int code = -errno;
+        cni_netlink_close(netlink);
+        return fl_err_errno(err, code, "connect a netlink socket of bus %d", bus);
+    }
     netlink->buffer = malloc(BUFFER_SIZE);
     if (netlink->buffer == NULL) {
         cni_netlink_close(netlink);
@@ -61,9 +68,7 @@ bool cni_netlink_read_error(const struct nlmsghdr *message, int *ret_code, char 
 
 static int send_all(struct cni_netlink *netlink, const void *data, size_t size)
 {
-    const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-    ssize_t sent =
-        sendto(mnl_socket_get_fd(netlink->socket), data, size, 0, (const struct sockaddr *)&kernel, sizeof(kernel));
+    ssize_t sent = send(mnl_socket_get_fd(netlink->socket), data, size, 0);
     if (sent == (ssize_t)size)
         return 0;
     if (sent >= 0)
@@ -148,7 +153,7 @@ int cni_netlink_ask(struct cni_netlink *netlink, struct nlmsghdr *request, cni_n
 
 /* The first failure counts; true once the batch's acknowledgement came. */
 static bool take_acknowledgements(struct cni_netlink *netlink, size_t size, uint32_t acknowledged,
-                                  struct cni_netlink_failure *failure)
+                                  cni_netlink_reader *read, void *context, struct cni_netlink_failure *failure)
 {
     bool done = false;
     struct fl_span rest = fl_span_make(netlink->buffer, size);
@@ -156,6 +161,8 @@ static bool take_acknowledgements(struct cni_netlink *netlink, size_t size, uint
          message = cni_messages_next(&rest)) {
         char text[CNI_NETLINK_TEXT_MAX];
         int code;
+        if (message->nlmsg_type >= NLMSG_MIN_TYPE && read != NULL)
+            read(message, context);
         if (message->nlmsg_type != NLMSG_ERROR || !cni_netlink_read_error(message, &code, text, sizeof(text)))
             continue;
         if (code < 0 && failure->code == 0) {
@@ -169,7 +176,7 @@ static bool take_acknowledgements(struct cni_netlink *netlink, size_t size, uint
 }
 
 int cni_netlink_batch(struct cni_netlink *netlink, const void *batch, size_t len, uint32_t acknowledged,
-                      struct cni_netlink_failure *ret_failure)
+                      cni_netlink_reader *read, void *context, struct cni_netlink_failure *ret_failure)
 {
     bool done = false;
     int result = send_all(netlink, batch, len);
@@ -178,7 +185,7 @@ int cni_netlink_batch(struct cni_netlink *netlink, const void *batch, size_t len
         size_t size = 0;
         result = receive(netlink, &size);
         if (result == 0)
-            done |= take_acknowledgements(netlink, size, acknowledged, ret_failure);
+            done |= take_acknowledgements(netlink, size, acknowledged, read, context, ret_failure);
     }
     if (ret_failure->code == -EAGAIN || ret_failure->code == -ERESTART || ret_failure->code == -EINTR)
         return CNI_NETLINK_AGAIN;

@@ -1,6 +1,6 @@
 /* A netlink conversation with the kernel (libmnl): requests, dumps and nf_tables batches, with the kernel's own words
- * where something failed (NLMSGERR_ATTR_MSG). Answers are taken from the kernel alone (port 0). The kernel answers
- * inside the send, so nothing here waits.
+ * where something failed (NLMSGERR_ATTR_MSG). Answers are taken from the kernel alone (port 0); who else may send in
+ * that netns cannot reach the socket, nor fill it. The kernel answers inside the send, so nothing here waits.
  *
  * Lost or interrupted answers (ENOBUFS, EINTR, NLM_F_DUMP_INTR) are the outcome CNI_NETLINK_AGAIN: whoever asked may
  * ask again.
@@ -46,10 +46,11 @@ struct cni_netlink_failure {
     char text[CNI_NETLINK_TEXT_MAX];
 };
 
-/* Sends `len` bytes of batch. 0 once the message `acknowledged` was; CNI_NETLINK_AGAIN (nothing was committed, or the
- * answer was lost: read back to know); else the negative errno in *ret_failure too. */
+/* Sends `len` bytes of batch, and hands what the kernel echoes to `read` (which may be NULL). 0 once the message
+ * `acknowledged` was; CNI_NETLINK_AGAIN (nothing was committed, or the answer was lost: read back to know); else the
+ * negative errno in *ret_failure too. */
 int cni_netlink_batch(struct cni_netlink *netlink, const void *batch, size_t len, uint32_t acknowledged,
-                      struct cni_netlink_failure *ret_failure) FL_MUST_CHECK;
+                      cni_netlink_reader *read, void *context, struct cni_netlink_failure *ret_failure) FL_MUST_CHECK;
 
 /* Reads an error message's code and extended text (linux/netlink.h, struct nlmsgerr and its attributes). False where
  * the message is too short. Pure; bytes are not trusted. */

@@ -3,6 +3,7 @@
 #include "cni/capture/expression.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
@@ -219,13 +220,40 @@ int cni_nft_encode(enum cni_nft_kind kind, const struct cni_plan *plan, uint32_t
         return result;
     if (kind == CNI_NFT_REPLACE)
         put_table(&writer, NFT_MSG_NEWTABLE, NLM_F_CREATE, NULL);
-    if (kind != CNI_NFT_CREATE)
+    if (kind == CNI_NFT_REPLACE)
         put_table(&writer, NFT_MSG_DELTABLE, 0, NULL);
-    if (kind != CNI_NFT_REMOVE) {
-        put_table(&writer, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, plan->comment);
-        put_plan(&writer, plan);
+    put_table(&writer, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL | (kind == CNI_NFT_CREATE ? NLM_F_ECHO : 0),
+              plan->comment);
+    put_plan(&writer, plan);
+    return writer_finish(&writer);
+}
+
+int cni_nft_encode_removal(uint64_t handle, uint32_t first_sequence, struct cni_nft_batch *ret_batch)
+{
+    struct writer writer;
+    int result = writer_start(&writer, ret_batch, first_sequence);
+    if (result < 0)
+        return result;
+    put_table(&writer, NFT_MSG_DELTABLE, 0, NULL);
+    if (handle != 0) {
+        uint64_t network = htobe64(handle);
+        cni_message_put(&writer.message, NFTA_TABLE_HANDLE, &network, sizeof(network));
     }
     return writer_finish(&writer);
+}
+
+uint64_t cni_nft_echoed_handle(const struct nlmsghdr *message)
+{
+    const struct nlattr *found[NFTA_TABLE_MAX + 1];
+    uint64_t network;
+    if (message->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
+        return 0;
+    cni_attributes_of_message(message, sizeof(struct nfgenmsg), found, FL_COUNT(found));
+    struct fl_span bytes = cni_attribute_bytes(found[NFTA_TABLE_HANDLE]);
+    if (bytes.len != sizeof(network) || !cni_attribute_is(found[NFTA_TABLE_NAME], CNI_NFT_TABLE))
+        return 0;
+    memcpy(&network, bytes.data, sizeof(network));
+    return be64toh(network);
 }
 
 void cni_nft_batch_done(struct cni_nft_batch *batch)

@@ -3,11 +3,11 @@
  * set encodings as nft 1.0 writes them, so that `nft list ruleset` shows the table in plain words and `nft -f` loads
  * that listing again.
  *
- * A batch is one commit: all of it is in force, or nothing. Three kinds: CNI_NFT_CREATE fails with -EEXIST where there
- * is a table of that name; CNI_NFT_REPLACE puts "add table, delete table" in front, so that one is replaced by the same
- * commit; CNI_NFT_REMOVE deletes it (-ENOENT where there is none). Creating is the common case and has a batch of its
- * own because deleting costs: the kernel frees what was deleted after a grace period, and closing the socket waits for
- * that (5 to 10 ms against less than one).
+ * A batch is one commit: all of it is in force, or nothing. CNI_NFT_CREATE fails with -EEXIST where there is a table of
+ * that name, and asks the kernel to echo the new one, whose handle tells it from every other; CNI_NFT_REPLACE puts "add
+ * table, delete table" in front, so that one is replaced by the same commit. Creating is the common case and has a
+ * batch of its own because deleting costs: the kernel frees what was deleted after a grace period, and closing the
+ * socket waits for that (5 to 10 ms against less than one).
  */
 #ifndef CNI_CAPTURE_NFT_H
 #define CNI_CAPTURE_NFT_H
@@ -34,11 +34,16 @@ struct cni_nft_batch {
     size_t acknowledged; /* the one message that the kernel answers when all went well */
 };
 
-enum cni_nft_kind { CNI_NFT_CREATE, CNI_NFT_REPLACE, CNI_NFT_REMOVE };
+enum cni_nft_kind { CNI_NFT_CREATE, CNI_NFT_REPLACE };
 
-/* `plan` is not read for CNI_NFT_REMOVE, and may be NULL. 0, -ENOMEM, -EMSGSIZE (no valid plan does). */
+/* 0, -ENOMEM, -EMSGSIZE (no valid plan does). */
 int cni_nft_encode(enum cni_nft_kind kind, const struct cni_plan *plan, uint32_t first_sequence,
                    struct cni_nft_batch *ret_batch) FL_MUST_CHECK;
+/* Deletes the table with that handle, or whichever has our name where it is 0; -ENOENT from the kernel where there is
+ * none. 0, -ENOMEM. */
+int cni_nft_encode_removal(uint64_t handle, uint32_t first_sequence, struct cni_nft_batch *ret_batch) FL_MUST_CHECK;
+/* The handle in the kernel's echo of a created table; 0: it is another message. Bytes are not trusted. */
+uint64_t cni_nft_echoed_handle(const struct nlmsghdr *message);
 void cni_nft_batch_done(struct cni_nft_batch *batch);
 
 /* What the kernel's error for message `index` means, in words: "rule 3 of chain output (…): not supported by this

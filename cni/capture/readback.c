@@ -19,6 +19,7 @@ struct nlmsghdr *cni_readback_request(void *buffer, enum cni_readback_dump dump,
     static const struct {
         uint16_t type, flags, table_attribute;
     } dumps[] = {
+        [CNI_READBACK_GENERATION] = {NFT_MSG_GETGEN, NLM_F_ACK, 0},
         [CNI_READBACK_TABLE] = {NFT_MSG_GETTABLE, NLM_F_ACK, NFTA_TABLE_NAME},
         [CNI_READBACK_CHAINS] = {NFT_MSG_GETCHAIN, NLM_F_DUMP, NFTA_CHAIN_TABLE},
         [CNI_READBACK_RULES] = {NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE},
@@ -31,7 +32,8 @@ struct nlmsghdr *cni_readback_request(void *buffer, enum cni_readback_dump dump,
     struct nfgenmsg *family = mnl_nlmsg_put_extra_header(message.header, sizeof(*family));
     family->nfgen_family = NFPROTO_INET;
     family->version = NFNETLINK_V0;
-    cni_message_put_text(&message, dumps[dump].table_attribute, CNI_NFT_TABLE);
+    if (dump != CNI_READBACK_GENERATION)
+        cni_message_put_text(&message, dumps[dump].table_attribute, CNI_NFT_TABLE);
     if (dump == CNI_READBACK_ELEMENTS)
         cni_message_put_text(&message, NFTA_SET_ELEM_LIST_SET, cni_set_name(set));
     return message.header;
@@ -58,6 +60,17 @@ static bool is_comment(struct fl_span userdata, const char *comment)
     const size_t size = strlen(comment) + 1;
     return userdata.len == 0 || (userdata.len == 2 + size && userdata.data[0] == 0 &&
                                  (uint8_t)userdata.data[1] == size && memcmp(userdata.data + 2, comment, size) == 0);
+}
+
+static void read_generation(struct cni_readback *readback, const struct nlmsghdr *message)
+{
+    const struct nlattr *found[NFTA_GEN_MAX + 1];
+    uint32_t generation = 0;
+    cni_attributes_of_message(message, sizeof(struct nfgenmsg), found, FL_COUNT(found));
+    if (!cni_attribute_u32(found[NFTA_GEN_ID], &generation))
+        return;
+    readback->moved |= readback->generation != 0 && readback->generation != generation;
+    readback->generation = generation;
 }
 
 static void compare_table(struct cni_readback *readback, const struct nlmsghdr *message, struct fl_err *err)
@@ -242,6 +255,9 @@ static void compare_elements(struct cni_readback *readback, const struct nlmsghd
 void cni_readback_message(struct cni_readback *readback, const struct nlmsghdr *message, struct fl_err *err)
 {
     switch (message->nlmsg_type) {
+    case NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN:
+        read_generation(readback, message);
+        break;
     case NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE:
         compare_table(readback, message, err);
         break;

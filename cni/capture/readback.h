@@ -3,6 +3,9 @@
  * Rules are compared expression by expression, sets element by element, chains by hook, priority, type and policy. What
  * is ours and differs is a difference, and so is any chain, rule or set in our table that the plan does not have.
  * Comments of rules are not compared; the table's is, where the kernel keeps one (5.10 on).
+ *
+ * Several dumps show one state only where the netns' generation, which every commit of anybody moves, is the same
+ * before and after them; a single dump may mix two tables of one name while one replaces the other. `moved` tells.
  */
 #ifndef CNI_CAPTURE_READBACK_H
 #define CNI_CAPTURE_READBACK_H
@@ -11,7 +14,8 @@
 
 struct nlmsghdr;
 
-enum cni_readback_dump { /* in the order in which they are asked for */
+enum cni_readback_dump {                          /* in the order in which they are asked for */
+                         CNI_READBACK_GENERATION, /* and once more behind the last */
                          CNI_READBACK_TABLE,
                          CNI_READBACK_CHAINS,
                          CNI_READBACK_RULES,
@@ -27,6 +31,8 @@ struct nlmsghdr *cni_readback_request(void *buffer, enum cni_readback_dump dump,
 
 struct cni_readback {
     const struct cni_plan *plan; /* borrowed */
+    uint32_t generation;         /* 0: not seen yet (the kernel's begin at 1) */
+    bool moved;                  /* another generation was seen later: look again */
     bool table;
     bool chains[CNI_CHAINS];
     size_t rules[CNI_CHAINS]; /* seen so far */

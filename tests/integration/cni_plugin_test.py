@@ -361,6 +361,22 @@ class AtOnce(Fresh):
         self.add()
         self.check()
 
+    def test_different_specs_for_the_same_netns(self):
+        """Whoever is told that the pod is captured is told the truth: no ADD takes away what another one made."""
+        texts = [json.dumps(cni.config(spec)) for spec in (cni.spec(), cni.spec(uid=5, outbound_includeCIDRs=["10.0.0.0/8"]))]
+        for _ in range(100):
+            calls = [plugin.start("ADD", self.pod.path) for _ in texts]
+            for call, text in zip(calls, texts):
+                call.stdin.write(text)
+                call.stdin.flush()
+            answers = [call.communicate(timeout=60)[0] for call in calls]
+            self.assertIn(0, [call.returncode for call in calls], answers)
+            self.assertIn("inet fairlead", self.pod.nft("list", "tables"), answers)
+            for call, answer in zip(calls, answers):
+                if call.returncode != 0:
+                    self.assertIn("another capture spec", json.loads(answer)["details"])
+            self.pod.nft("flush", "ruleset")
+
     def test_killed_in_between(self):
         """Nothing, or the whole table: stopped before each system call in turn."""
         if not os.path.exists("/usr/bin/strace"):
@@ -393,7 +409,7 @@ class Faults(Fresh):
         before = self.pod.state()
         outcomes = {}
         for call, error, last in (("sendto", "ENOBUFS", 10), ("sendto", "EPERM", 10), ("recvfrom", "ENOBUFS", 14),
-                                  ("recvfrom", "EINTR", 4), ("socket", "EPROTONOSUPPORT", 5), ("setns", "EPERM", 2)):
+                                  ("recvfrom", "EINTR", 4), ("socket", "EPROTONOSUPPORT", 5), ("setns", "EPERM", 2), ("connect", "EPERM", 2)):
             for nth in range(1, last + 1):
                 with self.subTest(call=call, error=error, nth=nth):
                     result = subprocess.run(
@@ -473,7 +489,7 @@ class Chain(Fresh):
                     address[pod] = result["ips"][0]["address"].split("/")[0]
                 self.chain("CHECK", meshed, version, annotations, results[meshed])
                 self.assertEqual(plain.table(), "")
-                self.assertNotIn("::6", plain.ip("addr"))
+                self.assertNotIn("::6/128", plain.ip("addr"))
                 meshed.serve(15001, 15006, 8080)
                 plain.serve(8080)
                 self.assertEqual(meshed.dial(address[plain], 8080)["port"], 15001)

@@ -2,6 +2,7 @@
  * error messages are read as well. */
 #include "cni/capture/attribute.h"
 #include "cni/capture/netlink.h"
+#include "cni/capture/nft.h"
 #include "cni/capture/readback.h"
 
 #include <arpa/inet.h>
@@ -48,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)!cni_netlink_read_error(message, &code, text, sizeof(text));
         else
             cni_readback_message(&readback, message, &err);
+        (void)cni_nft_echoed_handle(message);
     }
     if (cni_readback_finish(&readback, &err) == CNI_READBACK_DIFFERS && err.text[0] == '\0')
         abort();

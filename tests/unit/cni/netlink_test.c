@@ -8,6 +8,7 @@
 #include <libmnl/libmnl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -186,10 +187,31 @@ static void test_writing_past_the_end(void **state)
     }
 }
 
+/* What another process sends to the socket's port is refused: the sender is told, and nothing is in the queue. */
+static void test_others_cannot_reach_the_socket(void **state)
+{
+    (void)state;
+    struct cni_netlink netlink;
+    struct fl_err err = {0};
+    struct nlmsghdr message = {.nlmsg_len = sizeof(message), .nlmsg_type = NLMSG_DONE, .nlmsg_seq = 1};
+    assert_int_equal(cni_netlink_open(&netlink, NETLINK_ROUTE, &err), 0);
+    FL_CLEANUP(fl_cleanup_close) int other = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    assert_true(other >= 0);
+    struct sockaddr_nl own = {0};
+    socklen_t size = sizeof(own);
+    assert_int_equal(getsockname(mnl_socket_get_fd(netlink.socket), (struct sockaddr *)&own, &size), 0);
+    assert_true(own.nl_pid != 0);
+    ssize_t sent = sendto(other, &message, sizeof(message), 0, (const struct sockaddr *)&own, sizeof(own));
+    /* EPERM: without CAP_NET_ADMIN nobody can try */
+    assert_true(sent < 0 && (errno == ECONNREFUSED || errno == EPERM));
+    cni_netlink_close(&netlink);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_others_cannot_reach_the_socket),
         cmocka_unit_test(test_codes_and_texts),
         cmocka_unit_test(test_the_echoed_request_is_stepped_over),
         cmocka_unit_test(test_cut_messages),

@@ -283,6 +283,7 @@ static void test_the_frame_of_a_batch(void **state)
         assert_true(mnl_nlmsg_ok(message, left));
         assert_int_equal(message->nlmsg_seq, 100 + i);
         assert_int_equal((message->nlmsg_flags & NLM_F_ACK) != 0, i == batch.acknowledged);
+        assert_int_equal((message->nlmsg_flags & NLM_F_ECHO) != 0, i == 1); /* the table */
         if (i == 0)
             assert_int_equal(message->nlmsg_type, NFNL_MSG_BATCH_BEGIN);
         else if (i + 1 == batch.count)
@@ -299,10 +300,53 @@ static void test_the_frame_of_a_batch(void **state)
     assert_int_equal(cni_nft_encode(CNI_NFT_REPLACE, &plan, 1, &batch), 0);
     assert_int_equal(batch.count, count + 2);
     cni_nft_batch_done(&batch);
-    assert_int_equal(cni_nft_encode(CNI_NFT_REMOVE, NULL, 1, &batch), 0);
+    assert_int_equal(cni_nft_encode_removal(0, 1, &batch), 0);
     assert_int_equal(batch.count, 3);
     cni_nft_batch_done(&batch);
     cni_nft_batch_done(&batch);
+}
+
+/* A batch's own message stands for the kernel's echo: both have the form of a dump. */
+static void test_a_removal_names_its_table(void **state)
+{
+    (void)state;
+    const uint64_t handles[] = {0, 1, UINT64_C(0x123456789abcdef0), UINT64_MAX};
+    for (size_t i = 0; i < FL_COUNT(handles); i++) {
+        struct cni_nft_batch batch;
+        assert_int_equal(cni_nft_encode_removal(handles[i], 1, &batch), 0);
+        struct nlmsghdr *message = next_message((struct nlmsghdr *)(void *)batch.data);
+        assert_int_equal(message->nlmsg_type, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE);
+        assert_int_equal(cni_nft_echoed_handle(message), 0);
+        message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE;
+        assert_true(cni_nft_echoed_handle(message) == handles[i]);
+        const struct nlattr *found[NFTA_TABLE_MAX + 1];
+        cni_attributes_of_message(message, sizeof(struct nfgenmsg), found, FL_COUNT(found));
+        ((char *)message)[(const char *)found[NFTA_TABLE_NAME] - (const char *)message +
+                          (ptrdiff_t)sizeof(struct nlattr)]++;
+        assert_int_equal(cni_nft_echoed_handle(message), 0); /* another table's */
+        cni_nft_batch_done(&batch);
+    }
+}
+
+static void test_the_generation_must_stand_still(void **state)
+{
+    (void)state;
+    struct {
+        struct nlmsghdr header;
+        struct nfgenmsg family;
+        struct nlattr head;
+        uint32_t generation;
+    } message = {.header = {sizeof(message), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN, 0, 0, 0},
+                 .head = {sizeof(struct nlattr) + sizeof(uint32_t), NFTA_GEN_ID}};
+    const uint32_t seen[] = {7, 7, 8, 7};
+    cni_readback_start(&readback, &plan);
+    for (size_t i = 0; i < FL_COUNT(seen); i++) {
+        struct fl_err err = {0};
+        message.generation = htonl(seen[i]);
+        cni_readback_message(&readback, &message.header, &err);
+        assert_int_equal(readback.moved, i >= 2);
+        assert_false(readback.differs);
+    }
 }
 
 static void test_memory_running_out(void **state)
@@ -368,6 +412,8 @@ int main(void)
         cmocka_unit_test(test_messages_of_other_tables_are_skipped),
         cmocka_unit_test(test_the_largest_plan_fits),
         cmocka_unit_test(test_the_frame_of_a_batch),
+        cmocka_unit_test(test_a_removal_names_its_table),
+        cmocka_unit_test(test_the_generation_must_stand_still),
         cmocka_unit_test(test_memory_running_out),
         cmocka_unit_test(test_errors_in_words),
     };
