@@ -1,5 +1,5 @@
 # Sourced by quickstart and test: which Debian 12 packages are needed for what, and how they are installed.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the lists are used by those who source this
 
 packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libyaml-dev
   libssl-dev libmnl-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler zlib1g-dev)
