@@ -60,8 +60,12 @@ static struct fl_http_connection *longest(const struct fl_http_server *server, b
 void fl_http_connection_claim(struct fl_http_connection *connection, size_t more)
 {
     struct fl_http_server *server = connection->server;
-    while (server->bodies + more > server->body_max * FL_HTTP_BODIES_MAX)
-        cut_off(longest(server, true, connection)); /* there is one: its own body has body_max at most */
+    while (server->bodies + more > server->body_max * FL_HTTP_BODIES_MAX) {
+        struct fl_http_connection *victim = longest(server, true, connection);
+        if (victim == NULL) /* cannot be: its own body has body_max at most */
+            return;
+        cut_off(victim);
+    }
 }
 
 /* An eighth of the places is kept free: a new client is heard, however many others are slow. */
@@ -71,8 +75,9 @@ static void make_place(struct fl_http_server *server)
     for (const struct fl_http_connection *connection = server->connections; connection != NULL;
          connection = connection->next)
         count += !connection->late;
-    if (count > server->connections_max - server->connections_max / 8)
-        cut_off(longest(server, false, NULL));
+    struct fl_http_connection *victim = longest(server, false, NULL);
+    if (victim != NULL && count > server->connections_max - server->connections_max / 8)
+        cut_off(victim);
 }
 
 struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle)
