@@ -137,8 +137,8 @@ class Quickstart:
         self.report.line(f"fairlead-webhook answers on https://127.0.0.1:{self.webhook_port}/inject")
 
     def make_node(self):
-        netns.add(self.node)
         self.undo.append(lambda: netns.delete(self.node))
+        netns.add(self.node)
         netns.inside(self.node, "sysctl", "-qew", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         text = string.Template((HERE / "fairlead.conflist").read_text()).substitute(STATE=self.state)
         self.chain = cni.Chain(json.loads(text), [self.image, PLUGINS], self.node)
