@@ -10,10 +10,11 @@
  *                            connections_per_address (the next ones are closed at once). From 8 on, an eighth is kept
  *                            free: a new one costs the one that has been in its step longest its place
  *   request line and headers FL_HTTP_HEAD_MAX together (414 or 431, then closed)
- *   body                     one length or "chunked", else 400; body_max: a larger Content-Length is answered 413 without reading the body, a chunked body
- *                            that grows larger when it has ended (past twice the limit it is cut); all bodies that are
- *                            being collected together: FL_HTTP_BODIES_MAX × body_max (past it the one that has been
- *                            coming longest is cut off: slow large bodies keep nobody out)
+ *   body                     one length or "chunked", else 400; body_max: a larger Content-Length is answered 413
+ *                            without reading the body, a chunked body that grows larger when it has ended (past twice
+ *                            the limit it is cut); all bodies that are being collected together: FL_HTTP_BODIES_MAX ×
+ *                            body_max (past it the one that has been coming longest is cut off: slow large bodies keep
+ *                            nobody out)
  *   time                     idle_seconds for each step as a whole, however its bytes trickle: handshake and first
  *                            request line (or the wait for the next one), the rest of the request, the answer
  */
