@@ -41,6 +41,8 @@ int webhook_file_look(struct webhook_file *file, bool force, struct fl_err *err)
         return 0;
     if (stat(file->path, &now) < 0)
         return fl_err_errno(err, -errno, "%s", file->path);
+    if (!S_ISREG(now.st_mode)) /* opening a pipe would wait for its writer */
+        return fl_err_set(err, -EINVAL, "%s: is not a regular file", file->path);
     if (!force && !file->young && same_file(&now, &file->seen))
         return 0;
     struct fl_buf text;
@@ -50,6 +52,8 @@ int webhook_file_look(struct webhook_file *file, bool force, struct fl_err *err)
         result = -ENOMEM;
     if (result < 0) {
         fl_err_errno(err, result, "%s", file->path);
+    } else if (text.len == 0 && file->text.len > 0) {
+        result = fl_err_set(err, -EINVAL, "%s: is empty; it is being written, or lost", file->path);
     } else {
         file->seen = now;
         file->young = time(NULL) - now.st_mtim.tv_sec < YOUNG_SECONDS;
