@@ -147,7 +147,7 @@ static void answer_error(struct proxy_answer *answer, unsigned status)
 static bool begin_answer(struct connection *connection, struct proxy_answer *answer, bool head_only)
 {
     size_t *held = connection->serving->options.held;
-    if (answer->body.len > PROXY_SERVING_HELD_MAX || *held > PROXY_SERVING_HELD_MAX - answer->body.len) {
+    if (*held > 0 && *held + answer->body.len > PROXY_SERVING_HELD_MAX) {
         fl_buf_done(&answer->body);
         fl_buf_init(&answer->body, 128);
         answer_error(answer, 503);

@@ -1,6 +1,7 @@
 /* A small HTTP/1.1 server on the main thread's loop, for the admin, scrape and health ports: the codec of proxy/http,
  * one handler, bounded in every direction (the limits stand in admin.h). Answers are made at once and held in memory
- * until they are taken; all ports together hold at most PROXY_SERVING_HELD_MAX bytes, beyond that they answer 503.
+ * until they are taken. All ports together hold at most PROXY_SERVING_HELD_MAX bytes, or one answer that is larger;
+ * beyond that they answer 503: clients that do not read cannot grow the process.
  */
 #ifndef PROXY_ADMIN_SERVING_H
 #define PROXY_ADMIN_SERVING_H
@@ -11,7 +12,7 @@
 #include "proxy/http/message.h"
 #include "proxy/net/address.h"
 
-#define PROXY_SERVING_HELD_MAX (96u << 20)
+#define PROXY_SERVING_HELD_MAX (8u << 20)
 
 struct proxy_answer {
     unsigned status;            /* 200 */
