@@ -224,32 +224,103 @@ static void only_an_svid_will_do(void **state)
     }
 }
 
-/* No issuer of ours makes it: the root signs a certificate that OpenSSL was told to write. */
-static void two_uri_names_are_one_too_many(void **state)
+struct extension {
+    int nid;
+    const char *value; /* as in OpenSSL's configuration files */
+};
+
+/* No issuer of ours makes it: the root signs a certificate that OpenSSL was told to write. `key` is taken over. */
+static void make_odd(EVP_PKEY *key, const struct extension *extensions, size_t count, struct identity *ret_identity)
 {
-    (void)state;
-    EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x509 = X509_new();
     X509_set_version(x509, X509_VERSION_3);
     X509_set_pubkey(x509, key);
     X509_set_issuer_name(x509, X509_get_subject_name(fl_cert_x509(ours.root, 0)));
     X509_gmtime_adj(X509_getm_notBefore(x509), -60);
     X509_gmtime_adj(X509_getm_notAfter(x509), 60);
-    X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "critical,URI:" APP ",URI:" WEB);
-    X509_add_ext(x509, names, -1);
-    X509_EXTENSION_free(names);
+    for (size_t i = 0; i < count && extensions[i].value != NULL; i++) {
+        X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, extensions[i].nid, extensions[i].value);
+        assert_non_null(extension);
+        X509_add_ext(x509, extension, -1);
+        X509_EXTENSION_free(extension);
+    }
     assert_true(X509_sign(x509, fl_key_evp(ours.key), EVP_sha256()) > 0);
-    struct identity two = {.key = fl_key_wrap(key), .cert = fl_cert_wrap(&x509, 1)};
+    *ret_identity = (struct identity){.key = fl_key_wrap(key), .cert = fl_cert_wrap(&x509, 1)};
     X509_free(x509);
+}
+
+#define NO_SVID "peer certificate is no X.509-SVID: "
+#define INVALID "peer certificate of " APP " is not valid: "
+
+/* Signed by our root all of them; the server asks for the one name and the SPIFFE form. */
+static void odd_certificates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        struct extension extensions[3];
+        const char *reason; /* NULL: it is let in */
+    } rows[] = {
+        {"nothing but the name", {{NID_subject_alt_name, "URI:" APP}}, NULL},
+        {"for clients", {{NID_subject_alt_name, "URI:" APP}, {NID_ext_key_usage, "clientAuth"}}, NULL},
+        {"for servers", {{NID_subject_alt_name, "URI:" APP}, {NID_ext_key_usage, "serverAuth"}}, INVALID},
+        {"for code", {{NID_subject_alt_name, "URI:" APP}, {NID_ext_key_usage, "codeSigning"}}, INVALID},
+        {"no signatures", {{NID_subject_alt_name, "URI:" APP}, {NID_key_usage, "critical,keyEncipherment"}}, INVALID},
+        {"an unknown critical extension",
+         {{NID_subject_alt_name, "URI:" APP}, {NID_invalidity_date, "critical,DER:0500"}},
+         INVALID},
+        {"two URI names", {{NID_subject_alt_name, "critical,URI:" APP ",URI:" WEB}}, NO_SVID "more than one URI name"},
+        {"two lists of names",
+         {{NID_subject_alt_name, "URI:" APP}, {NID_subject_alt_name, "URI:" WEB}},
+         "peer certificate of "},
+        {"no name at all", {{0, NULL}}, NO_SVID "no URI name"},
+        {"a NUL in the name",
+         {{NID_subject_alt_name,
+           "DER:3030862e7370696666653a2f2f636c75737465722e6c6f63616c2f6e732f64656661756c742f73612f617070002e6576696c"}},
+         NO_SVID},
+        {"names cut off", {{NID_subject_alt_name, "DER:303086ff"}}, "peer certificate "},
+        {"a name of another", {{NID_subject_alt_name, "URI:" WEB}}, "peer's name " WEB " is not " APP},
+        {"a name that goes on", {{NID_subject_alt_name, "URI:" APP "/more"}}, "peer"},
+        {"a scheme in capitals", {{NID_subject_alt_name, "URI:SPIFFE://cluster.local/ns/default/sa/app"}}, "peer"},
+    };
     const struct fl_tls_name_match name = {FL_TLS_NAME_URI, FL_TLS_MATCH_EXACT, FL_SPAN(APP)};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct identity odd;
+        make_odd(EVP_EC_gen("P-256"), rows[i].extensions, FL_COUNT(rows[i].extensions), &odd);
+        struct fl_tls_options client = client_options(), server = server_options();
+        client.cert = odd.cert;
+        client.key = odd.key;
+        server.names = &name;
+        server.name_count = 1;
+        struct outcome outcome = meet(&client, &server);
+        const char *begin = rows[i].reason != NULL ? rows[i].reason : "";
+        if (outcome.server != (rows[i].reason != NULL ? -EACCES : 0) || outcome.server_opened != (*begin == '\0') ||
+            strncmp(outcome.server_error, begin, strlen(begin)) != 0)
+            fail_msg("%s: %d %s", rows[i].what, outcome.server, outcome.server_error);
+        identity_done(&odd);
+    }
+}
+
+/* What a stranger may send is bounded before it is looked at. */
+static void a_chain_of_absurd_size(void **state)
+{
+    (void)state;
+    struct fl_buf names;
+    fl_buf_init(&names, 1u << 20);
+    assert_int_equal(fl_buf_append_str(&names, "URI:" APP), 0);
+    while (names.len < 2 * FL_TLS_PEER_CHAIN_BYTES)
+        assert_int_equal(fl_buf_append_str(&names, ",DNS:a.name.that.is.of.no.use.example"), 0);
+    const struct extension extension = {NID_subject_alt_name, fl_buf_str(&names)};
+    struct identity odd;
+    make_odd(EVP_EC_gen("P-256"), &extension, 1, &odd);
     struct fl_tls_options client = client_options(), server = server_options();
-    client.cert = two.cert;
-    client.key = two.key;
-    server.names = &name;
-    server.name_count = 1;
-    assert_server_refuses(meet(&client, &server), -EACCES, "peer certificate is no X.509-SVID: more than one URI name",
-                          "bad certificate");
-    identity_done(&two);
+    client.cert = odd.cert;
+    client.key = odd.key;
+    struct outcome outcome = meet(&client, &server);
+    assert_int_equal(outcome.server, -EPROTO);
+    assert_false(outcome.server_opened);
+    identity_done(&odd);
+    fl_buf_done(&names);
 }
 
 static void a_ca_certificate_is_no_peer(void **state)
@@ -487,7 +558,8 @@ int main(void)
         cmocka_unit_test(a_certificate_must_be_valid_now),
         cmocka_unit_test(a_client_without_certificate),
         cmocka_unit_test(only_an_svid_will_do),
-        cmocka_unit_test(two_uri_names_are_one_too_many),
+        cmocka_unit_test(odd_certificates),
+        cmocka_unit_test(a_chain_of_absurd_size),
         cmocka_unit_test(a_ca_certificate_is_no_peer),
         cmocka_unit_test(names_are_matched),
         cmocka_unit_test(any_of_the_names_will_do),
