@@ -5,6 +5,7 @@
 #include "common/base/utf8.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -147,8 +148,18 @@ static bool deliver(const struct line *line)
     return written == (ssize_t)line->len;
 }
 
+static void keep_standard_places(void)
+{
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 void fl_log_open(const char *program, int fd, enum fl_log_format format, enum fl_log_level level)
 {
+    keep_standard_places();
     sink.program = program;
     sink.fd = fd;
     sink.format = format;

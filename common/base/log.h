@@ -31,7 +31,9 @@ struct fl_log_field {
 #define FL_LOG_SPAN(key, span)    ((struct fl_log_field){key, FL_LOG_FIELD_TEXT, span, 0})
 #define FL_LOG_NUM(key, number)   ((struct fl_log_field){key, FL_LOG_FIELD_NUMBER, {NULL, 0}, (int64_t)(number)})
 
-/* `program` is a literal: the "program" member of every line. fd is kept as it is (usually 2). Before threads start. */
+/* `program` is a literal: the "program" member of every line. fd is kept as it is (usually 2). Before threads start,
+ * and before anything else is opened: those of the descriptors 0 to 2 that the parent closed are opened on /dev/null,
+ * or the next socket would be given the number that lines are written to. */
 void fl_log_open(const char *program, int fd, enum fl_log_format format, enum fl_log_level level);
 void fl_log_set_level(enum fl_log_level level);
 enum fl_log_level fl_log_get_level(void);

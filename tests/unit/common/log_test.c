@@ -286,6 +286,22 @@ static void test_errno_is_kept(void **state)
     assert_int_equal(errno, EXDEV);
 }
 
+/* A program whose parent closed its stderr must not log into the next socket that it opens. */
+static void test_closed_stderr_is_no_socket(void **state)
+{
+    (void)state;
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    assert_true(saved > STDERR_FILENO);
+    close(STDERR_FILENO);
+    fl_log_open("log_test", STDERR_FILENO, FL_LOG_JSON, FL_LOG_INFO);
+    int next = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    fl_log_message(FL_LOG_INFO, "to nobody");
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    assert_true(next > STDERR_FILENO);
+    close(saved);
+    close(next);
+}
+
 int main(void)
 {
 #define WITH_PIPE(test) cmocka_unit_test_setup_teardown(test, open_pipe, close_pipe)
@@ -302,6 +318,7 @@ int main(void)
         WITH_PIPE(test_full_pipe_drops_and_counts),
         WITH_PIPE(test_no_reader),
         WITH_PIPE(test_errno_is_kept),
+        WITH_PIPE(test_closed_stderr_is_no_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
