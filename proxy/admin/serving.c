@@ -336,8 +336,23 @@ static void pause_accepting(struct proxy_serving *serving)
         fl_timer_set(serving->options.loop, &serving->pause, ACCEPT_PAUSE_MS, on_resume);
 }
 
+/* The longest open one that is not being answered. Else whoever holds all connections and says nothing could keep the
+ * health checks out, and have the pod restarted. */
+static void make_room(struct proxy_serving *serving)
+{
+    struct connection *oldest = NULL;
+    for (struct connection *one = serving->connections; one != NULL; one = one->next) {
+        if (one->state != ANSWER)
+            oldest = one;
+    }
+    if (oldest != NULL)
+        close_connection(oldest);
+}
+
 static void adopt(struct proxy_serving *serving, int fd)
 {
+    if (serving->connection_count == PROXY_ADMIN_CONNECTIONS_MAX)
+        make_room(serving);
     struct connection *connection =
         serving->connection_count < PROXY_ADMIN_CONNECTIONS_MAX ? calloc(1, sizeof(*connection)) : NULL;
     if (connection == NULL ||
