@@ -188,8 +188,9 @@ static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_
     }
     if (downstream->chain->tls == NULL) {
         start_filter(downstream);
-        if (downstream->conn != NULL)
-            proxy_conn_resume(downstream->conn); /* what was looked at comes again, to the filter */
+        /* What was looked at comes again, to the filter; TCP's waits for its upstream and resumes by itself. */
+        if (downstream->conn != NULL && downstream->chain->kind == PROXY_FILTER_HTTP)
+            proxy_conn_resume(downstream->conn);
         return;
     }
     proxy_conn_set_owner(downstream->conn, &handshake_ops, downstream);

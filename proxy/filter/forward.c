@@ -52,8 +52,7 @@ static int client_cert(struct proxy_exchange_run *exchange, struct proxy_message
     if (mode == PROXY_XFCC_ALWAYS_FORWARD_ONLY || (mode == PROXY_XFCC_FORWARD_ONLY && mutual))
         return 0;
     if (mode == PROXY_XFCC_SANITIZE || mode == PROXY_XFCC_FORWARD_ONLY || !mutual) {
-        if (theirs.len > 0)
-            proxy_headers_remove(&request->headers, name);
+        proxy_headers_remove(&request->headers, name); /* all of them: the first may be an empty one */
         return 0;
     }
     bool append = mode == PROXY_XFCC_APPEND_FORWARD && theirs.len > 0;
@@ -116,7 +115,9 @@ static bool find_route(struct proxy_exchange_run *exchange)
         redirect(exchange, &to_tls);
         return false;
     }
-    if (route == NULL || data->request.method_id == PROXY_METHOD_CONNECT) {
+    bool connect = data->request.method_id == PROXY_METHOD_CONNECT;
+    exchange->hcm->closing |= connect; /* what follows was meant for a tunnel: it is no request */
+    if (route == NULL || connect) {
         proxy_exchange_reply(exchange, 404, PROXY_FLAG_NO_ROUTE, "route_not_found", "", NULL, 0);
         return false;
     }

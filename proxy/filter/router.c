@@ -228,7 +228,14 @@ static size_t on_data(void *owner, struct fl_span bytes)
     } else {
         used += read_answer(exchange, fl_span_from(bytes, used));
     }
-    if (hcm->exchange == exchange && proxy_conn_is_backlogged(hcm->downstream->conn))
+    if (hcm->exchange != exchange)
+        return used;
+    if (proxy_conn_write_failed(hcm->downstream->conn)) {
+        /* A client that pipelined is not read meanwhile, so this is the only news of its going. */
+        proxy_exchange_cut(exchange, PROXY_FLAG_DOWNSTREAM_CLOSE, "downstream_remote_disconnect");
+        return bytes.len;
+    }
+    if (proxy_conn_is_backlogged(hcm->downstream->conn))
         proxy_conn_pause(upstream_of(exchange));
     return used;
 }
