@@ -576,13 +576,13 @@ static void run_closing(struct proxy_conn *conn)
 static void run_input(struct proxy_conn *conn)
 {
     if (conn->raw_input) {
-        FL_CLEANUP(fl_cleanup_free) char *input = conn->input;
         struct fl_span bytes = input_span(conn);
+        char *input = fl_take(conn->input);
         conn->raw_input = false;
-        conn->input = NULL;
         input_drop(conn);
         if (bytes.len > 0)
             feed(conn, bytes);
+        free(input);
     }
     if (conn->redeliver && !conn->paused && conn->state == OPEN) {
         conn->redeliver = false;
