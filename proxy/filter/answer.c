@@ -171,7 +171,7 @@ void proxy_exchange_done(struct proxy_exchange_run *exchange, bool upstream_clea
     if (exchange->details[0] == '\0')
         exchange->details = "via_upstream";
     close_exchange(exchange, upstream_clean, PROXY_CLOSE_FLUSH);
-    if (keep && !hcm->closing)
+    if (keep) /* as its head has told the client, also where a drain began since */
         proxy_hcm_next(hcm);
     else
         proxy_hcm_end(hcm, done ? PROXY_CLOSE_FLUSH : PROXY_CLOSE_LINGER);

@@ -224,6 +224,17 @@ int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot)
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
+void proxy_data_check_drained(struct proxy_data *data)
+{
+    if (data->draining && data->downstream_count == 0 && data->turn.closing == NULL && data->options.on_drained != NULL)
+        data->options.on_drained(data->options.owner);
+}
+
+static void on_settled(struct proxy_turn *turn)
+{
+    proxy_data_check_drained(FL_CONTAINER_OF(turn, struct proxy_data, turn));
+}
+
 int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *options)
 {
     memset(data, 0, sizeof(*data));
@@ -234,13 +245,16 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
     if (getrandom(&data->random_state, sizeof(data->random_state), 0) != sizeof(data->random_state))
         data->random_state = fl_loop_now_ns(options->loop);
     data->random_state |= 1;
-    return proxy_turn_init(&data->turn, options->loop);
+    int result = proxy_turn_init(&data->turn, options->loop);
+    data->turn.on_settled = on_settled;
+    return result;
 }
 
 void proxy_data_abort(struct proxy_data *data)
 {
     proxy_downstream_abort_all(data);
     generation_retire(fl_take(data->generation));
+    proxy_turn_abort(&data->turn);
 }
 
 void proxy_data_done(struct proxy_data *data)
@@ -261,8 +275,7 @@ void proxy_data_drain(struct proxy_data *data)
 {
     data->draining = true;
     proxy_downstream_drain_all(data);
-    if (data->downstream_count == 0 && data->options.on_drained != NULL)
-        data->options.on_drained(data->options.owner);
+    proxy_data_check_drained(data);
 }
 
 /* xorshift64*: for balancing, never for secrets. */

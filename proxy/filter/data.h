@@ -71,6 +71,8 @@ int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot) F
 
 /* No new requests on HTTP connections: they end with the next answer, or when they are idle. Opaque ones go on. */
 void proxy_data_drain(struct proxy_data *data);
+/* Tells on_drained where that is so: no connection is left, and what the last ones wrote has gone out. */
+void proxy_data_check_drained(struct proxy_data *data);
 
 struct proxy_generation *proxy_generation_ref(struct proxy_generation *generation);
 void proxy_generation_unref(struct proxy_generation *generation);

@@ -30,8 +30,7 @@ void proxy_downstream_end(struct proxy_downstream *downstream)
     data->downstream_count--;
     proxy_stats_connection_closed(data->options.stats, PROXY_SIDE_DOWNSTREAM);
     fl_loop_defer(data->turn.loop, &downstream->deferred, release);
-    if (data->draining && data->downstream_count == 0 && data->options.on_drained != NULL)
-        data->options.on_drained(data->options.owner);
+    proxy_data_check_drained(data);
 }
 
 static void refuse(struct proxy_downstream *downstream, enum proxy_refused reason)

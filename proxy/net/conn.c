@@ -35,7 +35,8 @@ struct proxy_conn {
     char *input;             /* received and not consumed: input[input_begin, input_end); NULL where there is none */
     uint32_t input_begin, input_end, input_size;
     struct proxy_conn *next_ready;
-    struct fl_timer timer; /* connect, handshake, flush or linger, by state */
+    struct proxy_conn *closing_next, *closing_previous; /* in turn->closing */
+    struct fl_timer timer;                              /* connect, handshake, flush or linger, by state */
     struct fl_deferred deferred;
     uint64_t received, sent;
     uint64_t handshake_ms;
@@ -115,11 +116,33 @@ static void input_drop(struct proxy_conn *conn)
     conn->input_begin = conn->input_end = conn->input_size = 0;
 }
 
+static void closing_add(struct proxy_conn *conn)
+{
+    conn->closing_next = conn->turn->closing;
+    if (conn->closing_next != NULL)
+        conn->closing_next->closing_previous = conn;
+    conn->turn->closing = conn;
+}
+
+static void closing_remove(struct proxy_conn *conn)
+{
+    struct proxy_turn *turn = conn->turn;
+    if (conn->closing_next != NULL)
+        conn->closing_next->closing_previous = conn->closing_previous;
+    if (conn->closing_previous != NULL)
+        conn->closing_previous->closing_next = conn->closing_next;
+    else
+        turn->closing = conn->closing_next;
+    if (turn->closing == NULL && turn->on_settled != NULL)
+        turn->on_settled(turn);
+}
+
 /* The socket goes, the memory follows at the end of the turn. */
 static void finish(struct proxy_conn *conn, bool reset)
 {
     if (conn->state == CLOSED)
         return;
+    bool left = conn->state == FLUSHING || conn->state == LINGERING;
     conn->state = CLOSED;
     unlist(conn);
     fl_timer_cancel(&conn->timer);
@@ -136,6 +159,13 @@ static void finish(struct proxy_conn *conn, bool reset)
     input_drop(conn);
     conn->turn->connections--;
     fl_loop_defer(conn->turn->loop, &conn->deferred, release);
+    if (left)
+        closing_remove(conn);
+}
+
+void proxy_conn_abandon(struct proxy_conn *conn)
+{
+    finish(conn, false);
 }
 
 static bool owned(const struct proxy_conn *conn)
@@ -738,6 +768,7 @@ void proxy_conn_close(struct proxy_conn *conn, enum proxy_close how)
     /* Unread bytes would turn close(2) into a reset that may overtake what we sent. */
     conn->linger = how == PROXY_CLOSE_LINGER || conn->input != NULL || conn->readable;
     conn->state = FLUSHING;
+    closing_add(conn);
     if (conn->shut == SHUT_NO)
         conn->shut = SHUT_WANTED;
     fl_timer_set(conn->turn->loop, &conn->timer, PROXY_CONN_FLUSH_MS, on_deadline);

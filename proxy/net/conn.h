@@ -121,5 +121,6 @@ int proxy_conn_ended(struct proxy_conn *conn) FL_MUST_CHECK; /* the peer's clean
 /* For turn.c: one round over a connection of the ready list. */
 void proxy_conn_run(struct proxy_conn *conn);
 struct proxy_conn *proxy_conn_next_ready(struct proxy_conn *conn);
+void proxy_conn_abandon(struct proxy_conn *conn); /* of the list of closing ones: it is closed at once */
 
 #endif

@@ -37,6 +37,13 @@ int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop)
     return -ENOMEM;
 }
 
+void proxy_turn_abort(struct proxy_turn *turn)
+{
+    turn->on_settled = NULL;
+    while (turn->closing != NULL)
+        proxy_conn_abandon(turn->closing);
+}
+
 void proxy_turn_done(struct proxy_turn *turn)
 {
     assert(turn->ready == NULL && turn->connections == 0);

@@ -29,10 +29,14 @@ struct proxy_turn {
     struct proxy_pool pool;
     uint64_t handshake_ns; /* the turn that handshakes are counted for */
     unsigned handshakes;
-    size_t connections; /* open sockets of this worker, both sides */
+    size_t connections;                          /* open sockets of this worker, both sides */
+    struct proxy_conn *closing;                  /* those whose owner has left: they flush, or linger */
+    void (*on_settled)(struct proxy_turn *turn); /* the last of those is gone; NULL allowed */
 };
 
 int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop) FL_MUST_CHECK; /* 0 or -ENOMEM */
+/* Closes at once what its owners have left already. */
+void proxy_turn_abort(struct proxy_turn *turn);
 void proxy_turn_done(struct proxy_turn *turn); /* every connection must be gone, and the loop have run its deferred */
 
 /* True where this turn may still do a handshake step, which is then counted. */

@@ -27,6 +27,7 @@ struct proxy_worker {
     struct proxy_data data;
     struct worker_listen *listens;
     uint64_t logged_ms;
+    bool told_drained;
     pthread_t thread;
     bool running;
     int wake_fd;
@@ -238,9 +239,14 @@ static bool on_probe(void *owner, const struct proxy_address *peer, const struct
     return worker->options.on_probe(worker->options.owner, peer, original);
 }
 
+/* May come again while goodbyes of the last connections go out: told once. */
 static void on_drained(void *owner)
 {
-    tell(owner, PROXY_WORKER_DRAINED);
+    struct proxy_worker *worker = owner;
+    if (worker->told_drained)
+        return;
+    worker->told_drained = true;
+    tell(worker, PROXY_WORKER_DRAINED);
 }
 
 static int set_up(struct proxy_worker *worker)

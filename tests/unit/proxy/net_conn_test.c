@@ -95,6 +95,7 @@ static void run(struct fixture *f)
 static void teardown(struct fixture *f)
 {
     proxy_conn_close(f->conn, PROXY_CLOSE_NOW);
+    proxy_turn_abort(&f->turn);
     run(f);
     if (f->peer >= 0)
         close(f->peer);
