@@ -1,19 +1,12 @@
 #include "webhook/owner.h"
 
 #include "webhook/pod.h"
-
-static void put(char *field, size_t size, struct fl_span text)
-{
-    size_t len = text.len < size - 1 ? text.len : size - 1;
-    if (len > 0)
-        memcpy(field, text.data, len);
-    field[len] = '\0';
-}
+#include "webhook/value.h"
 
 static void answer(struct webhook_owner *owner, const char *kind, struct fl_span name)
 {
-    put(owner->kind, sizeof(owner->kind), fl_span_str(kind));
-    put(owner->name, sizeof(owner->name), name);
+    webhook_keep(owner->kind, sizeof(owner->kind), fl_span_str(kind));
+    webhook_keep(owner->name, sizeof(owner->name), name);
 }
 
 static const struct fl_json *controller(const struct fl_json *references)
@@ -66,14 +59,14 @@ void webhook_owner_find(const struct fl_json *pod, struct webhook_owner *ret_own
         from_pod(metadata, ret_owner);
         return;
     }
-    put(ret_owner->kind, sizeof(ret_owner->kind), kind);
+    webhook_keep(ret_owner->kind, sizeof(ret_owner->kind), kind);
     if (fl_span_eq_str(kind, "ReplicaSet")) {
         if (cut_hash(&name, webhook_pod_value(labels, "pod-template-hash")))
-            put(ret_owner->kind, sizeof(ret_owner->kind), FL_SPAN("Deployment"));
+            webhook_keep(ret_owner->kind, sizeof(ret_owner->kind), FL_SPAN("Deployment"));
         else if (cut_hash(&name, webhook_pod_value(labels, "rollouts-pod-template-hash")))
-            put(ret_owner->kind, sizeof(ret_owner->kind), FL_SPAN("Rollout"));
+            webhook_keep(ret_owner->kind, sizeof(ret_owner->kind), FL_SPAN("Rollout"));
     } else if (fl_span_eq_str(kind, "Job") && cut_schedule(&name)) {
-        put(ret_owner->kind, sizeof(ret_owner->kind), FL_SPAN("CronJob"));
+        webhook_keep(ret_owner->kind, sizeof(ret_owner->kind), FL_SPAN("CronJob"));
     }
-    put(ret_owner->name, sizeof(ret_owner->name), name);
+    webhook_keep(ret_owner->name, sizeof(ret_owner->name), name);
 }

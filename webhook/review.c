@@ -33,14 +33,6 @@ static void done(struct admission *admission)
     webhook_request_done(&admission->request);
 }
 
-static void keep(char *field, size_t size, struct fl_span text)
-{
-    size_t len = text.len < size - 1 ? text.len : size - 1;
-    if (len > 0)
-        memcpy(field, text.data, len);
-    field[len] = '\0';
-}
-
 static bool is_ignored(const struct webhook_config *config, struct fl_span name_space)
 {
     for (size_t i = 0; i < config->ignored_count; i++) {
@@ -125,7 +117,7 @@ static int make_patch(struct admission *admission)
                                  webhook_pod_annotations(pod), &settings, &report->warnings, &report->err) < 0)
         return WEBHOOK_REASON_SETTING_INVALID;
     webhook_owner_find(pod, &owner);
-    keep(report->workload, sizeof(report->workload), fl_span_str(owner.name));
+    webhook_keep(report->workload, sizeof(report->workload), fl_span_str(owner.name));
     int result = webhook_sidecar_make(config, &settings, &owner, &admission->sidecar);
     if (result == -EMSGSIZE) {
         fl_err_set(&report->err, result, "the capture settings are too long (more than %d bytes)", FL_CAPTURE_TEXT_MAX);
@@ -214,9 +206,9 @@ void webhook_review(const struct webhook_context *context, struct fl_span body, 
         return;
     }
     if (result == 0) {
-        keep(report->uid, sizeof(report->uid), admission.request.uid);
-        keep(report->name_space, sizeof(report->name_space), admission.request.name_space);
-        keep(report->name, sizeof(report->name), admission.request.name);
+        webhook_keep(report->uid, sizeof(report->uid), admission.request.uid);
+        webhook_keep(report->name_space, sizeof(report->name_space), admission.request.name_space);
+        webhook_keep(report->name, sizeof(report->name), admission.request.name);
         result = admit(&admission);
     }
     if (result == 0)

@@ -232,3 +232,11 @@ bool webhook_is_label(struct fl_span text)
     }
     return true;
 }
+
+void webhook_keep(char *field, size_t size, struct fl_span text)
+{
+    size_t len = text.len < size - 1 ? text.len : size - 1;
+    if (len > 0)
+        memcpy(field, text.data, len);
+    field[len] = '\0';
+}

@@ -22,6 +22,9 @@ int webhook_pull_policy_check(struct fl_span text, struct fl_err *err) FL_MUST_C
 /* A DNS-1123 label (namespaces, revisions). */
 bool webhook_is_label(struct fl_span text);
 
+/* Copies the text into a field of `size` bytes, cut where it is too long, NUL-terminated. */
+void webhook_keep(char *field, size_t size, struct fl_span text);
+
 /* For messages: at most 64 bytes of a value, for "%.*s". */
 #define WEBHOOK_SHOW(span) (int)((span).len < 64 ? (span).len : 64), (span).len > 0 ? (span).data : ""
 
