@@ -36,6 +36,8 @@ PATIENCE = 20  # seconds that anything may take
 
 libc = ctypes.CDLL(None, use_errno=True)
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
+SANITIZED = bool(PROGRAM) and b"__asan_init" in pathlib.Path(PROGRAM).read_bytes()
+SMALL = 131072 if SANITIZED else 8192  # KiB that a busy proxy may have for itself; AddressSanitizer keeps freed memory
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="fl-proxy-"))
 NAME = {role: f"flp{os.getpid()}{role}" for role in "ab"}
 processes = []

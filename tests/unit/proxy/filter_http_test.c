@@ -2,6 +2,7 @@
 #include "tests/unit/proxy/filter_fixture.h"
 
 #include "proxy/filter/exchange.h"
+#include "tests/support/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -506,6 +507,46 @@ static void a_new_snapshot_lets_old_connections_finish(void **state)
     finish(&c);
 }
 
+/* phase 0: memory runs out while the request is taken; 1: while its answer is. */
+static void out_of_memory(struct chat *c, int phase, size_t countdown)
+{
+    begin(c);
+    if (phase == 0)
+        fail_at(countdown);
+    side_say(&c->f, &c->client, GET);
+    if (phase == 0)
+        fail_stop();
+    if (fixture_origin_waits(&c->f)) {
+        c->origin = fixture_origin(&c->f);
+        if (phase == 1)
+            fail_at(countdown);
+        side_say(&c->f, &c->origin, OK_EMPTY);
+        fail_stop();
+    }
+    side_hear(&c->f, &c->client);
+    assert_true(c->client.ended || c->client.reset || strncmp(c->client.text, "HTTP/1.1 200", 12) == 0 ||
+                strncmp(c->client.text, "HTTP/1.1 503", 12) == 0);
+    struct side other = fixture_client(&c->f); /* the process lives */
+    side_say(&c->f, &other, "GET /direct HTTP/1.1\r\nHost: web\r\n\r\n");
+    side_expect_start(&c->f, &other, "HTTP/1.1 200");
+    side_done(&other);
+    finish(c);
+}
+
+static void memory_that_is_out_costs_one_connection(void **state)
+{
+    (void)state;
+    for (int phase = 0; phase < 2; phase++) {
+        FAIL_EACH_ALLOCATION
+        {
+            struct chat c;
+            size_t countdown = fail_round_;
+            fail_stop();
+            out_of_memory(&c, phase, countdown);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -534,6 +575,7 @@ int main(void)
         cmocka_unit_test(large_bodies_pass_with_bounded_memory),
         cmocka_unit_test(draining_ends_with_the_answer),
         cmocka_unit_test(a_new_snapshot_lets_old_connections_finish),
+        cmocka_unit_test(memory_that_is_out_costs_one_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

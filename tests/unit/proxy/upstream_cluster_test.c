@@ -1,0 +1,283 @@
+/* proxy/upstream/cluster: which connections are handed out again, and which never. */
+#include "proxy/upstream/cluster.h"
+
+#include "proxy/net/listener.h"
+#include "tests/support/fail.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    struct fl_loop *loop;
+    struct proxy_turn turn;
+    struct proxy_address address; /* of the server that the test plays */
+    int server;
+    struct proxy_cluster_endpoint endpoint;
+    struct proxy_cluster_options options;
+    struct proxy_cluster_run *cluster;
+    unsigned opened, closed;
+    int counted;
+};
+
+static void on_open(void *owner)
+{
+    ((struct fixture *)owner)->opened++;
+}
+
+static size_t on_data(void *owner, struct fl_span bytes)
+{
+    (void)owner;
+    return bytes.len;
+}
+
+static void on_event(void *owner)
+{
+    (void)owner;
+}
+
+static void on_closed(void *owner, enum proxy_end end)
+{
+    (void)end;
+    ((struct fixture *)owner)->closed++;
+}
+
+static const struct proxy_conn_ops ops = {on_open, on_data, on_event, on_event, on_closed};
+
+static void on_count(void *owner, bool opened)
+{
+    ((struct fixture *)owner)->counted += opened ? 1 : -1;
+}
+
+static void setup(struct fixture *f, bool original_dst)
+{
+    struct proxy_socket_options listening = {.backlog = 64};
+    struct sockaddr_storage raw;
+    socklen_t size = sizeof(raw);
+    struct fl_err err;
+    memset(f, 0, sizeof(*f));
+    assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.1"), 0, &listening.address), 0);
+    assert_int_equal(proxy_socket_listen(&listening, &f->server, &err), 0);
+    assert_int_equal(getsockname(f->server, (struct sockaddr *)&raw, &size), 0);
+    assert_int_equal(proxy_address_from_sockaddr(&raw, &f->address), 0);
+    assert_int_equal(fl_loop_new(&f->loop), 0);
+    assert_int_equal(proxy_turn_init(&f->turn, f->loop), 0);
+    f->endpoint = (struct proxy_cluster_endpoint){f->address, 1, 0};
+    f->options = (struct proxy_cluster_options){
+        .name = FL_SPAN("test"),
+        .original_dst = original_dst,
+        .endpoints = &f->endpoint,
+        .endpoint_count = original_dst ? 0 : 1,
+        .connect_timeout_ms = 1000,
+        .idle_timeout_ms = 60000,
+        .on_count = on_count,
+        .owner = f,
+    };
+}
+
+static void start(struct fixture *f)
+{
+    assert_int_equal(proxy_cluster_run_new(&f->turn, &f->options, &f->cluster), 0);
+}
+
+static void run(struct fixture *f)
+{
+    for (int i = 0; i < 8; i++)
+        assert_true(fl_loop_turn(f->loop, 1) >= 0);
+}
+
+static void teardown(struct fixture *f)
+{
+    f->cluster = proxy_cluster_run_free(f->cluster);
+    proxy_turn_abort(&f->turn);
+    run(f);
+    assert_int_equal(f->counted, 0);
+    assert_int_equal(f->turn.connections, 0);
+    proxy_turn_done(&f->turn);
+    fl_loop_free(f->loop);
+    close(f->server);
+}
+
+static struct proxy_upstream *get(struct fixture *f, bool fresh)
+{
+    struct proxy_upstream *upstream = NULL;
+    assert_int_equal(proxy_upstream_get(f->cluster, &f->address, fresh, 7, &ops, f, &upstream), PROXY_UPSTREAM_OK);
+    run(f);
+    return upstream;
+}
+
+static int server_side(struct fixture *f)
+{
+    int fd = accept4(f->server, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void the_last_one_back_is_the_first_one_out(void **state)
+{
+    (void)state;
+    for (int original = 0; original < 2; original++) {
+        struct fixture f;
+        setup(&f, original == 1);
+        start(&f);
+        struct proxy_upstream *a = get(&f, false), *b = get(&f, false);
+        assert_false(a->reused || b->reused);
+        assert_ptr_not_equal(a, b);
+        proxy_upstream_put(a);
+        proxy_upstream_put(b);
+        assert_int_equal(proxy_cluster_run_idle(f.cluster), 2);
+        assert_ptr_equal(get(&f, false), b);
+        assert_true(b->reused);
+        struct proxy_upstream *c = get(&f, true); /* a fresh one, although one idles */
+        assert_false(c->reused);
+        assert_int_equal(proxy_cluster_run_connections(f.cluster), 3);
+        proxy_upstream_drop(c, PROXY_CLOSE_NOW);
+        proxy_upstream_drop(b, PROXY_CLOSE_NOW);
+        teardown(&f);
+    }
+}
+
+static void an_idle_one_goes_at_the_first_byte_or_fin(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct fixture f;
+        setup(&f, false);
+        start(&f);
+        struct proxy_upstream *one = get(&f, false);
+        int peer = server_side(&f);
+        proxy_upstream_put(one);
+        if (how == 0)
+            assert_int_equal(send(peer, "unasked", 7, 0), 7);
+        else if (how == 1)
+            assert_int_equal(shutdown(peer, SHUT_WR), 0);
+        else
+            assert_int_equal(close(fl_take_fd(peer)), 0);
+        run(&f);
+        assert_int_equal(proxy_cluster_run_idle(f.cluster), 0);
+        assert_int_equal(proxy_cluster_run_connections(f.cluster), 0);
+        fl_cleanup_close(&peer);
+        teardown(&f);
+    }
+}
+
+static void what_is_not_clean_does_not_go_back(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    f.options.max_requests_per_connection = 2;
+    start(&f);
+    struct proxy_upstream *one = get(&f, false);
+    proxy_conn_write(one->conn, FL_SPAN("not sent yet"));
+    proxy_upstream_put(one);
+    assert_int_equal(proxy_cluster_run_idle(f.cluster), 0);
+    one = get(&f, false);
+    proxy_upstream_put(one);
+    one = get(&f, false); /* its second and last request */
+    assert_true(one->reused);
+    proxy_upstream_put(one);
+    assert_int_equal(proxy_cluster_run_idle(f.cluster), 0);
+    teardown(&f);
+}
+
+static void idle_ones_expire(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    f.options.idle_timeout_ms = 30;
+    start(&f);
+    proxy_upstream_put(get(&f, false));
+    for (int i = 0; i < 200 && proxy_cluster_run_idle(f.cluster) > 0; i++)
+        assert_true(fl_loop_turn(f.loop, 5) >= 0);
+    assert_int_equal(proxy_cluster_run_connections(f.cluster), 0);
+    teardown(&f);
+}
+
+static void a_retired_cluster_keeps_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    start(&f);
+    struct proxy_upstream *in_use = get(&f, false);
+    proxy_upstream_put(get(&f, false));
+    proxy_cluster_run_retire(f.cluster);
+    assert_int_equal(proxy_cluster_run_connections(f.cluster), 1); /* the one in use may finish */
+    proxy_upstream_put(in_use);
+    assert_int_equal(proxy_cluster_run_connections(f.cluster), 0);
+    teardown(&f);
+}
+
+static void connections_are_limited(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_upstream *none = NULL;
+    setup(&f, false);
+    f.options.max_connections = 1;
+    start(&f);
+    struct proxy_upstream *one = get(&f, false);
+    assert_int_equal(proxy_upstream_get(f.cluster, NULL, false, 7, &ops, &f, &none), PROXY_UPSTREAM_OVERFLOW);
+    proxy_upstream_put(one);
+    one = get(&f, false);
+    assert_true(one->reused);
+    proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    teardown(&f);
+}
+
+static void without_endpoint_there_is_no_host(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_upstream *none = NULL;
+    setup(&f, false);
+    f.endpoint.weight = 0; /* unhealthy */
+    start(&f);
+    assert_int_equal(proxy_upstream_get(f.cluster, NULL, false, 7, &ops, &f, &none), PROXY_UPSTREAM_NO_HOST);
+    teardown(&f);
+    setup(&f, true);
+    start(&f);
+    assert_int_equal(proxy_upstream_get(f.cluster, NULL, false, 7, &ops, &f, &none), PROXY_UPSTREAM_NO_HOST);
+    teardown(&f);
+}
+
+static void memory_that_is_out_is_told(void **state)
+{
+    (void)state;
+    FAIL_EACH_ALLOCATION
+    {
+        struct fixture f;
+        struct proxy_upstream *one = NULL;
+        size_t countdown = fail_round_;
+        fail_stop();
+        setup(&f, true);
+        fail_at(countdown);
+        int result = proxy_cluster_run_new(&f.turn, &f.options, &f.cluster);
+        if (result == 0)
+            result = proxy_upstream_get(f.cluster, &f.address, false, 7, &ops, &f, &one);
+        fail_stop();
+        assert_int_equal(result, fail_happened() ? -ENOMEM : PROXY_UPSTREAM_OK);
+        proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+        teardown(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_one_back_is_the_first_one_out),
+        cmocka_unit_test(an_idle_one_goes_at_the_first_byte_or_fin),
+        cmocka_unit_test(what_is_not_clean_does_not_go_back),
+        cmocka_unit_test(idle_ones_expire),
+        cmocka_unit_test(a_retired_cluster_keeps_nothing),
+        cmocka_unit_test(connections_are_limited),
+        cmocka_unit_test(without_endpoint_there_is_no_host),
+        cmocka_unit_test(memory_that_is_out_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
