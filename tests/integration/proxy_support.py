@@ -37,7 +37,9 @@ PATIENCE = 20  # seconds that anything may take
 libc = ctypes.CDLL(None, use_errno=True)
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
 SANITIZED = bool(PROGRAM) and b"__asan_init" in pathlib.Path(PROGRAM).read_bytes()
-SMALL = 131072 if SANITIZED else 8192  # KiB that a busy proxy may have for itself; AddressSanitizer keeps freed memory
+# KiB that a busy proxy may have for itself. AddressSanitizer keeps freed memory; we have it keep little.
+SMALL = 131072 if SANITIZED else 8192
+SANITIZER = {"ASAN_OPTIONS": "quarantine_size_mb=1"} if SANITIZED else {}
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="fl-proxy-"))
 NAME = {role: f"flp{os.getpid()}{role}" for role in "ab"}
 processes = []
@@ -348,7 +350,7 @@ class Proxy:
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
                 [PROGRAM, "-c", self.path, "-l", "debug", *options], stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.PIPE, preexec_fn=become_proxy, env={**os.environ, **(environment or {})})
+                stderr=subprocess.PIPE, preexec_fn=become_proxy, env={**os.environ, **SANITIZER, **(environment or {})})
         processes.append(self.process)
         threading.Thread(target=self.follow, daemon=True).start()
         if wait:

@@ -173,7 +173,7 @@ def large_bodies_with_slow_readers():
         client.sock.sendall(f"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode())
         client.sock.sendall(body)
         assert client.answer()[2].startswith(f"POST /up {size}".encode())
-        assert max(a.private_kib(), b.private_kib()) < s.SMALL
+        assert max(a.private_kib(), b.private_kib()) < s.SMALL, (a.private_kib(), b.private_kib())
 
 
 def websockets():
