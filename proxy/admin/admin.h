@@ -27,7 +27,7 @@ struct fl_metrics;
 #define PROXY_ADMIN_HEAD_MS         5000        /* for a whole head to arrive */
 #define PROXY_ADMIN_WRITE_MS        10000       /* without progress of an answer */
 #define PROXY_ADMIN_IDLE_MS         60000       /* between requests */
-#define PROXY_ADMIN_ANSWER_MAX      (32u << 20) /* bytes of one answer */
+#define PROXY_ADMIN_ANSWER_MAX      (80u << 20) /* bytes of one answer: a scrape of four workers that are full */
 #define PROXY_ADMIN_REGISTRIES_MAX  129         /* one a worker, and the main thread's */
 
 enum proxy_server_state { PROXY_SERVER_INITIALIZING, PROXY_SERVER_LIVE, PROXY_SERVER_DRAINING };

@@ -328,6 +328,31 @@ static __attribute__((noinline)) struct outcome *add_outcome(struct proxy_edge *
     return outcome;
 }
 
+/* One line of a scrape beside the label values: metric, label names, punctuation, the outcome's values, a number. */
+#define LINE_EXTRA 800
+#define LINES_HTTP (1 + 3 * (FL_COUNT(bounds) + 3)) /* a counter; three histograms with +Inf, sum and count */
+#define LINES_TCP  4
+
+static size_t exposed_by(const struct proxy_edge *edge)
+{
+    size_t line = LINE_EXTRA + edge->key_len;
+    for (size_t i = 0; i < edge->key_len; i++)
+        line += edge->key[i] == '"' || edge->key[i] == '\\'; /* escaped */
+    return line * (edge->tcp ? LINES_TCP : LINES_HTTP);
+}
+
+static bool take_room(struct proxy_edge *edge)
+{
+    struct proxy_stats *stats = edge->stats;
+    size_t bytes = exposed_by(edge);
+    if (edge == stats->overflow[edge->tcp])
+        return true;
+    if (bytes > PROXY_STATS_EXPOSED_MAX - stats->exposed)
+        return false;
+    stats->exposed += bytes;
+    return true;
+}
+
 static struct outcome *use_outcome(struct proxy_edge *edge, uint16_t code, uint32_t flags, int32_t grpc_status)
 {
     struct outcome *outcome = edge->outcomes;
@@ -338,7 +363,11 @@ static struct outcome *use_outcome(struct proxy_edge *edge, uint16_t code, uint3
         return outcome;
     if (edge->outcome_count >= PROXY_STATS_OUTCOMES_MAX && code != CODE_OVERFLOW)
         return use_outcome(edge, CODE_OVERFLOW, 0, 0);
-    return add_outcome(edge, code, flags, grpc_status);
+    if (take_room(edge))
+        return add_outcome(edge, code, flags, grpc_status);
+    struct key key;
+    struct proxy_edge *all = overflow_edge(edge->stats, &key, edge->tcp);
+    return all != NULL ? use_outcome(all, code, flags, grpc_status) : NULL;
 }
 
 void proxy_stats_request(struct proxy_edge *edge, const struct proxy_request_outcome *outcome)

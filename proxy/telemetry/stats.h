@@ -6,8 +6,8 @@
  * An edge is who talks to whom, as seen from here: reporter, both peers, service, protocol, security. It is looked up
  * once per connection or route (a hash of the labels, no allocation where it is known) and lives as long as the stats,
  * so a connection keeps a bare pointer. A request then costs a search of the edge's few outcomes (response code, flags,
- * gRPC status; the last one used is first) and four increments. Edges and series are bounded: beyond the bound
- * everything is counted under the label value "overflow".
+ * gRPC status; the last one used is first) and four increments. Edges, series and their bytes in a scrape are
+ * bounded: beyond the bound everything is counted under the label value "overflow".
  *
  * Label values that are absent are "unknown", as Kiali and Istio's dashboards expect. istio_tcp_sent_bytes_total counts
  * what went to the client, received what came from it, on both reporters: as Istio does.
@@ -20,7 +20,10 @@
 #include "proxy/telemetry/flag.h"
 
 #define PROXY_STATS_EDGES_MAX  1000 /* per worker */
-#define PROXY_STATS_SERIES_MAX 1000 /* per family and worker: a scrape is then 50 MB at the very most */
+#define PROXY_STATS_SERIES_MAX 1000 /* per family and worker */
+/* Bytes of a worker's part of a scrape, beside its overflow series: peers choose label values, so numbers of series
+ * alone bound nothing. Some 230 pairs of edge and outcome with labels as they usually are. */
+#define PROXY_STATS_EXPOSED_MAX (16u << 20)
 #define PROXY_STATS_OUTCOMES_MAX                                                                                       \
     64 /* (code, flags, gRPC status) per edge; beyond it these three labels are "overflow" */
 

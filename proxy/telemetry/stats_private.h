@@ -11,6 +11,7 @@ struct proxy_stats {
     struct fl_metrics *metrics;
     struct fl_map edges;            /* by their labels */
     struct proxy_edge *overflow[2]; /* of HTTP, of TCP: what all edges beyond the bound share */
+    size_t exposed;                 /* bytes that the other edges' series take in a scrape, at most */
     /* Series of our own families, looked up on first use. */
     struct fl_counter *refused[PROXY_REFUSED_REASONS];
     struct fl_counter *handshakes[SIDES][PROXY_HANDSHAKE_REASONS];

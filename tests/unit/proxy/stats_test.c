@@ -172,6 +172,31 @@ static void invented_values_are_bounded(void **state)
     proxy_stats_free(stats);
 }
 
+/* A meshed peer may tell another workload with every connection: the scrape must stay one that can be had. */
+static void a_flood_of_peers_does_not_end_scrapes(void **state)
+{
+    (void)state;
+    struct proxy_stats *stats;
+    assert_int_equal(proxy_stats_new(&stats), 0);
+    struct proxy_edge_labels labels = inbound;
+    char name[253];
+    memset(name, '"', sizeof(name));
+    labels.source.app = labels.source.version = fl_span_make(name, sizeof(name));
+    for (unsigned i = 0; i < PROXY_STATS_EDGES_MAX; i++) {
+        char number[16];
+        memcpy(name, number, (size_t)snprintf(number, sizeof(number), "%u-", i));
+        proxy_stats_request(proxy_stats_edge(stats, &labels),
+                            &(struct proxy_request_outcome){.code = 200, .grpc_status = -1});
+    }
+    struct fl_buf text;
+    scrape(stats, &text);
+    assert_true(text.len < PROXY_STATS_EXPOSED_MAX + (1u << 20));
+    assert_true(text.len > PROXY_STATS_EXPOSED_MAX / 2); /* the estimate is not far off */
+    assert_non_null(strstr(fl_buf_str(&text), "istio_requests_total{reporter=\"overflow\""));
+    fl_buf_done(&text);
+    proxy_stats_free(stats);
+}
+
 static void hostile_and_long_values_stay_one_label(void **state)
 {
     (void)state;
@@ -249,7 +274,7 @@ static void *write_all_the_time(void *argument)
     struct proxy_edge_labels labels = inbound;
     for (unsigned i = 0; i < 2000; i++) {
         char name[32];
-        labels.source.workload = fl_span_make(name, (size_t)snprintf(name, sizeof(name), "w%u", i % 500));
+        labels.source.workload = fl_span_make(name, (size_t)snprintf(name, sizeof(name), "w%u", i % 200));
         proxy_stats_request(proxy_stats_edge(shared->stats, &labels),
                             &(struct proxy_request_outcome){.code = 200, .grpc_status = -1});
         atomic_store(&shared->ready, true);
@@ -273,7 +298,7 @@ static void a_scrape_runs_beside_the_writer(void **state)
         fl_buf_done(&text);
     } while (!atomic_load(&shared.done));
     pthread_join(thread, NULL);
-    assert_line(shared.stats, "source_workload=\"w499\"");
+    assert_line(shared.stats, "source_workload=\"w199\"");
     proxy_stats_free(shared.stats);
 }
 
@@ -285,6 +310,7 @@ int main(void)
         cmocka_unit_test(the_source_does_not_tell_the_security_policy),
         cmocka_unit_test(tcp_connections_and_bytes),
         cmocka_unit_test(invented_values_are_bounded),
+        cmocka_unit_test(a_flood_of_peers_does_not_end_scrapes),
         cmocka_unit_test(hostile_and_long_values_stay_one_label),
         cmocka_unit_test(our_own_families),
         cmocka_unit_test(memory_may_run_out),
