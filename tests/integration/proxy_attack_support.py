@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.request
 
 import cni_support as cni
 
@@ -101,8 +100,8 @@ class Pki:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         for ca in ("ca", "stranger"):
-            self.openssl("req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "30",
-                         "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.crt")
+            self.openssl("req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                         "-days", "30", "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.crt")
         self.leaf("client", "URI:spiffe://cluster.local/ns/demo/sa/client")
         self.leaf("server", "URI:spiffe://cluster.local/ns/demo/sa/server")
         self.leaf("stranger-signed", "URI:spiffe://cluster.local/ns/demo/sa/client", ca="stranger")
@@ -181,7 +180,8 @@ class Proxy:
 
     def get(self, port, path, method="GET", headers=""):
         with dial(self.namespace, "127.0.0.1", port, timeout=5) as connection:
-            connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
+            request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+            connection.sendall(request.encode())
             data = read_all(connection)
         head, _, body = data.partition(b"\r\n\r\n")
         if not head:
@@ -196,7 +196,8 @@ class Proxy:
         total = 0.0
         for line in self.stats().splitlines():
             match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
-            if match and match[1] == name and all(f'{key}="{value}"' in (match[2] or "") for key, value in labels.items()):
+            wanted = [f'{key}="{value}"' for key, value in labels.items()]
+            if match and match[1] == name and all(label in (match[2] or "") for label in wanted):
                 total += float(match[3])
         return total
 
@@ -260,9 +261,9 @@ def golden(name, folder):
     text = (GOLDEN / name).read_text()
     if "virtualOutbound" not in text:
         text = text.replace("  listeners:\n", OUTBOUND).replace("  clusters:\n", PASSTHROUGH)
-    return text.replace("/run/fairlead/cert-chain.pem", f"{folder}/cert.pem") \
-        .replace("/run/fairlead/key.pem", f"{folder}/key.pem").replace("/run/fairlead/root-cert.pem", f"{folder}/ca.pem")
-
+    for there, here in (("cert-chain.pem", "cert.pem"), ("key.pem", "key.pem"), ("root-cert.pem", "ca.pem")):
+        text = text.replace(f"/run/fairlead/{there}", f"{folder}/{here}")
+    return text
 
 class Mesh:
     """client and server pods, and outside; .start() makes a sidecar of a golden bootstrap."""
@@ -294,7 +295,8 @@ class Mesh:
     def secrets(self, name, leaf=None):
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        for source, target in ((f"{leaf or name}.crt", "cert.pem"), (f"{leaf or name}.key", "key.pem"), ("ca.crt", "ca.pem")):
+        leaf = leaf or name
+        for source, target in ((f"{leaf}.crt", "cert.pem"), (f"{leaf}.key", "key.pem"), ("ca.crt", "ca.pem")):
             data = (self.folder / source).read_bytes()
             (folder / (target + ".new")).write_bytes(data)
             (folder / (target + ".new")).chmod(0o644)
