@@ -265,6 +265,7 @@ def golden(name, folder):
         text = text.replace(f"/run/fairlead/{there}", f"{folder}/{here}")
     return text
 
+
 class Mesh:
     """client and server pods, and outside; .start() makes a sidecar of a golden bootstrap."""
 
