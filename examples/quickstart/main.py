@@ -5,7 +5,8 @@ Real Pod manifests (examples/) go through the real webhook, their network namesp
 (bridge + host-local + fairlead-cni), app and sidecar run inside, and every claim is checked from outside. What a cluster
 would do around them is done by standin/. Needs root. Called by ./quickstart, which builds the programs first.
 
-Everything made is removed at the end, also on Ctrl-C: network namespaces named fl<pid>-…, and one folder under /tmp.
+Everything made is removed at the end, also on Ctrl-C, SIGTERM or when the terminal goes: network namespaces named
+fl<pid>-…, and one folder under /tmp. What a killed run (SIGKILL) left behind, the next one removes.
 """
 import argparse
 import json
@@ -39,6 +40,14 @@ class Failed(Exception):
     """A claim that did not hold."""
 
 
+def say(text):
+    """Prints, also where nobody reads any more (a pager that was quit, a closed terminal): the run goes on to its end."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # pylint: disable=consider-using-with
+
+
 class Report:
     """Prints each step with the time since the start, keeps the claims for the end."""
 
@@ -46,10 +55,10 @@ class Report:
         self.begin, self.claims = time.monotonic(), []
 
     def line(self, text):
-        print(f"[{time.monotonic() - self.begin:6.2f}s] {text}", flush=True)
+        say(f"[{time.monotonic() - self.begin:6.2f}s] {text}")
 
     def detail(self, text):
-        print(f"           {text}", flush=True)
+        say(f"           {text}")
 
     def claim(self, holds, text, reason=""):
         self.claims.append((bool(holds), text))
@@ -57,21 +66,23 @@ class Report:
 
     def end(self):
         failed = [text for holds, text in self.claims if not holds]
-        print(f"\n{len(self.claims) - len(failed)} of {len(self.claims)} claims held"
-              f" in {time.monotonic() - self.begin:.1f} s.")
+        say(f"\n{len(self.claims) - len(failed)} of {len(self.claims)} claims held"
+            f" in {time.monotonic() - self.begin:.1f} s.")
         for text in failed:
-            print(f"  did not hold: {text}")
+            say(f"  did not hold: {text}")
         return not failed
 
 
 class Quickstart:
     def __init__(self, programs, report):
         self.report, self.undo = report, []
+        sweep()
         self.prefix = f"fl{os.getpid()}"
         self.node = f"{self.prefix}-node"
-        self.state = pathlib.Path(tempfile.mkdtemp(prefix="fairlead-"))
-        self.state.chmod(0o755)
+        self.state = pathlib.Path(tempfile.gettempdir()) / f"fairlead-quickstart-{os.getpid()}"
         self.undo.append(lambda: shutil.rmtree(self.state, ignore_errors=True))
+        self.state.mkdir()
+        self.state.chmod(0o755)
         self.image = self.state / "image"      # users other than root may not reach the build folder
         self.image.mkdir()
         for name in ("fairlead-webhook", "fairlead-cni", "fairlead-proxy"):
@@ -129,7 +140,7 @@ class Quickstart:
         log = self.state / "webhook.log"
         with open(log, "wb") as sink:
             process = subprocess.Popen(
-                [self.image / "fairlead-webhook", "--listen", "127.0.0.1:0", "--tls-cert", self.pki / "webhook.crt",
+                ["setpriv", "--pdeathsig", "KILL", self.image / "fairlead-webhook", "--listen", "127.0.0.1:0", "--tls-cert", self.pki / "webhook.crt",
                  "--tls-key", self.pki / "webhook.key", "--namespaces", EXAMPLES / "namespaces.yaml"],
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
         self.undo.append(lambda: stop(process))
@@ -366,8 +377,28 @@ class Quickstart:
 
     def keep(self):
         (self.state / "server.yaml").write_text(yaml.safe_dump(self.server.stored, sort_keys=False))
-        print("\n" + self.commands(), flush=True)
+        say("\n" + self.commands())
         threading.Event().wait()
+
+
+def sweep():
+    """Removes what runs left behind whose process is gone (SIGKILL): their namespaces, the processes in them, folders."""
+    for name in netns.names():
+        owner = re.fullmatch(r"fl(\d+)-\w+", name)
+        if owner and not quickstart_runs(owner[1]):
+            netns.end_processes(name)
+            netns.delete(name)
+    for folder in pathlib.Path(tempfile.gettempdir()).glob("fairlead-quickstart-*"):
+        if not quickstart_runs(folder.name.rpartition("-")[2]):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def quickstart_runs(pid):
+    """Whether that process is a quickstart of now, not another program that got the number."""
+    try:
+        return b"quickstart/main.py" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def stop(process):
@@ -392,29 +423,36 @@ def wait_port(log, process):
     raise Failed(f"the webhook is not ready: {log.read_text()[-500:]}")
 
 
+def interrupted(number, _frame):
+    """Ctrl-C, a closed terminal, or a plain kill: the run ends, and what it made is removed."""
+    raise SystemExit(128 + number)
+
+
+def from_now_on(action):
+    """What the signals that end a run do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, action)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser = argparse.ArgumentParser(prog="quickstart", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--programs", required=True, help="folder of fairlead-webhook, fairlead-cni and fairlead-proxy")
     parser.add_argument("--keep", action="store_true", help="leave the pods running and print commands to play with")
     options = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("needs root: it makes network namespaces")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    report, quickstart = Report(), None
+    from_now_on(interrupted)
+    report, quickstart, held = Report(), None, False
     try:
         quickstart = Quickstart(options.programs, report)
         quickstart.main_job()
         held = report.end()
         if held and options.keep:
             quickstart.keep()
-    except KeyboardInterrupt:
-        print("\ninterrupted; cleaning up")
-        held = options.keep and all(holds for holds, _ in report.claims)
     except (Failed, admission.Denied, admission.Broken, cni.Failed, RuntimeError, OSError) as error:
-        print(f"\nit did not work: {error}")
-        held = False
+        say(f"\nit did not work: {error}")
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)    # a second Ctrl-C must not leave half of it behind
+        from_now_on(signal.SIG_IGN)    # a second Ctrl-C, or an impatient init, must not leave half of it behind
         if quickstart is not None:
             quickstart.close()
     return 0 if held else 1

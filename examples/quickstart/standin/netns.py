@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import signal
 import subprocess
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -32,6 +33,18 @@ def add(name):
 
 def delete(name):
     run("ip", "netns", "del", name, check=False)
+
+
+def names():
+    """The namespaces that have a name on this machine."""
+    return [entry.name for entry in FOLDER.iterdir()] if FOLDER.is_dir() else []
+
+
+def end_processes(name):
+    """SIGKILL to every process in the namespace."""
+    for pid in run("ip", "netns", "pids", name, check=False).stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def inside(name, *argv, check=True, **options):
