@@ -1,4 +1,4 @@
-/* JSON documents: a tree of values over cJSON, with the strictness that input from outside needs (DESIGN.md 15).
+/* JSON documents: a tree of values over cJSON, with the strictness that input from outside needs.
  *
  * - Member names are matched exactly, byte by byte (cJSON's plain look-up ignores case; the lint bans it).
  * - A name twice in one object is refused; so is U+0000 (raw or escaped) anywhere, because C strings would be cut at

@@ -1,5 +1,5 @@
 /* Every label and annotation key of the mesh, in one place: the webhook writes them, CNI, agent and control read them.
- * (The onboarding contract of the mesh: see docs/ and README.md.) */
+ * (For users: docs/annotations.md.) */
 #ifndef FL_MESH_LABEL_H
 #define FL_MESH_LABEL_H
 

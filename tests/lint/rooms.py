@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every component has a README that a newcomer can start from.
 
-It tells the purpose, draws the layers, and names the files in reading order with the limits (DESIGN, "The house"). Held
+It tells the purpose, draws the layers, and names the files in reading order with the limits. Held
 here: the README is there, holds a drawing, and names every room of the component, so that a room that is added later does
 not stay in the dark. tests/ and the lint suite have one too.
 """
