@@ -1,0 +1,158 @@
+/* Writing: the owner's bytes queue, are cut into records, and leave in one send; the end follows them. */
+#include "proxy/net/conn_inner.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define IOV_MAX_ 16u
+
+int proxy_conn_send(struct proxy_conn *conn, struct fl_span bytes)
+{
+    if (conn->out_dead || conn->state == CONN_CLOSED)
+        return 0;
+    return proxy_queue_append(&conn->wire, &conn->turn->pool, bytes);
+}
+
+/* Turns the owner's bytes into records, as long as few of them wait. */
+static bool encrypt(struct proxy_conn *conn)
+{
+    while (conn->out.bytes > 0 && conn->wire.bytes < PROXY_CONN_HIGH) {
+        struct fl_span front = proxy_queue_front(&conn->out);
+        int result = conn->transport_ops->write(conn->transport, front);
+        if (result < 0) {
+            proxy_conn_fail_later(conn, result == -ENOMEM ? PROXY_END_MEMORY : PROXY_END_TLS);
+            return false;
+        }
+        proxy_queue_consume(&conn->out, &conn->turn->pool, front.len);
+    }
+    return true;
+}
+
+/* The peer takes no more. What it sent before may still be read: reading finds the end. */
+static void output_died(struct proxy_conn *conn, int error)
+{
+    conn->out_dead = true;
+    conn->error = error;
+    proxy_queue_clear(&conn->out, &conn->turn->pool);
+    proxy_queue_clear(&conn->wire, &conn->turn->pool);
+    conn->readable = true;
+    conn->hung_up = true;
+    proxy_conn_want_run(conn);
+}
+
+/* Sends from the queue until it is empty or the socket is full. */
+static void send_queue(struct proxy_conn *conn, struct proxy_queue *queue)
+{
+    struct iovec iov[IOV_MAX_];
+    while (conn->writable && queue->bytes > 0) {
+        struct msghdr message = {.msg_iov = iov, .msg_iovlen = proxy_queue_iov(queue, iov, IOV_MAX_)};
+        size_t want = 0;
+        for (size_t i = 0; i < message.msg_iovlen; i++)
+            want += iov[i].iov_len;
+        ssize_t done = message.msg_iovlen == 1 ? send(conn->source.fd, iov[0].iov_base, want, MSG_NOSIGNAL)
+                                               : sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0 && errno != EAGAIN) {
+            output_died(conn, -errno);
+            return;
+        }
+        if (done > 0)
+            proxy_queue_consume(queue, &conn->turn->pool, (size_t)done);
+        if (done < 0 || (size_t)done < want)
+            conn->writable = false;
+    }
+}
+
+void proxy_conn_flush(struct proxy_conn *conn)
+{
+    if (conn->out_dead || conn->state == CONN_CONNECTING || conn->state == CONN_LINGERING || conn->state == CONN_CLOSED)
+        return;
+    if (conn->transport_ops == NULL) {
+        send_queue(conn, &conn->out);
+        return;
+    }
+    do {
+        if (conn->state != CONN_STARTING && !encrypt(conn))
+            return;
+        send_queue(conn, &conn->wire);
+    } while (conn->writable && !conn->out_dead && conn->out.bytes > 0 && conn->state != CONN_STARTING);
+}
+
+void proxy_conn_send_end(struct proxy_conn *conn)
+{
+    if (conn->shut == CONN_SHUT_WANTED && conn->out.bytes == 0 && conn->state >= CONN_OPEN && !conn->out_dead) {
+        conn->shut = CONN_SHUT_NOTIFIED;
+        if (conn->transport_ops != NULL) {
+            int result = conn->transport_ops->shutdown(conn->transport);
+            if (result < 0)
+                proxy_conn_fail_later(conn, result == -ENOMEM ? PROXY_END_MEMORY : PROXY_END_TLS);
+            send_queue(conn, &conn->wire);
+        }
+    }
+    bool closing = conn->state == CONN_FLUSHING && !conn->linger; /* close(2) sends the FIN */
+    if (conn->shut == CONN_SHUT_NOTIFIED && conn->wire.bytes == 0 && !conn->out_dead && !closing) {
+        conn->shut = CONN_SHUT_DONE;
+        (void)shutdown(conn->source.fd, SHUT_WR);
+    }
+}
+
+bool proxy_conn_is_drained(const struct proxy_conn *conn)
+{
+    return conn->out_dead || (conn->out.bytes == 0 && conn->wire.bytes == 0 && conn->shut != CONN_SHUT_WANTED);
+}
+
+void proxy_conn_update_backlog(struct proxy_conn *conn)
+{
+    size_t waiting = conn->out.bytes + conn->wire.bytes;
+    if (!conn->backlogged && waiting >= PROXY_CONN_HIGH)
+        conn->backlogged = true;
+    if (conn->backlogged && waiting <= PROXY_CONN_LOW) {
+        conn->backlogged = false;
+        conn->tell_writable = true;
+        proxy_conn_want_run(conn);
+    }
+}
+
+void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes)
+{
+    if (bytes.len == 0 || conn->out_dead || conn->failed || !proxy_conn_is_owned(conn))
+        return;
+    conn->sent += bytes.len;
+    if (proxy_queue_append(&conn->out, &conn->turn->pool, bytes) < 0) {
+        proxy_conn_fail_later(conn, PROXY_END_MEMORY);
+        return;
+    }
+    if (conn->out.bytes + conn->wire.bytes >= PROXY_CONN_HIGH)
+        proxy_conn_flush(conn); /* much at once: what the socket takes now need not wait */
+    proxy_conn_update_backlog(conn);
+    proxy_conn_want_run(conn);
+}
+
+void proxy_conn_shutdown(struct proxy_conn *conn)
+{
+    if (conn->shut != CONN_SHUT_NO)
+        return;
+    conn->shut = CONN_SHUT_WANTED;
+    proxy_conn_want_run(conn);
+}
+
+bool proxy_conn_is_backlogged(const struct proxy_conn *conn)
+{
+    return conn->backlogged;
+}
+
+bool proxy_conn_write_failed(const struct proxy_conn *conn)
+{
+    return conn->out_dead;
+}
+
+size_t proxy_conn_unsent(const struct proxy_conn *conn)
+{
+    return conn->out.bytes + conn->wire.bytes;
+}
+
+uint64_t proxy_conn_bytes_sent(const struct proxy_conn *conn)
+{
+    return conn->sent;
+}
