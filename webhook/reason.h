@@ -32,6 +32,8 @@
     X(SELF_CHECK, "self_check", 500, "the patch did not pass its own check")                                           \
     /* refused before a decision */                                                                                    \
     X(CONTENT_TYPE, "content_type", 415, "the content type is not application/json")                                   \
+    X(TOO_LARGE, "too_large", 413, "the body is larger than a review may be")                                          \
+    X(LENGTH, "length", 400, "the length of the body is not clear")                                                    \
     X(NOT_JSON, "not_json", 400, "the body is not JSON that can be read")                                              \
     X(NOT_A_REVIEW, "not_a_review", 400, "the body is not an AdmissionReview request")                                 \
     X(API_VERSION, "api_version", 400, "the AdmissionReview is of another version")                                    \

@@ -211,6 +211,18 @@ static int use_certificate(void *owner, struct fl_span cert_pem, struct fl_span 
     return fl_http_server_set_certificate(server->http, cert_pem, key_pem, err);
 }
 
+/* What the HTTP server answered by itself counts and is logged as any other request that is no review. */
+static void refused(void *owner, unsigned status, const char *text)
+{
+    struct webhook_verdict_report report = {
+        .outcome = WEBHOOK_INVALID,
+        .reason = status == 413 ? WEBHOOK_REASON_TOO_LARGE : WEBHOOK_REASON_LENGTH,
+        .status = status,
+    };
+    fl_err_set(&report.err, -EINVAL, "%s", text);
+    tell(owner, &report, 0);
+}
+
 static int listen_on(struct server *server, const char *address, struct fl_err *err)
 {
     const struct fl_http_server_options options = {
@@ -223,6 +235,7 @@ static int listen_on(struct server *server, const char *address, struct fl_err *
         .connections_per_address = WEBHOOK_CONNECTIONS_MAX, /* API servers behind one address are one client */
         .idle_seconds = WEBHOOK_IDLE_SECONDS,
         .handle = handle,
+        .refused = refused,
         .owner = server,
     };
     int result = fl_http_server_new(server->loop, &options, &server->http, err);

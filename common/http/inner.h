@@ -47,6 +47,7 @@ struct fl_http_server {
     struct fl_http_connection *connections;
     struct fl_http_certificate *certificate; /* NULL: plain HTTP */
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
+    void (*refused)(void *owner, unsigned status, const char *reason);
     void *owner;
     unsigned connections_max;
     size_t body_max, response_max;

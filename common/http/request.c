@@ -66,6 +66,8 @@ static enum MHD_Result refuse(struct fl_http_connection *connection, struct MHD_
         fl_buf_done(&answer.body);
         return MHD_NO;
     }
+    if (connection->server->refused != NULL)
+        connection->server->refused(connection->server->owner, status, reason);
     return send_answer(connection, handle, &answer);
 }
 

@@ -146,6 +146,7 @@ int fl_http_server_new(struct fl_loop *loop, const struct fl_http_server_options
     server->loop = loop;
     server->hook.run = on_hook;
     server->handle = options->handle;
+    server->refused = options->refused;
     server->owner = options->owner;
     server->connections_max = options->connections_max;
     server->body_max = options->body_max;

@@ -56,6 +56,9 @@ struct fl_http_server_options {
     unsigned idle_seconds;
     /* The spans of the request live until it returns. It may call the functions below, but not free the server. */
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
+    /* Told of each request that the server itself answered and the handler never saw: 413 (a body larger than body_max)
+     * or 400 (its length is not clear), with the reason as in the answer. For metrics and logs. NULL: nobody asks. */
+    void (*refused)(void *owner, unsigned status, const char *reason);
     void *owner;
 };
 

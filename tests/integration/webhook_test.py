@@ -297,6 +297,8 @@ class BadInput(Base):
                 pass  # it may answer and close before it was told everything
             self.assertIn(b" 413 ", connection.recv(100))
         self.assertTrue(self.admit(review())["allowed"])
+        self.assertEqual(
+            self.webhook.metric('fairlead_webhook_requests_total{outcome="invalid",reason="too_large"}'), 2)
 
     def test_expect_continue(self):
         body = json.dumps(review()).encode()
