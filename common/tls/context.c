@@ -150,7 +150,7 @@ static int require_alpn(SSL *ssl, int *ret_alert, void *unused)
     size_t length;
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offers, &length) == 1)
         return SSL_CLIENT_HELLO_SUCCESS;
-    fl_tls_refuse(fl_tls_of(ssl), -EPROTO, "the client offers no ALPN protocol");
+    fl_tls_refuse(fl_tls_of(ssl), FL_TLS_REASON_ALPN, -EPROTO, "the client offers no ALPN protocol");
     *ret_alert = SSL_AD_NO_APPLICATION_PROTOCOL;
     return SSL_CLIENT_HELLO_ERROR;
 }
@@ -166,7 +166,7 @@ static int select_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char
         *ret_chosen = chosen;
         return SSL_TLSEXT_ERR_OK;
     }
-    fl_tls_refuse(fl_tls_of(ssl), -EPROTO, "the client offers none of our ALPN protocols");
+    fl_tls_refuse(fl_tls_of(ssl), FL_TLS_REASON_ALPN, -EPROTO, "the client offers none of our ALPN protocols");
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

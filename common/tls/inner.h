@@ -30,10 +30,13 @@ struct fl_tls {
     struct fl_span input;    /* what the running fl_tls_feed has not consumed yet */
     struct fl_span identity; /* the peer's; points into its certificate, which `ssl` keeps */
     enum fl_tls_state state;
+    enum fl_tls_reason reason;
     int code;          /* negative errno once it failed */
     char *error;       /* the reason; NULL where nothing failed, or memory was out */
     unsigned calls;    /* nested calls of this session that run now */
     unsigned messages; /* TLS messages after the handshake without application bytes between */
+    bool begun;        /* bytes came from the peer */
+    bool plaintext;    /* and the first of them begins no TLS record */
     bool sending;      /* inside the send sink */
     bool closed;       /* close_notify went out */
 };
@@ -42,7 +45,8 @@ struct fl_tls {
 struct fl_tls *fl_tls_of(const SSL *ssl);
 
 /* Remembers why the session fails; the first reason counts. */
-void fl_tls_refuse(struct fl_tls *tls, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void fl_tls_refuse(struct fl_tls *tls, enum fl_tls_reason reason, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* For SSL_CTX_set_cert_verify_callback: chain, SVID rules and names of the peer; on the client the ALPN too. */
 int fl_tls_verify(X509_STORE_CTX *store, void *unused);

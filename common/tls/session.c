@@ -20,7 +20,7 @@ struct fl_tls *fl_tls_of(const SSL *ssl)
     return BIO_get_data(SSL_get_rbio(ssl));
 }
 
-void fl_tls_refuse(struct fl_tls *tls, int code, const char *format, ...)
+void fl_tls_refuse(struct fl_tls *tls, enum fl_tls_reason reason, int code, const char *format, ...)
 {
     if (tls->code < 0)
         return;
@@ -32,6 +32,7 @@ void fl_tls_refuse(struct fl_tls *tls, int code, const char *format, ...)
     struct fl_err err;
     fl_err_set(&err, code, "%s", text); /* what a peer wrote cannot forge a line */
     tls->code = code;
+    tls->reason = reason;
     tls->error = strdup(err.text);
 }
 
@@ -40,7 +41,7 @@ static int transport_read(BIO *bio, char *data, size_t size, size_t *ret_count)
     struct fl_tls *tls = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     if (tls->messages > MESSAGES_MAX) {
-        fl_tls_refuse(tls, -EPROTO, "the peer floods us with TLS messages that are not data");
+        fl_tls_refuse(tls, FL_TLS_REASON_PROTOCOL, -EPROTO, "the peer floods us with TLS messages that are not data");
         return 0;
     }
     if (tls->input.len == 0) {
@@ -62,7 +63,7 @@ static int transport_write(BIO *bio, const char *data, size_t size, size_t *ret_
     int result = tls->sinks.send(tls->sinks.owner, fl_span_make(data, size));
     tls->sending = false;
     if (result < 0) {
-        fl_tls_refuse(tls, result, "sending failed: %s", strerror(-result));
+        fl_tls_refuse(tls, FL_TLS_REASON_LOCAL, result, "sending failed: %s", strerror(-result));
         return 0;
     }
     *ret_count = size;
@@ -152,14 +153,14 @@ static void refuse_by_queue(struct fl_tls *tls)
     int reason = ERR_GET_REASON(error);
     const char *text = ERR_reason_error_string(error);
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-        fl_tls_refuse(tls, -EACCES, "the peer shows no certificate");
+        fl_tls_refuse(tls, FL_TLS_REASON_NO_CERTIFICATE, -EACCES, "the peer shows no certificate");
     else if (reason == ERR_R_MALLOC_FAILURE)
-        fl_tls_refuse(tls, -ENOMEM, "out of memory");
+        fl_tls_refuse(tls, FL_TLS_REASON_LOCAL, -ENOMEM, "out of memory");
     else if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)
-        fl_tls_refuse(tls, -EPROTO, "the peer sent an alert: %s",
+        fl_tls_refuse(tls, FL_TLS_REASON_ALERT, -EPROTO, "the peer sent an alert: %s",
                       SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
     else
-        fl_tls_refuse(tls, -EPROTO, "TLS: %s", text != NULL ? text : "unknown error");
+        fl_tls_refuse(tls, FL_TLS_REASON_PROTOCOL, -EPROTO, "TLS: %s", text != NULL ? text : "unknown error");
 }
 
 /* After a call of OpenSSL that did not succeed. It just waits for bytes, or the peer closed: then nothing failed. */
@@ -178,7 +179,7 @@ static void examine(struct fl_tls *tls, bool *ret_ended)
 static void check_sink(struct fl_tls *tls, int result)
 {
     if (result < 0) {
-        fl_tls_refuse(tls, result, "the receiver gave up: %s", strerror(-result));
+        fl_tls_refuse(tls, FL_TLS_REASON_LOCAL, result, "the receiver gave up: %s", strerror(-result));
         tls->state = FL_TLS_FAILED;
     }
 }
@@ -189,7 +190,7 @@ static void shake_hands(struct fl_tls *tls)
     if (SSL_do_handshake(tls->ssl) != 1) {
         examine(tls, &ended);
         if (ended) {
-            fl_tls_refuse(tls, -EPROTO, "the peer closed the connection during the handshake");
+            fl_tls_refuse(tls, FL_TLS_REASON_CLOSED, -EPROTO, "the peer closed the connection during the handshake");
             tls->state = FL_TLS_FAILED;
         }
         return;
@@ -243,6 +244,15 @@ static int end(struct fl_tls *tls)
     return tls->code;
 }
 
+/* A record begins with its type (RFC 8446 §5.1); before the handshake only these two can come. */
+static void look_at_first(struct fl_tls *tls, struct fl_span input)
+{
+    if (tls->begun || input.len == 0)
+        return;
+    tls->begun = true;
+    tls->plaintext = input.data[0] != SSL3_RT_HANDSHAKE && input.data[0] != SSL3_RT_ALERT;
+}
+
 int fl_tls_start(struct fl_tls *tls)
 {
     assert(tls->calls == 0);
@@ -257,6 +267,7 @@ int fl_tls_feed(struct fl_tls *tls, struct fl_span ciphertext)
     assert(tls->calls == 0);
     begin(tls);
     tls->input = ciphertext;
+    look_at_first(tls, ciphertext);
     if (tls->state == FL_TLS_HANDSHAKE && ciphertext.len > 0)
         shake_hands(tls);
     if (tls->state == FL_TLS_OPEN && tls->input.len > 0)
@@ -352,4 +363,19 @@ const char *fl_tls_error(const struct fl_tls *tls)
     if (tls->code == 0)
         return "";
     return tls->error != NULL ? tls->error : "out of memory";
+}
+
+enum fl_tls_reason fl_tls_reason(const struct fl_tls *tls)
+{
+    return tls->plaintext ? FL_TLS_REASON_PLAINTEXT : tls->reason;
+}
+
+const char *fl_tls_reason_word(enum fl_tls_reason reason)
+{
+    static const char *const words[] = {
+#define X(id, word) [FL_TLS_REASON_##id] = word,
+        FL_TLS_REASONS(X)
+#undef X
+    };
+    return words[reason];
 }

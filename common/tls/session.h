@@ -37,6 +37,26 @@ enum fl_tls_state {
     FL_TLS_FAILED,
 };
 
+/* Why a session failed, for counters. X(id, word). */
+#define FL_TLS_REASONS(X)                                                                                              \
+    X(NONE, "none")                                                                                                    \
+    X(PLAINTEXT, "plaintext") /* the peer's first byte begins no TLS record */                                         \
+    X(NO_CERTIFICATE, "no_certificate")                                                                                \
+    X(UNTRUSTED, "untrusted") /* the chain is not good, for another reason than time */                                \
+    X(EXPIRED, "expired")     /* or not valid yet */                                                                   \
+    X(IDENTITY, "identity")   /* trusted, and no X.509-SVID or none of the names wanted */                             \
+    X(ALPN, "alpn")                                                                                                    \
+    X(ALERT, "alert")   /* the peer gave up: an alert came */                                                          \
+    X(CLOSED, "closed") /* close_notify during the handshake */                                                        \
+    X(PROTOCOL, "protocol")                                                                                            \
+    X(LOCAL, "local") /* memory, or what a sink returned */
+
+enum fl_tls_reason {
+#define X(id, word) FL_TLS_REASON_##id,
+    FL_TLS_REASONS(X)
+#undef X
+};
+
 /* Counts the context, copies the sinks. -ENOMEM. */
 int fl_tls_new(struct fl_tls_context *context, const struct fl_tls_sinks *sinks, struct fl_tls **ret_tls) FL_MUST_CHECK;
 struct fl_tls *fl_tls_free(struct fl_tls *tls);
@@ -67,5 +87,8 @@ struct fl_span fl_tls_server_name(const struct fl_tls *tls);
 const char *fl_tls_version_name(const struct fl_tls *tls); /* "TLSv1.3"; "" before */
 const char *fl_tls_cipher_name(const struct fl_tls *tls);  /* "TLS_AES_128_GCM_SHA256"; "" before */
 const char *fl_tls_error(const struct fl_tls *tls);        /* one line; "" where nothing failed */
+/* NONE where nothing failed; but PLAINTEXT from the first byte on that says so. */
+enum fl_tls_reason fl_tls_reason(const struct fl_tls *tls);
+const char *fl_tls_reason_word(enum fl_tls_reason reason);
 
 #endif

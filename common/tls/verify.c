@@ -108,11 +108,25 @@ static const char *chain_trouble(int error)
     }
 }
 
+static enum fl_tls_reason chain_reason(int error)
+{
+    switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return FL_TLS_REASON_EXPIRED;
+    case X509_V_ERR_OUT_OF_MEM:
+        return FL_TLS_REASON_LOCAL;
+    default:
+        return FL_TLS_REASON_UNTRUSTED;
+    }
+}
+
 static void refuse_chain(struct fl_tls *tls, const X509 *leaf, int error)
 {
     struct fl_span name = claimed_name(leaf);
-    fl_tls_refuse(tls, error == X509_V_ERR_OUT_OF_MEM ? -ENOMEM : -EACCES, "peer certificate of %.*s %s: %s",
-                  clamp(name.len), name.data, chain_trouble(error), X509_verify_cert_error_string(error));
+    fl_tls_refuse(tls, chain_reason(error), error == X509_V_ERR_OUT_OF_MEM ? -ENOMEM : -EACCES,
+                  "peer certificate of %.*s %s: %s", clamp(name.len), name.data, chain_trouble(error),
+                  X509_verify_cert_error_string(error));
 }
 
 static void refuse_name(struct fl_tls *tls, const X509 *leaf)
@@ -120,7 +134,7 @@ static void refuse_name(struct fl_tls *tls, const X509 *leaf)
     const struct fl_tls_context *context = tls->context;
     struct fl_span name = claimed_name(leaf);
     struct fl_span wanted = context->names[0].value;
-    fl_tls_refuse(tls, -EACCES, "peer's name %.*s is not %s%.*s%s", clamp(name.len), name.data,
+    fl_tls_refuse(tls, FL_TLS_REASON_IDENTITY, -EACCES, "peer's name %.*s is not %s%.*s%s", clamp(name.len), name.data,
                   context->name_count > 1 ? "one of " : "", clamp(wanted.len), wanted.data,
                   context->name_count > 1 ? ", …" : "");
 }
@@ -132,7 +146,7 @@ static bool leaf_is_welcome(struct fl_tls *tls, X509 *leaf)
     struct fl_err err = {0};
     struct fl_span uri;
     if (context->require_spiffe && fl_spiffe_of(leaf, &uri, &err) < 0) {
-        fl_tls_refuse(tls, -EACCES, "peer certificate is no X.509-SVID: %s", err.text);
+        fl_tls_refuse(tls, FL_TLS_REASON_IDENTITY, -EACCES, "peer certificate is no X.509-SVID: %s", err.text);
         return false;
     }
     if (context->name_count > 0 && !fl_tls_name_matches(leaf, context->names, context->name_count)) {
@@ -157,7 +171,7 @@ int fl_tls_verify(X509_STORE_CTX *store, void *unused)
     struct fl_tls *tls = fl_tls_of(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
     X509 *leaf = X509_STORE_CTX_get0_cert(store);
     if (alpn_is_missing(tls)) {
-        fl_tls_refuse(tls, -EPROTO, "the server chose none of our ALPN protocols");
+        fl_tls_refuse(tls, FL_TLS_REASON_ALPN, -EPROTO, "the server chose none of our ALPN protocols");
         X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION); /* alert: handshake_failure */
         return 0;
     }

@@ -59,6 +59,7 @@ static struct fl_tls_options server_options(void)
 struct outcome {
     int client, server;
     char client_error[600], server_error[600];
+    enum fl_tls_reason client_reason, server_reason;
     bool client_opened, server_opened;
     struct fl_span alpn;
 };
@@ -76,7 +77,9 @@ static struct outcome meet(const struct fl_tls_options *client, const struct fl_
     struct outcome outcome = {.client = pair.client.result,
                               .server = pair.server.result,
                               .client_opened = pair.client.opened > 0,
-                              .server_opened = pair.server.opened > 0};
+                              .server_opened = pair.server.opened > 0,
+                              .client_reason = fl_tls_reason(pair.client.tls),
+                              .server_reason = fl_tls_reason(pair.server.tls)};
     snprintf(outcome.client_error, sizeof(outcome.client_error), "%s", fl_tls_error(pair.client.tls));
     snprintf(outcome.server_error, sizeof(outcome.server_error), "%s", fl_tls_error(pair.server.tls));
     if (outcome.client == 0 && outcome.server == 0) {
@@ -447,6 +450,64 @@ static void alpn_is_agreed_or_refused(void **state)
     assert_good(meet(&client, &server));
 }
 
+static void assert_reasons(const char *what, struct outcome outcome, enum fl_tls_reason client,
+                           enum fl_tls_reason server)
+{
+    if (outcome.client_reason != client || outcome.server_reason != server)
+        fail_msg("%s: client %s, server %s", what, fl_tls_reason_word(outcome.client_reason),
+                 fl_tls_reason_word(outcome.server_reason));
+}
+
+static void each_failure_has_its_reason(void **state)
+{
+    (void)state;
+    const struct fl_span a[] = {FL_SPAN("a")}, b[] = {FL_SPAN("b")};
+    const struct fl_tls_name_match other = {.kind = FL_TLS_NAME_URI, .value = FL_SPAN("spiffe://elsewhere/x")};
+    const struct fl_cert_request past = {
+        .uri = FL_SPAN(APP), .not_before = time(NULL) - 7200, .not_after = time(NULL) - 3600};
+    const struct fl_cert_request future = {
+        .uri = FL_SPAN(APP), .not_before = time(NULL) + 3600, .not_after = time(NULL) + 7200};
+    struct identity stranger, old, early, unnamed;
+    authority_issue(&theirs, APP, NULL, &stranger);
+    authority_issue(&ours, NULL, NULL, &unnamed);
+    authority_issue_request(&ours, &past, &old);
+    authority_issue_request(&ours, &future, &early);
+    const struct {
+        const char *what;
+        const struct identity *client; /* NULL: no certificate */
+        const struct fl_tls_name_match *names;
+        const struct fl_span *client_alpn, *server_alpn;
+        enum fl_tls_reason client_reason, server_reason;
+    } rows[] = {
+        {"good", &app, NULL, NULL, NULL, FL_TLS_REASON_NONE, FL_TLS_REASON_NONE},
+        {"none", NULL, NULL, NULL, NULL, FL_TLS_REASON_ALERT, FL_TLS_REASON_NO_CERTIFICATE},
+        {"another root", &stranger, NULL, NULL, NULL, FL_TLS_REASON_ALERT, FL_TLS_REASON_UNTRUSTED},
+        {"too old", &old, NULL, NULL, NULL, FL_TLS_REASON_ALERT, FL_TLS_REASON_EXPIRED},
+        {"too early", &early, NULL, NULL, NULL, FL_TLS_REASON_ALERT, FL_TLS_REASON_EXPIRED},
+        {"no SVID", &unnamed, NULL, NULL, NULL, FL_TLS_REASON_ALERT, FL_TLS_REASON_IDENTITY},
+        {"another name", &app, &other, NULL, NULL, FL_TLS_REASON_ALERT, FL_TLS_REASON_IDENTITY},
+        {"another ALPN", &app, NULL, a, b, FL_TLS_REASON_ALERT, FL_TLS_REASON_ALPN},
+        {"no ALPN offered", &app, NULL, NULL, b, FL_TLS_REASON_ALERT, FL_TLS_REASON_ALPN},
+        {"no ALPN chosen", &app, NULL, a, NULL, FL_TLS_REASON_ALPN, FL_TLS_REASON_ALERT},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fl_tls_options client = client_options(), server = server_options();
+        client.cert = rows[i].client != NULL ? rows[i].client->cert : NULL;
+        client.key = rows[i].client != NULL ? rows[i].client->key : NULL;
+        client.alpn = rows[i].client_alpn;
+        client.alpn_count = rows[i].client_alpn != NULL;
+        server.alpn = rows[i].server_alpn;
+        server.alpn_count = rows[i].server_alpn != NULL;
+        server.names = rows[i].names;
+        server.name_count = rows[i].names != NULL;
+        assert_reasons(rows[i].what, meet(&client, &server), rows[i].client_reason, rows[i].server_reason);
+    }
+    identity_done(&stranger);
+    identity_done(&old);
+    identity_done(&early);
+    identity_done(&unnamed);
+}
+
 static void the_server_prefers_its_own_order(void **state)
 {
     (void)state;
@@ -565,6 +626,7 @@ int main(void)
         cmocka_unit_test(any_of_the_names_will_do),
         cmocka_unit_test(wildcards_in_certificates),
         cmocka_unit_test(alpn_is_agreed_or_refused),
+        cmocka_unit_test(each_failure_has_its_reason),
         cmocka_unit_test(the_server_prefers_its_own_order),
         cmocka_unit_test(versions),
         cmocka_unit_test(chains_are_followed),
