@@ -23,7 +23,8 @@ static const char usage[] =
     "  -h, --help               this text\n"
     "      --version            the version\n"
     "\n"
-    "SIGTERM drains and exits 0; a second one exits at once. SIGHUP reads the configuration anew.\n"
+    "SIGTERM drains and exits 0; a second one exits at once. SIGHUP reads the configuration anew and reopens the\n"
+    "access logs; SIGUSR1 only reopens them.\n"
     "Exit status: 0 done, 1 failed (the reason is the last line of the log), 2 wrong usage.\n";
 
 enum option_id { OPTION_LOG_FORMAT = 256, OPTION_CONCURRENCY, OPTION_DRAIN_TIME, OPTION_MODE, OPTION_VERSION };
@@ -71,8 +72,8 @@ static int take_option(int option, struct settings *settings)
     case OPTION_LOG_FORMAT:
         return fl_log_format_parse(fl_span_str(optarg), &settings->format) ? -1 : wrong("unknown log format", optarg);
     case OPTION_CONCURRENCY:
-        if (!take_number(optarg, PROXY_SERVER_WORKERS_MAX, &number))
-            return wrong("--concurrency wants a number up to 64", optarg);
+        if (!take_number(optarg, PROXY_SERVER_WORKERS_MAX, &number) || number == 0)
+            return wrong("--concurrency wants a number from 1 to 64 (leave it out for the default)", optarg);
         settings->server.workers = (unsigned)number;
         return -1;
     case OPTION_DRAIN_TIME:

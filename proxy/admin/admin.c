@@ -145,6 +145,10 @@ static int page_logging(struct proxy_admin *admin, const struct proxy_message *r
             return fl_buf_append_str(&answer->body, "expected ?level=error, warning, info, debug or trace\n");
         }
         fl_log_set_level(level);
+    } else if (query.len > 0) { /* it would look as if it had been set */
+        answer->status = 405;
+        answer->allow = "POST";
+        return fl_buf_append_str(&answer->body, "the level is set by POST\n");
     }
     return fl_buf_printf(&answer->body, "level: %s\n", names[fl_log_get_level()]);
 }

@@ -130,8 +130,9 @@ static void tell_waiting(struct proxy_gate *gate, const struct dial *dial)
     proxy_address_print(&dial->destination, to);
     snprintf(
         reason, sizeof(reason),
-        "%s does not come back to port %d (%s): this network namespace has no capture rules. Is fairlead-cni in the "
-        "CNI chain, with the capability io.kubernetes.cri.pod-annotations, and does the agent run on this node?",
+        "%s does not come back to port %d (%s): this network namespace has no capture rules. Is fairlead-cni in this "
+        "node's CNI chain (/etc/cni/net.d), with the capability io.kubernetes.cri.pod-annotations, and was the pod "
+        "made after it? The container runtime's log has what fairlead-cni said of this pod.",
         to, FL_PORT_OUTBOUND, dial->error != 0 ? strerror(dial->error) : "somebody else answered");
     gate->told = true;
     if (gate->options.on_state != NULL)

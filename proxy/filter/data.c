@@ -70,6 +70,16 @@ static void open_logs(struct proxy_data *data, const struct proxy_filter_chain *
         open_log(data, logs[i].path);
 }
 
+void proxy_data_reopen_logs(struct proxy_data *data)
+{
+    for (size_t i = 0; i < data->log_count; i++) {
+        struct fl_err err;
+        if (proxy_log_reopen(&data->logs[i].log, data->logs[i].path, &err) < 0)
+            fl_log(FL_LOG_WARNING, "an access log cannot be reopened", FL_LOG_STR("reason", err.text));
+    }
+    flush_logs(data);
+}
+
 void proxy_data_log(struct proxy_data *data, const struct proxy_access_log *logs, size_t count,
                     const struct proxy_log_record *record)
 {

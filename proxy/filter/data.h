@@ -77,6 +77,9 @@ void proxy_data_check_drained(struct proxy_data *data);
 struct proxy_generation *proxy_generation_ref(struct proxy_generation *generation);
 void proxy_generation_unref(struct proxy_generation *generation);
 
+/* Every access log that is a file is opened by its name anew; where that fails, the one before stays. */
+void proxy_data_reopen_logs(struct proxy_data *data);
+
 uint64_t proxy_data_random(struct proxy_data *data);
 uint64_t proxy_data_now_us(void); /* wall clock, for logs */
 /* Writes one line to every log of the list. */

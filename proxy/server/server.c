@@ -132,8 +132,10 @@ static void reload(struct server *server, bool refresh)
     }
     int result = refresh ? proxy_bootstrap_refresh(server->snapshot, &snapshot, &err)
                          : load(server->options.config_path, &snapshot, &err);
-    if (result == 0)
+    if (result == 0) {
+        snapshot->version = server->snapshot->version + 1;
         result = hand_over(server, snapshot, &err);
+    }
     proxy_snapshot_unref(snapshot);
     proxy_stats_reload(server->stats, result == 0);
     if (result < 0)
@@ -214,10 +216,14 @@ static void quit(struct server *server)
 static void on_signal(struct fl_signals *signals, int number)
 {
     struct server *server = FL_CONTAINER_OF(signals, struct server, signals);
+    if (number == SIGTERM || number == SIGINT) {
+        quit(server);
+        return;
+    }
     if (number == SIGHUP)
         reload(server, false);
-    else
-        quit(server);
+    for (unsigned i = 0; i < server->worker_count; i++)
+        proxy_worker_reopen(server->workers[i]);
 }
 
 /* --- what admin asks -------------------------------------------------------------------------------------------- */
@@ -335,7 +341,7 @@ static int start_admin(struct server *server, struct fl_err *err)
 /* Order: signals are blocked before there is a thread; every port is taken before anything is said to be ready. */
 static int start(struct server *server, struct fl_err *err)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, 0};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0};
     int result = fl_loop_new(&server->loop);
     if (result == 0)
         result = fl_signals_init(&server->signals, server->loop, numbers, on_signal);

@@ -36,7 +36,7 @@ struct proxy_worker {
     struct orders {
         struct proxy_snapshot *snapshot; /* a reference; NULL: none */
         int *sockets;
-        bool drain, stop;
+        bool drain, stop, reopen;
     } orders;
 };
 
@@ -169,6 +169,8 @@ static void on_wake(struct fl_source *source, uint32_t events)
         apply(worker, orders.snapshot, orders.sockets);
     proxy_snapshot_unref(orders.snapshot);
     free(orders.sockets);
+    if (orders.reopen)
+        proxy_data_reopen_logs(&worker->data);
     if (orders.drain && !worker->data.draining) {
         close_listens(worker, true);
         proxy_data_drain(&worker->data);
@@ -203,6 +205,14 @@ void proxy_worker_drain(struct proxy_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
     worker->orders.drain = true;
+    pthread_mutex_unlock(&worker->lock);
+    wake(worker);
+}
+
+void proxy_worker_reopen(struct proxy_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->orders.reopen = true;
     pthread_mutex_unlock(&worker->lock);
     wake(worker);
 }

@@ -34,6 +34,8 @@ struct proxy_worker *proxy_worker_free(struct proxy_worker *worker);
 int proxy_worker_apply(struct proxy_worker *worker, struct proxy_snapshot *snapshot, const int *sockets) FL_MUST_CHECK;
 /* Accepts what is connected, closes the listening sockets, and ends HTTP connections as they become idle. */
 void proxy_worker_drain(struct proxy_worker *worker);
+/* Opens its access logs by their names anew: they were renamed. */
+void proxy_worker_reopen(struct proxy_worker *worker);
 
 struct fl_metrics *proxy_worker_metrics(struct proxy_worker *worker);
 

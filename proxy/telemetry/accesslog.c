@@ -38,11 +38,17 @@ static void open_anew(struct proxy_log *log)
     log->polled = false;
 }
 
+/* The process's own descriptor of that name; -1: none. */
+static int standard_of(const char *path)
+{
+    if (strcmp(path, "/dev/stdout") == 0)
+        return STDOUT_FILENO;
+    return strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : -1;
+}
+
 int proxy_log_open(struct proxy_log *log, const char *path, struct fl_err *err)
 {
-    int standard = strcmp(path, "/dev/stdout") == 0 ? STDOUT_FILENO : -1;
-    if (strcmp(path, "/dev/stderr") == 0)
-        standard = STDERR_FILENO;
+    int standard = standard_of(path);
     if (standard >= 0) {
         proxy_log_init(log, standard);
         if (log->polled)
@@ -54,6 +60,24 @@ int proxy_log_open(struct proxy_log *log, const char *path, struct fl_err *err)
         return fl_err_errno(err, -errno, "access log %s", path);
     proxy_log_init(log, fd);
     log->owned = true;
+    return 0;
+}
+
+int proxy_log_reopen(struct proxy_log *log, const char *path, struct fl_err *err)
+{
+    struct proxy_log fresh;
+    if (standard_of(path) >= 0)
+        return 0;
+    int result = proxy_log_open(&fresh, path, err);
+    if (result < 0)
+        return result;
+    (void)proxy_log_flush(log);
+    if (log->owned)
+        close(log->fd);
+    log->fd = fresh.fd;
+    log->kind = fresh.kind;
+    log->owned = fresh.owned;
+    log->polled = fresh.polled;
     return 0;
 }
 

@@ -100,6 +100,9 @@ struct proxy_log {
 /* 0 or a negative errno. `path` is NUL-terminated. Opening is for the main thread or start-up (it may block on a FIFO
  * without reader: -ENXIO instead). */
 int proxy_log_open(struct proxy_log *log, const char *path, struct fl_err *err) FL_MUST_CHECK;
+/* Opens `path` anew, because it may have been renamed since: what waits goes to the old file as far as that takes it
+ * at once, everything else to the new one. The process's own descriptors stay. On failure nothing has changed. */
+int proxy_log_reopen(struct proxy_log *log, const char *path, struct fl_err *err) FL_MUST_CHECK;
 /* Over a descriptor that stays the caller's. */
 void proxy_log_init(struct proxy_log *log, int fd);
 void proxy_log_done(struct proxy_log *log); /* one last flush, without waiting */

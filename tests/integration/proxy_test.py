@@ -5,11 +5,13 @@ transparent capture; IPv4 and IPv6, HTTP and opaque TCP, STRICT and PERMISSIVE, 
     proxy_test.py PROGRAM
 """
 import contextlib
+import json
 import os
 import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 
@@ -464,6 +466,44 @@ def sighup_takes_a_new_configuration_or_keeps_the_old():
         assert Client("a", "b", 8080).ask(get())[2] == b"from the new file"  # … and new ones are under the new file
 
 
+def a_reload_has_the_next_version():
+    with mesh() as (a, _b):
+        for version in (2, 3):
+            a.process.send_signal(signal.SIGHUP)
+            assert a.wait_for("configuration in force")["version"] == version
+            assert json.loads(a.admin("/server_info")[1])["config_version"] == version
+
+
+def rotated_access_logs_are_reopened():
+    folder = s.FOLDER / "logs"
+    folder.mkdir()
+    os.chown(folder, s.UID, s.GID)
+    log, old = folder / "access.log", folder / "access.log.1"
+    text = s.client_config().replace(
+        "stream.v3.StdoutAccessLog}", f'file.v3.FileAccessLog, path: "{log}"}}')
+    assert str(log) in text
+    with mesh(client_text=text) as (a, _b):
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            assert Client("a", "b", 8080).ask(get("/before"))[0] == 200
+            eventually(lambda: log.exists() and "/before" in log.read_text(), "a line")
+            log.rename(old)
+            a.process.send_signal(number)
+            eventually(log.exists, "a new file")
+            assert Client("a", "b", 8080).ask(get("/after"))[0] == 200
+            eventually(lambda: "/after" in log.read_text(), "a line in the new file")
+            assert "/after" not in old.read_text()
+            log.unlink()
+            a.process.send_signal(number)
+            eventually(log.exists, "a new file")
+
+
+def options_are_checked():
+    for options, words in ((("--concurrency", "0"), "from 1 to 64"), (("--concurrency", "65"), "from 1 to 64"),
+                           (("--mode", "x"), "unknown mode"), ((), "-c FILE is missing")):
+        done = subprocess.run([s.PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 2 and words in done.stderr.decode(), done
+
+
 def replaced_certificates_are_used_without_a_word():
     with mesh() as (a, b):
         assert Client("a", "b", 8080).ask(get())[0] == 200
@@ -523,6 +563,7 @@ if __name__ == "__main__":
         malformed_http_is_refused_at_both_ends, slow_heads_are_bounded, handshakes_that_never_end_are_bounded,
         out_of_descriptors_is_survived, loops_are_refused, draining_loses_no_request,
         an_answer_under_way_outlives_sigterm, sighup_takes_a_new_configuration_or_keeps_the_old,
+        a_reload_has_the_next_version, rotated_access_logs_are_reopened, options_are_checked,
         replaced_certificates_are_used_without_a_word, the_start_gate_waits_for_the_capture_rules, several_workers,
     ]
     s.run_tests([test for test in tests if not chosen or test.__name__ in chosen])

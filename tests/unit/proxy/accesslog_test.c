@@ -407,6 +407,36 @@ static void files_are_appended_to(void **state)
     assert_non_null(strstr(err.text, "/nowhere/at/all"));
 }
 
+static void a_renamed_file_is_left_for_a_new_one(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/fairlead-accesslog-XXXXXX", old[sizeof(path) + 2];
+    int fd = mkstemp(path), second;
+    assert_true(fd >= 0);
+    snprintf(old, sizeof(old), "%s.1", path);
+    struct proxy_log_record record = base();
+    struct proxy_log log;
+    struct fl_err err = {0};
+    struct fl_buf text;
+    assert_int_equal(proxy_log_open(&log, path, NULL), 0);
+    proxy_log_write(&log, NULL, &record); /* waits: it belongs into the old file */
+    assert_int_equal(rename(path, old), 0);
+    assert_int_equal(proxy_log_reopen(&log, path, &err), 0);
+    proxy_log_write(&log, NULL, &record);
+    assert_int_equal(proxy_log_reopen(&log, "/nowhere/at/all", &err), -ENOENT); /* goes on with what it has */
+    proxy_log_write(&log, NULL, &record);
+    proxy_log_done(&log);
+    assert_int_equal(count_lines(fd, &text), 1);
+    fl_buf_done(&text);
+    second = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(count_lines(second, &text), 2);
+    fl_buf_done(&text);
+    close(fd);
+    close(second);
+    unlink(path);
+    unlink(old);
+}
+
 static void the_standard_descriptors_keep_their_flags(void **state)
 {
     (void)state;
@@ -434,6 +464,7 @@ int main(void)
         cmocka_unit_test(what_waited_goes_out_when_there_is_room_again),
         cmocka_unit_test(a_broken_file_is_told_and_counted),
         cmocka_unit_test(files_are_appended_to),
+        cmocka_unit_test(a_renamed_file_is_left_for_a_new_one),
         cmocka_unit_test(the_standard_descriptors_keep_their_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,6 +119,10 @@ static void test_logging(void **state)
     assert_has(post(admin_port(), "/logging?level=loud"), "HTTP/1.1 400 ");
     assert_has(post(admin_port(), "/logging"), "HTTP/1.1 400 ");
     assert_int_equal(fl_log_get_level(), FL_LOG_DEBUG);
+    const char *answer = get(admin_port(), "/logging?level=info");
+    assert_has(answer, "HTTP/1.1 405 ");
+    assert_has(answer, "allow: POST\r\n");
+    assert_int_equal(fl_log_get_level(), FL_LOG_DEBUG);
     fl_log_set_level(FL_LOG_INFO);
 }
 
