@@ -34,14 +34,18 @@ static void connected(struct proxy_conn *conn)
     conn->ops->on_open(conn->owner);
 }
 
-static void connect_result(struct proxy_conn *conn)
+static int socket_error(const struct proxy_conn *conn)
 {
     int error = 0;
     socklen_t size = sizeof(error);
-    if (getsockopt(conn->source.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-        error = errno;
+    return getsockopt(conn->source.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : -error;
+}
+
+static void connect_result(struct proxy_conn *conn)
+{
+    int error = socket_error(conn);
     if (error != 0)
-        proxy_conn_fail_errno(conn, -error);
+        proxy_conn_fail_errno(conn, error);
     else
         connected(conn);
 }
@@ -62,6 +66,13 @@ static void on_event(struct fl_source *source, uint32_t events)
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0 && !conn->writable) {
         conn->writable = true;
         proxy_conn_want_run(conn);
+    }
+    if ((events & EPOLLERR) != 0 && conn->paused && conn->state == CONN_OPEN) { /* no read would come to tell it */
+        int error = socket_error(conn);
+        if (error != 0) {
+            proxy_conn_fail_errno(conn, error);
+            return;
+        }
     }
     proxy_conn_read(conn);
 }

@@ -4,6 +4,7 @@
 #include "tests/support/fail.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -72,18 +73,39 @@ static void on_closed(void *owner, enum proxy_end end)
 
 static const struct proxy_conn_ops ops = {on_open, on_data, on_eof, on_writable, on_closed};
 
-static void setup(struct fixture *f)
+static void setup_with(struct fixture *f, const int fds[2])
 {
     memset(f, 0, sizeof(*f));
     f->consume = SIZE_MAX;
     assert_int_equal(fl_loop_new(&f->loop), 0);
     assert_int_equal(proxy_turn_init(&f->turn, f->loop), 0);
-    int fds[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     f->peer = fds[1];
     struct proxy_address none = {0};
     assert_int_equal(proxy_conn_accept(&f->turn, fds[0], &none, &f->conn), 0);
     proxy_conn_set_owner(f->conn, &ops, f);
+}
+
+static void setup(struct fixture *f)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    setup_with(f, fds);
+}
+
+/* Over TCP, for what a local socket does not do: a reset. */
+static void setup_tcp(struct fixture *f)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fds[2], listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fds[1], (struct sockaddr *)&address, size), 0);
+    fds[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    close(listener);
+    setup_with(f, fds);
 }
 
 static void run(struct fixture *f)
@@ -171,6 +193,26 @@ static void paused_reads_nothing_and_resumes_where_it_was(void **state)
     run(&f);
     assert_int_equal(f.len, 5);
     assert_int_equal(proxy_conn_unread(f.conn), 1);
+    teardown(&f);
+}
+
+/* Whose bytes wait may be waiting for long: that nobody wants the answer any more is told at once. */
+static void a_reset_is_told_while_paused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup_tcp(&f);
+    proxy_conn_pause(f.conn);
+    say(&f, "waits");
+    run(&f);
+    const struct linger hard = {.l_onoff = 1};
+    assert_int_equal(setsockopt(f.peer, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
+    close(f.peer);
+    f.peer = -1;
+    run(&f);
+    assert_int_equal(f.closed, 1);
+    assert_int_equal(f.end, PROXY_END_RESET);
+    assert_int_equal(f.shown, 0);
     teardown(&f);
 }
 
@@ -422,6 +464,7 @@ int main(void)
         cmocka_unit_test(delivers_what_comes),
         cmocka_unit_test(shows_unconsumed_bytes_again_with_more),
         cmocka_unit_test(paused_reads_nothing_and_resumes_where_it_was),
+        cmocka_unit_test(a_reset_is_told_while_paused),
         cmocka_unit_test(a_fin_is_told_once_after_the_data_and_writing_goes_on),
         cmocka_unit_test(a_fin_waits_while_paused),
         cmocka_unit_test(one_send_a_turn),
