@@ -160,6 +160,7 @@ void proxy_exchange_cut(struct proxy_exchange_run *exchange, uint32_t flag, cons
     struct proxy_hcm *hcm = exchange->hcm;
     exchange->flags |= flag;
     exchange->details = details;
+    hcm->downstream->details = details;
     close_exchange(exchange, false, PROXY_CLOSE_RESET);
     proxy_hcm_end(hcm, PROXY_CLOSE_RESET);
 }
@@ -230,6 +231,7 @@ void proxy_hcm_refuse(struct proxy_hcm *hcm, enum proxy_h1_error error)
         return;
     }
     hcm->exchange = exchange;
+    hcm->downstream->details = proxy_h1_error_word(error);
     hcm->closing = true;
     proxy_exchange_reply(exchange, proxy_h1_error_status(error), PROXY_FLAG_DOWNSTREAM_PROTOCOL_ERROR,
                          proxy_h1_error_word(error), NULL, NULL, 0);

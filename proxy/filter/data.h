@@ -12,6 +12,7 @@
 #include "proxy/net/turn.h"
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/telemetry/accesslog.h"
+#include "proxy/telemetry/quota.h"
 #include "proxy/telemetry/stats.h"
 #include "proxy/upstream/cluster.h"
 
@@ -57,6 +58,7 @@ struct proxy_data {
         struct proxy_log log;
     } logs[PROXY_DATA_LOGS_MAX];
     size_t log_count;
+    struct proxy_quota refused_quota, upstream_quota; /* of the two warnings (report.h) */
     struct fl_hook log_hook;
     struct fl_timer log_timer;
 };

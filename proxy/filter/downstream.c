@@ -1,8 +1,8 @@
 #include "proxy/filter/downstream.h"
 
-#include "common/base/log.h"
 #include "common/mesh/port.h"
 #include "proxy/filter/hcm.h"
+#include "proxy/filter/report.h"
 #include "proxy/filter/tcp.h"
 #include "proxy/net/detect.h"
 #include "proxy/net/origdst.h"
@@ -28,6 +28,7 @@ void proxy_downstream_end(struct proxy_downstream *downstream)
     else
         data->downstreams = downstream->next;
     data->downstream_count--;
+    proxy_report_ended(downstream);
     proxy_stats_connection_closed(data->options.stats, PROXY_SIDE_DOWNSTREAM);
     fl_loop_defer(data->turn.loop, &downstream->deferred, release);
     proxy_data_check_drained(data);
@@ -35,7 +36,7 @@ void proxy_downstream_end(struct proxy_downstream *downstream)
 
 static void refuse(struct proxy_downstream *downstream, enum proxy_refused reason)
 {
-    proxy_stats_refused(downstream->data->options.stats, reason);
+    proxy_report_refused(downstream, reason);
     proxy_conn_close(fl_take(downstream->conn), PROXY_CLOSE_RESET);
     proxy_downstream_end(downstream);
 }
@@ -117,32 +118,11 @@ static void on_writable(void *owner)
     (void)owner;
 }
 
-static enum proxy_handshake_failure failure_of(const struct proxy_conn *conn, enum proxy_end end)
-{
-    const struct proxy_tls *tls = proxy_tls_of(conn);
-    if (end == PROXY_END_HANDSHAKE_TIMEOUT)
-        return PROXY_HANDSHAKE_TIMEOUT;
-    if (end == PROXY_END_RESET || end == PROXY_END_TRUNCATED)
-        return PROXY_HANDSHAKE_CLOSED;
-    if (end != PROXY_END_TLS || tls == NULL)
-        return PROXY_HANDSHAKE_OTHER;
-    return proxy_tls_failure(tls) == PROXY_TLS_REFUSED ? PROXY_HANDSHAKE_IDENTITY : PROXY_HANDSHAKE_PROTOCOL;
-}
-
 /* The handshake failed. */
 static void on_closed(void *owner, enum proxy_end end)
 {
     struct proxy_downstream *downstream = owner;
-    const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
-    struct proxy_stats *stats = downstream->data->options.stats;
-    if (tls != NULL && proxy_tls_failure(tls) == PROXY_TLS_PREFACE)
-        proxy_stats_refused(stats, PROXY_REFUSED_BAD_PREFACE);
-    else if (tls != NULL)
-        proxy_stats_handshake_failed(stats, PROXY_SIDE_DOWNSTREAM, failure_of(downstream->conn, end));
-    char peer[PROXY_ADDRESS_TEXT_MAX];
-    proxy_address_print(proxy_conn_peer(downstream->conn), peer);
-    fl_log(FL_LOG_DEBUG, "a client's TLS failed", FL_LOG_STR("peer", peer),
-           FL_LOG_STR("reason", proxy_conn_error(downstream->conn)), FL_LOG_STR("end", proxy_end_text(end)));
+    proxy_report_handshake_failed(downstream, end);
     downstream->conn = NULL;
     proxy_downstream_end(downstream);
 }
@@ -181,6 +161,7 @@ static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_
     };
     fl_timer_cancel(&downstream->deadline);
     downstream->chain = proxy_listener_pick(downstream->listener, &query);
+    proxy_report_picked(downstream, kind == PROXY_DETECT_TLS);
     if (downstream->chain == NULL) {
         refuse(downstream, why_no_chain(downstream->listener, query.transport));
         return;
@@ -352,7 +333,7 @@ void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listene
     return;
 refused:
     if (why != PROXY_REFUSED_REASONS)
-        proxy_stats_refused(stats, why);
+        proxy_report_not_accepted(data, listener, peer, &destination, why);
     const struct linger hard = {.l_onoff = 1};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     close(fd);

@@ -29,6 +29,7 @@ struct proxy_downstream {
     struct proxy_conn *conn;                /* NULL when it is gone */
     struct proxy_address destination;       /* the original one, or the socket's own */
     uint64_t id, start_us, start_ns;
+    const char *details;                    /* why it ends, for the log; NULL: nothing went wrong */
     const struct proxy_downstream_ops *ops; /* NULL until a filter has it */
     void *filter;
     struct fl_timer deadline; /* of the inspection */

@@ -1,6 +1,7 @@
 #include "proxy/filter/forward.h"
 
 #include "proxy/filter/label.h"
+#include "proxy/filter/report.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -165,17 +166,6 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
 
 /* --- connection and head ---------------------------------------------------------------------------------------- */
 
-enum proxy_handshake_failure proxy_forward_handshake_failure(const struct proxy_tls *tls, enum proxy_end end)
-{
-    if (end == PROXY_END_HANDSHAKE_TIMEOUT)
-        return PROXY_HANDSHAKE_TIMEOUT;
-    if (end == PROXY_END_RESET || end == PROXY_END_TRUNCATED)
-        return PROXY_HANDSHAKE_CLOSED;
-    if (end != PROXY_END_TLS)
-        return PROXY_HANDSHAKE_OTHER;
-    return proxy_tls_failure(tls) == PROXY_TLS_REFUSED ? PROXY_HANDSHAKE_IDENTITY : PROXY_HANDSHAKE_PROTOCOL;
-}
-
 bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
 {
     struct proxy_downstream *downstream = exchange->hcm->downstream;
@@ -186,6 +176,7 @@ bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
     if (result == PROXY_UPSTREAM_OK) {
         exchange->upstream_opened = exchange->upstream->reused;
         exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
+        proxy_report_upstream_chosen(downstream, exchange->cluster_index, exchange->upstream);
         return true;
     }
     exchange->upstream = NULL;
@@ -196,7 +187,7 @@ bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow",
                              "upstream connection limit reached", NULL, 0);
     } else {
-        proxy_stats_connect_failed(data->options.stats, -result);
+        proxy_report_not_dialled(downstream, exchange->cluster_index, result);
         proxy_label_failure(exchange->failure, strerrordesc_np(-result));
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
                              "upstream connect error", NULL, 0);

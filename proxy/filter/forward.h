@@ -15,7 +15,6 @@ bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh) FL_M
 void proxy_forward_head(struct proxy_exchange_run *exchange);
 
 const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange);
-enum proxy_handshake_failure proxy_forward_handshake_failure(const struct proxy_tls *tls, enum proxy_end end);
 
 extern const struct proxy_conn_ops proxy_router_ops; /* router.c: of the upstream connection, owner: the exchange */
 

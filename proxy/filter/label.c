@@ -95,7 +95,7 @@ void proxy_label_record(const struct proxy_downstream *downstream, uint32_t clus
     if (cluster_index < snapshot->cluster_count)
         ret_record->upstream_cluster = snapshot->clusters[cluster_index].name;
     const struct proxy_tls *tls = downstream->conn != NULL ? proxy_tls_of(downstream->conn) : NULL;
-    if (tls != NULL) {
+    if (tls != NULL && proxy_tls_is_open(tls)) {
         ret_record->tls_version = FL_SPAN("TLSv1.3");
         ret_record->alpn = proxy_tls_alpn(tls);
         ret_record->server_name = proxy_tls_server_name(tls);

@@ -2,6 +2,7 @@
 #include "proxy/filter/exchange.h"
 #include "proxy/filter/forward.h"
 #include "proxy/filter/label.h"
+#include "proxy/filter/report.h"
 #include "proxy/tls/filter.h"
 
 #include <errno.h>
@@ -299,23 +300,13 @@ static void on_eof(void *owner)
     }
 }
 
-static void count_failure(const struct proxy_exchange_run *exchange, enum proxy_end end)
-{
-    struct proxy_stats *stats = data_of(exchange)->options.stats;
-    const struct proxy_tls *tls = proxy_tls_of(upstream_of(exchange));
-    if (tls != NULL && end != PROXY_END_REFUSED && end != PROXY_END_CONNECT_TIMEOUT)
-        proxy_stats_handshake_failed(stats, PROXY_SIDE_UPSTREAM, proxy_forward_handshake_failure(tls, end));
-    else
-        proxy_stats_connect_failed(stats, end == PROXY_END_CONNECT_TIMEOUT ? ETIMEDOUT : ECONNREFUSED);
-}
-
 static void on_closed(void *owner, enum proxy_end end)
 {
     struct proxy_exchange_run *exchange = owner;
     struct proxy_conn *conn = upstream_of(exchange);
     proxy_label_failure(exchange->failure, proxy_conn_error(conn));
-    if (!exchange->upstream_opened)
-        count_failure(exchange, end);
+    proxy_report_upstream_closed(exchange->hcm->downstream, exchange->cluster_index, conn, exchange->upstream_opened,
+                                 end);
     if (!exchange->answered) {
         ended_without_answer(exchange, false);
         return;

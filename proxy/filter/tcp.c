@@ -1,6 +1,7 @@
 #include "proxy/filter/tcp.h"
 
 #include "proxy/filter/label.h"
+#include "proxy/filter/report.h"
 #include "proxy/tls/filter.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ static void end(struct tcp *tcp, enum proxy_close downstream_how, enum proxy_clo
     if (tcp->edge != NULL)
         proxy_stats_tcp_closed(tcp->edge, tcp->flags);
     write_log(tcp);
+    downstream->details = tcp->details;
     fl_timer_cancel(&tcp->idle);
     if (tcp->upstream != NULL)
         proxy_upstream_drop(fl_take(tcp->upstream), upstream_how);
@@ -209,20 +211,13 @@ static void dial(struct tcp *tcp);
 static void upstream_closed(void *owner, enum proxy_end why)
 {
     struct tcp *tcp = owner;
-    struct proxy_stats *stats = tcp->downstream->data->options.stats;
-    struct proxy_conn *conn = upstream_conn(tcp);
-    const struct proxy_tls *tls = proxy_tls_of(conn);
+    const struct proxy_conn *conn = upstream_conn(tcp);
+    proxy_report_upstream_closed(tcp->downstream, tcp->config->cluster_index, conn, tcp->edge != NULL, why);
     proxy_label_failure(tcp->failure, proxy_conn_error(conn));
     if (tcp->edge != NULL) { /* it was open */
         end_by_reset(tcp, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(why));
         return;
     }
-    if (tls != NULL && why != PROXY_END_REFUSED && why != PROXY_END_CONNECT_TIMEOUT)
-        proxy_stats_handshake_failed(stats, PROXY_SIDE_UPSTREAM,
-                                     proxy_tls_failure(tls) == PROXY_TLS_REFUSED ? PROXY_HANDSHAKE_IDENTITY
-                                                                                 : PROXY_HANDSHAKE_OTHER);
-    else
-        proxy_stats_connect_failed(stats, why == PROXY_END_CONNECT_TIMEOUT ? ETIMEDOUT : ECONNREFUSED);
     tcp->upstream->conn = NULL;
     proxy_upstream_drop(fl_take(tcp->upstream), PROXY_CLOSE_NOW);
     tcp->details = proxy_end_text(why);
@@ -247,15 +242,17 @@ static void dial(struct tcp *tcp)
         tcp->attempts--;
         int result = proxy_upstream_get(cluster, &downstream->destination, true, proxy_data_random(data), &upstream_ops,
                                         tcp, &tcp->upstream);
-        if (result == PROXY_UPSTREAM_OK)
+        if (result == PROXY_UPSTREAM_OK) {
+            proxy_report_upstream_chosen(downstream, tcp->config->cluster_index, tcp->upstream);
             return;
+        }
         if (result == PROXY_UPSTREAM_NO_HOST || result == PROXY_UPSTREAM_OVERFLOW) {
             bool none = result == PROXY_UPSTREAM_NO_HOST;
             end_by_reset(tcp, none ? PROXY_FLAG_NO_HEALTHY_UPSTREAM : PROXY_FLAG_UPSTREAM_OVERFLOW,
                          none ? "no_healthy_upstream" : "upstream_overflow");
             return;
         }
-        proxy_stats_connect_failed(data->options.stats, -result);
+        proxy_report_not_dialled(downstream, tcp->config->cluster_index, result);
         tcp->details = strerrordesc_np(-result);
     }
     end_by_reset(tcp, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, tcp->details);

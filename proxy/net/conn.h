@@ -109,6 +109,7 @@ int proxy_conn_local(const struct proxy_conn *conn, struct proxy_address *ret_ad
 int proxy_conn_fd(const struct proxy_conn *conn);
 struct proxy_turn *proxy_conn_turn(const struct proxy_conn *conn);
 void *proxy_conn_transport(const struct proxy_conn *conn);   /* NULL: plain */
+int proxy_conn_errno(const struct proxy_conn *conn);         /* in on_closed: the socket's, negative; 0: none */
 const char *proxy_conn_error(const struct proxy_conn *conn); /* in on_closed: what the errno or the transport says */
 
 /* For transports. */

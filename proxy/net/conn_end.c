@@ -180,6 +180,11 @@ void proxy_conn_close(struct proxy_conn *conn, enum proxy_close how)
     proxy_conn_want_run(conn);
 }
 
+int proxy_conn_errno(const struct proxy_conn *conn)
+{
+    return conn->error;
+}
+
 const char *proxy_conn_error(const struct proxy_conn *conn)
 {
     const char *text = conn->transport_ops != NULL ? conn->transport_ops->error(conn->transport) : "";

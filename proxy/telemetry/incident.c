@@ -174,26 +174,27 @@ void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines)
     fl_counter_add(use(stats, &stats->log_dropped, &dropped_family, NULL), lines);
 }
 
-void proxy_stats_connect_failed(struct proxy_stats *stats, int error)
+const char *proxy_connect_word(int error)
 {
     switch (error < 0 ? -error : error) {
     case ECONNREFUSED:
-        count(stats, &connect_family, FL_SPAN("refused"));
-        break;
+        return "refused";
     case ETIMEDOUT:
-        count(stats, &connect_family, FL_SPAN("timeout"));
-        break;
+        return "timeout";
     case EHOSTUNREACH:
     case ENETUNREACH:
-        count(stats, &connect_family, FL_SPAN("unreachable"));
-        break;
+        return "unreachable";
     case ECONNRESET:
     case EPIPE:
-        count(stats, &connect_family, FL_SPAN("reset"));
-        break;
+        return "reset";
     default:
-        count(stats, &connect_family, FL_SPAN("other"));
+        return "other";
     }
+}
+
+void proxy_stats_connect_failed(struct proxy_stats *stats, int error)
+{
+    count(stats, &connect_family, fl_span_str(proxy_connect_word(error)));
 }
 
 void proxy_stats_process(struct proxy_stats *stats)

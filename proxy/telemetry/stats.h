@@ -114,8 +114,8 @@ enum proxy_refused {
 #define PROXY_HANDSHAKE_LIST(X)                                                                                        \
     X(NO_CERTIFICATE, "no_certificate")                                                                                \
     X(UNTRUSTED, "untrusted") /* no chain to our bundle */                                                             \
-    X(EXPIRED, "expired")                                                                                              \
-    X(IDENTITY, "identity") /* trusted, and not the SPIFFE ID that is accepted here */                                 \
+    X(EXPIRED, "expired")     /* or not valid yet */                                                                   \
+    X(IDENTITY, "identity")   /* trusted, and not the SPIFFE ID that is accepted here */                               \
     X(ALPN, "alpn")                                                                                                    \
     X(PROTOCOL, "protocol") /* not TLS 1.3, or not TLS */                                                              \
     X(ALERT, "alert")       /* the peer refused us */                                                                  \
@@ -147,6 +147,7 @@ void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, en
 /* fairlead_access_log_dropped_total */
 void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines);
 /* fairlead_upstream_connect_failures_total{reason}: "refused", "timeout", "unreachable", "reset", "other" by errno. */
+const char *proxy_connect_word(int error);
 void proxy_stats_connect_failed(struct proxy_stats *stats, int error);
 
 /* Main thread: fairlead_start_gate_open (0, 1); fairlead_build_info{version} 1 (set by proxy_stats_process);

@@ -9,9 +9,9 @@ struct proxy_tls {
     struct fl_tls *session;
     struct fl_span preface; /* ours */
     bool server;
-    bool opened;        /* the handshake is done, and ours is sent */
-    bool wants_preface; /* the peer's has not come yet */
-    enum proxy_tls_failure failure;
+    bool opened;         /* the handshake is done, and ours is sent */
+    bool wants_preface;  /* the peer's has not come yet */
+    bool bad_preface;    /* what came in its place */
     struct fl_buf input; /* of the peer's preface: what is here of it, then its memory */
     struct fl_preface peer;
     char *error; /* of the preface; NULL: none */
@@ -39,7 +39,7 @@ static int read_preface(struct proxy_tls *tls, struct fl_span *bytes)
     }
     if (result != FL_PREFACE_DONE) {
         memset(&tls->peer, 0, sizeof(tls->peer));
-        tls->failure = PROXY_TLS_PREFACE;
+        tls->bad_preface = true;
         tls->error = strndup(err.text, ERROR_MAX);
         return result < 0 ? result : -EPROTO;
     }
@@ -84,11 +84,8 @@ static int feed(void *transport, struct fl_span bytes)
 {
     struct proxy_tls *tls = transport;
     int result = fl_tls_feed(tls->session, bytes);
-    if (result < 0) {
-        if (tls->failure == PROXY_TLS_FINE && (result == -EPROTO || result == -EACCES))
-            tls->failure = result == -EACCES ? PROXY_TLS_REFUSED : PROXY_TLS_PROTOCOL;
+    if (result < 0)
         return result;
-    }
     if (fl_tls_state(tls->session) == FL_TLS_PEER_CLOSED)
         return proxy_conn_ended(tls->conn);
     return 0;
@@ -185,7 +182,12 @@ bool proxy_tls_is_open(const struct proxy_tls *tls)
     return tls->opened;
 }
 
-enum proxy_tls_failure proxy_tls_failure(const struct proxy_tls *tls)
+enum fl_tls_reason proxy_tls_reason(const struct proxy_tls *tls)
 {
-    return tls->failure;
+    return fl_tls_reason(tls->session);
+}
+
+bool proxy_tls_bad_preface(const struct proxy_tls *tls)
+{
+    return tls->bad_preface;
 }

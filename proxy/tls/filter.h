@@ -14,14 +14,6 @@
 
 struct proxy_tls;
 
-/* Why it ended, for the one counter of handshake failures. */
-enum proxy_tls_failure {
-    PROXY_TLS_FINE,
-    PROXY_TLS_REFUSED, /* the peer's certificate or name */
-    PROXY_TLS_PROTOCOL,
-    PROXY_TLS_PREFACE,
-};
-
 /* Puts TLS on `conn` (proxy_conn_set_transport). `preface` is what we send: whole bytes, which must live as long as the
  * connection. 0 or -ENOMEM (nothing was put). */
 int proxy_tls_start(struct proxy_conn *conn, struct fl_tls_context *context, bool server, struct fl_span preface,
@@ -37,6 +29,8 @@ struct fl_span proxy_tls_alpn(const struct proxy_tls *tls);
 struct fl_span proxy_tls_server_name(const struct proxy_tls *tls);
 const struct fl_preface *proxy_tls_peer_preface(const struct proxy_tls *tls); /* never NULL; empty fields */
 bool proxy_tls_is_open(const struct proxy_tls *tls);                          /* the handshake was done once */
-enum proxy_tls_failure proxy_tls_failure(const struct proxy_tls *tls);
+/* Why it ended. The session knows nothing of prefaces: where one was bad, that is the reason. */
+enum fl_tls_reason proxy_tls_reason(const struct proxy_tls *tls);
+bool proxy_tls_bad_preface(const struct proxy_tls *tls);
 
 #endif

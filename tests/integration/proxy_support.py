@@ -264,7 +264,7 @@ def make_ca(name):
         "-subj", f"/CN={name}", "-keyout", f"{path}.key", "-out", f"{path}.pem")
 
 
-def make_identity(folder, uri, authority="ca"):
+def make_identity(folder, uri, authority="ca", days=1):
     """cert-chain.pem, key.pem and root-cert.pem as the golden bootstraps name them."""
     path = FOLDER / folder
     path.mkdir(exist_ok=True)
@@ -273,7 +273,7 @@ def make_identity(folder, uri, authority="ca"):
     (path / "ext").write_text(f"subjectAltName=critical,URI:{uri}\nkeyUsage=critical,digitalSignature\n"
                               "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n")
     run("openssl", "x509", "-req", "-in", path / "csr", "-CA", FOLDER / f"{authority}.pem", "-CAkey",
-        FOLDER / f"{authority}.key", "-CAcreateserial", "-days", "1", "-extfile", path / "ext", "-out", path / "cert.new")
+        FOLDER / f"{authority}.key", "-CAcreateserial", "-days", str(days), "-extfile", path / "ext", "-out", path / "cert.new")
     shutil.copy(FOLDER / "ca.pem", path / "root-cert.pem")
     os.chmod(path / "key.new", 0o644)
     os.rename(path / "key.new", path / "key.pem")

@@ -81,10 +81,10 @@ def foreign_tls_origin(sock):
 
 
 @contextlib.contextmanager
-def mesh(server="server-strict.yaml", family=4, client_text=None, server_text=None, **options):
+def mesh(server="server-strict.yaml", family=4, client_text=None, server_text=None, identity="client", **options):
     """Both proxies, stopped (and checked to end well) afterwards."""
     b = Proxy("b", s.quick_heads(server_text or (s.GOLDEN / server).read_text()), "server", family)
-    a = Proxy("a", s.quick_heads(client_text or s.client_config()), "client", family, **options)
+    a = Proxy("a", s.quick_heads(client_text or s.client_config()), identity, family, **options)
     try:
         yield a, b
     finally:
@@ -275,6 +275,104 @@ def strict_refuses_all_but_the_mesh():
         assert b.metric("fairlead_tls_handshake_failures_total", side="downstream") >= 5
         eventually(lambda: b.metric("fairlead_connections_refused_total", reason="bad_preface") == 4, "prefaces")
         assert Client("a", "b", 8080).ask(get())[0] == 200  # and the mesh still works
+
+
+def intrude(identity, alpn="fairlead-tcp/1", trust=None):
+    """A client of its own at the server's sidecar, until that ends it."""
+    with contextlib.suppress(OSError):
+        context = s.tls_client(identity, alpn)
+        if trust:
+            context.load_verify_locations(s.FOLDER / trust)
+            context.verify_mode = ssl.CERT_REQUIRED
+        context.wrap_socket(dial("a", "b", 8080, as_proxy=True)).recv(100)
+
+
+def refused_callers_are_named():
+    """By the counter, by a line at warning, and in the access log, all with the same reason."""
+    failures = "fairlead_tls_handshake_failures_total"
+    refusals = "fairlead_connections_refused_total"
+    rows = (
+        ("plaintext", refusals, lambda: refused("a", "b", 8080, as_proxy=True, say=get().encode()), "http request"),
+        ("plaintext", refusals, lambda: refused("a", "b", 8080, as_proxy=True, say=b"\x00\x01\x02\x03\x04\x05"), ""),
+        ("no_certificate", failures, lambda: intrude(None), "the peer shows no certificate"),
+        ("untrusted", failures, lambda: intrude("foreign"), s.CLIENT_ID),
+        ("expired", failures, lambda: intrude("late"), "expired"),
+        ("identity", failures, lambda: intrude("other-domain"), "spiffe://elsewhere.example/ns/demo/sa/client"),
+        ("alpn", failures, lambda: intrude("client", "h2"), "none of our ALPN protocols"),
+        ("alpn", failures, lambda: intrude("client", None), "no ALPN protocol"),
+        ("alert", failures, lambda: intrude("client", trust="foreign-ca.pem"), "unknown CA"),
+    )
+    with mesh() as (_a, b):
+        for reason, metric, call, detail in rows:
+            before, logged = b.metric(metric, reason=reason), len(b.access_log())
+            total = b.metric(failures) + b.metric(refusals)
+            call()
+            line = b.wait_for("connection refused")
+            assert line["level"] == "warning" and line["reason"] == reason, line
+            assert detail in line["detail"] and line["peer"].startswith("10.88.0.2:"), line
+            assert line["destination"].endswith(":8080") and line["listener"], line
+            eventually(lambda m=metric, r=reason, n=before: b.metric(m, reason=r) == n + 1, reason)
+            assert b.metric(failures) + b.metric(refusals) == total + 1, reason
+            eventually(lambda n=logged: len(b.access_log()) == n + 1, "a line in the access log")
+            record = b.access_log()[-1]
+            assert record["response_flags"] == "DPE" and "tls_version" not in record, record
+            assert record["response_code_details"] == f"downstream_refused{{{reason}}}", record
+        dial("a", "b", 8080, as_proxy=True).close()  # a probe that only connects
+        eventually(lambda: b.metric(failures, reason="closed") == 1, "closed")
+        assert b.wait_for("connection refused")["level"] == "debug"
+
+
+def refused_callers_do_not_flood_the_log():
+    with mesh() as (_a, b):
+        began = time.monotonic()
+        for _ in range(30):
+            assert refused("a", "b", 8080, as_proxy=True, say=b"GET / HTTP/1.1\r\n\r\n")
+        lines = []
+        while not lines or lines[-1]["suppressed"] == 0:
+            assert refused("a", "b", 8080, as_proxy=True, say=b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(AssertionError):
+                lines.append(b.wait_for("connection refused", 0.1))
+            assert time.monotonic() - began < s.PATIENCE, lines
+        assert 10 < len(lines) <= 11 + time.monotonic() - began, lines
+
+
+def failed_upstreams_are_named():
+    cluster = "outbound|8080||server.demo.svc.cluster.local"
+    with mesh(client_text=s.client_config().replace("sa/server", "sa/somebody-else")) as (a, b):
+        assert Client("a", "b", 8080).ask(get())[0] == 503
+        line = a.wait_for("upstream connection failed")
+        assert (line["level"], line["cluster"], line["reason"]) == ("warning", cluster, "identity"), line
+        assert line["endpoint"] == "10.88.0.3:8080" and s.SERVER_ID in line["detail"], line
+        assert a.metric("fairlead_tls_handshake_failures_total", side="upstream", reason="identity") == 1
+        b.stop()
+        assert Client("a", "b", 8080).ask(get())[0] == 503
+        assert a.wait_for("upstream connection failed")["reason"] == "refused"
+        assert refused("a", "b", 9000)
+        assert "9000" in a.wait_for("upstream connection failed")["cluster"]
+    with mesh(identity="other-domain") as (a, b):  # refused by the server, which a client of TLS 1.3 hears late
+        assert Client("a", "b", 8080).ask(get())[0] == 503
+        line = a.wait_for("upstream connection failed")
+        assert (line["cluster"], line["reason"]) == (cluster, "alert"), line
+        assert a.metric("fairlead_tls_handshake_failures_total", side="upstream", reason="alert") == 1
+        assert b.wait_for("connection refused")["reason"] == "identity"
+
+
+def debug_tells_a_connections_life():
+    with mesh() as (a, _b):
+        client = Client("a", "b", 8080)
+        assert client.ask(get())[0] == 200
+        line = a.wait_for("connection accepted")
+        assert line["destination"] == "10.88.0.3:8080" and line["chain"] and line["transport"] == "plain", line
+        chosen = a.wait_for("upstream chosen")
+        assert chosen["connection"] == line["connection"] and chosen["endpoint"] == "10.88.0.3:8080", chosen
+        assert (chosen["cluster"], chosen["from"]) == ("outbound|8080||server.demo.svc.cluster.local", "dial"), chosen
+        client.sock.close()
+        ended = a.wait_for("connection ended")
+        assert (ended["connection"], ended["reason"]) == (line["connection"], "done"), ended
+        client = Client("a", "b", 8080)
+        client.sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert client.answer()[0] == 400
+        assert a.wait_for("connection ended")["reason"].startswith("http1.")
 
 
 def the_client_checks_the_server():
@@ -549,6 +647,7 @@ if __name__ == "__main__":
     s.make_identity("client", s.CLIENT_ID)
     s.make_identity("server", s.SERVER_ID)
     s.make_identity("foreign", s.CLIENT_ID, "foreign-ca")
+    s.make_identity("late", s.CLIENT_ID, days=-1)
     s.make_identity("other-domain", "spiffe://elsewhere.example/ns/demo/sa/client")
     web = Origin(8080, http_origin)
     peers = web.peers
@@ -559,7 +658,8 @@ if __name__ == "__main__":
     tests = [
         http_over_mtls_ipv4, http_over_mtls_ipv6, the_app_sees_the_passthrough_address, bodies_and_framing,
         old_and_closing_clients, large_bodies_with_slow_readers, websockets, early_and_broken_answers, no_server_is_503,
-        tcp_over_mtls, passthrough, strict_refuses_all_but_the_mesh, the_client_checks_the_server, permissive_takes_both,
+        tcp_over_mtls, passthrough, strict_refuses_all_but_the_mesh, refused_callers_are_named,
+        refused_callers_do_not_flood_the_log, failed_upstreams_are_named, debug_tells_a_connections_life, the_client_checks_the_server, permissive_takes_both,
         malformed_http_is_refused_at_both_ends, slow_heads_are_bounded, handshakes_that_never_end_are_bounded,
         out_of_descriptors_is_survived, loops_are_refused, draining_loses_no_request,
         an_answer_under_way_outlives_sigterm, sighup_takes_a_new_configuration_or_keeps_the_old,
