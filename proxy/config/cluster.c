@@ -287,14 +287,29 @@ static void read_breakers(const pb_cluster *message, struct proxy_cluster *clust
     }
 }
 
-static void read_keepalive(const pb_cluster *message, struct proxy_cluster *cluster)
+/* Bounds: what Linux takes (include/net/tcp.h); beyond them setsockopt would refuse, and nobody would hear of it. */
+static int read_keepalive(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
+    cluster->keepalive_time_s = 30;
+    cluster->keepalive_interval_s = 10;
+    cluster->keepalive_probes = 3;
     if (message->upstream_connection_options == NULL || message->upstream_connection_options->tcp_keepalive == NULL)
-        return;
-    cluster->tcp_keepalive = true;
-    read_limit(message->upstream_connection_options->tcp_keepalive->keepalive_probes, &cluster->keepalive_probes);
-    read_limit(message->upstream_connection_options->tcp_keepalive->keepalive_time, &cluster->keepalive_time_s);
-    read_limit(message->upstream_connection_options->tcp_keepalive->keepalive_interval, &cluster->keepalive_interval_s);
+        return 0;
+    struct compile_mark mark = compile_enter(compile, "upstream_connection_options");
+    compile_enter(compile, "tcp_keepalive");
+    cluster->keepalive_time_s = cluster->keepalive_interval_s = cluster->keepalive_probes = 0;
+    const pb_keepalive *keepalive = message->upstream_connection_options->tcp_keepalive;
+    int result =
+        compile_u32(compile, "keepalive_probes", keepalive->keepalive_probes, 1, 127, &cluster->keepalive_probes);
+    if (result == 0)
+        result =
+            compile_u32(compile, "keepalive_time", keepalive->keepalive_time, 1, 32767, &cluster->keepalive_time_s);
+    if (result == 0)
+        result = compile_u32(compile, "keepalive_interval", keepalive->keepalive_interval, 1, 32767,
+                             &cluster->keepalive_interval_s);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
 }
 
 static const pb_value *struct_field(const pb_struct *object, const char *name)
@@ -354,8 +369,9 @@ static int read_connection(struct compile *compile, const pb_cluster *message, s
         result = read_common_http(compile, message->common_http_protocol_options, cluster);
     if (result == 0)
         result = read_extensions(compile, message, cluster);
+    if (result == 0)
+        result = read_keepalive(compile, message, cluster);
     read_breakers(message, cluster);
-    read_keepalive(message, cluster);
     return result;
 }
 

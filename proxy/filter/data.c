@@ -183,6 +183,8 @@ static int run_cluster(struct proxy_generation *generation, const struct proxy_c
         .preface = fl_buf_span(&generation->preface),
         .bind_v4 = cluster->bind_v4,
         .bind_v6 = cluster->bind_v6,
+        .bind_freebind = cluster->bind_freebind,
+        .keepalive = {cluster->keepalive_time_s, cluster->keepalive_interval_s, cluster->keepalive_probes},
         .connect_timeout_ms = cluster->connect_timeout_ms,
         .idle_timeout_ms = cluster->idle_timeout_ms,
         .max_connections = cluster->max_connections,

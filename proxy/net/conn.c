@@ -131,17 +131,32 @@ int proxy_conn_accept(struct proxy_turn *turn, int fd, const struct proxy_addres
     return 0;
 }
 
-static int dial(int fd, const struct proxy_address *peer, const struct proxy_address *source)
+static void set_option(int fd, int level, int name, uint32_t value)
 {
-    const int on = 1, idle = 30, interval = 10, count = 3;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-    if (source != NULL && proxy_address_is_set(source)) {
-        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-        if (bind(fd, &source->any, proxy_address_size(source)) < 0)
+    const int number = (int)value;
+    (void)setsockopt(fd, level, name, &number, sizeof(number));
+}
+
+static void set_keepalive(int fd, const struct proxy_keepalive *keepalive)
+{
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (keepalive->idle_s > 0)
+        set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive->idle_s);
+    if (keepalive->interval_s > 0)
+        set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive->interval_s);
+    if (keepalive->probes > 0)
+        set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, keepalive->probes);
+}
+
+static int dial(int fd, const struct proxy_address *peer, const struct proxy_dial *how)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_keepalive(fd, &how->keepalive);
+    if (how->source != NULL && proxy_address_is_set(how->source)) {
+        set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+        if (how->freebind) /* the option of IPv4 counts for IPv6 too (ip(7), ipv6_bind in Linux) */
+            set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+        if (bind(fd, &how->source->any, proxy_address_size(how->source)) < 0)
             return -errno;
     }
     if (connect(fd, &peer->any, proxy_address_size(peer)) < 0)
@@ -149,14 +164,14 @@ static int dial(int fd, const struct proxy_address *peer, const struct proxy_add
     return 0;
 }
 
-int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_address *source,
-                       uint64_t timeout_ms, struct proxy_conn **ret_conn)
+int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_dial *how,
+                       struct proxy_conn **ret_conn)
 {
     FL_CLEANUP(fl_cleanup_close)
     int fd = socket(peer->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    int dialled = dial(fd, peer, source);
+    int dialled = dial(fd, peer, how);
     if (dialled < 0 && dialled != -EINPROGRESS)
         return dialled;
     struct proxy_conn *conn;
@@ -169,7 +184,7 @@ int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer
         conn->connected = true;
         proxy_conn_want_run(conn);
     } else {
-        proxy_conn_set_deadline(conn, timeout_ms);
+        proxy_conn_set_deadline(conn, how->timeout_ms);
     }
     *ret_conn = conn;
     return 0;

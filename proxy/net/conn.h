@@ -78,10 +78,20 @@ struct proxy_transport_ops {
 int proxy_conn_accept(struct proxy_turn *turn, int fd, const struct proxy_address *peer,
                       struct proxy_conn **ret_conn) FL_MUST_CHECK;
 
-/* Dials; on_open or on_closed tells. source: NULL or unset for the kernel's choice. 0 or -errno (-EMFILE, -ENOMEM,
- * -EADDRNOTAVAIL …): then there is no connection. */
-int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_address *source,
-                       uint64_t timeout_ms, struct proxy_conn **ret_conn) FL_MUST_CHECK;
+struct proxy_keepalive { /* of TCP; seconds and a count; 0: the kernel's own */
+    uint32_t idle_s, interval_s, probes;
+};
+
+struct proxy_dial {
+    const struct proxy_address *source; /* NULL or unset: the kernel's choice */
+    bool freebind;                      /* the source need not be an address of this host (IP_FREEBIND) */
+    struct proxy_keepalive keepalive;
+    uint64_t timeout_ms;
+};
+
+/* Dials; on_open or on_closed tells. 0 or -errno (-EMFILE, -ENOMEM, -EADDRNOTAVAIL …): then there is no connection. */
+int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_dial *how,
+                       struct proxy_conn **ret_conn) FL_MUST_CHECK;
 
 void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *ops, void *owner);
 

@@ -205,8 +205,8 @@ struct proxy_cluster {
     struct proxy_address bind_v4, bind_v6; /* source of connections by family; not set: the kernel chooses */
     bool bind_freebind;
     uint32_t original_dst_port; /* ORIGINAL_DST: dial this port instead; 0: the connection's own */
-    bool tcp_keepalive;
-    uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s; /* 0: the kernel's */
+    /* TCP's keepalive is always on; 0: the kernel's. Default 30 s idle, then every 10 s, 3 times. */
+    uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
     uint64_t idle_timeout_ms;             /* of pooled connections; 0: none. Default 3,600,000 */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint32_t buffer_limit_bytes;          /* per connection; default 1 MiB */

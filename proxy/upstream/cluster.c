@@ -224,9 +224,13 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, cons
     struct proxy_upstream *upstream = calloc(1, sizeof(*upstream));
     if (upstream == NULL)
         return -ENOMEM;
-    const struct proxy_address *source = host->address.any.sa_family == AF_INET ? &options->bind_v4 : &options->bind_v6;
-    int result =
-        proxy_conn_connect(cluster->turn, &host->address, source, options->connect_timeout_ms, &upstream->conn);
+    const struct proxy_dial how = {
+        .source = host->address.any.sa_family == AF_INET ? &options->bind_v4 : &options->bind_v6,
+        .freebind = options->bind_freebind,
+        .keepalive = options->keepalive,
+        .timeout_ms = options->connect_timeout_ms,
+    };
+    int result = proxy_conn_connect(cluster->turn, &host->address, &how, &upstream->conn);
     if (result < 0) {
         free(upstream);
         return result;

@@ -38,6 +38,8 @@ struct proxy_cluster_options {
     struct fl_tls_context *tls; /* NULL: plain */
     struct fl_span preface;     /* ours, for ALPN fairlead-tcp/1 */
     struct proxy_address bind_v4, bind_v6;
+    bool bind_freebind; /* these need not be addresses of this host */
+    struct proxy_keepalive keepalive;
     uint64_t connect_timeout_ms;
     uint64_t idle_timeout_ms; /* 0: none */
     uint32_t max_connections; /* of this worker; 0: no limit */

@@ -92,7 +92,8 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->max_pending_requests, 3);
     assert_int_equal(cluster->max_requests, 4);
     assert_int_equal(cluster->max_retries, 5);
-    assert_true(cluster->tcp_keepalive);
+    assert_int_equal(cluster->keepalive_probes, 1);
+    assert_int_equal(cluster->keepalive_time_s, 2);
     assert_int_equal(cluster->keepalive_interval_s, 3);
     assert_int_equal(cluster->idle_timeout_ms, 5000);
     assert_int_equal(cluster->endpoint_count, 2);
@@ -105,6 +106,9 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->connect_timeout_ms, 5000);
     assert_int_equal(cluster->idle_timeout_ms, 3600000);
     assert_int_equal(cluster->max_retries, 3);
+    assert_int_equal(cluster->keepalive_probes, 3);
+    assert_int_equal(cluster->keepalive_time_s, 30);
+    assert_int_equal(cluster->keepalive_interval_s, 10);
     assert_int_equal(cluster->service_name.len, 0);
 }
 

@@ -126,6 +126,10 @@ static const struct {
      "number from 1 to 4294967295, got 0"},
     {"priority above 128", CLUSTER "    load_assignment: {cluster_name: c, endpoints: [{priority: 129}]}\n",
      "b.yaml:5:63: " AT_CLUSTER ".load_assignment.endpoints[0].priority: expected a number from 0 to 128, got 129"},
+    {"a keepalive time that Linux does not take",
+     CLUSTER "    upstream_connection_options: {tcp_keepalive: {keepalive_time: 32768}}\n",
+     "b.yaml:5:67: " AT_CLUSTER
+     ".upstream_connection_options.tcp_keepalive.keepalive_time: expected a number from 1 to 32767, got 32768"},
     {"a fixed source port",
      CLUSTER "    upstream_bind_config: {source_address: {address: 127.0.0.6, port_value: 99}}\n",
      "b.yaml:5:77: " AT_CLUSTER

@@ -416,7 +416,8 @@ static void refused_is_told_by_on_closed(void **state)
     struct proxy_address nowhere;
     assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.1"), 1, &nowhere), 0);
     struct proxy_conn *conn = NULL;
-    int result = proxy_conn_connect(&f.turn, &nowhere, NULL, 1000, &conn);
+    const struct proxy_dial how = {.timeout_ms = 1000};
+    int result = proxy_conn_connect(&f.turn, &nowhere, &how, &conn);
     if (result == 0) {
         proxy_conn_set_owner(conn, &ops, &f);
         struct proxy_conn *other = f.conn;

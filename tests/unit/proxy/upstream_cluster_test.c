@@ -5,6 +5,7 @@
 #include "tests/support/fail.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -230,6 +231,64 @@ static void connections_are_limited(void **state)
     teardown(&f);
 }
 
+static int option_of(const struct proxy_upstream *upstream, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+    assert_int_equal(getsockopt(proxy_conn_fd(upstream->conn), level, name, &value, &size), 0);
+    return value;
+}
+
+static void keepalive_is_as_configured(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    f.options.keepalive = (struct proxy_keepalive){.idle_s = 71, .interval_s = 7};
+    start(&f);
+    struct proxy_upstream *one = get(&f, false);
+    int untouched = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), kernels = 0;
+    socklen_t size = sizeof(kernels);
+    assert_int_equal(getsockopt(untouched, IPPROTO_TCP, TCP_KEEPCNT, &kernels, &size), 0);
+    close(untouched);
+    assert_int_equal(option_of(one, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option_of(one, IPPROTO_TCP, TCP_KEEPIDLE), 71);
+    assert_int_equal(option_of(one, IPPROTO_TCP, TCP_KEEPINTVL), 7);
+    assert_int_equal(option_of(one, IPPROTO_TCP, TCP_KEEPCNT), kernels); /* 0: the kernel's */
+    proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    teardown(&f);
+}
+
+/* An address that no host has (RFC 5737, RFC 3849): bind(2) refuses it, or takes it where freebind is set. */
+static void a_foreign_source_needs_freebind(void **state)
+{
+    (void)state;
+    const struct {
+        const char *source, *peer;
+    } rows[] = {{"192.0.2.1", "127.0.0.1"}, {"2001:db8::1", "::1"}};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        for (int freebind = 0; freebind < 2; freebind++) {
+            struct fixture f;
+            struct proxy_upstream *one = NULL;
+            struct proxy_address source, peer;
+            assert_int_equal(proxy_address_parse(fl_span_str(rows[i].source), 0, &source), 0);
+            assert_int_equal(proxy_address_parse(fl_span_str(rows[i].peer), 9, &peer), 0);
+            setup(&f, true);
+            f.options.bind_v4 = f.options.bind_v6 = source;
+            f.options.bind_freebind = freebind == 1;
+            start(&f);
+            int result = proxy_upstream_get(f.cluster, &peer, false, 7, &ops, &f, &one);
+            if (freebind == 0)
+                assert_true(result == -EADDRNOTAVAIL || result == -EAFNOSUPPORT);
+            else /* what the kernel says to the connect that follows is its own affair */
+                assert_true(result != -EADDRNOTAVAIL);
+            if (result == PROXY_UPSTREAM_OK)
+                proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+            teardown(&f);
+        }
+    }
+}
+
 static void without_endpoint_there_is_no_host(void **state)
 {
     (void)state;
@@ -276,6 +335,8 @@ int main(void)
         cmocka_unit_test(idle_ones_expire),
         cmocka_unit_test(a_retired_cluster_keeps_nothing),
         cmocka_unit_test(connections_are_limited),
+        cmocka_unit_test(keepalive_is_as_configured),
+        cmocka_unit_test(a_foreign_source_needs_freebind),
         cmocka_unit_test(without_endpoint_there_is_no_host),
         cmocka_unit_test(memory_that_is_out_is_told),
     };
