@@ -1,5 +1,6 @@
 /* Cluster messages → struct proxy_cluster, sorted by name. */
 #include "proxy/config/context.h"
+#include "proxy/net/conn.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -355,7 +356,7 @@ static int read_connection(struct compile *compile, const pb_cluster *message, s
 {
     cluster->connect_timeout_ms = 5000;
     cluster->idle_timeout_ms = 3600000;
-    cluster->buffer_limit_bytes = 1 << 20;
+    cluster->buffer_limit_bytes = PROXY_CONN_HIGH;
     int result = compile_ms(compile, "connect_timeout", message->connect_timeout, &cluster->connect_timeout_ms);
     if (result == 0 && cluster->connect_timeout_ms == 0)
         result = compile_fail_at(compile, "connect_timeout", "must be greater than 0");

@@ -1,5 +1,6 @@
 /* Listener messages → struct proxy_listener. */
 #include "proxy/config/context.h"
+#include "proxy/net/conn.h"
 
 #include <errno.h>
 
@@ -133,7 +134,7 @@ static void add_inspector(struct compile *compile, struct proxy_listener *listen
 static int read_settings(struct compile *compile, const pb_listener *message, struct proxy_listener *listener)
 {
     listener->inspect_timeout_ms = 15000;
-    listener->buffer_limit_bytes = 1 << 20;
+    listener->buffer_limit_bytes = PROXY_CONN_HIGH;
     listener->backlog = 4096;
     int result = compile_ms(compile, "listener_filters_timeout", message->listener_filters_timeout,
                             &listener->inspect_timeout_ms);

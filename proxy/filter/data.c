@@ -185,6 +185,7 @@ static int run_cluster(struct proxy_generation *generation, const struct proxy_c
         .bind_v6 = cluster->bind_v6,
         .bind_freebind = cluster->bind_freebind,
         .keepalive = {cluster->keepalive_time_s, cluster->keepalive_interval_s, cluster->keepalive_probes},
+        .buffer_limit_bytes = cluster->buffer_limit_bytes,
         .connect_timeout_ms = cluster->connect_timeout_ms,
         .idle_timeout_ms = cluster->idle_timeout_ms,
         .max_connections = cluster->max_connections,

@@ -316,6 +316,7 @@ void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listene
     downstream = calloc(1, sizeof(*downstream));
     if (downstream == NULL || proxy_conn_accept(&data->turn, fd, peer, &downstream->conn) < 0)
         goto refused;
+    proxy_conn_set_high(downstream->conn, listener->buffer_limit_bytes);
     downstream->data = data;
     downstream->generation = proxy_generation_ref(data->generation);
     downstream->listener = listener;

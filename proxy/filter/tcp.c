@@ -13,7 +13,7 @@ struct tcp {
     const struct proxy_tcp_config *config;
     struct proxy_upstream *upstream; /* NULL between attempts, and when it is gone */
     struct proxy_edge *edge;         /* NULL until the connection is open on both sides */
-    struct fl_timer idle;
+    struct fl_timer idle, duration;
     uint64_t idle_bytes; /* passed when the idle timer was set */
     uint64_t counted_received, counted_sent, counted_ms;
     uint32_t attempts, flags;
@@ -74,6 +74,7 @@ static void end(struct tcp *tcp, enum proxy_close downstream_how, enum proxy_clo
     write_log(tcp);
     downstream->details = tcp->details;
     fl_timer_cancel(&tcp->idle);
+    fl_timer_cancel(&tcp->duration);
     if (tcp->upstream != NULL)
         proxy_upstream_drop(fl_take(tcp->upstream), upstream_how);
     proxy_conn_close(fl_take(downstream->conn), downstream_how);
@@ -88,7 +89,7 @@ static void end_by_reset(struct tcp *tcp, uint32_t flag, const char *details)
     end(tcp, PROXY_CLOSE_RESET, PROXY_CLOSE_RESET);
 }
 
-/* --- idle ------------------------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------------------------- */
 
 static void on_idle(struct fl_timer *timer)
 {
@@ -104,6 +105,14 @@ static void on_idle(struct fl_timer *timer)
     count_bytes(tcp);
     tcp->idle_bytes = bytes;
     fl_timer_set(tcp->downstream->data->turn.loop, timer, tcp->config->idle_timeout_ms, on_idle);
+}
+
+static void on_duration(struct fl_timer *timer)
+{
+    struct tcp *tcp = FL_CONTAINER_OF(timer, struct tcp, duration);
+    tcp->flags |= PROXY_FLAG_DURATION_TIMEOUT;
+    tcp->details = "max_connection_duration";
+    end(tcp, PROXY_CLOSE_FLUSH, PROXY_CLOSE_FLUSH);
 }
 
 /* --- both sides ------------------------------------------------------------------------------------------------- */
@@ -285,6 +294,8 @@ int proxy_tcp_start(struct proxy_downstream *downstream)
     proxy_conn_pause(downstream->conn); /* until the upstream is open */
     if (tcp->config->idle_timeout_ms > 0)
         fl_timer_set(downstream->data->turn.loop, &tcp->idle, tcp->config->idle_timeout_ms, on_idle);
+    if (tcp->config->max_duration_ms > 0)
+        fl_timer_set(downstream->data->turn.loop, &tcp->duration, tcp->config->max_duration_ms, on_duration);
     dial(tcp);
     return 0;
 }

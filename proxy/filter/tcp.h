@@ -2,7 +2,8 @@
  *
  * The upstream is dialled at once, so that protocols in which the server speaks first work. Half-close is carried
  * through; a reset or failure on one side resets the other. Memory is bounded by backpressure: reading from one side
- * pauses while the other has more than PROXY_CONN_HIGH to send. An idle timeout counts bytes of both directions.
+ * pauses while the other is backlogged. An idle timeout counts bytes of both directions. When a connection's
+ * longest duration is over, both sides end with what they have been given (DT).
  */
 #ifndef PROXY_FILTER_TCP_H
 #define PROXY_FILTER_TCP_H

@@ -111,6 +111,7 @@ static int conn_new(struct proxy_turn *turn, int fd, const struct proxy_address 
         return -ENOMEM;
     conn->turn = turn;
     conn->peer = *peer;
+    conn->high = PROXY_CONN_HIGH;
     int result = fl_source_add(turn->loop, &conn->source, fd, CONN_EVENTS, on_event);
     if (result < 0) {
         free(conn);

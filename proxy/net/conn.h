@@ -6,8 +6,9 @@
  * kept (≤ PROXY_CONN_INPUT_MAX, then reading stops) and shown again together with what follows, or when the owner
  * resumes. While paused nothing is read or delivered.
  * Writing. proxy_conn_write always takes everything; the bytes go out at the end of the turn in one send, TLS records
- * being cut there. Above PROXY_CONN_HIGH the connection is backlogged: the owner must pause the source of the bytes
- * until on_writable, which bounds the queue at PROXY_CONN_HIGH plus what one turn reads. Bytes written before the
+ * being cut there. Above its high watermark (PROXY_CONN_HIGH, or proxy_conn_set_high) the connection is backlogged: the
+ * owner must pause the source of the bytes until on_writable (half of it), which bounds the queue at the watermark plus
+ * what one turn reads. Bytes written before the
  * connection is open wait for it.
  * Half-close. on_eof tells that the peer has ended its direction (FIN, with TLS its close_notify); writing goes on.
  * proxy_conn_shutdown ends ours, after what was written. A FIN without close_notify is PROXY_END_TRUNCATED.
@@ -22,8 +23,9 @@
 #include "proxy/net/address.h"
 #include "proxy/net/turn.h"
 
-#define PROXY_CONN_HIGH      65536u  /* bytes of output at which a connection is backlogged */
-#define PROXY_CONN_LOW       32768u  /* … and at which it no longer is */
+#define PROXY_CONN_HIGH      65536u /* bytes of output at which a connection is backlogged, unless told otherwise */
+#define PROXY_CONN_HIGH_MIN  16384u /* a TLS record */
+#define PROXY_CONN_HIGH_MAX  1048576u
 #define PROXY_CONN_INPUT_MAX 131072u /* unconsumed bytes at which reading stops */
 #define PROXY_CONN_LINGER_MS 2000u   /* how long a lingering close waits for the peer */
 #define PROXY_CONN_FLUSH_MS  30000u  /* how long a flushing close waits for the peer to read */
@@ -100,6 +102,8 @@ void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *
 void proxy_conn_set_transport(struct proxy_conn *conn, const struct proxy_transport_ops *ops, void *transport,
                               uint64_t timeout_ms);
 
+/* Where it is backlogged, within PROXY_CONN_HIGH_MIN and _MAX. 0: PROXY_CONN_HIGH. */
+void proxy_conn_set_high(struct proxy_conn *conn, uint32_t bytes);
 void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes);
 void proxy_conn_shutdown(struct proxy_conn *conn);
 void proxy_conn_close(struct proxy_conn *conn, enum proxy_close how); /* NULL is allowed */

@@ -44,6 +44,7 @@ struct proxy_conn {
     uint64_t handshake_ms;
     uint64_t read_ns; /* the turn of the last read, for its budget */
     size_t read_bytes;
+    uint32_t high; /* bytes of output at which it is backlogged; at the half it no longer is */
     struct proxy_address peer;
     int error; /* negative errno of the socket, for proxy_conn_error */
     enum conn_state state;

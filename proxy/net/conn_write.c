@@ -16,7 +16,7 @@ int proxy_conn_send(struct proxy_conn *conn, struct fl_span bytes)
 /* Turns the owner's bytes into records, as long as few of them wait. */
 static bool encrypt(struct proxy_conn *conn)
 {
-    while (conn->out.bytes > 0 && conn->wire.bytes < PROXY_CONN_HIGH) {
+    while (conn->out.bytes > 0 && conn->wire.bytes < conn->high) {
         struct fl_span front = proxy_queue_front(&conn->out);
         int result = conn->transport_ops->write(conn->transport, front);
         if (result < 0) {
@@ -105,13 +105,22 @@ bool proxy_conn_is_drained(const struct proxy_conn *conn)
 void proxy_conn_update_backlog(struct proxy_conn *conn)
 {
     size_t waiting = conn->out.bytes + conn->wire.bytes;
-    if (!conn->backlogged && waiting >= PROXY_CONN_HIGH)
+    if (!conn->backlogged && waiting >= conn->high)
         conn->backlogged = true;
-    if (conn->backlogged && waiting <= PROXY_CONN_LOW) {
+    if (conn->backlogged && waiting <= conn->high / 2) {
         conn->backlogged = false;
         conn->tell_writable = true;
         proxy_conn_want_run(conn);
     }
+}
+
+void proxy_conn_set_high(struct proxy_conn *conn, uint32_t bytes)
+{
+    if (bytes == 0)
+        bytes = PROXY_CONN_HIGH;
+    else if (bytes < PROXY_CONN_HIGH_MIN)
+        bytes = PROXY_CONN_HIGH_MIN;
+    conn->high = bytes < PROXY_CONN_HIGH_MAX ? bytes : PROXY_CONN_HIGH_MAX;
 }
 
 void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes)
@@ -123,7 +132,7 @@ void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes)
         proxy_conn_fail_later(conn, PROXY_END_MEMORY);
         return;
     }
-    if (conn->out.bytes + conn->wire.bytes >= PROXY_CONN_HIGH)
+    if (conn->out.bytes + conn->wire.bytes >= conn->high)
         proxy_conn_flush(conn); /* much at once: what the socket takes now need not wait */
     proxy_conn_update_backlog(conn);
     proxy_conn_want_run(conn);

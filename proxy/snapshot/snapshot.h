@@ -151,7 +151,7 @@ struct proxy_listener {
     uint64_t inspect_timeout_ms; /* listener_filters_timeout; 0: none. Default 15,000 */
     bool continue_on_timeout;    /* when it passes: pick with what is known, instead of closing */
     uint32_t backlog;
-    uint32_t buffer_limit_bytes; /* per connection; default 1 MiB */
+    uint32_t buffer_limit_bytes; /* of a connection's output. Default 64 KiB; 16 KiB to 1 MiB count */
     const struct proxy_filter_chain *chains;
     size_t chain_count;
     const struct proxy_filter_chain *default_chain; /* NULL: a connection that no chain wants is closed */
@@ -209,7 +209,7 @@ struct proxy_cluster {
     uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
     uint64_t idle_timeout_ms;             /* of pooled connections; 0: none. Default 3,600,000 */
     uint32_t max_requests_per_connection; /* 0: no limit */
-    uint32_t buffer_limit_bytes;          /* per connection; default 1 MiB */
+    uint32_t buffer_limit_bytes;          /* of a connection's output. Default 64 KiB; 16 KiB to 1 MiB count */
     uint32_t max_connections, max_pending_requests, max_requests, max_retries; /* circuit breaker, DEFAULT priority */
     /* metadata.filter_metadata.istio.services[0], for metric labels; empty where absent. */
     struct fl_span service_host, service_name, service_namespace;

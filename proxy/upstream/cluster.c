@@ -236,6 +236,7 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, cons
         return result;
     }
     proxy_conn_set_owner(upstream->conn, ops, owner);
+    proxy_conn_set_high(upstream->conn, options->buffer_limit_bytes);
     if (options->tls != NULL) {
         result = proxy_tls_start(upstream->conn, options->tls, false, options->preface, options->connect_timeout_ms);
         if (result < 0) {

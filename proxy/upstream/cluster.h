@@ -40,6 +40,7 @@ struct proxy_cluster_options {
     struct proxy_address bind_v4, bind_v6;
     bool bind_freebind; /* these need not be addresses of this host */
     struct proxy_keepalive keepalive;
+    uint32_t buffer_limit_bytes; /* of a connection's output: proxy_conn_set_high */
     uint64_t connect_timeout_ms;
     uint64_t idle_timeout_ms; /* 0: none */
     uint32_t max_connections; /* of this worker; 0: no limit */

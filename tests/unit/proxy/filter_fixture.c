@@ -254,6 +254,11 @@ void side_abort(struct side *side)
 
 double fixture_metric(const struct fixture *f, const char *name)
 {
+    return fixture_metric_of(f, name, "");
+}
+
+double fixture_metric_of(const struct fixture *f, const char *name, const char *label)
+{
     struct fl_metrics *registries[] = {proxy_stats_metrics(f->stats)};
     struct fl_buf text;
     double sum = 0;
@@ -263,7 +268,8 @@ double fixture_metric(const struct fixture *f, const char *name)
     while (fl_span_split(&rest, '\n', &line)) {
         size_t len = strlen(name);
         if (!fl_span_starts_with(line, fl_span_str(name)) || line.len <= len ||
-            (line.data[len] != '{' && line.data[len] != ' '))
+            (line.data[len] != '{' && line.data[len] != ' ') ||
+            memmem(line.data, line.len, label, strlen(label)) == NULL)
             continue;
         size_t space = line.len;
         while (line.data[space - 1] != ' ')

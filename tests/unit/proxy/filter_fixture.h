@@ -58,5 +58,7 @@ void side_end(struct side *side);   /* FIN */
 void side_abort(struct side *side); /* RST */
 
 double fixture_metric(const struct fixture *f, const char *name); /* sum over all series */
+/* … over those whose labels have this text, as response_flags="UO" */
+double fixture_metric_of(const struct fixture *f, const char *name, const char *label);
 
 #endif

@@ -140,6 +140,75 @@ static void an_idle_connection_ends(void **state)
     fixture_done(&f);
 }
 
+static void a_connection_ends_when_its_longest_duration_is_over(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    f.tcp->max_duration_ms = 120;
+    struct side client = fixture_client(&f), origin = fixture_origin(&f);
+    for (int i = 0; i < 3; i++) { /* it is not idle meanwhile */
+        side_say(&f, &client, "x");
+        side_expect(&f, &origin, "x");
+        assert_false(client.ended);
+        fixture_wait(&f, 20);
+    }
+    fixture_wait(&f, 150);
+    side_hear(&f, &client);
+    side_hear(&f, &origin);
+    assert_true(client.ended && origin.ended);
+    assert_int_equal(f.data.downstream_count, 0);
+    assert_true(fixture_metric_of(&f, "istio_tcp_connections_closed_total", "response_flags=\"DT\"") == 1);
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&f);
+}
+
+static void a_server_that_does_not_answer_ends_by_the_duration_too(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    f.tcp->max_duration_ms = 50;
+    struct side client = fixture_client(&f);
+    fixture_wait(&f, 150);
+    side_hear(&f, &client);
+    assert_true(client.ended);
+    assert_int_equal(f.data.downstream_count, 0);
+    side_done(&client);
+    fixture_done(&f);
+}
+
+/* What waits in our queue stays near the limit, whatever the limit is. */
+static void buffers_are_bounded_as_configured(void **state)
+{
+    (void)state;
+    const uint32_t rows[] = {1, PROXY_CONN_HIGH_MIN, 4 * PROXY_CONN_HIGH, UINT32_MAX};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        for (int to_client = 0; to_client < 2; to_client++) {
+            struct fixture f;
+            fixture_init(&f, false);
+            *(to_client ? &f.listener->buffer_limit_bytes : &f.cluster->buffer_limit_bytes) = rows[i];
+            assert_int_equal(proxy_data_apply(&f.data, f.snapshot), 0);
+            struct side client = fixture_client(&f), origin = fixture_origin(&f);
+            static char block[65536];
+            size_t most = 0;
+            for (int stuck = 0; stuck < 20;) {
+                ssize_t done = send(to_client ? origin.fd : client.fd, block, sizeof(block), MSG_DONTWAIT);
+                fixture_run(&f);
+                most = f.data.turn.pool.in_use > most ? f.data.turn.pool.in_use : most;
+                stuck = done > 0 ? 0 : stuck + 1;
+            }
+            size_t limit = rows[i] < PROXY_CONN_HIGH_MIN ? PROXY_CONN_HIGH_MIN : rows[i];
+            limit = limit < PROXY_CONN_HIGH_MAX ? limit : PROXY_CONN_HIGH_MAX;
+            assert_true(most >= limit / 2 && most <= limit + 3 * PROXY_CONN_HIGH);
+            side_done(&client);
+            side_done(&origin);
+            fixture_done(&f);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +219,9 @@ int main(void)
         cmocka_unit_test(no_server_resets_the_client),
         cmocka_unit_test(a_slow_reader_stops_the_sender_with_bounded_memory),
         cmocka_unit_test(an_idle_connection_ends),
+        cmocka_unit_test(a_connection_ends_when_its_longest_duration_is_over),
+        cmocka_unit_test(a_server_that_does_not_answer_ends_by_the_duration_too),
+        cmocka_unit_test(buffers_are_bounded_as_configured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
