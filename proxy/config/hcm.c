@@ -81,6 +81,7 @@ static int read_codec(struct compile *compile, const pb_hcm *message, struct pro
     }
 }
 
+/* OVERWRITE is what the field is where nobody set it: without a name to write over, an answer stays as it came. */
 static enum proxy_server_header server_header(const pb_hcm *message)
 {
     switch ((int)message->server_header_transformation) {
@@ -89,7 +90,7 @@ static enum proxy_server_header server_header(const pb_hcm *message)
     case HCM(SERVER_HEADER_TRANSFORMATION__PASS_THROUGH):
         return PROXY_SERVER_PASS_THROUGH;
     default:
-        return PROXY_SERVER_OVERWRITE;
+        return message->server_name[0] != '\0' ? PROXY_SERVER_OVERWRITE : PROXY_SERVER_PASS_THROUGH;
     }
 }
 
@@ -125,7 +126,7 @@ static enum proxy_escaped_slashes escaped_slashes(const pb_hcm *message)
 
 /* -- settings -- */
 
-static int read_upgrades(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+static int read_upgrades(struct compile *compile, const pb_hcm *message)
 {
     for (size_t i = 0; i < message->n_upgrade_configs; i++) {
         struct compile_mark mark = compile_enter_at(compile, "upgrade_configs", i);
@@ -135,7 +136,8 @@ static int read_upgrades(struct compile *compile, const pb_hcm *message, struct 
         int result = COMPILE_REFUSE(compile, message->upgrade_configs[i], "filters");
         if (result != 0)
             return result;
-        hcm->websocket = compile_bool(message->upgrade_configs[i]->enabled, true);
+        if (!compile_bool(message->upgrade_configs[i]->enabled, true))
+            compile_warn(compile, "enabled is not acted on: upgrades always pass");
         compile_leave(compile, mark);
     }
     return 0;
@@ -168,15 +170,12 @@ static int read_timeouts(struct compile *compile, const pb_hcm *message, struct 
     hcm->stream_idle_timeout_ms = 300000;
     hcm->request_headers_timeout_ms = 10000;
     hcm->idle_timeout_ms = 3600000;
-    hcm->drain_timeout_ms = 5000;
     int result = compile_ms(compile, "stream_idle_timeout", message->stream_idle_timeout, &hcm->stream_idle_timeout_ms);
     if (result == 0)
         result = compile_ms(compile, "request_timeout", message->request_timeout, &hcm->request_timeout_ms);
     if (result == 0)
         result = compile_ms(compile, "request_headers_timeout", message->request_headers_timeout,
                             &hcm->request_headers_timeout_ms);
-    if (result == 0)
-        result = compile_ms(compile, "drain_timeout", message->drain_timeout, &hcm->drain_timeout_ms);
     return result;
 }
 
@@ -201,24 +200,30 @@ static void read_flags(const pb_hcm *message, struct proxy_hcm_config *hcm)
 {
     hcm->server_header = server_header(message);
     hcm->forward_client_cert = forward_cert(message);
-    hcm->escaped_slashes = escaped_slashes(message);
     hcm->use_remote_address = compile_bool(message->use_remote_address, false);
     hcm->skip_xff_append = message->skip_xff_append != 0;
     hcm->xff_trusted_hops = message->xff_num_trusted_hops;
     hcm->generate_request_id = compile_bool(message->generate_request_id, true);
-    hcm->preserve_external_request_id = message->preserve_external_request_id != 0;
-    hcm->normalize_path = compile_bool(message->normalize_path, false);
-    hcm->merge_slashes = message->merge_slashes != 0;
+    hcm->path = (struct proxy_path_rules){.normalize = compile_bool(message->normalize_path, false),
+                                          .merge_slashes = message->merge_slashes != 0,
+                                          .escaped_slashes = escaped_slashes(message)};
     hcm->strip_matching_host_port = message->strip_matching_host_port != 0;
     hcm->strip_any_host_port =
         message->strip_port_mode_case == HCM(STRIP_PORT_MODE_STRIP_ANY_HOST_PORT) && message->strip_any_host_port;
-    if (message->set_current_client_cert_details != NULL) {
-        hcm->xfcc_subject = compile_bool(message->set_current_client_cert_details->subject, false);
-        hcm->xfcc_cert = message->set_current_client_cert_details->cert != 0;
-        hcm->xfcc_chain = message->set_current_client_cert_details->chain != 0;
-        hcm->xfcc_dns = message->set_current_client_cert_details->dns != 0;
-        hcm->xfcc_uri = message->set_current_client_cert_details->uri != 0;
-    }
+}
+
+/* What is accepted so that a bootstrap need not be changed for us, and has no effect: never in silence. */
+static void tell_unused(struct compile *compile, const pb_hcm *message)
+{
+    if (message->drain_timeout != NULL)
+        compile_warn(compile, "drain_timeout is not acted on: --drain-time-s decides");
+    if (message->use_remote_address != NULL && message->use_remote_address->value &&
+        !message->preserve_external_request_id)
+        compile_warn(compile, "preserve_external_request_id is not acted on: a request keeps its own x-request-id");
+    const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__SetCurrentClientCertDetails
+        *details = message->set_current_client_cert_details;
+    if (details != NULL && (details->cert || details->chain || details->dns || compile_bool(details->subject, false)))
+        compile_warn(compile, "set_current_client_cert_details is not acted on: By and URI are told");
 }
 
 static int read_http1(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
@@ -233,7 +238,6 @@ static int read_http1(struct compile *compile, const pb_hcm *message, struct pro
         return result;
     struct compile_mark mark = compile_enter(compile, "http_protocol_options");
     result = COMPILE_REFUSE(compile, message->http_protocol_options, "allow_chunked_length");
-    hcm->accept_http_10 = message->http_protocol_options->accept_http_10 != 0;
     if (result == 0)
         result = compile_text(compile, message->http_protocol_options->default_host_for_http_10,
                               &hcm->default_host_for_http_10);
@@ -270,6 +274,7 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
         return compile_no_memory(compile);
     const pb_hcm *message = (const pb_hcm *)unpacked;
     read_flags(message, hcm);
+    tell_unused(compile, message);
     result = read_texts(compile, message, hcm);
     if (result == 0)
         result = read_codec(compile, message, hcm);
@@ -280,7 +285,7 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
     if (result == 0)
         result = read_common(compile, message->common_http_protocol_options, hcm);
     if (result == 0)
-        result = read_upgrades(compile, message, hcm);
+        result = read_upgrades(compile, message);
     if (result == 0)
         result = read_routes(compile, message, hcm);
     if (result == 0)

@@ -91,6 +91,8 @@ static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
     const struct proxy_conn *upstream = exchange->upstream != NULL ? exchange->upstream->conn : NULL;
     proxy_label_record(hcm->downstream, exchange->cluster_index, upstream, &local, &record);
     fill_texts(exchange, &record);
+    if (proxy_address_is_set(&exchange->client))
+        record.downstream_remote = &exchange->client;
     record.protocol = PROXY_PROTOCOL_HTTP;
     record.minor = exchange->kept.minor;
     record.start_us = exchange->start_us;
@@ -201,6 +203,7 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
                                 !data->draining && !hcm->downstream->generation->retired;
     time_t now = (time_t)(proxy_data_now_us() / 1000000);
     struct proxy_h1_reply reply = proxy_h1_error_reply(status, text, &exchange->kept, exchange->downstream_keep, now);
+    reply.server = hcm->config->server_name;
     reply.headers = headers;
     reply.header_count = header_count;
     exchange->flags |= flag;

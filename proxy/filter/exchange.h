@@ -76,6 +76,7 @@ struct proxy_exchange_run {
     size_t head_len;
     uint64_t sent_before; /* of the upstream connection, when this exchange got it */
     struct fl_timer timeout, idle;
+    struct proxy_address client; /* as trusted proxies tell it; not set: the connection's */
     uint64_t start_us, start_ns, request_done_ns, first_byte_ns, active_ns;
     uint64_t request_head_bytes, request_bytes, response_sent_before, response_body_bytes;
     uint32_t flags;

@@ -1,12 +1,10 @@
 #include "proxy/filter/forward.h"
 
+#include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/report.h"
 
 #include <errno.h>
-#include <stdio.h>
-
-#define REQUEST_ID_SIZE 36u /* a UUID's text (RFC 9562) */
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
@@ -16,75 +14,6 @@ static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange)
 {
     return exchange->hcm->config->routes;
-}
-
-/* --- what the listener changes ---------------------------------------------------------------------------------- */
-
-/* A version 4 UUID: for people who follow a request through logs, not a secret. */
-static void print_request_id(struct proxy_data *data, char to[REQUEST_ID_SIZE])
-{
-    static const char digits[] = "0123456789abcdef";
-    uint64_t random[2] = {proxy_data_random(data), proxy_data_random(data)};
-    for (size_t i = 0, nibble = 0; i < REQUEST_ID_SIZE; i++) {
-        if (i == 8 || i == 13 || i == 18 || i == 23) {
-            to[i] = '-';
-            continue;
-        }
-        unsigned value = (unsigned)(random[nibble / 16] >> (nibble % 16 * 4)) & 15;
-        if (i == 14)
-            value = 4;
-        if (i == 19)
-            value = 8 | (value & 3);
-        to[i] = digits[value];
-        nibble++;
-    }
-}
-
-/* x-forwarded-client-cert: what a client says of it is worth nothing unless the configuration trusts it. Writes into
- * `scratch`. */
-static int client_cert(struct proxy_exchange_run *exchange, struct proxy_message *request, struct fl_span *scratch)
-{
-    const struct proxy_hcm_config *config = exchange->hcm->config;
-    const struct proxy_tls *tls = proxy_tls_of(exchange->hcm->downstream->conn);
-    const struct fl_span name = FL_SPAN("x-forwarded-client-cert");
-    struct fl_span theirs = proxy_headers_value(&request->headers, PROXY_HEADER_X_FORWARDED_CLIENT_CERT);
-    bool mutual = tls != NULL && proxy_tls_peer_identity(tls).len > 0;
-    enum proxy_forward_cert mode = config->forward_client_cert;
-    if (mode == PROXY_XFCC_ALWAYS_FORWARD_ONLY || (mode == PROXY_XFCC_FORWARD_ONLY && mutual))
-        return 0;
-    if (mode == PROXY_XFCC_SANITIZE || mode == PROXY_XFCC_FORWARD_ONLY || !mutual) {
-        proxy_headers_remove(&request->headers, name); /* all of them: the first may be an empty one */
-        return 0;
-    }
-    bool append = mode == PROXY_XFCC_APPEND_FORWARD && theirs.len > 0;
-    struct fl_span own = proxy_tls_own_identity(tls), peer = proxy_tls_peer_identity(tls);
-    char *to = (char *)(uintptr_t)scratch->data;
-    int len = snprintf(to, scratch->len, "%.*s%sBy=%.*s;URI=%.*s", append ? (int)theirs.len : 0,
-                       append ? theirs.data : "", append ? "," : "", FL_SPAN_ARG(own), FL_SPAN_ARG(peer));
-    if (len < 0 || (size_t)len >= scratch->len)
-        return -EMSGSIZE;
-    struct fl_span value = fl_span_make(to, (size_t)len);
-    *scratch = fl_span_from(*scratch, value.len);
-    return proxy_headers_set(&request->headers, name, value);
-}
-
-static int listener_changes(struct proxy_exchange_run *exchange, struct proxy_message *request, struct fl_span *scratch)
-{
-    const struct proxy_hcm_config *config = exchange->hcm->config;
-    if (request->authority.len == 0 && config->default_host_for_http_10.len > 0) {
-        int result = proxy_message_set_authority(request, config->default_host_for_http_10);
-        if (result < 0)
-            return result;
-    }
-    if (config->generate_request_id && request->headers.first[PROXY_HEADER_X_REQUEST_ID] == 0) {
-        char *to = (char *)(uintptr_t)scratch->data;
-        print_request_id(data_of(exchange), to);
-        *scratch = fl_span_from(*scratch, REQUEST_ID_SIZE);
-        int result = proxy_headers_add(&request->headers, FL_SPAN("x-request-id"), fl_span_make(to, REQUEST_ID_SIZE));
-        if (result < 0)
-            return result;
-    }
-    return client_cert(exchange, request, scratch);
 }
 
 /* --- route ------------------------------------------------------------------------------------------------------ */
@@ -145,14 +74,7 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
     /* The upper half of the worker's scratch: the head's own bytes are written to the lower one. */
     const size_t half = PROXY_TURN_WORK / 2;
     struct fl_span scratch = fl_span_make(data->turn.work + half, half);
-    int changed = listener_changes(exchange, request, &scratch);
-    if (exchange->hcm->config->access_log_count > 0)
-        proxy_exchange_keep_texts(exchange);
-    if (changed < 0) {
-        proxy_exchange_reply(exchange, 431, 0, "request_headers_too_many", NULL, NULL, 0);
-        return false;
-    }
-    if (!find_route(exchange))
+    if (!proxy_head_request(exchange, &scratch) || !find_route(exchange))
         return false;
     exchange->weighted = proxy_route_pick(exchange->found.route, (uint32_t)proxy_data_random(data));
     exchange->cluster_index = exchange->weighted->cluster_index;

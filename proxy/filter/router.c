@@ -1,6 +1,7 @@
 /* The upstream's side of an exchange: which cluster, the request's bytes, and what comes back. */
 #include "proxy/filter/exchange.h"
 #include "proxy/filter/forward.h"
+#include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/report.h"
 #include "proxy/tls/filter.h"
@@ -107,6 +108,13 @@ static void bad_response(struct proxy_exchange_run *exchange, enum proxy_h1_erro
                          "upstream protocol error", NULL, 0);
 }
 
+static int change_head(const struct proxy_exchange_run *exchange, struct proxy_message *response)
+{
+    int result =
+        proxy_route_rewrite_response(proxy_forward_routes(exchange), &exchange->found, exchange->weighted, response);
+    return result == 0 ? proxy_head_response(exchange, response) : result;
+}
+
 /* A response head to the client. False: the exchange is over. */
 static bool pass_head(struct proxy_exchange_run *exchange)
 {
@@ -114,8 +122,7 @@ static bool pass_head(struct proxy_exchange_run *exchange)
     struct proxy_data *data = data_of(exchange);
     struct proxy_message *response = &data->response;
     bool interim = proxy_message_is_interim(response);
-    if (!interim && proxy_route_rewrite_response(proxy_forward_routes(exchange), &exchange->found, exchange->weighted,
-                                                 response) < 0) {
+    if (!interim && change_head(exchange, response) < 0) {
         proxy_exchange_reply(exchange, 502, 0, "response_headers_too_many", NULL, NULL, 0);
         return false;
     }

@@ -49,3 +49,22 @@ bool proxy_authority_has_port(struct fl_span authority)
 {
     return authority_valid(authority, true);
 }
+
+size_t proxy_authority_host_len(struct fl_span authority)
+{
+    for (size_t at = authority.len; at-- > 0 && authority.data[at] != ']';) {
+        if (authority.data[at] == ':')
+            return at;
+    }
+    return authority.len;
+}
+
+struct fl_span proxy_authority_strip_port(struct fl_span authority, uint16_t port)
+{
+    size_t host = proxy_authority_host_len(authority);
+    struct fl_span digits = fl_span_from(authority, host < authority.len ? host + 1 : host);
+    uint64_t number;
+    if (port != 0 && (!fl_span_to_u64(digits, 65535, &number) || number != port))
+        return authority;
+    return fl_span_make(authority.data, host);
+}

@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 #define DEFAULT_TYPE FL_SPAN("text/plain")
-#define REPLY_EXTRA  256 /* status line, server, date, content-length, connection, empty line */
+#define SERVER       FL_SPAN("fairlead")
+#define REPLY_EXTRA  256 /* status line, date, content-length, connection, empty line */
 
 static bool has_body(const struct proxy_h1_reply *reply)
 {
@@ -16,9 +17,14 @@ static struct fl_span content_type(const struct proxy_h1_reply *reply)
     return reply->content_type.len > 0 ? reply->content_type : DEFAULT_TYPE;
 }
 
+static struct fl_span server(const struct proxy_h1_reply *reply)
+{
+    return reply->server.len > 0 ? reply->server : SERVER;
+}
+
 size_t proxy_h1_reply_bound(const struct proxy_h1_reply *reply)
 {
-    size_t size = REPLY_EXTRA + content_type(reply).len + reply->body.len;
+    size_t size = REPLY_EXTRA + server(reply).len + content_type(reply).len + reply->body.len;
     for (size_t i = 0; i < reply->header_count; i++)
         size += reply->headers[i].name.len + reply->headers[i].value.len + sizeof(": \r\n");
     return size;
@@ -36,8 +42,9 @@ size_t proxy_h1_write_reply(const struct proxy_h1_reply *reply, char *to)
     char *begin = to;
     char date[PROXY_DATE_SIZE];
     proxy_date_print(reply->now, date);
-    to += snprintf(to, REPLY_EXTRA, "HTTP/1.1 %u %s\r\nserver: fairlead\r\ndate: %.*s\r\n", reply->status,
-                   proxy_status_reason(reply->status), PROXY_DATE_SIZE, date);
+    to += snprintf(to, REPLY_EXTRA, "HTTP/1.1 %u %s\r\nserver: ", reply->status, proxy_status_reason(reply->status));
+    to = put(to, server(reply));
+    to += snprintf(to, REPLY_EXTRA / 4, "\r\ndate: %.*s\r\n", PROXY_DATE_SIZE, date);
     for (size_t i = 0; i < reply->header_count; i++) {
         to = put(put(to, reply->headers[i].name), FL_SPAN(": "));
         to = put(put(to, reply->headers[i].value), FL_SPAN("\r\n"));

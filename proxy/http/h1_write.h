@@ -52,12 +52,13 @@ size_t proxy_h1_write_chunk_head(size_t size, char *to);
 size_t proxy_h1_last_chunk_bound(const struct proxy_headers *trailers);
 size_t proxy_h1_write_last_chunk(const struct proxy_headers *trailers, char *to);
 
-/* An answer of our own: error replies, redirects, direct responses, the admin pages. Carries "server: fairlead", date,
+/* An answer of our own: error replies, redirects, direct responses, the admin pages. Carries server, date,
  * content-type and content-length, and "connection: close" where keep_alive is false. */
 struct proxy_h1_reply {
     unsigned status;
     struct fl_span body;                /* may be empty */
     struct fl_span content_type;        /* empty: text/plain */
+    struct fl_span server;              /* empty: fairlead */
     const struct proxy_header *headers; /* further fields, written as they are */
     size_t header_count;
     time_t now;

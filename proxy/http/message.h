@@ -87,6 +87,10 @@ bool proxy_header_value_valid(struct fl_span value);
 bool proxy_authority_valid(struct fl_span authority);
 /* With a host and a port, as CONNECT needs it. */
 bool proxy_authority_has_port(struct fl_span authority);
+/* The host's length: where the colon of a port stands, else all of it. */
+size_t proxy_authority_host_len(struct fl_span authority);
+/* Without its port, if that is `port` (0: whatever it is). */
+struct fl_span proxy_authority_strip_port(struct fl_span authority, uint16_t port);
 
 struct proxy_header {
     struct fl_span name;  /* as it was written: case kept */

@@ -126,21 +126,11 @@ static void put_port(struct writer *writer, uint32_t port)
     put(writer, fl_span_make(digits + at, sizeof(digits) - at));
 }
 
-/* Where the port's colon stands, or the authority's length. */
-static size_t port_at(struct fl_span authority)
-{
-    for (size_t at = authority.len; at-- > 0 && authority.data[at] != ']';) {
-        if (authority.data[at] == ':')
-            return at;
-    }
-    return authority.len;
-}
-
 /* A port that is the default of the scheme left behind does not go along to the new one. */
 static void put_host(struct writer *writer, const struct proxy_redirect *redirect, struct fl_span authority,
                      struct fl_span old_scheme, bool scheme_changes)
 {
-    size_t colon = port_at(authority);
+    size_t colon = proxy_authority_host_len(authority);
     struct fl_span host = redirect->host.len > 0 ? redirect->host : fl_span_make(authority.data, colon);
     struct fl_span port = fl_span_from(authority, colon);
     bool was_default =

@@ -2,20 +2,11 @@
 
 #include "proxy/route/table_private.h"
 
-static struct fl_span without_port(struct fl_span authority)
-{
-    for (size_t at = authority.len; at-- > 0 && authority.data[at] != ']';) {
-        if (authority.data[at] == ':')
-            return fl_span_make(authority.data, at);
-    }
-    return authority;
-}
-
 const struct proxy_virtual_host *proxy_route_find_host(const struct proxy_route_table *table, struct fl_span authority)
 {
     char lower[PROXY_ROUTE_DOMAIN_MAX];
     if (table->config.ignore_port)
-        authority = without_port(authority);
+        authority = proxy_authority_strip_port(authority, 0);
     if (authority.len > sizeof(lower))
         authority.len = 0; /* longer than any domain: "*" alone */
     for (size_t i = 0; i < authority.len; i++) {

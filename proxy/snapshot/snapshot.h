@@ -14,6 +14,7 @@
 #include "common/base/arena.h"
 #include "common/mesh/capture.h"
 #include "common/mesh/preface.h"
+#include "proxy/http/path.h"
 #include "proxy/net/address.h"
 
 #include <sys/stat.h>
@@ -71,7 +72,7 @@ struct proxy_tcp_config {
 
 enum proxy_codec { PROXY_CODEC_AUTO, PROXY_CODEC_HTTP1, PROXY_CODEC_HTTP2 };
 
-enum proxy_server_header { PROXY_SERVER_OVERWRITE, PROXY_SERVER_APPEND_IF_ABSENT, PROXY_SERVER_PASS_THROUGH };
+enum proxy_server_header { PROXY_SERVER_PASS_THROUGH, PROXY_SERVER_APPEND_IF_ABSENT, PROXY_SERVER_OVERWRITE };
 
 enum proxy_forward_cert { /* x-forwarded-client-cert */
                           PROXY_XFCC_SANITIZE,
@@ -81,40 +82,29 @@ enum proxy_forward_cert { /* x-forwarded-client-cert */
                           PROXY_XFCC_ALWAYS_FORWARD_ONLY,
 };
 
-enum proxy_escaped_slashes { /* %2F and %5C in a path */
-                             PROXY_SLASHES_KEEP,
-                             PROXY_SLASHES_REJECT,
-                             PROXY_SLASHES_REDIRECT,
-                             PROXY_SLASHES_FORWARD_UNESCAPED,
-};
-
 struct proxy_hcm_config {
     struct fl_span stat_prefix;
     const struct proxy_route_table *routes; /* held by the snapshot; cluster indexes are into its clusters */
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
     enum proxy_codec codec;
-    struct fl_span server_name; /* of the server header; default "fairlead" */
+    struct fl_span server_name; /* of the server header, and of answers of our own; default "fairlead" */
     enum proxy_server_header server_header;
     uint64_t stream_idle_timeout_ms;      /* 0: none. Default 300,000 */
     uint64_t request_timeout_ms;          /* 0: none (default) */
     uint64_t request_headers_timeout_ms;  /* 0: none. Default 10,000: a slow head is bounded */
     uint64_t idle_timeout_ms;             /* of a connection without requests; 0: none. Default 3,600,000 */
     uint64_t max_connection_duration_ms;  /* 0: none (default) */
-    uint64_t drain_timeout_ms;            /* default 5,000 */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint32_t max_head_bytes;              /* default 61,440 */
     uint32_t max_header_count;            /* default 100 */
     bool use_remote_address, skip_xff_append;
     uint32_t xff_trusted_hops;
-    bool generate_request_id, preserve_external_request_id;
-    bool normalize_path, merge_slashes, strip_any_host_port, strip_matching_host_port;
-    enum proxy_escaped_slashes escaped_slashes;
+    bool generate_request_id; /* where a request has none */
+    struct proxy_path_rules path;
+    bool strip_any_host_port, strip_matching_host_port;
     enum proxy_forward_cert forward_client_cert;
-    bool xfcc_subject, xfcc_cert, xfcc_chain, xfcc_dns, xfcc_uri; /* what SANITIZE_SET and APPEND_FORWARD put in */
-    bool accept_http_10;
     struct fl_span default_host_for_http_10;
-    bool websocket; /* upgrade_configs has "websocket" */
     struct fl_span via;
 };
 

@@ -181,7 +181,8 @@ static void test_hcm(void **state)
         "          - {name: d, disabled: true, typed_config: {\"@type\": a/not.Known}}\n"
         "          - " ROUTER "\n");
     assert_int_equal(snapshot->harmless_filters, 6);
-    assert_int_equal(snapshot->ignored_fields, 4); /* emit_filter_state and three types that are not known */
+    /* emit_filter_state, three types that are not known, drain_timeout, subject. */
+    assert_int_equal(snapshot->ignored_fields, 6);
     const struct proxy_hcm_config *hcm = snapshot->listeners[0].chains[0].http;
     assert_int_equal(hcm->codec, PROXY_CODEC_HTTP1);
     assert_span(hcm->server_name, "s");
@@ -189,26 +190,72 @@ static void test_hcm(void **state)
     assert_int_equal(hcm->stream_idle_timeout_ms, 1000);
     assert_int_equal(hcm->request_timeout_ms, 2000);
     assert_int_equal(hcm->request_headers_timeout_ms, 0);
-    assert_int_equal(hcm->drain_timeout_ms, 4000);
     assert_int_equal(hcm->max_head_bytes, 16384);
     assert_int_equal(hcm->max_header_count, 50);
     assert_int_equal(hcm->idle_timeout_ms, 5000);
     assert_int_equal(hcm->max_connection_duration_ms, 6000);
     assert_int_equal(hcm->max_requests_per_connection, 8);
-    assert_true(hcm->accept_http_10);
     assert_span(hcm->default_host_for_http_10, "d");
     assert_span(hcm->via, "v");
-    assert_true(hcm->use_remote_address && hcm->skip_xff_append && hcm->preserve_external_request_id);
-    assert_true(hcm->normalize_path && hcm->merge_slashes && hcm->strip_any_host_port && hcm->websocket);
-    assert_false(hcm->generate_request_id || hcm->strip_matching_host_port || hcm->xfcc_cert);
-    assert_true(hcm->xfcc_subject && hcm->xfcc_uri);
+    assert_true(hcm->use_remote_address && hcm->skip_xff_append);
+    assert_true(hcm->path.normalize && hcm->path.merge_slashes && hcm->strip_any_host_port);
+    assert_false(hcm->generate_request_id || hcm->strip_matching_host_port);
     assert_int_equal(hcm->xff_trusted_hops, 1);
-    assert_int_equal(hcm->escaped_slashes, PROXY_SLASHES_REJECT);
+    assert_int_equal(hcm->path.escaped_slashes, PROXY_SLASHES_REJECT);
     assert_int_equal(hcm->forward_client_cert, PROXY_XFCC_SANITIZE_SET);
     assert_int_equal(hcm->access_log_count, 2);
     assert_span(hcm->access_logs[0].path, "/x");
     assert_non_null(hcm->access_logs[0].format);
     assert_span(hcm->access_logs[1].path, "/dev/stderr");
+}
+
+/* What a bootstrap may have and nothing is made of: told by name. */
+static void test_hcm_without_effect(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *text; /* NULL: nothing is to be told */
+    } rows[] = {
+        {"          normalize_path: true\n          use_remote_address: true\n"
+         "          preserve_external_request_id: true\n          set_current_client_cert_details: {uri: true}\n"
+         "          upgrade_configs: [{upgrade_type: websocket}]\n",
+         NULL},
+        {"          drain_timeout: 4s\n", "drain_timeout is not acted on"},
+        {"          use_remote_address: true\n", "preserve_external_request_id is not acted on"},
+        {"          set_current_client_cert_details: {dns: true}\n", "set_current_client_cert_details is not acted on"},
+        {"          upgrade_configs: [{upgrade_type: websocket, enabled: false}]\n", "enabled is not acted on"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        char yaml[4096];
+        snprintf(yaml, sizeof(yaml), HCM "%s          route_config: {name: r}\n          http_filters: [" ROUTER "]\n",
+                 rows[i].yaml);
+        FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = compile(yaml);
+        assert_int_equal(snapshot->ignored_fields, rows[i].text != NULL);
+        assert_int_equal(warnings.count, rows[i].text != NULL);
+        if (rows[i].text != NULL)
+            assert_non_null(strstr(warnings.texts[0], rows[i].text));
+    }
+}
+
+static void test_hcm_server_header(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml;
+        enum proxy_server_header expected;
+    } rows[] = {
+        {"", PROXY_SERVER_PASS_THROUGH},
+        {"          server_name: s\n", PROXY_SERVER_OVERWRITE},
+        {"          server_name: s\n          server_header_transformation: PASS_THROUGH\n", PROXY_SERVER_PASS_THROUGH},
+        {"          server_header_transformation: APPEND_IF_ABSENT\n", PROXY_SERVER_APPEND_IF_ABSENT},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        char yaml[4096];
+        snprintf(yaml, sizeof(yaml), HCM "%s          route_config: {name: r}\n          http_filters: [" ROUTER "]\n",
+                 rows[i].yaml);
+        FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = compile(yaml);
+        assert_int_equal(snapshot->listeners[0].chains[0].http->server_header, rows[i].expected);
+    }
 }
 
 static void test_routes(void **state)
@@ -321,6 +368,8 @@ int main(void)
         cmocka_unit_test(test_match),
         cmocka_unit_test(test_the_inspector_is_added),
         cmocka_unit_test(test_hcm),
+        cmocka_unit_test(test_hcm_without_effect),
+        cmocka_unit_test(test_hcm_server_header),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_equal_tls_settings_share_a_context),
         cmocka_unit_test(test_node_defaults),
