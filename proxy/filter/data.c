@@ -161,6 +161,12 @@ static void count_upstream(void *owner, bool opened)
         proxy_stats_connection_closed(data->options.stats, PROXY_SIDE_UPSTREAM);
 }
 
+static void count_overflow(void *owner, enum proxy_upstream_limit limit)
+{
+    const struct proxy_data *data = owner;
+    proxy_stats_overflow(data->options.stats, limit);
+}
+
 static int run_cluster(struct proxy_generation *generation, const struct proxy_cluster *cluster,
                        struct proxy_cluster_run **ret_run)
 {
@@ -188,9 +194,12 @@ static int run_cluster(struct proxy_generation *generation, const struct proxy_c
         .buffer_limit_bytes = cluster->buffer_limit_bytes,
         .connect_timeout_ms = cluster->connect_timeout_ms,
         .idle_timeout_ms = cluster->idle_timeout_ms,
-        .max_connections = cluster->max_connections,
+        .limits = {[PROXY_UPSTREAM_LIMIT_CONNECTIONS] = cluster->max_connections,
+                   [PROXY_UPSTREAM_LIMIT_PENDING] = cluster->max_pending_requests,
+                   [PROXY_UPSTREAM_LIMIT_REQUESTS] = cluster->max_requests},
         .max_requests_per_connection = cluster->max_requests_per_connection,
         .on_count = count_upstream,
+        .on_overflow = count_overflow,
         .owner = generation->data,
     };
     return proxy_cluster_run_new(&generation->data->turn, &options, ret_run);

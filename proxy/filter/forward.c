@@ -93,8 +93,9 @@ bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
     struct proxy_downstream *downstream = exchange->hcm->downstream;
     struct proxy_data *data = downstream->data;
     struct proxy_cluster_run *cluster = downstream->generation->clusters[exchange->cluster_index];
-    int result = proxy_upstream_get(cluster, &downstream->destination, fresh, proxy_data_random(data),
-                                    &proxy_router_ops, exchange, &exchange->upstream);
+    const unsigned want = PROXY_UPSTREAM_REQUEST | (fresh ? PROXY_UPSTREAM_FRESH : 0u);
+    int result = proxy_upstream_get(cluster, &downstream->destination, want, proxy_data_random(data), &proxy_router_ops,
+                                    exchange, &exchange->upstream);
     if (result == PROXY_UPSTREAM_OK) {
         exchange->upstream_opened = exchange->upstream->reused;
         exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
@@ -106,8 +107,8 @@ bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_NO_HEALTHY_UPSTREAM, "no_healthy_upstream",
                              "no healthy upstream", NULL, 0);
     } else if (result == PROXY_UPSTREAM_OVERFLOW) {
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow",
-                             "upstream connection limit reached", NULL, 0);
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow", "upstream limit reached",
+                             NULL, 0);
     } else {
         proxy_report_not_dialled(downstream, exchange->cluster_index, result);
         proxy_label_failure(exchange->failure, strerrordesc_np(-result));

@@ -323,7 +323,9 @@ static void on_closed(void *owner, enum proxy_end end)
 
 static void on_open(void *owner)
 {
-    ((struct proxy_exchange_run *)owner)->upstream_opened = true;
+    struct proxy_exchange_run *exchange = owner;
+    exchange->upstream_opened = true;
+    proxy_upstream_opened(exchange->upstream);
 }
 
 static void on_writable(void *owner)

@@ -189,6 +189,7 @@ static void upstream_open(void *owner)
 {
     struct tcp *tcp = owner;
     struct proxy_downstream *downstream = tcp->downstream;
+    proxy_upstream_opened(tcp->upstream);
     tcp->edge = proxy_label_edge(downstream, tcp->config->cluster_index, upstream_conn(tcp), PROXY_PROTOCOL_TCP);
     proxy_stats_tcp_opened(tcp->edge);
     proxy_conn_resume(downstream->conn);
@@ -249,8 +250,8 @@ static void dial(struct tcp *tcp)
     struct proxy_cluster_run *cluster = downstream->generation->clusters[tcp->config->cluster_index];
     while (tcp->attempts > 0) {
         tcp->attempts--;
-        int result = proxy_upstream_get(cluster, &downstream->destination, true, proxy_data_random(data), &upstream_ops,
-                                        tcp, &tcp->upstream);
+        int result = proxy_upstream_get(cluster, &downstream->destination, PROXY_UPSTREAM_FRESH,
+                                        proxy_data_random(data), &upstream_ops, tcp, &tcp->upstream);
         if (result == PROXY_UPSTREAM_OK) {
             proxy_report_upstream_chosen(downstream, tcp->config->cluster_index, tcp->upstream);
             return;

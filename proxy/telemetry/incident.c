@@ -6,6 +6,7 @@
 static const char *const reason_label[] = {"reason"};
 static const char *const side_label[] = {"side"};
 static const char *const side_reason_labels[] = {"side", "reason"};
+static const char *const limit_label[] = {"limit"};
 static const char *const result_label[] = {"result"};
 static const char *const version_label[] = {"version"};
 
@@ -36,6 +37,9 @@ static const struct fl_metric_family dropped_family =
 static const struct fl_metric_family connect_family =
     FAMILY("fairlead_upstream_connect_failures_total", "Upstream connections that could not be made, by reason.",
            FL_METRIC_COUNTER, reason_label, 1);
+static const struct fl_metric_family overflow_family =
+    FAMILY("fairlead_upstream_overflows_total", "Requests and connections that a circuit breaker refused, by limit.",
+           FL_METRIC_COUNTER, limit_label, 1);
 static const struct fl_metric_family gate_family =
     FAMILY("fairlead_start_gate_open", "Whether the start gate is open: traffic of this pod is captured.",
            FL_METRIC_GAUGE, NULL, 0);
@@ -113,6 +117,16 @@ static struct fl_counter *handshakes(struct proxy_stats *stats, enum proxy_side 
     return use_sided(stats, &stats->handshakes[side][reason], &handshake_family, side, proxy_handshake_word(reason));
 }
 
+static struct fl_counter *overflows(struct proxy_stats *stats, enum proxy_upstream_limit limit)
+{
+    static const struct fl_span words[] = {
+#define X(id, word) FL_SPAN(word),
+        PROXY_UPSTREAM_LIMITS(X)
+#undef X
+    };
+    return use(stats, &stats->overflows[limit], &overflow_family, &words[limit]);
+}
+
 void proxy_stats_prepare(struct proxy_stats *stats)
 {
     for (int side = 0; side < SIDES; side++) {
@@ -123,6 +137,8 @@ void proxy_stats_prepare(struct proxy_stats *stats)
     }
     for (int reason = 0; reason < PROXY_REFUSED_REASONS; reason++)
         refused(stats, (enum proxy_refused)reason);
+    for (int limit = 0; limit < PROXY_UPSTREAM_LIMIT_COUNT; limit++)
+        overflows(stats, (enum proxy_upstream_limit)limit);
     proxy_stats_log_dropped(stats, 0);
 }
 
@@ -195,6 +211,11 @@ const char *proxy_connect_word(int error)
 void proxy_stats_connect_failed(struct proxy_stats *stats, int error)
 {
     count(stats, &connect_family, fl_span_str(proxy_connect_word(error)));
+}
+
+void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit limit)
+{
+    fl_counter_add(overflows(stats, limit), 1);
 }
 
 void proxy_stats_process(struct proxy_stats *stats)

@@ -18,6 +18,7 @@
 #include "common/metrics/registry.h"
 #include "proxy/http/h1.h"
 #include "proxy/telemetry/flag.h"
+#include "proxy/upstream/cluster.h"
 
 #define PROXY_STATS_EDGES_MAX  1000 /* per worker */
 #define PROXY_STATS_SERIES_MAX 1000 /* per family and worker */
@@ -149,6 +150,9 @@ void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines);
 /* fairlead_upstream_connect_failures_total{reason}: "refused", "timeout", "unreachable", "reset", "other" by errno. */
 const char *proxy_connect_word(int error);
 void proxy_stats_connect_failed(struct proxy_stats *stats, int error);
+
+/* fairlead_upstream_overflows_total{limit}: what a circuit breaker refused. */
+void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit limit);
 
 /* Main thread: fairlead_start_gate_open (0, 1); fairlead_build_info{version} 1 (set by proxy_stats_process);
  * fairlead_config_reloads_total{result}. */

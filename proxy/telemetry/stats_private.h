@@ -18,6 +18,7 @@ struct proxy_stats {
     struct fl_counter *parse_errors[SIDES][PROXY_H1_ERRORS];
     struct fl_counter *opened[SIDES];
     struct fl_gauge *open[SIDES];
+    struct fl_counter *overflows[PROXY_UPSTREAM_LIMIT_COUNT];
     struct fl_counter *log_dropped;
 };
 

@@ -21,7 +21,8 @@ struct proxy_cluster_run {
     struct proxy_host **buckets;      /* ORIGINAL_DST: made with the first connection */
     struct proxy_upstream *idle_newest, *idle_oldest;
     size_t idle, connections;
-    struct fl_timer expiry; /* of the oldest idle one */
+    uint32_t pending, requests; /* connections in use that are not open yet; requests under way */
+    struct fl_timer expiry;     /* of the oldest idle one */
     bool retired;
 };
 
@@ -248,6 +249,8 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, cons
     upstream->cluster = cluster;
     upstream->host = host;
     upstream->requests = 1;
+    upstream->pending = true;
+    cluster->pending++;
     cluster->connections++;
     tell_count(cluster, true);
     host->uses++;
@@ -255,31 +258,65 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, cons
     return PROXY_UPSTREAM_OK;
 }
 
-int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, bool fresh,
+static int overflow(const struct proxy_cluster_run *cluster, enum proxy_upstream_limit limit)
+{
+    if (cluster->options.on_overflow != NULL)
+        cluster->options.on_overflow(cluster->options.owner, limit);
+    return PROXY_UPSTREAM_OVERFLOW;
+}
+
+static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want,
+                        const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+{
+    const uint32_t *limits = cluster->options.limits;
+    if ((want & PROXY_UPSTREAM_REQUEST) != 0 && cluster->requests >= limits[PROXY_UPSTREAM_LIMIT_REQUESTS])
+        return overflow(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : take_idle(host, ops, owner);
+    if (*ret_upstream != NULL)
+        return PROXY_UPSTREAM_OK;
+    if (cluster->connections - cluster->idle >= limits[PROXY_UPSTREAM_LIMIT_CONNECTIONS])
+        return overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    if (cluster->pending >= limits[PROXY_UPSTREAM_LIMIT_PENDING])
+        return overflow(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
+    return dial(cluster, host, ops, owner, ret_upstream);
+}
+
+int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
                        uint64_t random, const struct proxy_conn_ops *ops, void *owner,
                        struct proxy_upstream **ret_upstream)
 {
     struct proxy_host *host;
+    struct proxy_upstream *upstream = NULL;
     int result = choose_host(cluster, original, random, &host);
     if (result != PROXY_UPSTREAM_OK)
         return result;
     host->uses++; /* stays, while stale connections of it go */
-    struct proxy_upstream *upstream = fresh ? NULL : take_idle(host, ops, owner);
-    if (upstream == NULL) {
-        const uint32_t max = cluster->options.max_connections;
-        if (max > 0 && cluster->connections - cluster->idle >= max)
-            result = PROXY_UPSTREAM_OVERFLOW;
-        else
-            result = dial(cluster, host, ops, owner, &upstream);
-    }
+    result = take_or_dial(cluster, host, want, ops, owner, &upstream);
     host->uses--;
     if (result != PROXY_UPSTREAM_OK) {
         host_release(cluster, host);
         return result;
     }
     count_active(upstream, 1);
+    upstream->is_request = (want & PROXY_UPSTREAM_REQUEST) != 0;
+    cluster->requests += upstream->is_request;
     *ret_upstream = upstream;
     return PROXY_UPSTREAM_OK;
+}
+
+void proxy_upstream_opened(struct proxy_upstream *upstream)
+{
+    upstream->cluster->pending -= upstream->pending;
+    upstream->pending = false;
+}
+
+/* Its user is done with it. */
+static void count_done(struct proxy_upstream *upstream)
+{
+    count_active(upstream, -1);
+    proxy_upstream_opened(upstream);
+    upstream->cluster->requests -= upstream->is_request;
+    upstream->is_request = false;
 }
 
 static bool reusable(const struct proxy_upstream *upstream)
@@ -298,7 +335,7 @@ void proxy_upstream_put(struct proxy_upstream *upstream)
         proxy_upstream_drop(upstream, PROXY_CLOSE_FLUSH);
         return;
     }
-    count_active(upstream, -1);
+    count_done(upstream);
     if (cluster->idle >= PROXY_UPSTREAM_IDLE_MAX)
         idle_close(cluster->idle_oldest);
     upstream->idle_since_ms = fl_loop_now_ms(cluster->turn->loop);
@@ -313,7 +350,7 @@ void proxy_upstream_drop(struct proxy_upstream *upstream, enum proxy_close how)
 {
     if (upstream == NULL)
         return;
-    count_active(upstream, -1);
+    count_done(upstream);
     discard(upstream, how);
 }
 

@@ -5,6 +5,10 @@
  * drops it. (Where several requests share one connection, a later layer will hand out streams behind the same three
  * calls.)
  *
+ * Circuit breakers: a cluster has at most so many connections in use, connections that are not open yet, and requests
+ * under way; what would be one more is refused at once (there is no queue) and told to on_overflow. They are of one
+ * worker and of one configuration: a new one counts from zero.
+ *
  * A connection goes back into the pool only when nothing is unread, unsent or ended. While it idles it is closed by
  * the first byte or FIN that comes, when its time is over, when the pool is full (the oldest goes), or when the cluster
  * is retired by a new configuration.
@@ -20,6 +24,19 @@ struct fl_tls_context;
 
 #define PROXY_UPSTREAM_IDLE_MAX 1024u /* idle connections of a cluster and worker */
 #define PROXY_UPSTREAM_HOSTS    256u  /* buckets of addresses of an ORIGINAL_DST cluster */
+
+/* X(id, word): the limits that on_overflow tells of. */
+#define PROXY_UPSTREAM_LIMITS(X)                                                                                       \
+    X(CONNECTIONS, "connections")                                                                                      \
+    X(PENDING, "pending_requests")                                                                                     \
+    X(REQUESTS, "requests")
+
+enum proxy_upstream_limit {
+#define X(id, word) PROXY_UPSTREAM_LIMIT_##id,
+    PROXY_UPSTREAM_LIMITS(X)
+#undef X
+        PROXY_UPSTREAM_LIMIT_COUNT
+};
 
 struct proxy_cluster_endpoint {
     struct proxy_address address;
@@ -42,10 +59,11 @@ struct proxy_cluster_options {
     struct proxy_keepalive keepalive;
     uint32_t buffer_limit_bytes; /* of a connection's output: proxy_conn_set_high */
     uint64_t connect_timeout_ms;
-    uint64_t idle_timeout_ms; /* 0: none */
-    uint32_t max_connections; /* of this worker; 0: no limit */
-    uint32_t max_requests_per_connection;
-    void (*on_count)(void *owner, bool opened); /* a connection came or went; NULL allowed */
+    uint64_t idle_timeout_ms;                                          /* 0: none */
+    uint32_t limits[PROXY_UPSTREAM_LIMIT_COUNT];                       /* circuit breakers; 0 lets nothing pass */
+    uint32_t max_requests_per_connection;                              /* 0: no limit */
+    void (*on_count)(void *owner, bool opened);                        /* a connection came or went; NULL allowed */
+    void (*on_overflow)(void *owner, enum proxy_upstream_limit limit); /* NULL allowed */
     void *owner;
 };
 
@@ -73,19 +91,28 @@ struct proxy_upstream {      /* a connection in use; fields are for its user to 
     struct proxy_upstream *host_next, *host_prev; /* private from here */
     struct proxy_upstream *idle_next, *idle_prev;
     uint64_t idle_since_ms;
+    bool pending, is_request; /* what it counts for */
 };
 
 enum proxy_upstream_result {
     PROXY_UPSTREAM_OK = 1,
     PROXY_UPSTREAM_NO_HOST = 2,  /* no endpoint (UH) */
-    PROXY_UPSTREAM_OVERFLOW = 3, /* max_connections (UO) */
+    PROXY_UPSTREAM_OVERFLOW = 3, /* a limit (UO) */
 };
 
-/* original: for ORIGINAL_DST clusters, else ignored. fresh: never one from the pool. An outcome, or -errno of dialling
- * (out of descriptors or memory, no route, no such source address). */
-int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, bool fresh,
+enum proxy_upstream_want {                           /* a set */
+                           PROXY_UPSTREAM_FRESH = 1, /* never one from the pool */
+                           PROXY_UPSTREAM_REQUEST =
+                               2, /* it is for an HTTP request, which counts as under way until put or drop */
+};
+
+/* original: for ORIGINAL_DST clusters, else ignored. An outcome, or -errno of dialling (out of descriptors or memory,
+ * no route, no such source address). */
+int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
                        uint64_t random, const struct proxy_conn_ops *ops, void *owner,
                        struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
+/* Its user, from on_open: it is pending no longer. */
+void proxy_upstream_opened(struct proxy_upstream *upstream);
 /* Back into the pool where it may be used again, else closed. */
 void proxy_upstream_put(struct proxy_upstream *upstream);
 void proxy_upstream_drop(struct proxy_upstream *upstream, enum proxy_close how);

@@ -102,7 +102,10 @@ void fixture_init(struct fixture *f, bool http)
                                          .endpoints = endpoint,
                                          .endpoint_count = 1,
                                          .connect_timeout_ms = 1000,
-                                         .idle_timeout_ms = 60000};
+                                         .idle_timeout_ms = 60000,
+                                         .max_connections = 1024,
+                                         .max_pending_requests = 1024,
+                                         .max_requests = 1024};
     f->snapshot->clusters = f->cluster;
     f->snapshot->cluster_count = 1;
     f->listener = fl_arena_alloc(arena, sizeof(*f->listener));

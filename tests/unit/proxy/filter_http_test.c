@@ -470,6 +470,67 @@ static void large_bodies_pass_with_bounded_memory(void **state)
     finish(&c);
 }
 
+#define UNAVAILABLE "HTTP/1.1 503 "
+
+static void set_limits(struct chat *c, uint32_t pending, uint32_t requests)
+{
+    begin(c);
+    c->f.cluster->max_pending_requests = pending;
+    c->f.cluster->max_requests = requests;
+    side_done(&c->client); /* it came under the old limits */
+    assert_int_equal(proxy_data_apply(&c->f.data, c->f.snapshot), 0);
+    c->client = fixture_client(&c->f);
+}
+
+static void a_request_too_many_is_answered_at_once(void **state)
+{
+    (void)state;
+    struct chat c;
+    set_limits(&c, 1024, 1);
+    ask(&c, GET, GET);
+    struct side other = fixture_client(&c.f);
+    for (int i = 0; i < 2; i++) { /* and its connection lives on */
+        side_say(&c.f, &other, GET);
+        side_expect_start(&c.f, &other, UNAVAILABLE);
+        assert_false(other.ended);
+    }
+    assert_false(fixture_origin_waits(&c.f));
+    answer(&c, OK_EMPTY, OK_EMPTY);
+    side_say(&c.f, &other, GET); /* the first is done: there is room again */
+    side_expect(&c.f, &c.origin, GET);
+    side_say(&c.f, &c.origin, OK_EMPTY);
+    side_expect(&c.f, &other, OK_EMPTY);
+    assert_true(fixture_metric_of(&c.f, "istio_requests_total", "response_flags=\"UO\"") == 2);
+    assert_true(fixture_metric_of(&c.f, "fairlead_upstream_overflows_total", "limit=\"requests\"") == 2);
+    side_done(&other);
+    finish(&c);
+}
+
+static void a_request_too_many_for_the_dials_is_answered_at_once(void **state)
+{
+    (void)state;
+    struct chat c;
+    set_limits(&c, 1, 1024);
+    struct side other = fixture_client(&c.f);
+    const size_t len = sizeof(GET) - 1;
+    /* Both arrive in one turn: the second finds the first one's connection not open yet. */
+    assert_int_equal(send(c.client.fd, GET, len, 0), (ssize_t)len);
+    assert_int_equal(send(other.fd, GET, len, 0), (ssize_t)len);
+    side_hear(&c.f, &c.client);
+    side_hear(&c.f, &other);
+    struct side *lucky = c.client.len == 0 ? &c.client : &other, *refused = lucky == &other ? &c.client : &other;
+    side_expect_start(&c.f, refused, UNAVAILABLE);
+    c.origin = fixture_origin(&c.f);
+    side_expect(&c.f, &c.origin, GET);
+    side_say(&c.f, refused, GET); /* the first is open: another may be dialled */
+    struct side second = fixture_origin(&c.f);
+    side_expect(&c.f, &second, GET);
+    assert_true(fixture_metric_of(&c.f, "fairlead_upstream_overflows_total", "limit=\"pending_requests\"") == 1);
+    side_done(&second);
+    side_done(&other);
+    finish(&c);
+}
+
 static void draining_ends_with_the_answer(void **state)
 {
     (void)state;
@@ -573,6 +634,8 @@ int main(void)
         cmocka_unit_test(a_pooled_connection_with_unasked_bytes_is_not_used),
         cmocka_unit_test(a_client_that_leaves_cancels_the_request),
         cmocka_unit_test(large_bodies_pass_with_bounded_memory),
+        cmocka_unit_test(a_request_too_many_is_answered_at_once),
+        cmocka_unit_test(a_request_too_many_for_the_dials_is_answered_at_once),
         cmocka_unit_test(draining_ends_with_the_answer),
         cmocka_unit_test(a_new_snapshot_lets_old_connections_finish),
         cmocka_unit_test(memory_that_is_out_costs_one_connection),

@@ -22,6 +22,7 @@ struct fixture {
     struct proxy_cluster_run *cluster;
     unsigned opened, closed;
     int counted;
+    unsigned overflows[PROXY_UPSTREAM_LIMIT_COUNT];
 };
 
 static void on_open(void *owner)
@@ -53,6 +54,11 @@ static void on_count(void *owner, bool opened)
     ((struct fixture *)owner)->counted += opened ? 1 : -1;
 }
 
+static void on_overflow(void *owner, enum proxy_upstream_limit limit)
+{
+    ((struct fixture *)owner)->overflows[limit]++;
+}
+
 static void setup(struct fixture *f, bool original_dst)
 {
     struct proxy_socket_options listening = {.backlog = 64};
@@ -74,7 +80,9 @@ static void setup(struct fixture *f, bool original_dst)
         .endpoint_count = original_dst ? 0 : 1,
         .connect_timeout_ms = 1000,
         .idle_timeout_ms = 60000,
+        .limits = {1024, 1024, 1024},
         .on_count = on_count,
+        .on_overflow = on_overflow,
         .owner = f,
     };
 }
@@ -220,15 +228,87 @@ static void connections_are_limited(void **state)
     struct fixture f;
     struct proxy_upstream *none = NULL;
     setup(&f, false);
-    f.options.max_connections = 1;
+    f.options.limits[PROXY_UPSTREAM_LIMIT_CONNECTIONS] = 1;
     start(&f);
     struct proxy_upstream *one = get(&f, false);
     assert_int_equal(proxy_upstream_get(f.cluster, NULL, false, 7, &ops, &f, &none), PROXY_UPSTREAM_OVERFLOW);
+    assert_int_equal(f.overflows[PROXY_UPSTREAM_LIMIT_CONNECTIONS], 1);
     proxy_upstream_put(one);
     one = get(&f, false);
     assert_true(one->reused);
     proxy_upstream_drop(one, PROXY_CLOSE_NOW);
     teardown(&f);
+}
+
+static int try(struct fixture *f, unsigned want, struct proxy_upstream **ret_upstream)
+{
+    return proxy_upstream_get(f->cluster, &f->address, want, 7, &ops, f, ret_upstream);
+}
+
+static void connections_that_are_not_open_are_limited(void **state)
+{
+    (void)state;
+    for (int original = 0; original < 2; original++) {
+        struct fixture f;
+        struct proxy_upstream *one = NULL, *two = NULL;
+        setup(&f, original == 1);
+        f.options.limits[PROXY_UPSTREAM_LIMIT_PENDING] = 1;
+        start(&f);
+        assert_int_equal(try(&f, 0, &one), PROXY_UPSTREAM_OK);
+        assert_int_equal(try(&f, 0, &two), PROXY_UPSTREAM_OVERFLOW);
+        proxy_upstream_drop(one, PROXY_CLOSE_NOW); /* it was never open */
+        assert_int_equal(try(&f, 0, &one), PROXY_UPSTREAM_OK);
+        run(&f);
+        proxy_upstream_opened(one);
+        assert_int_equal(try(&f, 0, &two), PROXY_UPSTREAM_OK);
+        proxy_upstream_put(one); /* a pooled one need not wait for anything */
+        assert_int_equal(try(&f, 0, &one), PROXY_UPSTREAM_OK);
+        assert_true(one->reused);
+        assert_int_equal(f.overflows[PROXY_UPSTREAM_LIMIT_PENDING], 1);
+        proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+        proxy_upstream_drop(two, PROXY_CLOSE_NOW);
+        teardown(&f);
+    }
+}
+
+static void requests_are_limited_and_other_users_are_not(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_upstream *one = NULL, *two = NULL, *none = NULL;
+    setup(&f, false);
+    f.options.limits[PROXY_UPSTREAM_LIMIT_REQUESTS] = 1;
+    start(&f);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &one), PROXY_UPSTREAM_OK);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &none), PROXY_UPSTREAM_OVERFLOW);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_FRESH, &two), PROXY_UPSTREAM_OK);
+    run(&f);
+    proxy_upstream_opened(one);
+    proxy_upstream_put(one);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &one), PROXY_UPSTREAM_OK);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &none), PROXY_UPSTREAM_OVERFLOW);
+    proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &one), PROXY_UPSTREAM_OK);
+    assert_int_equal(f.overflows[PROXY_UPSTREAM_LIMIT_REQUESTS], 2);
+    proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    proxy_upstream_drop(two, PROXY_CLOSE_NOW);
+    teardown(&f);
+}
+
+static void a_limit_of_zero_lets_nothing_pass(void **state)
+{
+    (void)state;
+    for (int limit = 0; limit < PROXY_UPSTREAM_LIMIT_COUNT; limit++) {
+        struct fixture f;
+        struct proxy_upstream *none = NULL;
+        setup(&f, true);
+        f.options.limits[limit] = 0;
+        start(&f);
+        assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &none), PROXY_UPSTREAM_OVERFLOW);
+        assert_int_equal(f.overflows[limit], 1);
+        assert_int_equal(proxy_cluster_run_connections(f.cluster), 0);
+        teardown(&f);
+    }
 }
 
 static int option_of(const struct proxy_upstream *upstream, int level, int name)
@@ -335,6 +415,9 @@ int main(void)
         cmocka_unit_test(idle_ones_expire),
         cmocka_unit_test(a_retired_cluster_keeps_nothing),
         cmocka_unit_test(connections_are_limited),
+        cmocka_unit_test(connections_that_are_not_open_are_limited),
+        cmocka_unit_test(requests_are_limited_and_other_users_are_not),
+        cmocka_unit_test(a_limit_of_zero_lets_nothing_pass),
         cmocka_unit_test(keepalive_is_as_configured),
         cmocka_unit_test(a_foreign_source_needs_freebind),
         cmocka_unit_test(without_endpoint_there_is_no_host),
