@@ -114,8 +114,7 @@ static void put_cluster(struct page *page, const struct proxy_cluster *cluster)
         uint32_t value;
     } limits[] = {{"max_connections", cluster->max_connections},
                   {"max_pending_requests", cluster->max_pending_requests},
-                  {"max_requests", cluster->max_requests},
-                  {"max_retries", cluster->max_retries}};
+                  {"max_requests", cluster->max_requests}};
     put(page, "%.*s::type::%s\n", FL_SPAN_ARG(cluster->name), types[cluster->type]);
     put(page, "%.*s::tls::%s\n", FL_SPAN_ARG(cluster->name), cluster->tls != NULL ? "true" : "false");
     for (size_t i = 0; i < FL_COUNT(limits); i++)

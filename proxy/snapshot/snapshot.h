@@ -200,7 +200,7 @@ struct proxy_cluster {
     uint64_t idle_timeout_ms;             /* of pooled connections; 0: none. Default 3,600,000 */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint32_t buffer_limit_bytes;          /* of a connection's output. Default 64 KiB; 16 KiB to 1 MiB count */
-    uint32_t max_connections, max_pending_requests, max_requests, max_retries; /* circuit breaker, DEFAULT priority */
+    uint32_t max_connections, max_pending_requests, max_requests; /* circuit breakers; 0 lets nothing pass */
     /* metadata.filter_metadata.istio.services[0], for metric labels; empty where absent. */
     struct fl_span service_host, service_name, service_namespace;
 };

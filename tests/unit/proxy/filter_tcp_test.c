@@ -94,6 +94,22 @@ static void no_server_resets_the_client(void **state)
     fixture_done(&f);
 }
 
+static void a_limit_resets_the_client(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    f.cluster->max_pending_requests = 0;
+    assert_int_equal(proxy_data_apply(&f.data, f.snapshot), 0);
+    struct side client = fixture_client(&f);
+    side_hear(&f, &client);
+    assert_true(client.reset);
+    assert_false(fixture_origin_waits(&f));
+    assert_true(fixture_metric_of(&f, "fairlead_upstream_overflows_total", "limit=\"pending_requests\"") == 1);
+    side_done(&client);
+    fixture_done(&f);
+}
+
 static void a_slow_reader_stops_the_sender_with_bounded_memory(void **state)
 {
     (void)state;
@@ -217,6 +233,7 @@ int main(void)
         cmocka_unit_test(half_close_is_carried_through),
         cmocka_unit_test(a_reset_is_carried_through),
         cmocka_unit_test(no_server_resets_the_client),
+        cmocka_unit_test(a_limit_resets_the_client),
         cmocka_unit_test(a_slow_reader_stops_the_sender_with_bounded_memory),
         cmocka_unit_test(an_idle_connection_ends),
         cmocka_unit_test(a_connection_ends_when_its_longest_duration_is_over),
