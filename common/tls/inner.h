@@ -28,7 +28,8 @@ struct fl_tls {
     SSL *ssl;
     struct fl_tls_sinks sinks;
     struct fl_span input;    /* what the running fl_tls_feed has not consumed yet */
-    struct fl_span identity; /* the peer's; points into its certificate, which `ssl` keeps */
+    struct fl_span identity; /* the peer's; points into its certificate, which `ssl` or this keeps: */
+    X509 *refused_leaf;      /* counted; NULL: none */
     enum fl_tls_state state;
     enum fl_tls_reason reason;
     int code;          /* negative errno once it failed */

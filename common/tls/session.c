@@ -141,6 +141,7 @@ struct fl_tls *fl_tls_free(struct fl_tls *tls)
         assert(tls->calls == 0); /* not from a sink */
         SSL_free(tls->ssl);
         fl_tls_context_unref(tls->context);
+        X509_free(tls->refused_leaf);
         free(tls->error);
         free(tls);
     }

@@ -79,7 +79,8 @@ int fl_tls_shutdown(struct fl_tls *tls) FL_MUST_CHECK;
 
 enum fl_tls_state fl_tls_state(const struct fl_tls *tls);
 /* Once open (before: empty; they live as long as the session): the ALPN chosen (empty: none), the peer's SPIFFE ID
- * (empty: no certificate, or not an X.509-SVID), our own SPIFFE ID, the SNI. */
+ * (empty: no certificate, or not an X.509-SVID; known also where it was verified, and refused for its name), our own
+ * SPIFFE ID, the SNI. */
 struct fl_span fl_tls_alpn(const struct fl_tls *tls);
 struct fl_span fl_tls_peer_identity(const struct fl_tls *tls);
 struct fl_span fl_tls_own_identity(const struct fl_tls *tls);

@@ -129,8 +129,20 @@ static void refuse_chain(struct fl_tls *tls, const X509 *leaf, int error)
                   X509_verify_cert_error_string(error));
 }
 
-static void refuse_name(struct fl_tls *tls, const X509 *leaf)
+/* Who it is has been verified; only, it is not welcome. The handshake's certificate goes with the failure: we keep it.
+ */
+static void keep_identity(struct fl_tls *tls, X509 *leaf)
 {
+    struct fl_span identity;
+    if (tls->refused_leaf != NULL || fl_spiffe_of(leaf, &identity, NULL) < 0 || X509_up_ref(leaf) != 1)
+        return;
+    tls->refused_leaf = leaf;
+    tls->identity = identity;
+}
+
+static void refuse_name(struct fl_tls *tls, X509 *leaf)
+{
+    keep_identity(tls, leaf);
     const struct fl_tls_context *context = tls->context;
     struct fl_span name = claimed_name(leaf);
     struct fl_span wanted = context->names[0].value;

@@ -310,6 +310,7 @@ def refused_callers_are_named():
             line = b.wait_for("connection refused")
             assert line["level"] == "warning" and line["reason"] == reason, line
             assert detail in line["detail"] and line["peer"].startswith("10.88.0.2:"), line
+            assert line["identity"] == (detail if reason == "identity" else ""), line
             assert line["destination"].endswith(":8080") and line["listener"], line
             eventually(lambda m=metric, r=reason, n=before: b.metric(m, reason=r) == n + 1, reason)
             assert b.metric(failures) + b.metric(refusals) == total + 1, reason
@@ -621,7 +622,8 @@ def the_start_gate_waits_for_the_capture_rules():
     s.run("ip", "netns", "exec", s.NAME["a"], "nft", "delete", "table", "inet", "capture")
     try:
         a = Proxy("a", s.client_config(), "client", environment={"FAIRLEAD_CAPTURE": capture})
-        a.wait_for("start gate waits")
+        reason = a.wait_for("start gate waits")["reason"]
+        assert "/etc/cni/net.d" in reason and "agent" not in reason, reason
         assert a.admin("/healthz/started", 15021)[0] == 503
     finally:
         s.program_capture("a")

@@ -60,6 +60,7 @@ struct outcome {
     int client, server;
     char client_error[600], server_error[600];
     enum fl_tls_reason client_reason, server_reason;
+    char server_peer[100]; /* as the server knows the client */
     bool client_opened, server_opened;
     struct fl_span alpn;
 };
@@ -80,6 +81,8 @@ static struct outcome meet(const struct fl_tls_options *client, const struct fl_
                               .server_opened = pair.server.opened > 0,
                               .client_reason = fl_tls_reason(pair.client.tls),
                               .server_reason = fl_tls_reason(pair.server.tls)};
+    snprintf(outcome.server_peer, sizeof(outcome.server_peer), "%.*s",
+             FL_SPAN_ARG(fl_tls_peer_identity(pair.server.tls)));
     snprintf(outcome.client_error, sizeof(outcome.client_error), "%s", fl_tls_error(pair.client.tls));
     snprintf(outcome.server_error, sizeof(outcome.server_error), "%s", fl_tls_error(pair.server.tls));
     if (outcome.client == 0 && outcome.server == 0) {
@@ -500,7 +503,11 @@ static void each_failure_has_its_reason(void **state)
         server.alpn_count = rows[i].server_alpn != NULL;
         server.names = rows[i].names;
         server.name_count = rows[i].names != NULL;
-        assert_reasons(rows[i].what, meet(&client, &server), rows[i].client_reason, rows[i].server_reason);
+        struct outcome outcome = meet(&client, &server);
+        assert_reasons(rows[i].what, outcome, rows[i].client_reason, rows[i].server_reason);
+        /* Who it is, is known where the chain was good, and nowhere else. */
+        bool known = rows[i].names != NULL || rows[i].server_reason == FL_TLS_REASON_NONE;
+        assert_string_equal(outcome.server_peer, known ? APP : "");
     }
     identity_done(&stranger);
     identity_done(&old);
