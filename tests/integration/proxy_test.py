@@ -479,7 +479,10 @@ def out_of_descriptors_is_survived():
     with mesh(files=48) as (a, _b):
         keep = Client("a", "b", 8080)
         assert keep.ask(get())[0] == 200
-        socks = [dial("a", "b", 9000) for _ in range(80)]
+        socks = []
+        for _ in range(80):
+            with contextlib.suppress(ConnectionResetError):  # refused so fast that connect(2) tells of it
+                socks.append(dial("a", "b", 9000))
         assert keep.ask(get())[0] in (200, 503)
         for sock in socks:
             sock.close()
