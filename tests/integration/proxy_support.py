@@ -41,6 +41,7 @@ SANITIZED = bool(PROGRAM) and b"__asan_init" in pathlib.Path(PROGRAM).read_bytes
 SMALL = 131072 if SANITIZED else 8192
 SANITIZER = {"ASAN_OPTIONS": "quarantine_size_mb=1"} if SANITIZED else {}
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="fl-proxy-"))
+RUNNABLE = FOLDER / "fairlead-proxy"  # the proxy's user may not reach the build folder (a clone below /root)
 NAME = {role: f"flp{os.getpid()}{role}" for role in "ab"}
 processes = []
 
@@ -116,6 +117,7 @@ def make_pods():
     program_capture("a")
     program_capture("b")
     os.chmod(FOLDER, 0o755)
+    shutil.copy(PROGRAM, RUNNABLE)
 
 
 @contextlib.contextmanager
@@ -349,7 +351,7 @@ class Proxy:
 
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
-                [PROGRAM, "-c", self.path, "-l", "debug", *options], stdin=subprocess.DEVNULL, stdout=out,
+                [RUNNABLE, "-c", self.path, "-l", "debug", *options], stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.PIPE, preexec_fn=become_proxy, env={**os.environ, **SANITIZER, **(environment or {})})
         processes.append(self.process)
         threading.Thread(target=self.follow, daemon=True).start()
