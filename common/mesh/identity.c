@@ -1,50 +1,21 @@
 #include "common/mesh/identity.h"
 
+#include "common/mesh/dnsname.h"
+
 #include <errno.h>
-
-#define LABEL_MAX     63  /* bytes of a DNS-1123 label */
-#define SUBDOMAIN_MAX 253 /* and of a subdomain */
-
-static bool is_alphanumeric(char byte)
-{
-    return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9');
-}
-
-/* RFC 1123 as Kubernetes reads it: lower-case letters, digits and '-', beginning and ending with no '-'. */
-static bool is_label(struct fl_span text)
-{
-    if (text.len == 0 || !is_alphanumeric(text.data[0]) || !is_alphanumeric(text.data[text.len - 1]))
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (!is_alphanumeric(text.data[i]) && text.data[i] != '-')
-            return false;
-    }
-    return true;
-}
-
-static bool is_subdomain(struct fl_span text)
-{
-    struct fl_span part;
-    if (text.len == 0 || text.len > SUBDOMAIN_MAX)
-        return false;
-    while (fl_span_split(&text, '.', &part)) {
-        if (!is_label(part))
-            return false;
-    }
-    return true;
-}
 
 static int check_names(const struct fl_identity *identity, struct fl_err *err)
 {
-    if (identity->name_space.len > LABEL_MAX || !is_label(identity->name_space))
-        return fl_err_set(err, -EINVAL, "expected a namespace's name (a DNS-1123 label), got \"%.*s\"",
-                          (int)(identity->name_space.len < LABEL_MAX ? identity->name_space.len : LABEL_MAX),
-                          identity->name_space.data);
-    if (!is_subdomain(identity->service_account))
+    if (!fl_dns_is_label(identity->name_space))
         return fl_err_set(
-            err, -EINVAL, "expected a service account's name (a DNS-1123 subdomain), got \"%.*s\"",
-            (int)(identity->service_account.len < SUBDOMAIN_MAX ? identity->service_account.len : SUBDOMAIN_MAX),
-            identity->service_account.data);
+            err, -EINVAL, "expected a namespace's name (a DNS-1123 label), got \"%.*s\"",
+            (int)(identity->name_space.len < FL_DNS_LABEL_MAX ? identity->name_space.len : FL_DNS_LABEL_MAX),
+            identity->name_space.data);
+    if (!fl_dns_is_subdomain(identity->service_account))
+        return fl_err_set(err, -EINVAL, "expected a service account's name (a DNS-1123 subdomain), got \"%.*s\"",
+                          (int)(identity->service_account.len < FL_DNS_SUBDOMAIN_MAX ? identity->service_account.len
+                                                                                     : FL_DNS_SUBDOMAIN_MAX),
+                          identity->service_account.data);
     return 0;
 }
 
