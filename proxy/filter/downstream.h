@@ -19,6 +19,9 @@
 struct proxy_downstream_ops {
     void (*drain)(void *filter); /* end soon: with the next answer, or once idle */
     void (*abort)(void *filter); /* end now; calls proxy_downstream_end */
+    /* The connection goes on under another configuration of the same kind: downstream->chain is the new one; the old
+     * one is still there until this returns. Policies are evaluated anew here, at once: what is now denied is ended. */
+    void (*rebind)(void *filter, const struct proxy_filter_chain *chain);
 };
 
 struct proxy_downstream {

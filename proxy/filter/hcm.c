@@ -276,7 +276,12 @@ static void abort_now(void *filter)
         proxy_hcm_end(hcm, PROXY_CLOSE_FLUSH);
 }
 
-static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now};
+static void rebind(void *filter, const struct proxy_filter_chain *chain)
+{
+    (void)filter, (void)chain; /* nobody calls it yet */
+}
+
+static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now, .rebind = rebind};
 
 int proxy_hcm_start(struct proxy_downstream *downstream)
 {

@@ -278,7 +278,12 @@ static void abort_now(void *filter)
     end_by_reset(filter, PROXY_FLAG_LOCAL_RESET, "drain_time_over");
 }
 
-static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now};
+static void rebind(void *filter, const struct proxy_filter_chain *chain)
+{
+    (void)filter, (void)chain; /* nobody calls it yet */
+}
+
+static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now, .rebind = rebind};
 
 int proxy_tcp_start(struct proxy_downstream *downstream)
 {
