@@ -1,0 +1,18 @@
+/* The subcommands of `fairlead`: each is one file, takes its own arguments (argv[0] is its name), prints to stdout what
+ * was asked for and to stderr why it could not, and returns the exit status.
+ */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#define CLI_OK     0
+#define CLI_FAILED 1 /* it was asked rightly and could not be answered */
+#define CLI_USAGE  2
+
+int cli_proxy_config(int argc, char **argv); /* proxyconfig.c */
+
+/* "fairlead <command>: <text>" and a hint at --help, to stderr; returns CLI_USAGE. */
+int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "fairlead <command>: <text>" to stderr; returns CLI_FAILED. */
+int cli_failed(const char *command, const char *text);
+
+#endif

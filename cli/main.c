@@ -1,0 +1,65 @@
+/* fairlead: what a person types. Picks the subcommand; each stands in a file of its own. */
+#include "cli/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+int cli_wrong(const char *command, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "fairlead %s: ", command);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, " (fairlead %s --help tells how)\n", command);
+    return CLI_USAGE;
+}
+
+int cli_failed(const char *command, const char *text)
+{
+    fprintf(stderr, "fairlead %s: %s\n", command, text);
+    return CLI_FAILED;
+}
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: fairlead COMMAND [argument …]\n\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nfairlead COMMAND --help tells more; fairlead --version the version.\n"
+          "Exit status: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("fairlead " FL_VERSION);
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "fairlead: there is no command \"%s\"\n\n", argv[1]);
+    print_usage(stderr);
+    return CLI_USAGE;
+}
