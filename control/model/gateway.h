@@ -1,0 +1,67 @@
+/* A Gateway, resolved: its listeners, what is wrong with them, their certificates, and the routes attached, by
+ * hostname. */
+#ifndef CONTROL_MODEL_GATEWAY_H
+#define CONTROL_MODEL_GATEWAY_H
+
+#include "control/model/route.h"
+
+struct control_condition { /* what status says; reason and message are static or in the arena */
+    const char *type;      /* "Accepted", "ResolvedRefs", "Programmed", "Conflicted", "PartiallyInvalid" */
+    bool status;
+    const char *reason;
+    struct fl_span message; /* may be empty */
+};
+#define CONTROL_CONDITIONS_MAX 4
+
+struct control_conditions {
+    struct control_condition items[CONTROL_CONDITIONS_MAX];
+    size_t count;
+};
+
+struct control_host {                 /* one virtual host */
+    struct fl_span hostname;          /* "shop.example.com", "*.example.com", or "*" */
+    struct control_route_list routes; /* of every route whose hostname covers this one, most specific hostname first */
+};
+
+struct control_listener_view {
+    const struct control_listener *listener;
+    bool in_force; /* it is opened and serves; conditions say why not */
+    struct control_conditions conditions;
+    const struct control_secret *const *certificates; /* HTTPS, TLS terminated: those that are usable, in order */
+    size_t certificate_count;
+    const struct control_host *hosts; /* exact names first, then wildcards by length, then "*" */
+    size_t host_count;
+    const struct control_tcp_route *tcp_route; /* protocol TCP, or TLS terminated */
+    struct control_destinations tcp;
+    uint32_t attached;               /* attachedRoutes */
+    bool http_route, tcp_route_kind; /* supportedKinds */
+};
+
+struct control_gateway_view {
+    const struct control_gateway *gateway;
+    bool ours; /* its GatewayClass names our controller; else everything below is empty */
+    struct control_conditions conditions;
+    const struct control_listener_view *listeners;
+    size_t listener_count;
+};
+
+/* 0, -ENOMEM. */
+int control_gateway_view(const struct control_model *model, const struct control_gateway *gateway,
+                         struct fl_arena *arena, struct control_gateway_view *ret_view) FL_MUST_CHECK;
+
+/* How a route stands with each of its parents: for status, and who serves it. */
+struct control_parent_view {
+    const struct control_parent *parent;
+    bool ours; /* a Service, or a Gateway of ours; else nobody's, or another controller's */
+    bool accepted;
+    struct control_conditions conditions; /* Accepted, ResolvedRefs, PartiallyInvalid where some rules were dropped */
+};
+struct control_parent_views {
+    const struct control_parent_view *items; /* in the route's order */
+    size_t count;
+};
+/* `route` is an HTTPRoute or a TCPRoute. 0, -ENOMEM. */
+int control_route_parents(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
+                          struct control_parent_views *ret_parents) FL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,106 @@
+#include "control/model/object.h"
+
+#include "control/model/core.h"
+#include "control/model/gatewayapi.h"
+#include "control/model/meshapi.h"
+
+static const struct {
+    const char *name, *group;
+    bool namespaced;
+} kinds[] = {
+#define ROW(constant, kind, api_group, versions, is_namespaced) {kind, api_group, is_namespaced},
+    CONTROL_KINDS(ROW)
+#undef ROW
+};
+
+const char *control_kind_name(enum control_kind kind)
+{
+    return kinds[kind].name;
+}
+
+const char *control_kind_group(enum control_kind kind)
+{
+    return kinds[kind].group;
+}
+
+bool control_kind_namespaced(enum control_kind kind)
+{
+    return kinds[kind].namespaced;
+}
+
+struct control_key control_object_key(const struct control_object *object)
+{
+    return (struct control_key){object->kind, object->metadata.name_space, object->metadata.name};
+}
+
+static int compare(struct fl_span a, struct fl_span b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter > 0 ? memcmp(a.data, b.data, shorter) : 0;
+    if (order != 0)
+        return order;
+    return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
+}
+
+int control_key_compare(const struct control_key *a, const struct control_key *b)
+{
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    int order = compare(a->name_space, b->name_space);
+    return order != 0 ? order : compare(a->name, b->name);
+}
+
+/* Immutable but for the count: the one place where const is taken off. */
+static struct control_object *counted(const struct control_object *object)
+{
+    return (struct control_object *)(uintptr_t)object;
+}
+
+struct control_object *control_object_ref(const struct control_object *object)
+{
+    if (object != NULL)
+        atomic_fetch_add_explicit(&counted(object)->references, 1, memory_order_relaxed);
+    return counted(object);
+}
+
+void control_object_unref(const struct control_object *object)
+{
+    if (object == NULL || atomic_fetch_sub_explicit(&counted(object)->references, 1, memory_order_acq_rel) != 1)
+        return;
+    const struct control_secret *secret = control_as_secret(object);
+    if (secret != NULL && secret->key.len > 0)
+        explicit_bzero((char *)(uintptr_t)secret->key.data, secret->key.len);
+    struct fl_arena arena = object->arena; /* the object itself lies in it */
+    fl_arena_done(&arena);
+}
+
+void control_cleanup_object(struct control_object **object)
+{
+    control_object_unref(*object);
+}
+
+#define CAST(constant, type)                                                                                           \
+    const struct control_##type *control_as_##type(const struct control_object *object)                                \
+    {                                                                                                                  \
+        return object != NULL && object->kind == CONTROL_##constant                                                    \
+                   ? FL_CONTAINER_OF(counted(object), struct control_##type, object)                                   \
+                   : NULL;                                                                                             \
+    }
+
+CAST(NAMESPACE, namespace)
+CAST(SERVICE, service)
+CAST(ENDPOINT_SLICE, slice)
+CAST(POD, pod)
+CAST(SERVICE_ACCOUNT, service_account)
+CAST(SECRET, secret)
+CAST(GATEWAY_CLASS, gateway_class)
+CAST(GATEWAY, gateway)
+CAST(HTTP_ROUTE, http_route)
+CAST(TCP_ROUTE, tcp_route)
+CAST(REFERENCE_GRANT, reference_grant)
+CAST(AUTHORIZATION_POLICY, authorization_policy)
+CAST(REQUEST_AUTHENTICATION, request_authentication)
+CAST(PEER_AUTHENTICATION, peer_authentication)
+CAST(TRAFFIC_POLICY, traffic_policy)
+CAST(TELEMETRY, telemetry)
+CAST(MESH_SETTINGS, mesh_settings)

@@ -1,0 +1,33 @@
+/* From a document to an object: apiVersion and kind choose the table. Sans-I/O; both sources use it.
+ *
+ * Unknown fields are errors in fairlead.io objects and ignored in Kubernetes' own and the Gateway API's. Errors read
+ * "file:line:column: $.path: what".
+ */
+#ifndef CONTROL_MODEL_READER_H
+#define CONTROL_MODEL_READER_H
+
+#include "control/model/object.h"
+
+enum control_read {
+    CONTROL_READ_OK,
+    CONTROL_READ_FOREIGN, /* a kind or group that the mesh does not use: nothing to say about it */
+};
+
+/* What could be told of a document, also where it is wrong: for messages, and to keep the last good version. */
+struct control_identity {
+    bool known;             /* the three below are set */
+    struct control_key key; /* spans into the document */
+    struct fl_position position;
+};
+
+/* CONTROL_READ_OK with one reference in *ret_object; CONTROL_READ_FOREIGN; -EINVAL (err tells where and what),
+ * -EMSGSIZE, -ENOMEM. `positions` may be NULL (JSON of the API). *ret_identity is set in every case. A `List` (kind
+ * "List" or "…List" with items) is taken apart by the caller: control_read_items. */
+int control_object_read(const struct fl_json *document, const struct fl_positions *positions,
+                        const struct control_origin *origin, struct control_object **ret_object,
+                        struct control_identity *ret_identity, struct fl_err *err) FL_MUST_CHECK;
+
+/* "items" of a List; NULL where the document is no List. */
+const struct fl_json *control_read_items(const struct fl_json *document);
+
+#endif
