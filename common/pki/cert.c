@@ -9,6 +9,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 struct fl_cert {
     atomic_size_t references;
@@ -147,6 +148,16 @@ void fl_cert_validity(const struct fl_cert *cert, time_t *ret_not_before, time_t
 {
     *ret_not_before = cert->not_before;
     *ret_not_after = cert->not_after;
+}
+
+void fl_cert_serial(const struct fl_cert *cert, char ret_text[FL_CERT_SERIAL_MAX])
+{
+    const ASN1_INTEGER *serial = X509_get0_serialNumber(cert->chain[0]);
+    const unsigned char *bytes = ASN1_STRING_get0_data(serial);
+    size_t at = 0;
+    for (int i = 0; i < ASN1_STRING_length(serial) && at + 3 < FL_CERT_SERIAL_MAX; i++, at += 2)
+        snprintf(ret_text + at, FL_CERT_SERIAL_MAX - at, "%02x", bytes[i]);
+    ret_text[at] = '\0';
 }
 
 bool fl_cert_matches(const struct fl_cert *cert, const struct fl_key *key)

@@ -9,6 +9,7 @@
 #define FL_CERT_CHAIN_MAX 10     /* certificates in a chain */
 #define FL_CERT_PEM_MAX   262144 /* bytes of a PEM text */
 
+struct fl_bundle;
 struct fl_cert; /* a leaf with the chain behind it; opaque, counted */
 
 /* PEM: the leaf first, then its issuers; blocks of other kinds are skipped. -EINVAL: malformed, none in it, too many, a
@@ -24,6 +25,14 @@ void fl_cert_validity(const struct fl_cert *cert, time_t *ret_not_before, time_t
 bool fl_cert_matches(const struct fl_cert *cert, const struct fl_key *key); /* the leaf's public key is this key's */
 /* The leaf's SPIFFE ID by pki/spiffe.h; spans live as long as the certificate. -EINVAL with the reason. */
 int fl_cert_spiffe(const struct fl_cert *cert, struct fl_span *ret_uri, struct fl_err *err) FL_MUST_CHECK;
+
+#define FL_CERT_SERIAL_MAX 48 /* of its text and a NUL: RFC 5280 allows 20 bytes */
+/* The leaf's serial number in lower-case hex; one that is longer is cut. */
+void fl_cert_serial(const struct fl_cert *cert, char ret_text[FL_CERT_SERIAL_MAX]);
+/* Whether the chain ends in a root of the bundle, every certificate of it being valid at `now`. 0, -EACCES with the
+ * reason, -ENOMEM. Names and usages are the caller's to check. */
+int fl_cert_verify(const struct fl_cert *cert, const struct fl_bundle *bundle, time_t now,
+                   struct fl_err *err) FL_MUST_CHECK;
 
 struct fl_cert_request {
     struct fl_span uri;              /* SPIFFE ID; empty: no URI name */

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 
 /* OpenSSL counts its keys already: a struct fl_key is the EVP_PKEY under another name. */
 
@@ -102,4 +103,37 @@ int fl_key_print(const struct fl_key *key, struct fl_buf *out)
     char *text;
     long length = BIO_get_mem_data(bio, &text);
     return fl_buf_append(out, fl_span_make(text, (size_t)length));
+}
+
+int fl_key_print_public(const struct fl_key *key, struct fl_buf *out)
+{
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(fl_key_evp(key), &der);
+    if (len <= 0)
+        return fl_openssl_err(NULL, -ENOMEM, "");
+    int result = fl_buf_append(out, fl_span_make(der, (size_t)len));
+    OPENSSL_free(der);
+    return result;
+}
+
+int fl_key_parse_public(struct fl_span der, struct fl_key **ret_key, struct fl_err *err)
+{
+    fl_openssl_init();
+    if (der.len > FL_KEY_PUBLIC_MAX)
+        return fl_err_set(err, -EINVAL, "public key: more than %d bytes", FL_KEY_PUBLIC_MAX);
+    const unsigned char *at = (const unsigned char *)der.data;
+    EVP_PKEY *evp = d2i_PUBKEY(NULL, &at, (long)der.len);
+    if (evp == NULL)
+        return fl_openssl_err(err, -EINVAL, "public key");
+    ERR_clear_error();
+    int result = fl_openssl_check_key(evp, err);
+    if (result < 0)
+        fl_err_prefix(err, "public key");
+    else if ((const char *)at != der.data + der.len)
+        result = fl_err_set(err, -EINVAL, "public key: bytes follow it");
+    if (result < 0)
+        EVP_PKEY_free(evp);
+    else
+        *ret_key = fl_key_wrap(evp);
+    return result;
 }
