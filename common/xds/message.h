@@ -43,6 +43,11 @@ int fl_xds_unpack(const struct ProtobufCMessageDescriptor *type, struct fl_span 
                   struct fl_xds_report *report, struct ProtobufCMessage **ret_message,
                   struct fl_err *err) FL_MUST_CHECK;
 
+/* The last top-level field `number` that is a text (as a decoder would have it), without decoding the rest: a message's
+ * name before anybody knows what it is. Empty where it is absent. False where the bytes are malformed, or it is not
+ * UTF-8 or holds a NUL. */
+bool fl_xds_wire_string(struct fl_span bytes, unsigned number, struct fl_span *ret_text);
+
 /* Encodes into the arena. 0 or -ENOMEM. */
 int fl_xds_pack(const struct ProtobufCMessage *message, struct fl_arena *arena,
                 struct fl_span *ret_bytes) FL_MUST_CHECK;

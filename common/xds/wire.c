@@ -83,6 +83,23 @@ static bool is_text(struct fl_span bytes)
     return true;
 }
 
+bool fl_xds_wire_string(struct fl_span bytes, unsigned number, struct fl_span *ret_text)
+{
+    struct fl_span text = FL_SPAN("");
+    while (bytes.len > 0) {
+        uint64_t tag;
+        struct fl_span content;
+        if (!take_varint(&bytes, &tag) || tag >> 3 == 0 || !take_content(&bytes, (unsigned)(tag & 7), &content))
+            return false;
+        if (tag >> 3 == number && (tag & 7) == WIRE_LENGTH)
+            text = content;
+    }
+    if (!is_text(text))
+        return false;
+    *ret_text = text;
+    return true;
+}
+
 static int walk_message(struct walk *walk, const ProtobufCMessageDescriptor *type, struct fl_span bytes, unsigned depth)
 {
     if (depth > FL_XDS_DEPTH_MAX)

@@ -7,6 +7,7 @@
 #include "common/xds/proto/access_log_stream.pb-c.h"
 #include "common/xds/proto/bootstrap.pb-c.h"
 #include "common/xds/proto/cors.pb-c.h"
+#include "common/xds/proto/discovery.pb-c.h"
 #include "common/xds/proto/fault.pb-c.h"
 #include "common/xds/proto/grpc_stats.pb-c.h"
 #include "common/xds/proto/hcm.pb-c.h"
@@ -37,6 +38,13 @@ typedef Envoy__Config__Core__V3__TcpKeepalive pb_keepalive;
 typedef Envoy__Config__Core__V3__SubstitutionFormatString pb_log_format;
 typedef Envoy__Config__Core__V3__TransportSocket pb_transport;
 typedef Envoy__Config__Accesslog__V3__AccessLog pb_access_log;
+
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest pb_delta_request;
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest__InitialResourceVersionsEntry pb_initial_version;
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse pb_delta_response;
+typedef Envoy__Service__Discovery__V3__DiscoveryRequest pb_whole_request;
+typedef Envoy__Service__Discovery__V3__DiscoveryResponse pb_whole_response;
+typedef Envoy__Service__Discovery__V3__Resource pb_resource;
 
 typedef Envoy__Config__Bootstrap__V3__Bootstrap pb_bootstrap;
 typedef Envoy__Config__Listener__V3__Listener pb_listener;

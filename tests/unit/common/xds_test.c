@@ -383,6 +383,34 @@ static size_t nest(char *bytes, size_t size, unsigned levels)
     return len;
 }
 
+static void test_wire_string(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        struct fl_span bytes;
+        const char *text; /* NULL: malformed */
+    } rows[] = {
+        {"nothing", FL_SPAN(""), ""},
+        {"the first field", FL_SPAN("\x0a\x02hi\x10\x05"), "hi"},
+        {"the last of several counts", FL_SPAN("\x0a\x01x\x12\x01z\x0a\x01y"), "y"},
+        {"another wire type is not it", FL_SPAN("\x08\x01"), ""},
+        {"cut in the length", FL_SPAN("\x0a"), NULL},
+        {"cut in the text", FL_SPAN("\x0a\x05hi"), NULL},
+        {"cut behind it", FL_SPAN("\x0a\x02hi\x12\x7f"), NULL},
+        {"a NUL", FL_SPAN("\x0a\x02h\0"), NULL},
+        {"not UTF-8", FL_SPAN("\x0a\x01\xff"), NULL},
+        {"a group", FL_SPAN("\x0b\x0c"), NULL},
+        {"field 0", FL_SPAN("\x02\x01x"), NULL},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fl_span text = {NULL, 0};
+        if (fl_xds_wire_string(rows[i].bytes, 1, &text) != (rows[i].text != NULL) ||
+            (rows[i].text != NULL && !fl_span_eq_str(text, rows[i].text)))
+            fail_msg("%s: %.*s", rows[i].what, FL_SPAN_ARG(text));
+    }
+}
+
 static void test_wire_depth(void **state)
 {
     (void)state;
@@ -439,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_the_arena_bounds_a_message),
         cmocka_unit_test(test_memory_running_out),
         cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_wire_string),
         cmocka_unit_test(test_wire_depth),
         cmocka_unit_test(test_wire_memory_running_out),
         cmocka_unit_test(test_types_by_name),
