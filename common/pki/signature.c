@@ -93,3 +93,22 @@ int fl_signature_check(const struct fl_key *key, struct fl_span message, struct 
     ERR_clear_error();
     return result;
 }
+
+int fl_signature_check_rs256(const struct fl_key *key, struct fl_span message, struct fl_span signature)
+{
+    fl_openssl_init();
+    EVP_PKEY *evp = fl_key_evp(key);
+    if (!EVP_PKEY_is_a(evp, "RSA"))
+        return -EINVAL;
+    if (signature.len != (size_t)EVP_PKEY_get_size(evp))
+        return -EACCES;
+    int result = 0;
+    FL_CLEANUP(cleanup_context) EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context == NULL || EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, evp) != 1)
+        result = -ENOMEM;
+    else if (EVP_DigestVerify(context, (const unsigned char *)signature.data, signature.len,
+                              (const unsigned char *)message.data, message.len) != 1)
+        result = -EACCES;
+    ERR_clear_error();
+    return result;
+}

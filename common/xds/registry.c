@@ -12,6 +12,9 @@
 #include "common/xds/proto/hcm.pb-c.h"
 #include "common/xds/proto/http_inspector.pb-c.h"
 #include "common/xds/proto/http_options.pb-c.h"
+#include "common/xds/proto/http_rbac.pb-c.h"
+#include "common/xds/proto/jwt_authn.pb-c.h"
+#include "common/xds/proto/network_rbac.pb-c.h"
 #include "common/xds/proto/original_dst.pb-c.h"
 #include "common/xds/proto/raw_buffer.pb-c.h"
 #include "common/xds/proto/router.pb-c.h"
@@ -47,11 +50,16 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &envoy__extensions__filters__http__cors__v3__cors__descriptor,
     &envoy__extensions__filters__http__fault__v3__httpfault__descriptor,
     &envoy__extensions__filters__http__grpc_stats__v3__filter_config__descriptor,
+    &envoy__extensions__filters__http__jwt_authn__v3__jwt_authentication__descriptor,
+    &envoy__extensions__filters__http__jwt_authn__v3__per_route_config__descriptor,
+    &envoy__extensions__filters__http__rbac__v3__rbac__descriptor,
+    &envoy__extensions__filters__http__rbac__v3__rbacper_route__descriptor,
     &envoy__extensions__filters__http__router__v3__router__descriptor,
     &envoy__extensions__filters__listener__http_inspector__v3__http_inspector__descriptor,
     &envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor,
     &envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector__descriptor,
     &envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
+    &envoy__extensions__filters__network__rbac__v3__rbac__descriptor,
     &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor,
     &envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,
     &envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor,
@@ -72,6 +80,7 @@ static const char *const strict[] = {
     "envoy.config.listener.v3.FilterChainMatch",
     "envoy.config.listener.v3.ListenerFilterChainMatchPredicate",
     "envoy.config.listener.v3.ListenerFilterChainMatchPredicate.",
+    "envoy.config.rbac.v3.",
     "envoy.config.route.v3.CookieMatcher",
     "envoy.config.route.v3.HeaderMatcher",
     "envoy.config.route.v3.QueryParameterMatcher",
@@ -79,6 +88,9 @@ static const char *const strict[] = {
     "envoy.config.route.v3.RouteMatch.",
     "envoy.extensions.filters.http.cors.v3.Cors",
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    "envoy.extensions.filters.http.jwt_authn.v3.",
+    "envoy.extensions.filters.http.rbac.v3.",
+    "envoy.extensions.filters.network.rbac.v3.",
     "envoy.extensions.transport_sockets.tls.v3.",
 };
 
@@ -87,6 +99,8 @@ static const char *const choice_optional[] = {
     "envoy.type.matcher.v3.RegexMatcher",
     "envoy.config.route.v3.HeaderMatcher",
     "envoy.config.route.v3.QueryParameterMatcher",
+    "envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement",
+    "envoy.extensions.filters.http.jwt_authn.v3.RequirementRule",
     "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext",
     "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider",
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",

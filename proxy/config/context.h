@@ -12,6 +12,7 @@
 #include "common/xds/message.h"
 #include "proxy/config/compile.h"
 #include "proxy/config/messages.h"
+#include "proxy/route/table.h"
 
 #define COMPILE_SCRATCH_MAX (256u << 20) /* bytes of messages that were inside of an Any */
 
@@ -124,6 +125,13 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
 /* accesslog.c */
 int compile_access_logs(struct compile *compile, pb_access_log *const *logs, size_t count,
                         const struct proxy_access_log **ret_logs) FL_MUST_CHECK;
+/* matcher.c: what they point to lies in scratch memory. */
+int compile_string_match(struct compile *compile, const char *field, const pb_string_match *message,
+                         struct proxy_string_match *match) FL_MUST_CHECK;
+int compile_header_match(struct compile *compile, const pb_header_match *message,
+                         struct proxy_header_match *match) FL_MUST_CHECK;
+int compile_route_match(struct compile *compile, const pb_route_match *message,
+                        struct proxy_route_match *match) FL_MUST_CHECK;
 /* routes.c: the table is held by the snapshot. */
 int compile_routes(struct compile *compile, const pb_route_config *config,
                    const struct proxy_route_table **ret_table) FL_MUST_CHECK;

@@ -21,6 +21,7 @@
 #include "proxy/filter/label.h"
 #include "proxy/http/h1_body.h"
 #include "proxy/http/h1_write.h"
+#include "proxy/policy/claims.h"
 #include "proxy/route/rewrite.h"
 
 #define PROXY_EXCHANGE_TEXT_MAX 512u   /* bytes of one request field kept for the access log */
@@ -29,6 +30,7 @@
 #define PROXY_HCM_TIMEOUT_MS    15000u /* of a route that names none */
 
 struct proxy_exchange_run;
+struct proxy_recall;
 
 struct proxy_hcm {
     struct proxy_downstream *downstream;
@@ -77,6 +79,9 @@ struct proxy_exchange_run {
     uint64_t sent_before; /* of the upstream connection, when this exchange got it */
     struct fl_timer timeout, idle;
     struct proxy_address client; /* as trusted proxies tell it; not set: the connection's */
+    struct proxy_claims claims;  /* of its verified tokens */
+    struct proxy_recall
+        *recall; /* what it asked, where policies may have to judge it again (recall.h); NULL: not kept */
     uint64_t start_us, start_ns, request_done_ns, first_byte_ns, active_ns;
     uint64_t request_head_bytes, request_bytes, response_sent_before, response_body_bytes;
     uint32_t flags;

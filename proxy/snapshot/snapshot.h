@@ -20,8 +20,10 @@
 #include <sys/stat.h>
 
 struct fl_tls_context;
-struct proxy_log_format;  /* telemetry/accesslog.h */
-struct proxy_route_table; /* route/table.h */
+struct proxy_http_filter_ops; /* filter/chain.h */
+struct proxy_log_format;      /* telemetry/accesslog.h */
+struct proxy_rbac_filter;     /* policy/rbac.h */
+struct proxy_route_table;     /* route/table.h */
 
 /* -- filter chains --------------------------------------------------------------------------------------------------
  */
@@ -82,8 +84,16 @@ enum proxy_forward_cert { /* x-forwarded-client-cert */
                           PROXY_XFCC_ALWAYS_FORWARD_ONLY,
 };
 
+/* An HTTP filter before the router: filter/chain.h. */
+struct proxy_http_filter {
+    const struct proxy_http_filter_ops *ops;
+    const void *config;
+};
+
 struct proxy_hcm_config {
     struct fl_span stat_prefix;
+    const struct proxy_http_filter *filters; /* in order, without the router */
+    size_t filter_count;
     const struct proxy_route_table *routes; /* held by the snapshot; cluster indexes are into its clusters */
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
@@ -113,9 +123,11 @@ enum proxy_filter_kind { PROXY_FILTER_TCP, PROXY_FILTER_HTTP };
 struct proxy_filter_chain {
     struct fl_span name; /* may be empty */
     struct proxy_chain_match match;
-    struct fl_tls_context *tls;        /* NULL: plain bytes. Counted, held by the snapshot */
-    uint64_t tls_handshake_timeout_ms; /* transport_socket_connect_timeout; default 15,000 */
-    enum proxy_filter_kind kind;       /* the terminal filter */
+    struct fl_tls_context *tls;            /* NULL: plain bytes. Counted, held by the snapshot */
+    uint64_t tls_handshake_timeout_ms;     /* transport_socket_connect_timeout; default 15,000 */
+    const struct proxy_rbac_filter *rbacs; /* network RBAC filters, in order (policy/rbac.h) */
+    size_t rbac_count;
+    enum proxy_filter_kind kind; /* the terminal filter */
     union {
         const struct proxy_tcp_config *tcp;
         const struct proxy_hcm_config *http;
