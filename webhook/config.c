@@ -1,6 +1,7 @@
 #include "webhook/config.h"
 
 #include "common/mesh/identity.h"
+#include "common/mesh/label.h"
 #include "common/mesh/port.h"
 #include "webhook/value.h"
 
@@ -102,9 +103,28 @@ static int read_ignored(struct fl_reader *reader, const struct fl_json *value, v
     return 0;
 }
 
+/* "10.0.0.1:15012,[fd00::1]:15012". */
+static int addresses_check(struct fl_span text, struct fl_err *err)
+{
+    struct fl_span rest = text, part;
+    if (text.len > WEBHOOK_CONFIG_ADDRESSES)
+        return fl_err_set(err, -EINVAL, "longer than %d bytes", WEBHOOK_CONFIG_ADDRESSES);
+    while (fl_span_split(&rest, ',', &part))
+        if (!webhook_is_address(part))
+            return fl_err_set(err, -EINVAL, "\"%.*s\" is not an address; expected IP:port, IPv6 in brackets",
+                              WEBHOOK_SHOW(part));
+    return 0;
+}
+
+static int name_check(struct fl_span text, struct fl_err *err)
+{
+    return webhook_is_dns_name(text) ? 0 : fl_err_set(err, -EINVAL, "\"%.*s\" is not a DNS name", WEBHOOK_SHOW(text));
+}
+
 static const struct check image = {webhook_image_check}, pull_policy = {webhook_pull_policy_check},
                           log_level = {webhook_log_level_check}, quantity = {quantity_check},
-                          audience = {audience_check}, trust_domain = {trust_domain_check}, label = {label_check};
+                          audience = {audience_check}, trust_domain = {trust_domain_check}, label = {label_check},
+                          addresses = {addresses_check}, name = {name_check};
 
 #define RESOURCE(row_name, member)                                                                                     \
     {                                                                                                                  \
@@ -142,6 +162,13 @@ static const struct fl_table capture_table = {capture_rows, FL_TABLE_REFUSE_UNKN
 #define FIELD(member)          .offset = offsetof(struct webhook_config, member)
 #define CHECKED(member, check) .read = read_checked, FIELD(member), .detail = &(check)
 
+static const struct fl_row control_rows[] = {
+    {.name = "address", CHECKED(control_address, addresses), .flags = FL_ROW_REQUIRED},
+    {.name = "name", CHECKED(control_name, name)},
+    {0},
+};
+static const struct fl_table control_table = {control_rows, FL_TABLE_REFUSE_UNKNOWN};
+
 static const struct fl_row rows[] = {
     {.name = "image", CHECKED(image, image)},
     {.name = "imagePullPolicy", CHECKED(image_pull_policy, pull_policy)},
@@ -152,6 +179,7 @@ static const struct fl_row rows[] = {
     {.name = "capture", .read = fl_read_object, FIELD(capture), .detail = &capture_table},
     {.name = "nativeSidecar", .read = fl_read_bool, FIELD(native_sidecar)},
     {.name = "podOverrides", .read = fl_read_bool, FIELD(pod_overrides)},
+    {.name = "control", .read = fl_read_object, .detail = &control_table},
     {.name = "tokenAudience", CHECKED(token_audience, audience)},
     {.name = "trustDomain", CHECKED(trust_domain, trust_domain)},
     {.name = "ignoredNamespaces", .read = read_ignored},
@@ -189,7 +217,8 @@ int webhook_config_default(struct webhook_config **ret_config)
         .image = FL_SPAN("fairlead/fairlead-proxy:" FL_VERSION),
         .image_pull_policy = FL_SPAN("IfNotPresent"),
         .log_level = FL_SPAN("info"),
-        .token_audience = FL_SPAN("fairlead"),
+        .token_audience = FL_SPAN(FL_TOKEN_AUDIENCE),
+        .control_name = FL_SPAN(FL_CONTROL_NAME),
         .trust_domain = FL_SPAN(FL_TRUST_DOMAIN_DEFAULT),
         .revision = FL_SPAN("default"),
         .resources = {FL_SPAN("10m"), FL_SPAN("2"), FL_SPAN("16Mi"), FL_SPAN("256Mi")},

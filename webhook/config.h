@@ -18,7 +18,10 @@
  *     outboundExcludeCIDRs: ""
  *   nativeSidecar: true                       false: a classic container (before Kubernetes 1.29)
  *   podOverrides: true                        false: the pod's inject label does not count
- *   tokenAudience: fairlead                   of the sidecar's service-account token
+ *   control:                                  without it a sidecar wants a bootstrap file in its volume
+ *     address: 10.96.0.5:15012                of fairlead-control; several are separated by commas
+ *     name: fairlead-control.fairlead-system.svc
+ *   tokenAudience: fairlead-ca                of the sidecar's service-account token
  *   trustDomain: cluster.local                of the identity that the audit annotation tells
  *   ignoredNamespaces: [kube-system, kube-public, kube-node-lease]
  *   revision: default                         pods that ask for another one (fairlead.io/rev) are left to it
@@ -37,6 +40,7 @@ struct webhook_resources {
 struct webhook_config {
     struct fl_yaml *document; /* owns what the spans point into; NULL: literals alone */
     struct fl_span image, image_pull_policy, log_level, token_audience, trust_domain, revision;
+    struct fl_span control_address, control_name; /* address empty: no control plane */
     struct webhook_resources resources;
     uint32_t uid, gid;
     bool native_sidecar, pod_overrides;

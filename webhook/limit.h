@@ -19,6 +19,7 @@
 #define WEBHOOK_DRAIN_SECONDS   20 /* after SIGTERM; connections that are still open then are closed */
 
 #define WEBHOOK_CONFIG_MAX        (256u << 10)
+#define WEBHOOK_CONFIG_ADDRESSES  512         /* bytes of the control plane's addresses */
 #define WEBHOOK_CONFIG_IGNORED    64          /* ignored namespaces */
 #define WEBHOOK_NAMESPACES_MAX    (32u << 20) /* bytes of the namespaces file */
 #define WEBHOOK_POLL_MILLISECONDS 1000        /* how often the files are looked at */

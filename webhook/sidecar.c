@@ -28,6 +28,9 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
         .image_pull_policy = settings->image_pull_policy,
         .log_level = settings->log_level,
         .workload = fl_span_str(owner->name),
+        .control_address = config->control_address,
+        .control_name = config->control_name,
+        .trust_domain = config->trust_domain,
         .cpu_request = resources->cpu_request,
         .cpu_limit = resources->cpu_limit,
         .memory_request = resources->memory_request,
@@ -41,7 +44,7 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
     fl_buf_init(&sidecar.status, STATUS_MAX);
     sidecar.container = fl_container_render(&container);
     sidecar.volume = fl_container_volume();
-    sidecar.token_volume = fl_container_token_volume(config->token_audience);
+    sidecar.token_volume = fl_container_token_volume(config->token_audience, config->control_address.len > 0);
     int result = sidecar.container == NULL || sidecar.volume == NULL || sidecar.token_volume == NULL ? -ENOMEM : 0;
     if (result == 0)
         result = fl_capture_print(&settings->capture, &sidecar.capture);

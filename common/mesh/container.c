@@ -43,12 +43,13 @@ static struct fl_json *with_span(struct fl_json *object, const char *name, struc
     return value.len > 0 ? with(object, name, fl_json_new_string(value)) : object;
 }
 
-static struct fl_json *arguments(struct fl_span log_level)
+static struct fl_json *arguments(const struct fl_container *container)
 {
-    struct fl_json *list = array_of(text("-c"));
-    list = and(list, text(FL_BOOTSTRAP_PATH));
+    struct fl_json *list = fl_json_new_array();
+    if (container->control_address.len == 0)
+        list = and(and(list, text("-c")), text(FL_BOOTSTRAP_PATH));
     list = and(list, text("-l"));
-    return and(list, fl_json_new_string(log_level.len > 0 ? log_level : FL_SPAN("info")));
+    return and(list, fl_json_new_string(container->log_level.len > 0 ? container->log_level : FL_SPAN("info")));
 }
 
 static struct fl_json *ports(void)
@@ -70,16 +71,24 @@ static const struct {
     {FL_ENV_SERVICE_ACCOUNT, "spec.serviceAccountName"},
 };
 
-static struct fl_json *environment(struct fl_span workload)
+static struct fl_json *variable(struct fl_json *list, const char *name, struct fl_span value)
+{
+    return value.len > 0 ? and(list, with_span(object_of("name", text(name)), "value", value)) : list;
+}
+
+static struct fl_json *environment(const struct fl_container *container)
 {
     struct fl_json *list = fl_json_new_array();
     for (size_t i = 0; i < FL_COUNT(downward); i++) {
         struct fl_json *source = object_of("fieldRef", object_of("fieldPath", text(downward[i].field)));
         list = and(list, with(object_of("name", text(downward[i].name)), "valueFrom", source));
     }
-    if (workload.len > 0)
-        list = and(list, with_span(object_of("name", text(FL_ENV_WORKLOAD)), "value", workload));
-    return list;
+    list = variable(list, FL_ENV_WORKLOAD, container->workload);
+    if (container->control_address.len == 0)
+        return list;
+    list = variable(list, FL_ENV_CONTROL_ADDRESS, container->control_address);
+    list = variable(list, FL_ENV_CONTROL_NAME, container->control_name);
+    return variable(list, FL_ENV_TRUST_DOMAIN, container->trust_domain);
 }
 
 static struct fl_json *quantities(struct fl_span cpu, struct fl_span memory)
@@ -132,9 +141,9 @@ struct fl_json *fl_container_render(const struct fl_container *container)
     object = with_span(object, "imagePullPolicy", container->image_pull_policy);
     if (container->native)
         object = with(object, "restartPolicy", text("Always"));
-    object = with(object, "args", arguments(container->log_level));
+    object = with(object, "args", arguments(container));
     object = with(object, "ports", ports());
-    object = with(object, "env", environment(container->workload));
+    object = with(object, "env", environment(container));
     object = with(object, "resources", resources(container));
     object = with(object, "volumeMounts", mounts());
     object = with(object, "startupProbe", probe("/healthz/started", 1, 600));
@@ -149,12 +158,22 @@ struct fl_json *fl_container_volume(void)
     return with(object_of("name", text(FL_VOLUME_NAME)), "emptyDir", directory);
 }
 
-struct fl_json *fl_container_token_volume(struct fl_span audience)
+static struct fl_json *root_source(void)
+{
+    struct fl_json *item = with(object_of("key", text(FL_ROOT_KEY)), "path", text(FL_ROOT_KEY));
+    struct fl_json *map = with(object_of("name", text(FL_ROOT_MAP)), "items", array_of(item));
+    return object_of("configMap", with(map, "optional", fl_json_new_bool(true)));
+}
+
+struct fl_json *fl_container_token_volume(struct fl_span audience, bool root)
 {
     struct fl_json *token = with_span(fl_json_new_object(), "audience", audience);
     token = with(token, "expirationSeconds", fl_json_new_int(FL_TOKEN_SECONDS));
     token = with(token, "path", text("token"));
     struct fl_json *projected = object_of("defaultMode", fl_json_new_int(TOKEN_MODE));
-    projected = with(projected, "sources", array_of(object_of("serviceAccountToken", token)));
+    struct fl_json *sources = array_of(object_of("serviceAccountToken", token));
+    if (root)
+        sources = and(sources, root_source());
+    projected = with(projected, "sources", sources);
     return with(object_of("name", text(FL_TOKEN_VOLUME)), "projected", projected);
 }

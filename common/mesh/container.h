@@ -20,11 +20,16 @@ struct fl_container {
     struct fl_span log_level;                                            /* empty: "info" */
     struct fl_span workload;                                             /* owner's name; empty: left out */
     struct fl_span cpu_request, cpu_limit, memory_request, memory_limit; /* quantities; empty: left out */
+    struct fl_span
+        control_address;         /* of the control plane; empty: none, and -c FL_BOOTSTRAP_PATH is the configuration */
+    struct fl_span control_name; /* empty: left out */
+    struct fl_span trust_domain; /* empty: left out */
     uint32_t uid, gid;
     bool native; /* a native sidecar (Kubernetes 1.29) */
 };
 
-/* The container object, owned by the caller; NULL only when memory is out. Arguments: -c FL_BOOTSTRAP_PATH -l <level>.
+/* The container object, owned by the caller; NULL only when memory is out. Arguments: -l <level>, and before them
+ * -c FL_BOOTSTRAP_PATH where there is no control plane.
  * Environment by downward API (mesh/label.h), mounts of FL_VOLUME_NAME and FL_TOKEN_VOLUME, probes on FL_PORT_HEALTH:
  * startup /healthz/started, readiness /healthz/ready. Native: restartPolicy Always, and the kubelet starts no later
  * container before the startup probe succeeded. */
@@ -34,8 +39,9 @@ struct fl_json *fl_container_render(const struct fl_container *container);
 #define FL_VOLUME_SIZE_LIMIT "16Mi" /* of memory, the sidecar's: key, chain, bundle, last good configuration */
 
 /* The two volumes, owned by the caller; NULL when memory is out. The first is kept in memory. The second holds the
- * service-account token for `audience` as FL_TOKEN_PATH/token, readable by the proxy whatever uid it runs as. */
+ * service-account token for `audience` as FL_TOKEN_PATH/token, readable by the proxy whatever uid it runs as, and with
+ * `root` what FL_ROOT_MAP holds as FL_ROOT_PATH (a pod starts without it, and the proxy says that it is missing). */
 struct fl_json *fl_container_volume(void);
-struct fl_json *fl_container_token_volume(struct fl_span audience);
+struct fl_json *fl_container_token_volume(struct fl_span audience, bool root);
 
 #endif

@@ -42,6 +42,17 @@
 #define FL_ENV_SERVICE_ACCOUNT "SERVICE_ACCOUNT"
 #define FL_ENV_WORKLOAD        "FAIRLEAD_WORKLOAD" /* the owner's name (Deployment …) as far as admission can tell */
 
+/* The same, given where there is a control plane: the proxy then builds its bootstrap from the environment. */
+#define FL_ENV_CONTROL_ADDRESS "FAIRLEAD_CONTROL_ADDRESS" /* "10.96.0.5:15012", several separated by commas */
+#define FL_ENV_CONTROL_NAME    "FAIRLEAD_CONTROL_NAME"    /* the DNS name in its certificate */
+#define FL_ENV_CA_ADDRESS      "FAIRLEAD_CA_ADDRESS"      /* absent: the control plane's */
+#define FL_ENV_CA_NAME         "FAIRLEAD_CA_NAME"
+#define FL_ENV_ROOT_FILE       "FAIRLEAD_ROOT_FILE"  /* whom to trust as control plane; absent: FL_ROOT_PATH */
+#define FL_ENV_TOKEN_FILE      "FAIRLEAD_TOKEN_FILE" /* absent: FL_TOKEN_PATH "/token" */
+#define FL_ENV_TRUST_DOMAIN    "FAIRLEAD_TRUST_DOMAIN"
+#define FL_ENV_CLUSTER_ID      "FAIRLEAD_CLUSTER_ID"
+#define FL_ENV_GATEWAY         "FAIRLEAD_GATEWAY" /* "<namespace>/<name>" of the Gateway: the gateway role */
+
 /* What the patch adds. */
 #define FL_CONTAINER_NAME "fairlead-proxy"
 #define FL_VOLUME_NAME    "fairlead-proxy" /* emptyDir, medium Memory; mounted by the sidecar alone */
@@ -49,5 +60,10 @@
 #define FL_TOKEN_VOLUME   "fairlead-token" /* projected service-account token */
 #define FL_TOKEN_PATH     "/run/secrets/fairlead"
 #define FL_BOOTSTRAP_PATH FL_VOLUME_PATH "/bootstrap.yaml"
+#define FL_TOKEN_AUDIENCE "fairlead-ca"   /* whom that token is for */
+#define FL_ROOT_MAP       "fairlead-root" /* ConfigMap of every namespace: the mesh's trust bundle */
+#define FL_ROOT_KEY       "root-cert.pem" /* in it */
+#define FL_ROOT_PATH      FL_TOKEN_PATH "/" FL_ROOT_KEY
+#define FL_CONTROL_NAME   "fairlead-control.fairlead-system.svc"
 
 #endif

@@ -68,6 +68,24 @@ static void a_native_sidecar_with_everything(void **state)
         "\"limits\":{\"cpu\":\"2\",\"memory\":\"256Mi\"}}," MOUNTS "," PROBES "," SECURITY("1337", "1338"));
 }
 
+/* The proxy makes its bootstrap itself. */
+static void a_sidecar_with_a_control_plane(void **state)
+{
+    (void)state;
+    const struct fl_container container = {.image = FL_SPAN("p"),
+                                           .control_address = FL_SPAN("10.0.0.1:15012"),
+                                           .control_name = FL_SPAN("control.mesh.svc"),
+                                           .trust_domain = FL_SPAN("mesh.example"),
+                                           .uid = 1,
+                                           .gid = 2};
+    assert_prints(fl_container_render(&container),
+                  "{\"name\":\"fairlead-proxy\",\"image\":\"p\",\"args\":[\"-l\",\"info\"]," STATS_PORT
+                  ",\"env\":[" ENVIRONMENT ",{\"name\":\"FAIRLEAD_CONTROL_ADDRESS\",\"value\":\"10.0.0.1:15012\"},"
+                  "{\"name\":\"FAIRLEAD_CONTROL_NAME\",\"value\":\"control.mesh.svc\"},"
+                  "{\"name\":\"FAIRLEAD_TRUST_DOMAIN\",\"value\":\"mesh.example\"}],\"resources\":{}," MOUNTS "," PROBES
+                  "," SECURITY("1", "2"));
+}
+
 static void a_classic_sidecar_with_the_least(void **state)
 {
     (void)state;
@@ -85,9 +103,19 @@ static void the_volumes(void **state)
     assert_prints(fl_container_volume(),
                   "{\"name\":\"fairlead-proxy\",\"emptyDir\":{\"medium\":\"Memory\",\"sizeLimit\":\"16Mi\"}}");
     assert_prints(
-        fl_container_token_volume(FL_SPAN("fairlead")),
+        fl_container_token_volume(FL_SPAN("fairlead"), false),
         "{\"name\":\"fairlead-token\",\"projected\":{\"defaultMode\":292,\"sources\":[{\"serviceAccountToken\":"
         "{\"audience\":\"fairlead\",\"expirationSeconds\":43200,\"path\":\"token\"}}]}}");
+}
+
+static void the_trust_bundle_beside_the_token(void **state)
+{
+    (void)state;
+    assert_prints(
+        fl_container_token_volume(FL_SPAN("fairlead-ca"), true),
+        "{\"name\":\"fairlead-token\",\"projected\":{\"defaultMode\":292,\"sources\":[{\"serviceAccountToken\":"
+        "{\"audience\":\"fairlead-ca\",\"expirationSeconds\":43200,\"path\":\"token\"}},{\"configMap\":{\"name\":"
+        "\"fairlead-root\",\"items\":[{\"key\":\"root-cert.pem\",\"path\":\"root-cert.pem\"}],\"optional\":true}}]}}");
 }
 
 static void every_failed_allocation_gives_null_and_leaks_nothing(void **state)
@@ -97,7 +125,7 @@ static void every_failed_allocation_gives_null_and_leaks_nothing(void **state)
     {
         struct fl_json *container = fl_container_render(&full);
         struct fl_json *volume = container != NULL ? fl_container_volume() : NULL;
-        struct fl_json *token = volume != NULL ? fl_container_token_volume(FL_SPAN("a")) : NULL;
+        struct fl_json *token = volume != NULL ? fl_container_token_volume(FL_SPAN("a"), true) : NULL;
         fail_stop();
         assert_int_equal(token == NULL, fail_happened());
         fl_json_free(container);
@@ -110,6 +138,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_native_sidecar_with_everything),
+        cmocka_unit_test(a_sidecar_with_a_control_plane),
+        cmocka_unit_test(the_trust_bundle_beside_the_token),
         cmocka_unit_test(a_classic_sidecar_with_the_least),
         cmocka_unit_test(the_volumes),
         cmocka_unit_test(every_failed_allocation_gives_null_and_leaks_nothing),

@@ -16,7 +16,7 @@ static void test_defaults(void **state)
     assert_int_equal(webhook_resources_check(&config->resources, NULL), 0);
     webhook_config_free(config);
     assert_int_equal(webhook_config_parse(FL_SPAN("# nothing\n"), "c", &config, NULL), 0);
-    assert_span(config->token_audience, "fairlead");
+    assert_span(config->token_audience, "fairlead-ca");
     webhook_config_free(config);
 }
 
@@ -40,6 +40,7 @@ static void test_everything(void **state)
                                "  outboundExcludeCIDRs: 10.1.0.0/16\n"
                                "nativeSidecar: false\n"
                                "podOverrides: false\n"
+                               "control: {address: \"10.0.0.1:15012,[fd00::1]:15012\", name: istiod.istio-system.svc}\n"
                                "tokenAudience: istio-ca\n"
                                "trustDomain: prod.example\n"
                                "ignoredNamespaces: [a, b]\n"
@@ -60,6 +61,8 @@ static void test_everything(void **state)
     assert_int_equal(config->ignored_count, 2);
     assert_span(config->ignored[1], "b");
     assert_span(config->revision, "canary");
+    assert_span(config->control_address, "10.0.0.1:15012,[fd00::1]:15012");
+    assert_span(config->control_name, "istiod.istio-system.svc");
     webhook_config_free(config);
 }
 
@@ -85,6 +88,10 @@ static const struct {
     {"ignoredNamespaces: kube-system", "$.ignoredNamespaces"},
     {"revision: \"\"", "$.revision"},
     {"tokenAudience: \"\"", "$.tokenAudience"},
+    {"control: {}", "$.control.address"},
+    {"control: {address: \"\"}", "is not an address"},
+    {"control: {address: \"10.0.0.1:1,control:2\"}", "\"control:2\" is not an address; expected IP:port"},
+    {"control: {address: \"10.0.0.1:1\", name: \"a b\"}", "is not a DNS name"},
     {"trustDomain: a/b", "is not a trust domain"},
     {"trustDomain: \"\"", "is not a trust domain"},
     {"- a", "expected an object"},
