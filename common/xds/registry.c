@@ -16,10 +16,12 @@
 #include "common/xds/proto/jwt_authn.pb-c.h"
 #include "common/xds/proto/network_rbac.pb-c.h"
 #include "common/xds/proto/original_dst.pb-c.h"
+#include "common/xds/proto/previous_hosts.pb-c.h"
 #include "common/xds/proto/raw_buffer.pb-c.h"
 #include "common/xds/proto/router.pb-c.h"
 #include "common/xds/proto/tcp_proxy.pb-c.h"
 #include "common/xds/proto/tls_inspector.pb-c.h"
+#include "common/xds/proto/trace.pb-c.h"
 
 #include <stdio.h>
 
@@ -44,6 +46,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &envoy__config__endpoint__v3__cluster_load_assignment__descriptor,
     &envoy__config__listener__v3__listener__descriptor,
     &envoy__config__route__v3__route_configuration__descriptor,
+    &envoy__config__trace__v3__open_telemetry_config__descriptor,
     &envoy__extensions__access_loggers__file__v3__file_access_log__descriptor,
     &envoy__extensions__access_loggers__stream__v3__stderr_access_log__descriptor,
     &envoy__extensions__access_loggers__stream__v3__stdout_access_log__descriptor,
@@ -61,6 +64,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
     &envoy__extensions__filters__network__rbac__v3__rbac__descriptor,
     &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor,
+    &envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor,
     &envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,
     &envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor,
     &envoy__extensions__transport_sockets__tls__v3__secret__descriptor,
