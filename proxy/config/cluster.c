@@ -7,7 +7,6 @@
 
 #define ENDPOINTS_MAX 100000 /* of a cluster */
 #define HTTP_OPTIONS  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-#define DEFAULT_LIMIT 1024 /* of connections, pending requests and requests, as Envoy has it */
 
 static int read_type(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
@@ -263,30 +262,6 @@ static int read_extensions(struct compile *compile, const pb_cluster *message, s
     return 0;
 }
 
-static void read_limit(const pb_uint32 *value, uint32_t *limit)
-{
-    if (value != NULL)
-        *limit = value->value;
-}
-
-/* Of the DEFAULT priority; the last one counts. */
-static void read_breakers(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
-{
-    cluster->max_connections = cluster->max_pending_requests = cluster->max_requests = DEFAULT_LIMIT;
-    if (message->circuit_breakers == NULL)
-        return;
-    for (size_t i = 0; i < message->circuit_breakers->n_thresholds; i++) {
-        const pb_thresholds *thresholds = message->circuit_breakers->thresholds[i];
-        if (thresholds->priority != ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__DEFAULT) {
-            compile_warn(compile, "circuit_breakers.thresholds[%zu] is for another priority than DEFAULT, ignored", i);
-            continue;
-        }
-        read_limit(thresholds->max_connections, &cluster->max_connections);
-        read_limit(thresholds->max_pending_requests, &cluster->max_pending_requests);
-        read_limit(thresholds->max_requests, &cluster->max_requests);
-    }
-}
-
 /* Bounds: what Linux takes (include/net/tcp.h); beyond them setsockopt would refuse, and nobody would hear of it. */
 static int read_keepalive(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
@@ -371,8 +346,7 @@ static int read_connection(struct compile *compile, const pb_cluster *message, s
         result = read_extensions(compile, message, cluster);
     if (result == 0)
         result = read_keepalive(compile, message, cluster);
-    read_breakers(compile, message, cluster);
-    return result;
+    return result == 0 ? compile_breakers(compile, message, cluster) : result;
 }
 
 static int read_cluster(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)

@@ -110,6 +110,9 @@ int compile_clusters(struct compile *compile, pb_cluster *const *clusters, size_
 int compile_cluster_index(struct compile *compile, const char *field, const char *name,
                           uint32_t *ret_index) FL_MUST_CHECK;
 
+/* breakers.c: circuit breakers, outlier detection, panic, after the type and policy are known. */
+int compile_breakers(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster) FL_MUST_CHECK;
+
 /* listener.c: fills snapshot->listeners. */
 int compile_listeners(struct compile *compile, pb_listener *const *listeners, size_t count) FL_MUST_CHECK;
 /* match.c */

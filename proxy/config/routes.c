@@ -172,6 +172,8 @@ static int read_action(struct compile *compile, const pb_route_action *message, 
         return compile_fail_at(compile, "auto_host_rewrite", "auto_host_rewrite is not supported");
     route->prefix_rewrite = fl_span_str(message->prefix_rewrite);
     route->has_prefix_rewrite = route->prefix_rewrite.len > 0;
+    if (message->retry_policy != NULL)
+        compile_warn(compile, "retry_policy is not acted on yet");
     result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
     if (result == 0)
         result = read_timeout(compile, "idle_timeout", message->idle_timeout, &route->idle_timeout_ms);

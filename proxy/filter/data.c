@@ -167,6 +167,12 @@ static void count_overflow(void *owner, enum proxy_upstream_limit limit)
     proxy_stats_overflow(data->options.stats, limit);
 }
 
+static void count_outlier(void *owner, enum proxy_outlier_kind kind, bool ejected)
+{
+    const struct proxy_data *data = owner;
+    proxy_stats_outlier(data->options.stats, kind, ejected);
+}
+
 static int run_cluster(struct proxy_generation *generation, const struct proxy_cluster *cluster,
                        struct proxy_cluster_run **ret_run)
 {
@@ -182,7 +188,7 @@ static int run_cluster(struct proxy_generation *generation, const struct proxy_c
         .name = cluster->name,
         .original_dst = cluster->type == PROXY_CLUSTER_ORIGINAL_DST,
         .original_dst_port = (uint16_t)cluster->original_dst_port,
-        .balance = balance_of(cluster->lb_policy),
+        .balance = {balance_of(cluster->lb_policy), cluster->choice_count, cluster->panic_percent},
         .endpoints = endpoints,
         .endpoint_count = cluster->endpoint_count,
         .tls = cluster->tls,
@@ -196,10 +202,16 @@ static int run_cluster(struct proxy_generation *generation, const struct proxy_c
         .idle_timeout_ms = cluster->idle_timeout_ms,
         .limits = {[PROXY_UPSTREAM_LIMIT_CONNECTIONS] = cluster->max_connections,
                    [PROXY_UPSTREAM_LIMIT_PENDING] = cluster->max_pending_requests,
-                   [PROXY_UPSTREAM_LIMIT_REQUESTS] = cluster->max_requests},
+                   [PROXY_UPSTREAM_LIMIT_REQUESTS] = cluster->max_requests,
+                   [PROXY_UPSTREAM_LIMIT_RETRIES] = cluster->max_retries},
+        .retry_budget_percent = cluster->retry_budget_percent,
+        .retry_min = cluster->retry_min,
+        .outlier = cluster->outlier,
+        .shared = generation->data->options.shared,
         .max_requests_per_connection = cluster->max_requests_per_connection,
         .on_count = count_upstream,
         .on_overflow = count_overflow,
+        .on_outlier = count_outlier,
         .owner = generation->data,
     };
     return proxy_cluster_run_new(&generation->data->turn, &options, ret_run);

@@ -35,7 +35,8 @@ struct proxy_generation {
 struct proxy_data_options {
     struct fl_loop *loop;
     struct proxy_stats *stats;
-    size_t connections_max; /* 0: PROXY_DATA_CONNECTIONS_MAX */
+    struct proxy_shared *shared; /* of the process; NULL: this worker is alone */
+    size_t connections_max;      /* 0: PROXY_DATA_CONNECTIONS_MAX */
     /* The start gate's dial came back. Any thread's; see admin/probe.h. NULL: there is no gate. */
     bool (*on_probe)(void *owner, const struct proxy_address *peer, const struct proxy_address *original);
     void (*on_drained)(void *owner); /* while draining: the last downstream connection is gone */

@@ -23,6 +23,7 @@ struct server {
     struct fl_loop *loop;
     struct fl_signals signals;
     struct proxy_stats *stats;                 /* of the main thread */
+    struct proxy_shared *shared;               /* of the workers */
     struct proxy_snapshot *snapshot, *pending; /* in force; handed to the workers */
     struct proxy_sockets sockets;
     struct proxy_worker *workers[PROXY_SERVER_WORKERS_MAX];
@@ -242,6 +243,7 @@ static size_t host_registries(void *owner, struct fl_metrics **ret_registries, s
 {
     struct server *server = owner;
     size_t count = 0;
+    proxy_stats_ejected(server->stats, proxy_shared_ejected(server->shared, fl_loop_now_ms(server->loop)));
     if (count < max)
         ret_registries[count++] = proxy_stats_metrics(server->stats);
     for (unsigned i = 0; i < server->worker_count && count < max; i++)
@@ -289,6 +291,7 @@ static int start_workers(struct server *server, struct fl_err *err)
     /* A connection takes two descriptors; some are for listeners, logs and the admin ports. */
     unsigned long files = server->options.files;
     const struct proxy_worker_options options = {
+        .shared = server->shared,
         .connections_max = files > 128 ? (files - 64) / 2 / count : 0,
         .on_event = on_worker_event,
         .on_probe = on_probe,
@@ -347,6 +350,8 @@ static int start(struct server *server, struct fl_err *err)
         result = fl_signals_init(&server->signals, server->loop, numbers, on_signal);
     if (result == 0)
         result = proxy_stats_new(&server->stats);
+    if (result == 0)
+        result = proxy_shared_new(&server->shared);
     server->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (result == 0)
         result = server->wake_fd < 0 ? -errno
@@ -389,6 +394,7 @@ static void stop(struct server *server)
         (void)!fl_loop_turn(server->loop, 0); /* what was deferred */
         fl_loop_free(server->loop);
     }
+    proxy_shared_free(server->shared);
     proxy_stats_free(server->stats);
 }
 

@@ -270,6 +270,7 @@ static int set_up(struct proxy_worker *worker)
     const struct proxy_data_options options = {
         .loop = worker->loop,
         .stats = worker->stats,
+        .shared = worker->options.shared,
         .connections_max = worker->options.connections_max,
         .on_probe = on_probe,
         .on_drained = on_drained,

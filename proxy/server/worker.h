@@ -18,6 +18,7 @@ enum proxy_worker_event {
 
 struct proxy_worker_options {
     size_t connections_max;
+    struct proxy_shared *shared; /* of all workers; lives longer than they do */
     /* On the worker's thread. */
     void (*on_event)(void *owner, enum proxy_worker_event event);
     bool (*on_probe)(void *owner, const struct proxy_address *peer, const struct proxy_address *original);

@@ -16,6 +16,7 @@
 #include "common/mesh/preface.h"
 #include "proxy/http/path.h"
 #include "proxy/net/address.h"
+#include "proxy/upstream/outlier.h"
 
 #include <sys/stat.h>
 
@@ -213,6 +214,12 @@ struct proxy_cluster {
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint32_t buffer_limit_bytes;          /* of a connection's output. Default 64 KiB; 16 KiB to 1 MiB count */
     uint32_t max_connections, max_pending_requests, max_requests; /* circuit breakers; 0 lets nothing pass */
+    uint32_t max_retries;                                         /* under way at once; default 3 */
+    uint32_t retry_budget_percent; /* of the requests under way, instead of max_retries; 0: no budget */
+    uint32_t retry_min;            /* what a budget always allows */
+    struct proxy_outlier_config outlier;
+    uint32_t choice_count;  /* of least request; default 2 */
+    uint32_t panic_percent; /* healthy_panic_threshold; default 50; 0: never */
     /* metadata.filter_metadata.istio.services[0], for metric labels; empty where absent. */
     struct fl_span service_host, service_name, service_namespace;
 };

@@ -40,6 +40,12 @@ static const struct fl_metric_family connect_family =
 static const struct fl_metric_family overflow_family =
     FAMILY("fairlead_upstream_overflows_total", "Requests and connections that a circuit breaker refused, by limit.",
            FL_METRIC_COUNTER, limit_label, 1);
+static const char *const outlier_labels[] = {"kind", "enforced"};
+static const struct fl_metric_family outlier_family =
+    FAMILY("fairlead_upstream_ejections_total", "Hosts whose failures in a row were too many, by what was counted.",
+           FL_METRIC_COUNTER, outlier_labels, 2);
+static const struct fl_metric_family ejected_family =
+    FAMILY("fairlead_upstream_hosts_ejected", "Hosts ejected now.", FL_METRIC_GAUGE, NULL, 0);
 static const struct fl_metric_family gate_family =
     FAMILY("fairlead_start_gate_open", "Whether the start gate is open: traffic of this pod is captured.",
            FL_METRIC_GAUGE, NULL, 0);
@@ -216,6 +222,22 @@ void proxy_stats_connect_failed(struct proxy_stats *stats, int error)
 void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit limit)
 {
     fl_counter_add(overflows(stats, limit), 1);
+}
+
+void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind, bool ejected)
+{
+    static const struct fl_span words[] = {
+#define X(id, word) FL_SPAN(word),
+        PROXY_OUTLIER_KINDS(X)
+#undef X
+    };
+    const struct fl_span values[] = {words[kind], ejected ? FL_SPAN("true") : FL_SPAN("false")};
+    fl_counter_add(fl_metrics_counter(stats->metrics, &outlier_family, values), 1);
+}
+
+void proxy_stats_ejected(struct proxy_stats *stats, size_t hosts)
+{
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &ejected_family, NULL), (double)hosts);
 }
 
 void proxy_stats_process(struct proxy_stats *stats)

@@ -154,6 +154,12 @@ void proxy_stats_connect_failed(struct proxy_stats *stats, int error);
 /* fairlead_upstream_overflows_total{limit}: what a circuit breaker refused. */
 void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit limit);
 
+/* fairlead_upstream_ejections_total{kind, enforced}: a host's row of failures was full. */
+void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind, bool ejected);
+
+/* Main thread: fairlead_upstream_hosts_ejected, brought up to date before a scrape. */
+void proxy_stats_ejected(struct proxy_stats *stats, size_t hosts);
+
 /* Main thread: fairlead_start_gate_open (0, 1); fairlead_build_info{version} 1 (set by proxy_stats_process);
  * fairlead_config_reloads_total{result}. */
 void proxy_stats_process(struct proxy_stats *stats);

@@ -21,8 +21,9 @@ struct proxy_cluster_run {
     struct proxy_host **buckets;      /* ORIGINAL_DST: made with the first connection */
     struct proxy_upstream *idle_newest, *idle_oldest;
     size_t idle, connections;
-    uint32_t pending, requests; /* connections in use that are not open yet; requests under way */
-    struct fl_timer expiry;     /* of the oldest idle one */
+    struct proxy_shared_cluster *shared;
+    uint32_t ejection_version; /* of the shared state that the items show */
+    struct fl_timer expiry;    /* of the oldest idle one */
     bool retired;
 };
 
@@ -59,12 +60,43 @@ static void host_release(struct proxy_cluster_run *cluster, struct proxy_host *h
     free(host);
 }
 
-static int choose_host(struct proxy_cluster_run *cluster, const struct proxy_address *original, uint64_t random,
-                       struct proxy_host **ret_host)
+/* Brings the items up to date with who is ejected: nearly always two loads. */
+static void look_for_ejected(struct proxy_cluster_run *cluster)
+{
+    uint64_t now_ms = fl_loop_now_ms(cluster->turn->loop);
+    if (!cluster->options.outlier.on || !proxy_shared_changed(cluster->shared, now_ms, &cluster->ejection_version))
+        return;
+    for (size_t i = 0; i < cluster->options.endpoint_count; i++)
+        cluster->items[i].ejected = proxy_shared_is_ejected(cluster->shared, &cluster->hosts[i].address);
+}
+
+static void mark_tried(struct proxy_cluster_run *cluster, const struct proxy_upstream_tried *tried)
+{
+    for (size_t i = 0; i < cluster->options.endpoint_count; i++) {
+        cluster->items[i].tried = false;
+        for (uint32_t k = 0; tried != NULL && k < tried->count; k++)
+            cluster->items[i].tried |= proxy_address_eq(&cluster->hosts[i].address, &tried->hosts[k]);
+    }
+}
+
+static size_t pick(struct proxy_cluster_run *cluster, const struct proxy_upstream_tried *tried, uint64_t random)
+{
+    const struct proxy_cluster_options *options = &cluster->options;
+    look_for_ejected(cluster);
+    if (tried != NULL && tried->count > 0)
+        mark_tried(cluster, tried);
+    size_t at = proxy_balance_pick(&options->balance, cluster->items, options->endpoint_count, random);
+    if (tried != NULL && tried->count > 0)
+        mark_tried(cluster, NULL);
+    return at;
+}
+
+static int choose_host(struct proxy_cluster_run *cluster, const struct proxy_address *original,
+                       const struct proxy_upstream_tried *tried, uint64_t random, struct proxy_host **ret_host)
 {
     const struct proxy_cluster_options *options = &cluster->options;
     if (!options->original_dst) {
-        size_t at = proxy_balance_pick(options->balance, cluster->items, options->endpoint_count, random);
+        size_t at = pick(cluster, tried, random);
         if (at == options->endpoint_count)
             return PROXY_UPSTREAM_NO_HOST;
         *ret_host = &cluster->hosts[at];
@@ -250,7 +282,6 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, cons
     upstream->host = host;
     upstream->requests = 1;
     upstream->pending = true;
-    cluster->pending++;
     cluster->connections++;
     tell_count(cluster, true);
     host->uses++;
@@ -265,29 +296,58 @@ static int overflow(const struct proxy_cluster_run *cluster, enum proxy_upstream
     return PROXY_UPSTREAM_OVERFLOW;
 }
 
+static bool take(struct proxy_cluster_run *cluster, enum proxy_upstream_limit limit)
+{
+    return proxy_shared_take(cluster->shared, limit, cluster->options.limits[limit]);
+}
+
+static void give(const struct proxy_cluster_run *cluster, enum proxy_upstream_limit limit)
+{
+    proxy_shared_give(cluster->shared, limit);
+}
+
+static int dial_within_limits(struct proxy_cluster_run *cluster, struct proxy_host *host,
+                              const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+{
+    if (!take(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS))
+        return overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    int result = PROXY_UPSTREAM_OVERFLOW;
+    if (take(cluster, PROXY_UPSTREAM_LIMIT_PENDING)) {
+        result = dial(cluster, host, ops, owner, ret_upstream);
+        if (result != PROXY_UPSTREAM_OK)
+            give(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
+    } else {
+        overflow(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
+    }
+    if (result != PROXY_UPSTREAM_OK)
+        give(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    return result;
+}
+
 static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want,
                         const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
 {
-    const uint32_t *limits = cluster->options.limits;
-    if ((want & PROXY_UPSTREAM_REQUEST) != 0 && cluster->requests >= limits[PROXY_UPSTREAM_LIMIT_REQUESTS])
+    bool request = (want & PROXY_UPSTREAM_REQUEST) != 0;
+    if (request && !take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
         return overflow(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
     *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : take_idle(host, ops, owner);
-    if (*ret_upstream != NULL)
+    if (*ret_upstream != NULL) { /* it is there already: no limit keeps it from being used */
+        (void)!proxy_shared_take(cluster->shared, PROXY_UPSTREAM_LIMIT_CONNECTIONS, UINT32_MAX);
         return PROXY_UPSTREAM_OK;
-    if (cluster->connections - cluster->idle >= limits[PROXY_UPSTREAM_LIMIT_CONNECTIONS])
-        return overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
-    if (cluster->pending >= limits[PROXY_UPSTREAM_LIMIT_PENDING])
-        return overflow(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
-    return dial(cluster, host, ops, owner, ret_upstream);
+    }
+    int result = dial_within_limits(cluster, host, ops, owner, ret_upstream);
+    if (request && result != PROXY_UPSTREAM_OK)
+        give(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    return result;
 }
 
-int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
-                       uint64_t random, const struct proxy_conn_ops *ops, void *owner,
-                       struct proxy_upstream **ret_upstream)
+int proxy_upstream_get_other(struct proxy_cluster_run *cluster, const struct proxy_address *original,
+                             const struct proxy_upstream_tried *tried, unsigned want, uint64_t random,
+                             const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
 {
     struct proxy_host *host;
     struct proxy_upstream *upstream = NULL;
-    int result = choose_host(cluster, original, random, &host);
+    int result = choose_host(cluster, original, tried, random, &host);
     if (result != PROXY_UPSTREAM_OK)
         return result;
     host->uses++; /* stays, while stale connections of it go */
@@ -299,14 +359,68 @@ int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_add
     }
     count_active(upstream, 1);
     upstream->is_request = (want & PROXY_UPSTREAM_REQUEST) != 0;
-    cluster->requests += upstream->is_request;
     *ret_upstream = upstream;
     return PROXY_UPSTREAM_OK;
 }
 
+int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
+                       uint64_t random, const struct proxy_conn_ops *ops, void *owner,
+                       struct proxy_upstream **ret_upstream)
+{
+    return proxy_upstream_get_other(cluster, original, NULL, want, random, ops, owner, ret_upstream);
+}
+
+void proxy_upstream_tried_add(struct proxy_upstream_tried *tried, const struct proxy_address *address)
+{
+    if (tried->count == PROXY_UPSTREAM_TRIED_MAX) {
+        memmove(&tried->hosts[0], &tried->hosts[1], sizeof(tried->hosts) - sizeof(tried->hosts[0]));
+        tried->count--;
+    }
+    tried->hosts[tried->count++] = *address;
+}
+
+void proxy_upstream_report(struct proxy_upstream *upstream, enum proxy_outlier_event event, uint64_t random)
+{
+    struct proxy_cluster_run *cluster = upstream->cluster;
+    const struct proxy_cluster_options *options = &cluster->options;
+    enum proxy_outlier_kind kind = PROXY_OUTLIER_5XX;
+    if (!options->outlier.on || options->original_dst)
+        return;
+    enum proxy_shared_verdict verdict =
+        proxy_shared_report(cluster->shared, &options->outlier, &upstream->host->address, options->endpoint_count,
+                            event, fl_loop_now_ms(cluster->turn->loop), random, &kind);
+    if (verdict != PROXY_SHARED_NOTHING && options->on_outlier != NULL)
+        options->on_outlier(options->owner, kind, verdict == PROXY_SHARED_EJECTED);
+}
+
+/* A budget is a share of what is under way, so that retries never become most of the load. */
+static uint32_t retry_limit(const struct proxy_cluster_run *cluster)
+{
+    const struct proxy_cluster_options *options = &cluster->options;
+    if (options->retry_budget_percent == 0)
+        return options->limits[PROXY_UPSTREAM_LIMIT_RETRIES];
+    uint64_t share = (uint64_t)proxy_shared_used(cluster->shared, PROXY_UPSTREAM_LIMIT_REQUESTS) *
+                     options->retry_budget_percent / 100;
+    return share > options->retry_min ? (uint32_t)share : options->retry_min;
+}
+
+bool proxy_upstream_retry_take(struct proxy_cluster_run *cluster)
+{
+    if (proxy_shared_take(cluster->shared, PROXY_UPSTREAM_LIMIT_RETRIES, retry_limit(cluster)))
+        return true;
+    overflow(cluster, PROXY_UPSTREAM_LIMIT_RETRIES);
+    return false;
+}
+
+void proxy_upstream_retry_give(struct proxy_cluster_run *cluster)
+{
+    give(cluster, PROXY_UPSTREAM_LIMIT_RETRIES);
+}
+
 void proxy_upstream_opened(struct proxy_upstream *upstream)
 {
-    upstream->cluster->pending -= upstream->pending;
+    if (upstream->pending)
+        give(upstream->cluster, PROXY_UPSTREAM_LIMIT_PENDING);
     upstream->pending = false;
 }
 
@@ -315,7 +429,9 @@ static void count_done(struct proxy_upstream *upstream)
 {
     count_active(upstream, -1);
     proxy_upstream_opened(upstream);
-    upstream->cluster->requests -= upstream->is_request;
+    give(upstream->cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    if (upstream->is_request)
+        give(upstream->cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
     upstream->is_request = false;
 }
 
@@ -388,7 +504,8 @@ int proxy_cluster_run_new(struct proxy_turn *turn, const struct proxy_cluster_op
     cluster->turn = turn;
     cluster->options = *options;
     cluster->options.endpoints = NULL;
-    if (copy_endpoints(cluster, options) < 0) {
+    if (copy_endpoints(cluster, options) < 0 ||
+        proxy_shared_cluster_get(options->shared, options->name, &cluster->shared) < 0) {
         proxy_cluster_run_free(cluster);
         return -ENOMEM;
     }
@@ -410,6 +527,7 @@ struct proxy_cluster_run *proxy_cluster_run_free(struct proxy_cluster_run *clust
         return NULL;
     proxy_cluster_run_retire(cluster);
     assert(cluster->connections == 0);
+    proxy_shared_cluster_put(cluster->shared);
     free(cluster->buckets);
     free(cluster->items);
     free(cluster->hosts);

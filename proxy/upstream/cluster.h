@@ -6,8 +6,11 @@
  * calls.)
  *
  * Circuit breakers: a cluster has at most so many connections in use, connections that are not open yet, and requests
- * under way; what would be one more is refused at once (there is no queue) and told to on_overflow. They are of one
- * worker and of one configuration: a new one counts from zero.
+ * under way; what would be one more is refused at once (there is no queue) and told to on_overflow. They are counted
+ * for the process (shared.h), so that workers and configurations have them together.
+ *
+ * A user tells what became of what it sent to a host (proxy_upstream_report); where the cluster looks for outliers,
+ * hosts that fail in a row are passed by for a while (outlier.h), unless too many do (balance.h).
  *
  * A connection goes back into the pool only when nothing is unread, unsent or ended. While it idles it is closed by
  * the first byte or FIN that comes, when its time is over, when the pool is full (the oldest goes), or when the cluster
@@ -19,24 +22,12 @@
 #include "common/loop/timer.h"
 #include "proxy/net/conn.h"
 #include "proxy/upstream/balance.h"
+#include "proxy/upstream/shared.h"
 
 struct fl_tls_context;
 
 #define PROXY_UPSTREAM_IDLE_MAX 1024u /* idle connections of a cluster and worker */
 #define PROXY_UPSTREAM_HOSTS    256u  /* buckets of addresses of an ORIGINAL_DST cluster */
-
-/* X(id, word): the limits that on_overflow tells of. */
-#define PROXY_UPSTREAM_LIMITS(X)                                                                                       \
-    X(CONNECTIONS, "connections")                                                                                      \
-    X(PENDING, "pending_requests")                                                                                     \
-    X(REQUESTS, "requests")
-
-enum proxy_upstream_limit {
-#define X(id, word) PROXY_UPSTREAM_LIMIT_##id,
-    PROXY_UPSTREAM_LIMITS(X)
-#undef X
-        PROXY_UPSTREAM_LIMIT_COUNT
-};
 
 struct proxy_cluster_endpoint {
     struct proxy_address address;
@@ -49,7 +40,7 @@ struct proxy_cluster_options {
     struct fl_span name;
     bool original_dst;          /* the address is the connection's own; there are no endpoints */
     uint16_t original_dst_port; /* 0: the connection's */
-    enum proxy_balance balance;
+    struct proxy_balance_rules balance;
     const struct proxy_cluster_endpoint *endpoints; /* copied */
     size_t endpoint_count;
     struct fl_tls_context *tls; /* NULL: plain */
@@ -59,11 +50,17 @@ struct proxy_cluster_options {
     struct proxy_keepalive keepalive;
     uint32_t buffer_limit_bytes; /* of a connection's output: proxy_conn_set_high */
     uint64_t connect_timeout_ms;
-    uint64_t idle_timeout_ms;                                          /* 0: none */
-    uint32_t limits[PROXY_UPSTREAM_LIMIT_COUNT];                       /* circuit breakers; 0 lets nothing pass */
+    uint64_t idle_timeout_ms;                    /* 0: none */
+    uint32_t limits[PROXY_UPSTREAM_LIMIT_COUNT]; /* circuit breakers; 0 lets nothing pass */
+    uint32_t retry_budget_percent;               /* of retries, instead of their limit; 0: none */
+    uint32_t retry_min;                          /* … and what the budget always allows */
+    struct proxy_outlier_config outlier;
+    struct proxy_shared *shared;                                       /* of the process; NULL: counts by itself */
     uint32_t max_requests_per_connection;                              /* 0: no limit */
     void (*on_count)(void *owner, bool opened);                        /* a connection came or went; NULL allowed */
     void (*on_overflow)(void *owner, enum proxy_upstream_limit limit); /* NULL allowed */
+    /* A host's row of failures was full: it is ejected, or spared (shared.h). NULL allowed */
+    void (*on_outlier)(void *owner, enum proxy_outlier_kind kind, bool ejected);
     void *owner;
 };
 
@@ -111,6 +108,22 @@ enum proxy_upstream_want {                           /* a set */
 int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
                        uint64_t random, const struct proxy_conn_ops *ops, void *owner,
                        struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
+/* The same, to another host than these where there is one. */
+#define PROXY_UPSTREAM_TRIED_MAX 8u
+struct proxy_upstream_tried {
+    uint32_t count;
+    struct proxy_address hosts[PROXY_UPSTREAM_TRIED_MAX]; /* the oldest go first */
+};
+void proxy_upstream_tried_add(struct proxy_upstream_tried *tried, const struct proxy_address *address);
+int proxy_upstream_get_other(struct proxy_cluster_run *cluster, const struct proxy_address *original,
+                             const struct proxy_upstream_tried *tried, unsigned want, uint64_t random,
+                             const struct proxy_conn_ops *ops, void *owner,
+                             struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
+/* What became of it. random: any number. */
+void proxy_upstream_report(struct proxy_upstream *upstream, enum proxy_outlier_event event, uint64_t random);
+/* One retry more, within the cluster's budget; what would be too many is told to on_overflow. */
+bool proxy_upstream_retry_take(struct proxy_cluster_run *cluster) FL_MUST_CHECK;
+void proxy_upstream_retry_give(struct proxy_cluster_run *cluster);
 /* Its user, from on_open: it is pending no longer. */
 void proxy_upstream_opened(struct proxy_upstream *upstream);
 /* Back into the pool where it may be used again, else closed. */

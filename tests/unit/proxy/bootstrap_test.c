@@ -197,7 +197,7 @@ static void test_ignored_fields_are_told(void **state)
                                "static_resources:\n"
                                "  clusters:\n"
                                "  - name: c\n"
-                               "    outlier_detection: {}\n"
+                               "    health_checks: [{}]\n"
                                "    connect_timeout: 1s\n";
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
     struct proxy_bootstrap_warnings warnings;
@@ -206,7 +206,7 @@ static void test_ignored_fields_are_told(void **state)
     assert_int_equal(snapshot->ignored_fields, 2);
     assert_string_equal(warnings.texts[0], "x.yaml:1:18: $.layered_runtime: not known here, ignored");
     assert_string_equal(warnings.texts[1],
-                        "x.yaml:5:24: $.static_resources.clusters[0].outlier_detection: not known here, ignored");
+                        "x.yaml:5:20: $.static_resources.clusters[0].health_checks: not known here, ignored");
 }
 
 static void write_bootstrap(const char *name, char path[128])

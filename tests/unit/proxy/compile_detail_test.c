@@ -78,9 +78,8 @@ static void test_cluster(void **state)
         "  - {name: a, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: "
         "{upstream_port_override: 80}}\n"
         "  - {name: c, metadata: {filter_metadata: {istio: {services: x}}}}\n");
-    assert_int_equal(warnings.count, 2);
-    assert_non_null(strstr(warnings.texts[0], "max_retries"));
-    assert_non_null(strstr(warnings.texts[1], "thresholds[0] is for another priority than DEFAULT"));
+    assert_int_equal(warnings.count, 1);
+    assert_non_null(strstr(warnings.texts[0], "thresholds[0]: is for another priority than DEFAULT"));
     assert_span(snapshot->clusters[0].name, "a"); /* sorted */
     assert_int_equal(snapshot->clusters[0].original_dst_port, 80);
     const struct proxy_cluster *cluster = &snapshot->clusters[1];
@@ -93,6 +92,10 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->max_connections, 2);
     assert_int_equal(cluster->max_pending_requests, 3);
     assert_int_equal(cluster->max_requests, 4);
+    assert_int_equal(cluster->max_retries, 5);
+    assert_int_equal(cluster->retry_budget_percent, 0);
+    assert_int_equal(cluster->panic_percent, 50);
+    assert_false(cluster->outlier.on);
     assert_int_equal(cluster->keepalive_probes, 1);
     assert_int_equal(cluster->keepalive_time_s, 2);
     assert_int_equal(cluster->keepalive_interval_s, 3);

@@ -298,7 +298,7 @@ static void requests_are_limited_and_other_users_are_not(void **state)
 static void a_limit_of_zero_lets_nothing_pass(void **state)
 {
     (void)state;
-    for (int limit = 0; limit < PROXY_UPSTREAM_LIMIT_COUNT; limit++) {
+    for (int limit = 0; limit <= PROXY_UPSTREAM_LIMIT_REQUESTS; limit++) {
         struct fixture f;
         struct proxy_upstream *none = NULL;
         setup(&f, true);
@@ -309,6 +309,136 @@ static void a_limit_of_zero_lets_nothing_pass(void **state)
         assert_int_equal(proxy_cluster_run_connections(f.cluster), 0);
         teardown(&f);
     }
+}
+
+static void a_host_that_fails_is_ejected_until_its_time_is_over(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_cluster_endpoint endpoints[2];
+    setup(&f, false);
+    endpoints[0] = endpoints[1] = f.endpoint;
+    assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.2"), 9, &endpoints[1].address), 0);
+    f.options.endpoints = endpoints;
+    f.options.endpoint_count = 2;
+    f.options.outlier = (struct proxy_outlier_config){.on = true,
+                                                      .consecutive = {2, 0, 0},
+                                                      .enforcing = {100, 0, 0},
+                                                      .max_ejection_percent = 50,
+                                                      .interval_ms = 1000,
+                                                      .base_ms = 60,
+                                                      .max_ms = 60};
+    start(&f);
+    for (int i = 0; i < 2; i++) { /* round robin begins with the first */
+        struct proxy_upstream *bad = get(&f, false), *good = get(&f, false);
+        assert_true(proxy_address_eq(proxy_upstream_address(bad), &f.address));
+        assert_false(proxy_address_eq(proxy_upstream_address(good), &f.address));
+        proxy_upstream_report(bad, PROXY_OUTLIER_SERVER_ERROR, 0);
+        proxy_upstream_drop(bad, PROXY_CLOSE_NOW);
+        proxy_upstream_drop(good, PROXY_CLOSE_NOW);
+    }
+    for (int i = 0; i < 4; i++) {
+        struct proxy_upstream *good = get(&f, false);
+        assert_false(proxy_address_eq(proxy_upstream_address(good), &f.address));
+        proxy_upstream_drop(good, PROXY_CLOSE_NOW);
+    }
+    for (int i = 0; i < 80; i++)
+        assert_true(fl_loop_turn(f.loop, 1) >= 0);
+    bool back = false;
+    for (int i = 0; i < 2; i++) {
+        struct proxy_upstream *one = get(&f, false);
+        back |= proxy_address_eq(proxy_upstream_address(one), &f.address);
+        proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    }
+    assert_true(back);
+    teardown(&f);
+}
+
+static void a_retry_goes_elsewhere_where_it_can(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_cluster_endpoint endpoints[2];
+    struct proxy_upstream_tried tried = {.count = 0};
+    setup(&f, false);
+    endpoints[0] = endpoints[1] = f.endpoint;
+    assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.2"), 9, &endpoints[1].address), 0);
+    f.options.endpoints = endpoints;
+    f.options.endpoint_count = 2;
+    start(&f);
+    proxy_upstream_tried_add(&tried, &f.address);
+    for (int i = 0; i < 6; i++) {
+        struct proxy_upstream *one = NULL;
+        assert_int_equal(proxy_upstream_get_other(f.cluster, NULL, &tried, 0, 7, &ops, &f, &one), PROXY_UPSTREAM_OK);
+        assert_int_equal(proxy_address_eq(proxy_upstream_address(one), &f.address), i >= 3);
+        proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+        if (i == 2) { /* the other one too: then it does not matter any more */
+            tried.hosts[0] = endpoints[1].address;
+            proxy_upstream_tried_add(&tried, &endpoints[1].address);
+            tried.count = 1;
+        }
+    }
+    for (unsigned i = 0; i < 20; i++)
+        proxy_upstream_tried_add(&tried, &f.address);
+    assert_int_equal(tried.count, PROXY_UPSTREAM_TRIED_MAX);
+    teardown(&f);
+}
+
+static void retries_are_limited_by_number_or_by_budget(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f, false);
+    f.options.limits[PROXY_UPSTREAM_LIMIT_RETRIES] = 1;
+    start(&f);
+    assert_true(proxy_upstream_retry_take(f.cluster));
+    assert_false(proxy_upstream_retry_take(f.cluster));
+    proxy_upstream_retry_give(f.cluster);
+    assert_int_equal(f.overflows[PROXY_UPSTREAM_LIMIT_RETRIES], 1);
+    teardown(&f);
+
+    struct proxy_upstream *users[10];
+    setup(&f, false);
+    f.options.retry_budget_percent = 40;
+    f.options.retry_min = 2;
+    start(&f);
+    for (int i = 0; i < 2; i++)
+        assert_true(proxy_upstream_retry_take(f.cluster)); /* always */
+    assert_false(proxy_upstream_retry_take(f.cluster));
+    for (size_t i = 0; i < FL_COUNT(users); i++)
+        assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &users[i]), PROXY_UPSTREAM_OK);
+    for (int i = 0; i < 2; i++)
+        assert_true(proxy_upstream_retry_take(f.cluster)); /* 40 % of ten are four */
+    assert_false(proxy_upstream_retry_take(f.cluster));
+    for (int i = 0; i < 4; i++)
+        proxy_upstream_retry_give(f.cluster);
+    for (size_t i = 0; i < FL_COUNT(users); i++)
+        proxy_upstream_drop(users[i], PROXY_CLOSE_NOW);
+    teardown(&f);
+}
+
+static void limits_hold_across_workers_and_configurations(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_shared *shared = NULL;
+    struct proxy_cluster_run *later = NULL;
+    struct proxy_upstream *one = NULL, *none = NULL;
+    setup(&f, false);
+    assert_int_equal(proxy_shared_new(&shared), 0);
+    f.options.shared = shared;
+    f.options.limits[PROXY_UPSTREAM_LIMIT_REQUESTS] = 1;
+    start(&f);
+    assert_int_equal(try(&f, PROXY_UPSTREAM_REQUEST, &one), PROXY_UPSTREAM_OK);
+    assert_int_equal(proxy_cluster_run_new(&f.turn, &f.options, &later), 0);
+    assert_int_equal(proxy_upstream_get(later, NULL, PROXY_UPSTREAM_REQUEST, 7, &ops, &f, &none),
+                     PROXY_UPSTREAM_OVERFLOW);
+    proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    assert_int_equal(proxy_upstream_get(later, NULL, PROXY_UPSTREAM_REQUEST, 7, &ops, &f, &one), PROXY_UPSTREAM_OK);
+    proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+    proxy_cluster_run_free(later);
+    teardown(&f);
+    proxy_shared_free(shared);
 }
 
 static int option_of(const struct proxy_upstream *upstream, int level, int name)
@@ -409,6 +539,10 @@ static void memory_that_is_out_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_host_that_fails_is_ejected_until_its_time_is_over),
+        cmocka_unit_test(a_retry_goes_elsewhere_where_it_can),
+        cmocka_unit_test(retries_are_limited_by_number_or_by_budget),
+        cmocka_unit_test(limits_hold_across_workers_and_configurations),
         cmocka_unit_test(the_last_one_back_is_the_first_one_out),
         cmocka_unit_test(an_idle_one_goes_at_the_first_byte_or_fin),
         cmocka_unit_test(what_is_not_clean_does_not_go_back),
