@@ -64,6 +64,20 @@ static struct proxy_ads *make(struct world *world, bool delta)
 
 /* --- requests as text ------------------------------------------------------------------------------------------- */
 
+static enum fl_resource_type type_of(const char *word)
+{
+    for (int type = 0; type < FL_RESOURCE_TYPES; type++)
+        if (strcmp(word, fl_resource_type_word((enum fl_resource_type)type)) == 0)
+            return (enum fl_resource_type)type;
+    return FL_RESOURCE_TYPES;
+}
+
+static const char *word_of(const char *type_url)
+{
+    enum fl_resource_type type = fl_resource_type_of(fl_span_str(type_url));
+    return type < FL_RESOURCE_TYPES ? fl_resource_type_word(type) : "?";
+}
+
 static void tell_names(struct world *world, const char *mark, char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -78,8 +92,7 @@ static void tell_request(struct world *world, struct fl_span bytes, struct fl_ar
                                        arena, NULL, &message, NULL),
                          0);
         const Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *request = (void *)message;
-        tell(world, "%s{%s", fl_resource_type_word(fl_resource_type_of(fl_span_str(request->type_url))),
-             request->node != NULL ? request->node->id : "");
+        tell(world, "%s{%s", word_of(request->type_url), request->node != NULL ? request->node->id : "");
         tell_names(world, "", request->resource_names_subscribe, request->n_resource_names_subscribe);
         tell_names(world, "-", request->resource_names_unsubscribe, request->n_resource_names_unsubscribe);
         for (size_t i = 0; i < request->n_initial_resource_versions; i++)
@@ -94,8 +107,7 @@ static void tell_request(struct world *world, struct fl_span bytes, struct fl_ar
                                        NULL, &message, NULL),
                          0);
         const Envoy__Service__Discovery__V3__DiscoveryRequest *request = (void *)message;
-        tell(world, "%s{%s", fl_resource_type_word(fl_resource_type_of(fl_span_str(request->type_url))),
-             request->node != NULL ? request->node->id : "");
+        tell(world, "%s{%s", word_of(request->type_url), request->node != NULL ? request->node->id : "");
         tell_names(world, "", request->resource_names, request->n_resource_names);
         tell(world, "v%s", request->version_info);
         if (request->response_nonce[0] != '\0')
@@ -144,14 +156,6 @@ static Google__Protobuf__Any *make_any(const char *type_url, struct fl_span byte
     any->type_url = (char *)(uintptr_t)type_url;
     any->value = (ProtobufCBinaryData){bytes.len, (uint8_t *)(uintptr_t)bytes.data};
     return any;
-}
-
-static enum fl_resource_type type_of(const char *word)
-{
-    for (int type = 0; type < FL_RESOURCE_TYPES; type++)
-        if (strcmp(word, fl_resource_type_word((enum fl_resource_type)type)) == 0)
-            return (enum fl_resource_type)type;
-    return FL_RESOURCE_TYPES;
 }
 
 struct item { /* "name=version[:body][~ttl]", "-name", "name?" (its Any is a listener's), "name#" (garbage inside),
