@@ -53,6 +53,14 @@
 #define FL_ENV_CLUSTER_ID      "FAIRLEAD_CLUSTER_ID"
 #define FL_ENV_GATEWAY         "FAIRLEAD_GATEWAY" /* "<namespace>/<name>" of the Gateway: the gateway role */
 
+/* Read by a proxy without a file, set by nobody yet but a person (proxy/config/environment.h). */
+#define FL_ENV_LABEL_APP         "FAIRLEAD_LABEL_APP" /* the pod's labels, for telemetry */
+#define FL_ENV_LABEL_VERSION     "FAIRLEAD_LABEL_VERSION"
+#define FL_ENV_LABEL_APP_NAME    "FAIRLEAD_LABEL_APP_NAME"
+#define FL_ENV_LABEL_APP_VERSION "FAIRLEAD_LABEL_APP_VERSION"
+#define FL_ENV_DISCOVERY         "FAIRLEAD_DISCOVERY" /* "on-demand" (a sidecar's default) or "all" */
+#define FL_ENV_ADMIN_PORT        "FAIRLEAD_ADMIN_PORT"
+
 /* What the patch adds. */
 #define FL_CONTAINER_NAME "fairlead-proxy"
 #define FL_VOLUME_NAME    "fairlead-proxy" /* emptyDir, medium Memory; mounted by the sidecar alone */
