@@ -153,6 +153,8 @@ static void close_exchange(struct proxy_exchange_run *exchange, bool upstream_cl
         proxy_upstream_drop(upstream, upstream_how);
     free(fl_take(exchange->head));
     free(fl_take(exchange->texts));
+    free(fl_take(exchange->recall));
+    proxy_claims_done(&exchange->claims);
     hcm->exchange = NULL;
     fl_loop_defer(data->turn.loop, &exchange->deferred, release);
 }

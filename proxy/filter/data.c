@@ -279,6 +279,7 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
     if (getrandom(&data->random_state, sizeof(data->random_state), 0) != sizeof(data->random_state))
         data->random_state = fl_loop_now_ns(options->loop);
     data->random_state |= 1;
+    proxy_jwt_cache_init(&data->jwt_cache);
     int result = proxy_turn_init(&data->turn, options->loop);
     data->turn.on_settled = on_settled;
     return result;
@@ -302,6 +303,7 @@ void proxy_data_done(struct proxy_data *data)
         free(data->logs[i].path);
     }
     data->log_count = 0;
+    proxy_jwt_cache_done(&data->jwt_cache);
     proxy_turn_done(&data->turn);
 }
 

@@ -10,6 +10,7 @@
 #include "common/loop/timer.h"
 #include "proxy/http/h1.h"
 #include "proxy/net/turn.h"
+#include "proxy/policy/jwt_cache.h"
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/telemetry/accesslog.h"
 #include "proxy/telemetry/quota.h"
@@ -60,6 +61,8 @@ struct proxy_data {
     } logs[PROXY_DATA_LOGS_MAX];
     size_t log_count;
     struct proxy_quota refused_quota, upstream_quota; /* of the two warnings (report.h) */
+    struct proxy_quota shadow_quota;                  /* of what policies on trial would have denied */
+    struct proxy_jwt_cache jwt_cache;
     struct fl_hook log_hook;
     struct fl_timer log_timer;
 };

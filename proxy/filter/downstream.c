@@ -2,6 +2,7 @@
 
 #include "common/mesh/port.h"
 #include "proxy/filter/hcm.h"
+#include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
 #include "proxy/filter/tcp.h"
 #include "proxy/net/detect.h"
@@ -14,6 +15,7 @@ static void release(struct fl_deferred *deferred)
 {
     struct proxy_downstream *downstream = FL_CONTAINER_OF(deferred, struct proxy_downstream, deferred);
     proxy_generation_unref(downstream->generation);
+    free(downstream->server_name);
     free(downstream);
 }
 
@@ -91,6 +93,13 @@ void proxy_downstream_abort_all(struct proxy_data *data)
 
 static void start_filter(struct proxy_downstream *downstream)
 {
+    const char *details = NULL;
+    if (!proxy_rbac_connection(downstream, downstream->chain, &details)) {
+        proxy_report_denied(downstream, details);
+        proxy_conn_close(fl_take(downstream->conn), PROXY_CLOSE_RESET);
+        proxy_downstream_end(downstream);
+        return;
+    }
     int result =
         downstream->chain->kind == PROXY_FILTER_TCP ? proxy_tcp_start(downstream) : proxy_hcm_start(downstream);
     if (result < 0)
@@ -142,6 +151,15 @@ static enum proxy_refused why_no_chain(const struct proxy_listener *listener, en
     return transport == PROXY_TRANSPORT_TLS ? PROXY_REFUSED_FOREIGN_TLS : PROXY_REFUSED_PLAINTEXT;
 }
 
+/* TLS that passes through: its name is known here alone. False: memory is out. */
+static bool keep_server_name(struct proxy_downstream *downstream, struct fl_span server_name)
+{
+    if (downstream->chain->rbac_count == 0 || server_name.len == 0)
+        return true;
+    downstream->server_name = fl_span_dup(server_name);
+    return downstream->server_name != NULL;
+}
+
 static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_result kind,
                          const struct proxy_detect *detect)
 {
@@ -167,6 +185,10 @@ static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_
         return;
     }
     if (downstream->chain->tls == NULL) {
+        if (!keep_server_name(downstream, query.server_name)) {
+            refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+            return;
+        }
         start_filter(downstream);
         /* What was looked at comes again, to the filter; TCP's waits for its upstream and resumes by itself. */
         if (downstream->conn != NULL && downstream->chain->kind == PROXY_FILTER_HTTP)

@@ -31,6 +31,7 @@ struct proxy_downstream {
     const struct proxy_filter_chain *chain; /* NULL until it is picked */
     struct proxy_conn *conn;                /* NULL when it is gone */
     struct proxy_address destination;       /* the original one, or the socket's own */
+    char *server_name; /* owned: SNI of TLS that passes through us, where a policy asks for it; NULL: none */
     uint64_t id, start_us, start_ns;
     const char *details;                    /* why it ends, for the log; NULL: nothing went wrong */
     const struct proxy_downstream_ops *ops; /* NULL until a filter has it */

@@ -1,5 +1,6 @@
 #include "proxy/filter/forward.h"
 
+#include "proxy/filter/chain.h"
 #include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/report.h"
@@ -74,7 +75,7 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
     /* The upper half of the worker's scratch: the head's own bytes are written to the lower one. */
     const size_t half = PROXY_TURN_WORK / 2;
     struct fl_span scratch = fl_span_make(data->turn.work + half, half);
-    if (!proxy_head_request(exchange, &scratch) || !find_route(exchange))
+    if (!proxy_head_request(exchange, &scratch) || !proxy_chain_request(exchange, &scratch) || !find_route(exchange))
         return false;
     exchange->weighted = proxy_route_pick(exchange->found.route, (uint32_t)proxy_data_random(data));
     exchange->cluster_index = exchange->weighted->cluster_index;

@@ -1,6 +1,7 @@
 #include "proxy/filter/hcm.h"
 
-#include "proxy/filter/exchange.h"
+#include "proxy/filter/chain.h"
+#include "proxy/filter/rbac.h"
 
 #include <errno.h>
 
@@ -276,9 +277,30 @@ static void abort_now(void *filter)
         proxy_hcm_end(hcm, PROXY_CLOSE_FLUSH);
 }
 
+/* The new chain's policies over what is under way: a request that is denied now gets its answer, or is cut. */
+static void judge_again(struct proxy_hcm *hcm, const struct proxy_filter_chain *chain)
+{
+    const char *details = NULL;
+    if (proxy_rbac_connection(hcm->downstream, chain, &details)) {
+        if (hcm->exchange != NULL)
+            (void)!proxy_chain_again(hcm->exchange, chain->http);
+    } else if (hcm->exchange != NULL) {
+        proxy_exchange_cut(hcm->exchange, PROXY_FLAG_UNAUTHORIZED, details);
+    } else {
+        hcm->downstream->details = details;
+        proxy_hcm_end(hcm, PROXY_CLOSE_RESET);
+    }
+}
+
 static void rebind(void *filter, const struct proxy_filter_chain *chain)
 {
-    (void)filter, (void)chain; /* nobody calls it yet */
+    struct proxy_hcm *hcm = filter;
+    judge_again(hcm, chain);
+    if (hcm->downstream->conn == NULL)
+        return;
+    hcm->config = chain->http;
+    hcm->limits =
+        (struct proxy_h1_limits){.head_max = hcm->config->max_head_bytes, .headers_max = hcm->config->max_header_count};
 }
 
 static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now, .rebind = rebind};

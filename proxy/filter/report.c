@@ -50,7 +50,7 @@ static void tell_refused(struct proxy_data *data, const struct refusal *refusal)
            FL_LOG_SPAN("listener", refusal->listener->name), FL_LOG_NUM("suppressed", suppressed));
 }
 
-static void write_access_log(struct proxy_downstream *downstream, const char *reason, uint32_t flag)
+static void write_access_log(struct proxy_downstream *downstream, const char *details, uint32_t flag)
 {
     const struct proxy_filter_chain *chain = downstream->chain;
     if (chain == NULL)
@@ -60,21 +60,21 @@ static void write_access_log(struct proxy_downstream *downstream, const char *re
     size_t count = tcp ? chain->tcp->access_log_count : chain->http->access_log_count;
     if (count == 0)
         return;
-    char details[DETAILS_MAX];
     struct proxy_log_record record;
     struct proxy_address local;
-    int len = snprintf(details, sizeof(details), "downstream_refused{%s}", reason);
     proxy_label_record(downstream, UINT32_MAX, NULL, &local, &record);
     record.protocol = PROXY_PROTOCOL_TCP;
     record.start_us = downstream->start_us;
     record.duration_us = (int64_t)((fl_loop_now_ns(downstream->data->turn.loop) - downstream->start_ns) / 1000);
     record.flags = flag;
-    record.details = fl_span_make(details, (size_t)len);
+    record.details = fl_span_str(details);
     proxy_data_log(downstream->data, logs, count, &record);
 }
 
 static void tell(struct proxy_downstream *downstream, const char *reason, bool usual, uint32_t flag)
 {
+    char details[DETAILS_MAX];
+    snprintf(details, sizeof(details), "downstream_refused{%s}", reason);
     const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
     const struct refusal refusal = {
         .listener = downstream->listener,
@@ -87,13 +87,50 @@ static void tell(struct proxy_downstream *downstream, const char *reason, bool u
     };
     downstream->details = reason;
     tell_refused(downstream->data, &refusal);
-    write_access_log(downstream, reason, flag);
+    write_access_log(downstream, details, flag);
 }
 
 void proxy_report_refused(struct proxy_downstream *downstream, enum proxy_refused reason)
 {
     proxy_stats_refused(downstream->data->options.stats, reason);
     tell(downstream, proxy_refused_word(reason), false, PROXY_FLAG_DOWNSTREAM_PROTOCOL_ERROR);
+}
+
+void proxy_report_denied(struct proxy_downstream *downstream, const char *details)
+{
+    const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
+    const struct refusal refusal = {
+        .listener = downstream->listener,
+        .peer = proxy_conn_peer(downstream->conn),
+        .destination = &downstream->destination,
+        .reason = proxy_refused_word(PROXY_REFUSED_POLICY),
+        .detail = details,
+        .identity = tls != NULL ? proxy_tls_peer_identity(tls) : (struct fl_span){NULL, 0},
+    };
+    proxy_stats_refused(downstream->data->options.stats, PROXY_REFUSED_POLICY);
+    downstream->details = details;
+    tell_refused(downstream->data, &refusal);
+    write_access_log(downstream, details, PROXY_FLAG_UNAUTHORIZED);
+}
+
+void proxy_report_shadow(const struct proxy_downstream *downstream, const struct proxy_message *request,
+                         struct fl_span policy)
+{
+    struct proxy_data *data = downstream->data;
+    uint64_t suppressed = 0;
+    if (is_off(FL_LOG_INFO) || !proxy_quota_take(&data->shadow_quota, now_ms(data), &suppressed))
+        return;
+    const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
+    const struct fl_span none = {NULL, 0};
+    char peer[PROXY_ADDRESS_TEXT_MAX], destination[PROXY_ADDRESS_TEXT_MAX];
+    print_address(proxy_conn_peer(downstream->conn), peer);
+    print_address(&downstream->destination, destination);
+    fl_log(FL_LOG_INFO, "a policy on trial would deny",
+           FL_LOG_SPAN("policy", policy.len > 0 ? policy : FL_SPAN("none")),
+           FL_LOG_SPAN("identity", tls != NULL ? proxy_tls_peer_identity(tls) : none), FL_LOG_STR("peer", peer),
+           FL_LOG_STR("destination", destination), FL_LOG_SPAN("method", request != NULL ? request->method : none),
+           FL_LOG_SPAN("path", request != NULL ? proxy_message_path_only(request) : none),
+           FL_LOG_NUM("suppressed", suppressed));
 }
 
 void proxy_report_not_accepted(struct proxy_data *data, const struct proxy_listener *listener,

@@ -10,6 +10,12 @@
 /* A caller that is not served: counted, one line, and one of the access log where its chain has one (flag DPE, or DC
  * where the client left). `downstream->conn` is still there, open or just ended. */
 void proxy_report_refused(struct proxy_downstream *downstream, enum proxy_refused reason);
+/* The same for one whose chain's policies deny it (flag UAEX); details: rbac.h's. */
+void proxy_report_denied(struct proxy_downstream *downstream, const char *details);
+/* A policy on trial would have denied: one line, few at a time. request may be NULL (opaque bytes); policy is empty
+ * where nothing allowed it. */
+void proxy_report_shadow(const struct proxy_downstream *downstream, const struct proxy_message *request,
+                         struct fl_span policy);
 /* The same where there is not even a struct for it. destination may be unset. */
 void proxy_report_not_accepted(struct proxy_data *data, const struct proxy_listener *listener,
                                const struct proxy_address *peer, const struct proxy_address *destination,

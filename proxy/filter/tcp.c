@@ -1,6 +1,7 @@
 #include "proxy/filter/tcp.h"
 
 #include "proxy/filter/label.h"
+#include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
 #include "proxy/tls/filter.h"
 
@@ -280,7 +281,12 @@ static void abort_now(void *filter)
 
 static void rebind(void *filter, const struct proxy_filter_chain *chain)
 {
-    (void)filter, (void)chain; /* nobody calls it yet */
+    struct tcp *tcp = filter;
+    const char *details = NULL;
+    if (!proxy_rbac_connection(tcp->downstream, chain, &details))
+        end_by_reset(tcp, PROXY_FLAG_UNAUTHORIZED, details);
+    else
+        tcp->config = chain->tcp;
 }
 
 static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now, .rebind = rebind};

@@ -87,6 +87,18 @@ bool proxy_address_eq(const struct proxy_address *a, const struct proxy_address 
     return proxy_address_port(a) == proxy_address_port(b) && fl_span_eq(proxy_address_bytes(a), proxy_address_bytes(b));
 }
 
+bool proxy_address_in(const struct proxy_address *address, const struct fl_cidr *cidr)
+{
+    if (!proxy_address_is_set(address) || cidr->family != address->any.sa_family)
+        return false;
+    const uint8_t *bytes = (const uint8_t *)proxy_address_bytes(address).data;
+    size_t whole = cidr->prefix / 8;
+    unsigned rest = cidr->prefix % 8;
+    if (memcmp(bytes, cidr->address, whole) != 0)
+        return false;
+    return rest == 0 || ((bytes[whole] ^ cidr->address[whole]) & (0xff00u >> rest) & 0xff) == 0;
+}
+
 uint32_t proxy_address_hash(const struct proxy_address *address)
 {
     struct fl_span bytes = proxy_address_bytes(address);

@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/span.h"
+#include "common/mesh/capture.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -35,6 +36,8 @@ void proxy_address_set_port(struct proxy_address *address, uint16_t port);
 /* 4 or 16 bytes, network order. */
 struct fl_span proxy_address_bytes(const struct proxy_address *address);
 bool proxy_address_eq(const struct proxy_address *a, const struct proxy_address *b);
+/* Whether the address lies in the block; false where the families differ, or it is not set. */
+bool proxy_address_in(const struct proxy_address *address, const struct fl_cidr *cidr);
 uint32_t proxy_address_hash(const struct proxy_address *address);
 /* The start gate's destination: FL_PASSTHROUGH_IPV4 or _IPV6, port FL_PORT_PROBE. */
 bool proxy_address_is_probe(const struct proxy_address *address);

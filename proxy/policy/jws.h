@@ -46,12 +46,12 @@ const char *proxy_jwt_word(enum proxy_jwt_failure failure); /* "good" for GOOD *
 const char *proxy_jwt_text(enum proxy_jwt_failure failure);
 
 struct proxy_jws {
-    struct fl_span signed_part; /* of the token: "header.payload" */
-    struct fl_span signature;   /* decoded */
-    struct fl_span kid;         /* empty: none */
+    struct fl_span signed_part;  /* of the token: "header.payload" */
+    struct fl_span payload_part; /* of the token: the payload, encoded */
+    struct fl_buf signature;     /* owned, decoded */
+    struct fl_span kid;          /* in the header; empty: none */
     enum proxy_jwt_algorithm algorithm;
     struct fl_json *header, *payload; /* owned: objects */
-    char *memory;                     /* owned: what the spans point to */
 };
 
 /* GOOD, a positive failure (FORM, SIZE, HEADER, PAYLOAD, ALGORITHM, CRITICAL), or -ENOMEM. *ret_jws is set where it is

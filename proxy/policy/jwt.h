@@ -3,7 +3,8 @@
  *
  * A provider is an issuer with its keys and the places where its tokens stand in a request. A token is good where its
  * signature is by a key of the provider (the kid's, where the token names one), its issuer, audience, subject and times
- * are as the provider wants them. exp and nbf are whole or fractional seconds; a claim of another type fails the token.
+ * are as the provider wants them. exp and nbf are whole or fractional seconds; a claim of another type fails the
+ * token. Audiences are compared byte by byte.
  *
  * A request with several, different tokens in the places of one provider is refused: nobody could say which one the
  * application will read.
@@ -91,18 +92,25 @@ struct proxy_jwt_requirement {
 
 struct proxy_jwt_cache; /* jwt_cache.h */
 
+struct proxy_jwt_found { /* a good token */
+    const struct proxy_jwt_provider *provider;
+    struct fl_span token;
+    struct proxy_payload *payload; /* a reference */
+};
+
 /* One request under judgement. */
 struct proxy_jwt_case {
     const struct proxy_jwt_provider *providers; /* of the filter */
     size_t provider_count;
     const struct proxy_message *request;
     int64_t now_s;
-    struct proxy_jwt_cache *cache; /* NULL: none */
-    struct proxy_claims claims;    /* of the tokens that were good; the caller's proxy_claims_done */
-    uint64_t good;                 /* by provider's index: a good token of it was found */
+    struct proxy_jwt_cache *cache;                 /* NULL: none */
+    struct proxy_jwt_found good[PROXY_CLAIMS_MAX]; /* what was found, each provider once */
+    size_t good_count;
 };
 
 /* GOOD, or why not. Fails closed: memory that is out is SIGNATURE. */
 enum proxy_jwt_failure proxy_jwt_judge(const struct proxy_jwt_requirement *requirement, struct proxy_jwt_case *request);
+void proxy_jwt_case_done(struct proxy_jwt_case *request);
 
 #endif

@@ -20,12 +20,11 @@ struct proxy_jwt_cache {
 void proxy_jwt_cache_init(struct proxy_jwt_cache *cache);
 void proxy_jwt_cache_done(struct proxy_jwt_cache *cache); /* zeroed is fine */
 
-/* A new reference, or NULL: not there, or expired by now. `use` tells entries of one provider apart that were checked
- * differently (other audiences). `cache` may be NULL. */
-struct proxy_payload *proxy_jwt_cache_get(struct proxy_jwt_cache *cache, uint64_t provider, struct fl_span use,
-                                          struct fl_span token, int64_t now_s) FL_MUST_CHECK;
-/* Takes a reference of its own. Failing to keep it is no failure. */
-void proxy_jwt_cache_put(struct proxy_jwt_cache *cache, uint64_t provider, struct fl_span use, struct fl_span token,
+/* A new reference, or NULL: not there, or expired by now. `cache` may be NULL. */
+struct proxy_payload *proxy_jwt_cache_get(struct proxy_jwt_cache *cache, uint64_t provider, struct fl_span token,
+                                          int64_t now_s) FL_MUST_CHECK;
+/* Takes a reference of its own. Failing to keep it is no failure. `cache` may be NULL. */
+void proxy_jwt_cache_put(struct proxy_jwt_cache *cache, uint64_t provider, struct fl_span token,
                          struct proxy_payload *payload);
 
 #endif

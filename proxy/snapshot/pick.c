@@ -26,15 +26,7 @@ enum step {
 
 static bool cidr_contains(const struct fl_cidr *cidr, const struct proxy_address *address)
 {
-    if (address == NULL || cidr->family != address->any.sa_family)
-        return false;
-    struct fl_span bytes = proxy_address_bytes(address);
-    const uint8_t *data = (const uint8_t *)bytes.data;
-    size_t whole = cidr->prefix / 8;
-    unsigned rest = cidr->prefix % 8;
-    if (memcmp(data, cidr->address, whole) != 0)
-        return false;
-    return rest == 0 || ((data[whole] ^ cidr->address[whole]) & (0xff00u >> rest) & 0xff) == 0;
+    return address != NULL && proxy_address_in(address, cidr);
 }
 
 /* A list that is empty stands for every address: it is as specific as a prefix of length 0 (Envoy puts both into the

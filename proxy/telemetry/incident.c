@@ -54,6 +54,14 @@ static const struct fl_metric_family build_family =
 static const struct fl_metric_family reload_family =
     FAMILY("fairlead_config_reloads_total", "Configurations read anew, by result.", FL_METRIC_COUNTER, result_label, 1);
 
+static const char *const rbac_labels[] = {"filter", "rules", "result"};
+static const struct fl_metric_family rbac_family =
+    FAMILY("fairlead_rbac_decisions_total", "Decisions of authorization policies, by filter, rules and result.",
+           FL_METRIC_COUNTER, rbac_labels, 3);
+static const char *const jwt_labels[] = {"result"};
+static const struct fl_metric_family jwt_family = FAMILY(
+    "fairlead_jwt_checks_total", "Requests whose token was checked, by result.", FL_METRIC_COUNTER, jwt_labels, 1);
+
 const char *proxy_refused_word(enum proxy_refused reason)
 {
     static const char *const words[] = {
@@ -254,4 +262,26 @@ void proxy_stats_start_gate(struct proxy_stats *stats, bool open)
 void proxy_stats_reload(struct proxy_stats *stats, bool accepted)
 {
     count(stats, &reload_family, accepted ? FL_SPAN("accepted") : FL_SPAN("rejected"));
+}
+
+void proxy_stats_rbac(struct proxy_stats *stats, enum proxy_policy_at at, enum proxy_policy_rules rules, bool allowed)
+{
+    struct fl_counter **cache = &stats->rbac[at][rules][allowed];
+    if (*cache == NULL) {
+        const struct fl_span values[] = {
+            at == PROXY_POLICY_HTTP ? FL_SPAN("http") : FL_SPAN("tcp"),
+            rules == PROXY_POLICY_SHADOW ? FL_SPAN("shadow") : FL_SPAN("enforced"),
+            allowed ? FL_SPAN("allowed") : FL_SPAN("denied"),
+        };
+        use(stats, cache, &rbac_family, values);
+    }
+    fl_counter_add(*cache, 1);
+}
+
+void proxy_stats_jwt(struct proxy_stats *stats, unsigned outcome, const char *word)
+{
+    if (outcome >= PROXY_STATS_JWT_MAX)
+        return;
+    const struct fl_span value = fl_span_str(word);
+    fl_counter_add(use(stats, &stats->jwt[outcome], &jwt_family, &value), 1);
 }

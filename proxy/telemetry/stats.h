@@ -100,7 +100,8 @@ void proxy_stats_tcp_bytes(struct proxy_edge *edge, uint32_t flags, uint64_t rec
     X(FOREIGN_TLS, "foreign_tls") /* STRICT, and the TLS is not the mesh's */                                          \
     X(DETECT_TIMEOUT, "detect_timeout")                                                                                \
     X(BAD_PREFACE, "bad_preface")                                                                                      \
-    X(LIMIT, "limit") /* too many connections */                                                                       \
+    X(POLICY, "policy") /* an authorization policy denies it */                                                        \
+    X(LIMIT, "limit")   /* too many connections */                                                                     \
     X(DRAINING, "draining")                                                                                            \
     X(NO_MEMORY, "no_memory")
 
@@ -159,6 +160,17 @@ void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind
 
 /* Main thread: fairlead_upstream_hosts_ejected, brought up to date before a scrape. */
 void proxy_stats_ejected(struct proxy_stats *stats, size_t hosts);
+
+/* fairlead_rbac_decisions_total{filter, rules, result}: by "http" or "tcp", "enforced" or "shadow", "allowed" or
+ * "denied".
+ */
+enum proxy_policy_at { PROXY_POLICY_TCP, PROXY_POLICY_HTTP };
+enum proxy_policy_rules { PROXY_POLICY_ENFORCED, PROXY_POLICY_SHADOW };
+void proxy_stats_rbac(struct proxy_stats *stats, enum proxy_policy_at at, enum proxy_policy_rules rules, bool allowed);
+/* fairlead_jwt_checks_total{result}: requests that had to bring a token. `outcome` is any number below
+ * PROXY_STATS_JWT_MAX that stands for `word`. */
+#define PROXY_STATS_JWT_MAX 32
+void proxy_stats_jwt(struct proxy_stats *stats, unsigned outcome, const char *word);
 
 /* Main thread: fairlead_start_gate_open (0, 1); fairlead_build_info{version} 1 (set by proxy_stats_process);
  * fairlead_config_reloads_total{result}. */
