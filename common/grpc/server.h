@@ -47,6 +47,7 @@ struct fl_grpc_method {
 
 /* Why a connection was not taken, or was ended by us. X(id, word). */
 #define FL_GRPC_REFUSALS(X)                                                                                            \
+    X(NONE, "none")           /* the client closed it, or it was drained; never reported */                            \
     X(FULL, "full")           /* every connection is in use */                                                         \
     X(SOURCE, "source")       /* its source has connections_per_source */                                              \
     X(DISPLACED, "displaced") /* it had no stream, and another needed its place */                                     \
@@ -80,6 +81,7 @@ struct fl_grpc_server_options {
     uint32_t connections_per_source; /* = connections */
     uint32_t streams;                /* of a connection: 100 */
     uint32_t message_max;          /* of one message, both ways: 4 MiB. A connection's messages in the making: twice */
+    uint32_t inbound_max;          /* messages in the making and headers of all connections: 256 MiB */
     uint32_t queue_max;            /* bytes that wait in a stream: 4 MiB; one message is always taken when empty */
     uint32_t header_bytes;         /* of a request: 16 KiB */
     uint32_t handshake_timeout_ms; /* from accept to the client's SETTINGS: 10,000 */
