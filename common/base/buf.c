@@ -20,6 +20,13 @@ void fl_buf_done(struct fl_buf *buf)
     *buf = (struct fl_buf){0};
 }
 
+void fl_buf_wipe(struct fl_buf *buf)
+{
+    if (buf->data != NULL)
+        explicit_bzero(buf->data, buf->cap);
+    fl_buf_done(buf);
+}
+
 /* Grows the allocation to at least `need` bytes: up to max, and one byte more for fl_buf_str and its like. Doubling
  * stops there, so that max bounds the memory too. */
 static int grow(struct fl_buf *buf, size_t need)

@@ -21,6 +21,9 @@ struct fl_buf {
 /* `max` in bytes; no allocation yet. */
 void fl_buf_init(struct fl_buf *buf, size_t max);
 void fl_buf_done(struct fl_buf *buf);
+/* The same for what held a secret: overwrites it first. (What growing left behind on the way is not; reserve at first.)
+ */
+void fl_buf_wipe(struct fl_buf *buf);
 
 /* Room for `extra` more bytes. 0, -ENOMEM, or -EMSGSIZE where max would be exceeded. */
 int fl_buf_reserve(struct fl_buf *buf, size_t extra) FL_MUST_CHECK;

@@ -3,11 +3,12 @@
  * can ask it for certificates of the mesh for as long as it holds the socket, and gets no other kind, no other trust
  * domain, no CA, none longer than the bound, and never the key.
  *
- * Asynchronous: requests are pipelined, answers come in order by on_done on the loop. Bounded: CONTROL_ISSUER_WAITING
- * requests at a time. The child dying, or not answering for CONTROL_ISSUER_ANSWER_MS, ends every request under way as
- * UNAVAILABLE; it is started again with back-off, from what is in the folder then. control_issuer_reload starts a
- * second child from the folder as it is now and puts it in the first one's place once it is ready; where the new one
- * does not come up, the old one stays, and on_trouble tells why.
+ * Asynchronous: requests are pipelined, answers come in order by on_done on the loop; what is refused at once (no
+ * child, too many) comes before the call returns. A callback may do anything, free the issuer too. Bounded:
+ * CONTROL_ISSUER_WAITING requests at a time. The child dying, or not answering for CONTROL_ISSUER_ANSWER_MS, ends every
+ * request under way as UNAVAILABLE; it is started again with back-off, from what is in the folder then.
+ * control_issuer_reload starts a second child from the folder as it is now and puts it in the first one's place once it
+ * is ready; where the new one does not come up, the old one stays, and on_trouble tells why.
  */
 #ifndef CONTROL_CA_ISSUER_H
 #define CONTROL_CA_ISSUER_H
@@ -17,10 +18,12 @@
 #include "common/base/span.h"
 #include "common/pki/key.h"
 
+#include <sys/types.h>
 #include <time.h>
 
 struct fl_loop;
 struct control_issuer;
+struct control_child;
 
 #define CONTROL_ISSUER_WAITING        1024
 #define CONTROL_ISSUER_ANSWER_MS      5000
@@ -46,8 +49,8 @@ struct control_issue { /* embedded in its owner, zeroed at first */
     void (*on_done)(struct control_issue *issue, enum control_issue_outcome outcome,
                     const struct control_issued *issued, const char *reason);
     /* For the issuer alone: */
-    struct control_issue *next;
-    struct control_issue **link; /* NULL while not under way */
+    struct control_issue *next, *previous;
+    struct control_child *child; /* NULL while not under way */
     uint32_t id;
 };
 
