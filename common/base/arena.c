@@ -24,6 +24,11 @@ void fl_arena_init(struct fl_arena *arena, size_t max)
     *arena = (struct fl_arena){.max = max};
 }
 
+void fl_arena_init_small(struct fl_arena *arena, size_t max, size_t chunk)
+{
+    *arena = (struct fl_arena){.max = max, .chunk = chunk};
+}
+
 void fl_arena_done(struct fl_arena *arena)
 {
     struct fl_arena_chunk *chunk = fl_take(arena->chunks);
@@ -47,6 +52,8 @@ static struct fl_arena_chunk *chunk_new(struct fl_arena *arena, size_t size)
     size_t cap = arena->chunks == NULL ? CHUNK_MIN : arena->chunks->cap * 2;
     if (cap > CHUNK_MAX)
         cap = CHUNK_MAX;
+    if (arena->chunk > 0)
+        cap = arena->chunk;
     if (cap < size)
         cap = size;
     struct fl_arena_chunk *chunk = malloc(sizeof(*chunk) + cap);

@@ -13,10 +13,13 @@ struct fl_arena {
     struct fl_arena_chunk *chunks; /* the newest first */
     size_t used;                   /* bytes handed out, rounded up to the alignment */
     size_t max;                    /* used never grows beyond it */
+    size_t chunk;                  /* bytes of every chunk; 0: they double from 4 to 64 KiB */
 };
 
 /* `max` in bytes; no allocation yet. */
 void fl_arena_init(struct fl_arena *arena, size_t max);
+/* With chunks of `chunk` bytes each: for the arena of one small object among thousands. */
+void fl_arena_init_small(struct fl_arena *arena, size_t max, size_t chunk);
 void fl_arena_done(struct fl_arena *arena);
 
 /* Zeroed memory, aligned for any type, valid until fl_arena_done. NULL when memory is out or max would be exceeded
