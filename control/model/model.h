@@ -41,12 +41,17 @@ const struct control_service *control_model_service_at(const struct control_mode
 const struct control_pod *control_model_pod_at(const struct control_model *model, const struct control_ip *ip);
 
 struct control_objects control_model_slices(const struct control_model *model, struct fl_span name_space,
-                                            struct fl_span service); /* EndpointSlices of a Service */
+                                            struct fl_span service); /* EndpointSlices of a Service, the oldest first */
 struct control_objects control_model_pods_of(const struct control_model *model, struct fl_span name_space,
                                              struct fl_span service_account);
-/* HTTPRoutes and TCPRoutes that name this parent ("Service" or "Gateway"), whether it takes them or not. */
+/* HTTPRoutes and TCPRoutes that name this parent ("Service" or "Gateway"), whether it takes them or not; the
+ * oldest first, then by namespace and name: Gateway API's order of ties. */
 struct control_objects control_model_routes_of(const struct control_model *model, enum control_kind parent,
                                                struct fl_span name_space, struct fl_span name);
+
+/* TrafficPolicies that name this Service, the oldest first. */
+struct control_objects control_model_traffic_of(const struct control_model *model, struct fl_span name_space,
+                                                struct fl_span service);
 
 struct control_settings { /* MeshSettings with defaults */
     struct fl_span trust_domain, cluster_domain;
