@@ -16,6 +16,8 @@
 
 #define COMPILE_SCRATCH_MAX (256u << 20) /* bytes of messages that were inside of an Any */
 
+struct proxy_retry_policy; /* route/table.h */
+
 struct compile {
     struct proxy_snapshot *snapshot; /* spans of the result point into its arena */
     struct fl_arena scratch;         /* goes when the compilation ends */
@@ -138,6 +140,9 @@ int compile_route_match(struct compile *compile, const pb_route_match *message,
 /* routes.c: the table is held by the snapshot. */
 int compile_routes(struct compile *compile, const pb_route_config *config,
                    const struct proxy_route_table **ret_table) FL_MUST_CHECK;
+/* retry.c: NULL for none; in scratch memory. */
+int compile_retry(struct compile *compile, const Envoy__Config__Route__V3__RetryPolicy *message,
+                  const struct proxy_retry_policy **ret_policy) FL_MUST_CHECK;
 /* node.c */
 int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *node) FL_MUST_CHECK;
 /* harmless.c: a filter that is accepted and left out. */

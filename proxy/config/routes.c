@@ -142,9 +142,10 @@ static int read_timeout(struct compile *compile, const char *field, const pb_dur
 
 static int read_action(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
 {
-    int result = COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
-                                "inline_cluster_specifier_plugin", "regex_rewrite", "path_rewrite_policy",
-                                "host_rewrite_header", "host_rewrite_path_regex");
+    int result =
+        COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
+                       "inline_cluster_specifier_plugin", "regex_rewrite", "path_rewrite_policy", "host_rewrite_header",
+                       "host_rewrite_path_regex", "hedge_policy", "retry_policy_typed_config");
     if (result != 0)
         return result;
     switch ((int)message->cluster_specifier_case) {
@@ -172,12 +173,10 @@ static int read_action(struct compile *compile, const pb_route_action *message, 
         return compile_fail_at(compile, "auto_host_rewrite", "auto_host_rewrite is not supported");
     route->prefix_rewrite = fl_span_str(message->prefix_rewrite);
     route->has_prefix_rewrite = route->prefix_rewrite.len > 0;
-    if (message->retry_policy != NULL)
-        compile_warn(compile, "retry_policy is not acted on yet");
     result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
     if (result == 0)
         result = read_timeout(compile, "idle_timeout", message->idle_timeout, &route->idle_timeout_ms);
-    return result;
+    return result == 0 ? compile_retry(compile, message->retry_policy, &route->retry) : result;
 }
 
 #define REDIRECT(name) ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__##name
@@ -297,6 +296,12 @@ static int read_virtual_host(struct compile *compile, const pb_virtual_host *mes
     if (result == 0 &&
         message->require_tls == ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__EXTERNAL_ONLY)
         result = compile_fail_at(compile, "require_tls", "expected NONE or ALL");
+    if (result == 0)
+        result = COMPILE_REFUSE(compile, message, "retry_policy_typed_config");
+    if (message->include_request_attempt_count || message->include_attempt_count_in_response)
+        compile_warn(compile, "attempt counts are not told in header fields");
+    if (result == 0)
+        result = compile_retry(compile, message->retry_policy, &host->retry);
     struct proxy_route *routes = scratch(compile, message->n_routes, sizeof(*routes));
     host->domains = texts(compile, message->domains, message->n_domains);
     if (result == 0 && (routes == NULL || host->domains == NULL))

@@ -1,6 +1,6 @@
 /* How an exchange ends: by the upstream's answer, by one of our own, or cut; what is counted and logged of it, and
  * which connections live on. */
-#include "proxy/filter/exchange.h"
+#include "proxy/filter/attempt.h"
 #include "proxy/filter/label.h"
 
 /* --- counts and log --------------------------------------------------------------------------------------------- */
@@ -10,6 +10,10 @@ static struct proxy_edge *edge_of(struct proxy_exchange_run *exchange)
     struct proxy_hcm *hcm = exchange->hcm;
     struct proxy_downstream *downstream = hcm->downstream;
     struct proxy_upstream *upstream = exchange->upstream;
+    if (exchange->is_grpc) { /* seldom over HTTP/1: not worth a cache */
+        bool open = upstream != NULL && exchange->upstream_opened;
+        return proxy_label_edge(downstream, exchange->cluster_index, open ? upstream->conn : NULL, PROXY_PROTOCOL_GRPC);
+    }
     if (downstream->listener->direction == PROXY_INBOUND) {
         if (hcm->edge == NULL || hcm->edge_cluster != exchange->cluster_index)
             hcm->edge = proxy_label_edge(downstream, exchange->cluster_index, NULL, PROXY_PROTOCOL_HTTP);
@@ -29,7 +33,7 @@ static void count(struct proxy_exchange_run *exchange, uint64_t duration_ns)
     const struct proxy_request_outcome outcome = {
         .code = exchange->status,
         .flags = exchange->flags,
-        .grpc_status = -1,
+        .grpc_status = exchange->grpc_status,
         .duration_ms = (double)duration_ns / 1e6,
         .request_bytes = exchange->request_head_bytes + exchange->request_bytes,
         .response_bytes = proxy_conn_bytes_sent(conn) - exchange->response_sent_before,
@@ -101,6 +105,8 @@ static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
         exchange->first_byte_ns >= exchange->request_done_ns)
         record.upstream_first_byte_us = (int64_t)((exchange->first_byte_ns - exchange->request_done_ns) / 1000);
     record.status = exchange->status;
+    record.grpc_status = exchange->grpc_status;
+    record.attempts = exchange->found.route != NULL ? 1 + exchange->attempt.retries : 0;
     record.flags = exchange->flags;
     record.details = fl_span_str(exchange->details);
     record.transport_failure = fl_span_str(exchange->failure);
@@ -123,6 +129,7 @@ struct proxy_exchange_run *proxy_exchange_new(struct proxy_hcm *hcm)
     exchange->hcm = hcm;
     exchange->cluster_index = UINT32_MAX;
     exchange->details = "";
+    exchange->grpc_status = -1;
     exchange->start_ns = fl_loop_now_ns(hcm->downstream->data->turn.loop);
     exchange->active_ns = exchange->start_ns;
     exchange->response_sent_before = proxy_conn_bytes_sent(hcm->downstream->conn);
@@ -151,7 +158,7 @@ static void close_exchange(struct proxy_exchange_run *exchange, bool upstream_cl
         proxy_upstream_put(upstream);
     else if (upstream != NULL)
         proxy_upstream_drop(upstream, upstream_how);
-    free(fl_take(exchange->head));
+    proxy_attempt_done(exchange);
     free(fl_take(exchange->texts));
     free(fl_take(exchange->recall));
     proxy_claims_done(&exchange->claims);

@@ -55,6 +55,7 @@ struct proxy_data {
     /* Scratch of one callback: heads are parsed, changed and written within it. */
     struct proxy_message request, response;
     struct proxy_headers trailers;
+    size_t kept_bytes; /* of requests that may be sent again (attempt.h) */
     struct {
         char *path; /* owned */
         struct proxy_log log;

@@ -11,13 +11,12 @@
  * client is reset: never a truncated success. A client's FIN after a whole request is taken as "no more requests" where
  * it has said that it would close (HTTP/1.0, Connection: close), else as its going away, which cancels the request.
  *
- * A request is sent a second time, on a fresh connection, only where the first was a pooled one that died before a
- * single byte of an answer, nothing of a body was sent, and the method is idempotent or nothing has left us at all
- * (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+ * A request may be tried several times (attempt.h), as long as nothing of an answer has gone to the client.
  */
 #ifndef PROXY_FILTER_EXCHANGE_H
 #define PROXY_FILTER_EXCHANGE_H
 
+#include "common/base/buf.h"
 #include "proxy/filter/label.h"
 #include "proxy/http/h1_body.h"
 #include "proxy/http/h1_write.h"
@@ -59,6 +58,17 @@ enum proxy_log_text { /* request fields kept for the access log */
                       PROXY_TEXTS,
 };
 
+struct proxy_attempt {
+    struct fl_buf kept;    /* the request as sent so far, where it may be sent again */
+    bool keeping;          /* `kept` is whole: all that was sent is in it */
+    bool raced;            /* a pooled connection had died, and the request went out again */
+    bool overflowed;       /* the body that came between two tries was more than is kept: there is none to come */
+    bool taken;            /* counts as a retry under way */
+    uint32_t retries;      /* by the policy */
+    struct fl_timer timer; /* of the try, or of the wait before the next one */
+    struct proxy_upstream_tried *tried; /* NULL: nobody */
+};
+
 struct proxy_exchange_run {
     struct proxy_hcm *hcm;
     struct proxy_upstream *upstream; /* NULL where there is none (any more) */
@@ -73,10 +83,9 @@ struct proxy_exchange_run {
     bool answered;                             /* a final head has gone to the client */
     bool answer_begun;                         /* a byte has come from the upstream */
     bool upstream_opened, upstream_keep, downstream_keep;
-    bool tunnel, retried, request_eof, response_eof;
-    char *head; /* the request's head as sent, where it may be sent again; NULL: it may not */
-    size_t head_len;
-    uint64_t sent_before; /* of the upstream connection, when this exchange got it */
+    bool tunnel, request_eof, response_eof;
+    struct proxy_attempt attempt; /* attempt.h */
+    uint64_t sent_before;         /* of the upstream connection, when this exchange got it */
     struct fl_timer timeout, idle;
     struct proxy_address client; /* as trusted proxies tell it; not set: the connection's */
     struct proxy_claims claims;  /* of its verified tokens */
@@ -86,6 +95,8 @@ struct proxy_exchange_run {
     uint64_t request_head_bytes, request_bytes, response_sent_before, response_body_bytes;
     uint32_t flags;
     uint16_t status;
+    bool is_grpc;        /* by the request's content type */
+    int32_t grpc_status; /* -1: none */
     const char *details;
     char failure[PROXY_FAILURE_MAX]; /* of the upstream's transport */
     char *texts;                     /* for the log: PROXY_TEXTS pieces one after the other */

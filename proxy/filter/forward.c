@@ -1,11 +1,8 @@
 #include "proxy/filter/forward.h"
 
+#include "proxy/filter/attempt.h"
 #include "proxy/filter/chain.h"
 #include "proxy/filter/head.h"
-#include "proxy/filter/label.h"
-#include "proxy/filter/report.h"
-
-#include <errno.h>
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
@@ -87,52 +84,9 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
     return true;
 }
 
-/* --- connection and head ---------------------------------------------------------------------------------------- */
+/* --- the head's bytes -------------------------------------------------------------------------------------------- */
 
-bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh)
-{
-    struct proxy_downstream *downstream = exchange->hcm->downstream;
-    struct proxy_data *data = downstream->data;
-    struct proxy_cluster_run *cluster = downstream->generation->clusters[exchange->cluster_index];
-    const unsigned want = PROXY_UPSTREAM_REQUEST | (fresh ? PROXY_UPSTREAM_FRESH : 0u);
-    int result = proxy_upstream_get(cluster, &downstream->destination, want, proxy_data_random(data), &proxy_router_ops,
-                                    exchange, &exchange->upstream);
-    if (result == PROXY_UPSTREAM_OK) {
-        exchange->upstream_opened = exchange->upstream->reused;
-        exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
-        proxy_report_upstream_chosen(downstream, exchange->cluster_index, exchange->upstream);
-        return true;
-    }
-    exchange->upstream = NULL;
-    if (result == PROXY_UPSTREAM_NO_HOST) {
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_NO_HEALTHY_UPSTREAM, "no_healthy_upstream",
-                             "no healthy upstream", NULL, 0);
-    } else if (result == PROXY_UPSTREAM_OVERFLOW) {
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow", "upstream limit reached",
-                             NULL, 0);
-    } else {
-        proxy_report_not_dialled(downstream, exchange->cluster_index, result);
-        proxy_label_failure(exchange->failure, strerrordesc_np(-result));
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
-                             "upstream connect error", NULL, 0);
-    }
-    return false;
-}
-
-/* Only a pooled connection may die of a race with its server's idle timeout; without a body the head is all there is.
- */
-static void keep_head(struct proxy_exchange_run *exchange, struct fl_span head)
-{
-    if (!exchange->upstream->reused || !exchange->request_done || exchange->kept.upgrade)
-        return;
-    exchange->head = malloc(head.len);
-    if (exchange->head == NULL)
-        return; /* then it is not repeated */
-    memcpy(exchange->head, head.data, head.len);
-    exchange->head_len = head.len;
-}
-
-void proxy_forward_head(struct proxy_exchange_run *exchange)
+bool proxy_forward_head(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
     struct proxy_h1_plan plan;
@@ -145,9 +99,8 @@ void proxy_forward_head(struct proxy_exchange_run *exchange)
         to = large = malloc(bound);
     if (to == NULL) {
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "out_of_memory", NULL, NULL, 0);
-        return;
+        return false;
     }
-    struct fl_span head = fl_span_make(to, proxy_h1_write_head(&data->request, &plan, to));
-    keep_head(exchange, head);
-    proxy_conn_write(exchange->upstream->conn, head);
+    proxy_attempt_head(exchange, fl_span_make(to, proxy_h1_write_head(&data->request, &plan, to)));
+    return true;
 }

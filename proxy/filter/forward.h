@@ -1,5 +1,5 @@
-/* From a request's head to its upstream: route, what the listener and the route change in the head, the connection, and
- * the head's bytes. Each step answers the client itself where it cannot go on, and then returns false: the exchange is
+/* From a request's head to its upstream: route, what the listener and the route change in the head, and the head's
+ * bytes. Each step answers the client itself where it cannot go on, and then returns false: the exchange is
  * over. */
 #ifndef PROXY_FILTER_FORWARD_H
 #define PROXY_FILTER_FORWARD_H
@@ -9,10 +9,8 @@
 
 /* Chooses route and cluster for data->request and applies all changes to it. */
 bool proxy_forward_prepare(struct proxy_exchange_run *exchange) FL_MUST_CHECK;
-/* A connection of that cluster. fresh: not one from the pool. */
-bool proxy_forward_connect(struct proxy_exchange_run *exchange, bool fresh) FL_MUST_CHECK;
-/* Writes the head of data->request, and keeps a copy where it may have to be sent again. */
-void proxy_forward_head(struct proxy_exchange_run *exchange);
+/* The bytes of data->request's head go to the first try (attempt.h). */
+bool proxy_forward_head(struct proxy_exchange_run *exchange) FL_MUST_CHECK;
 
 const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange);
 

@@ -1,5 +1,5 @@
 /* The upstream's side of an exchange: which cluster, the request's bytes, and what comes back. */
-#include "proxy/filter/exchange.h"
+#include "proxy/filter/attempt.h"
 #include "proxy/filter/forward.h"
 #include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
@@ -28,6 +28,7 @@ static void touch(struct proxy_exchange_run *exchange)
 static void on_timeout(struct fl_timer *timer)
 {
     struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, timeout);
+    proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
     proxy_exchange_reply(exchange, 504, PROXY_FLAG_UPSTREAM_TIMEOUT, "response_timeout", "upstream request timeout",
                          NULL, 0);
 }
@@ -94,18 +95,29 @@ static void write_chunk(struct proxy_conn *conn, struct fl_span data)
     proxy_conn_write(conn, PROXY_H1_CHUNK_END);
 }
 
-static void write_last_chunk(struct proxy_data *data, struct proxy_conn *conn, const struct proxy_headers *trailers)
+static struct fl_span last_chunk(struct proxy_data *data, const struct proxy_headers *trailers)
 {
     if (trailers != NULL && proxy_h1_last_chunk_bound(trailers) > PROXY_TURN_WORK)
         trailers = NULL;
-    proxy_conn_write(conn, fl_span_make(data->turn.work, proxy_h1_write_last_chunk(trailers, data->turn.work)));
+    return fl_span_make(data->turn.work, proxy_h1_write_last_chunk(trailers, data->turn.work));
 }
 
 static void bad_response(struct proxy_exchange_run *exchange, enum proxy_h1_error error)
 {
+    const struct proxy_try one = {.outcome = PROXY_TRY_BROKEN, .sent = true};
     proxy_stats_parse_error(data_of(exchange)->options.stats, PROXY_SIDE_UPSTREAM, error);
-    proxy_exchange_reply(exchange, 502, PROXY_FLAG_UPSTREAM_PROTOCOL_ERROR, proxy_h1_error_word(error),
-                         "upstream protocol error", NULL, 0);
+    proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
+    if (!proxy_attempt_again(exchange, &one))
+        proxy_exchange_reply(exchange, 502, PROXY_FLAG_UPSTREAM_PROTOCOL_ERROR, proxy_h1_error_word(error),
+                             "upstream protocol error", NULL, 0);
+}
+
+/* Whether a final head is not what the client gets: another try is on its way. */
+static bool is_tried_again(struct proxy_exchange_run *exchange, const struct proxy_message *response)
+{
+    const struct proxy_try one = {.outcome = PROXY_TRY_ANSWERED, .sent = true, .response = response};
+    proxy_attempt_report(exchange, proxy_outlier_event_of(response->status));
+    return proxy_attempt_again(exchange, &one);
 }
 
 static int change_head(const struct proxy_exchange_run *exchange, struct proxy_message *response)
@@ -115,13 +127,19 @@ static int change_head(const struct proxy_exchange_run *exchange, struct proxy_m
     return result == 0 ? proxy_head_response(exchange, response) : result;
 }
 
-/* A response head to the client. False: the exchange is over. */
+/* A response head to the client. False: nothing more is to be read, the exchange is over or tried again. */
 static bool pass_head(struct proxy_exchange_run *exchange)
 {
     struct proxy_hcm *hcm = exchange->hcm;
     struct proxy_data *data = data_of(exchange);
     struct proxy_message *response = &data->response;
     bool interim = proxy_message_is_interim(response);
+    if (!interim && is_tried_again(exchange, response))
+        return false;
+    if (interim)
+        proxy_attempt_forget(exchange);
+    else
+        proxy_attempt_settle(exchange);
     if (!interim && change_head(exchange, response) < 0) {
         proxy_exchange_reply(exchange, 502, 0, "response_headers_too_many", NULL, NULL, 0);
         return false;
@@ -136,6 +154,7 @@ static bool pass_head(struct proxy_exchange_run *exchange)
         exchange->upstream_keep = response->keep_alive;
         exchange->response_framing = plan.framing;
         exchange->status = response->status;
+        exchange->grpc_status = proxy_retry_grpc_status(&response->headers);
         exchange->tunnel = response->upgrade;
         exchange->answered = true;
         proxy_h1_body_init(&exchange->response_body, response);
@@ -202,8 +221,10 @@ static size_t read_answer(struct proxy_exchange_run *exchange, struct fl_span by
     }
     if (result == PROXY_H1_DONE) {
         bool trailers = exchange->response_body.framing == PROXY_FRAMING_CHUNKED;
+        if (trailers && exchange->grpc_status < 0)
+            exchange->grpc_status = proxy_retry_grpc_status(&data->trailers);
         if (chunked)
-            write_last_chunk(data, client, trailers ? &data->trailers : NULL);
+            proxy_conn_write(client, last_chunk(data, trailers ? &data->trailers : NULL));
         answer_is_complete(exchange, rest.len > 0);
         return bytes.len;
     }
@@ -223,7 +244,6 @@ static size_t on_data(void *owner, struct fl_span bytes)
     if (!exchange->answer_begun) {
         exchange->answer_begun = true;
         exchange->first_byte_ns = exchange->active_ns;
-        free(fl_take(exchange->head)); /* nothing is sent twice any more */
     }
     if (!exchange->answered)
         used = read_heads(exchange, bytes);
@@ -250,35 +270,18 @@ static size_t on_data(void *owner, struct fl_span bytes)
 
 /* --- the upstream's end ----------------------------------------------------------------------------------------- */
 
-static bool is_idempotent(uint8_t method)
-{
-    return method == PROXY_METHOD_GET || method == PROXY_METHOD_HEAD || method == PROXY_METHOD_PUT ||
-           method == PROXY_METHOD_DELETE || method == PROXY_METHOD_OPTIONS || method == PROXY_METHOD_TRACE;
-}
-
-static bool may_repeat(const struct proxy_exchange_run *exchange, bool nothing_left)
-{
-    return exchange->upstream->reused && !exchange->retried && !exchange->answer_begun && exchange->head != NULL &&
-           !exchange->request_bytes_sent && (nothing_left || is_idempotent(exchange->kept.method_id));
-}
-
-static void repeat(struct proxy_exchange_run *exchange)
-{
-    exchange->retried = true;
-    proxy_upstream_drop(fl_take(exchange->upstream), PROXY_CLOSE_NOW);
-    if (!proxy_forward_connect(exchange, true))
-        return;
-    proxy_conn_write(upstream_of(exchange), fl_span_make(exchange->head, exchange->head_len));
-}
-
 /* It ended before a whole head had come. nothing_left: the request was still ours alone. */
 static void ended_without_answer(struct proxy_exchange_run *exchange, bool nothing_left)
 {
-    if (may_repeat(exchange, nothing_left)) {
-        repeat(exchange);
+    const struct proxy_try one = {.outcome = exchange->upstream_opened ? PROXY_TRY_BROKEN : PROXY_TRY_NOT_CONNECTED,
+                                  .sent = !nothing_left};
+    if (proxy_attempt_after_race(exchange, nothing_left))
         return;
-    }
-    if (exchange->upstream_opened)
+    proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
+    bool opened = exchange->upstream_opened;
+    if (proxy_attempt_again(exchange, &one))
+        return;
+    if (opened)
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_reset_before_response_started",
                              "upstream connect error or disconnect/reset before headers", NULL, 0);
     else
@@ -300,7 +303,7 @@ static void on_eof(void *owner)
     } else if (proxy_h1_body_eof(&exchange->response_body) == PROXY_H1_DONE) {
         exchange->upstream_keep = false;
         if (exchange->response_framing == PROXY_FRAMING_CHUNKED)
-            write_last_chunk(data_of(exchange), exchange->hcm->downstream->conn, NULL);
+            to_client(exchange, last_chunk(data_of(exchange), NULL));
         answer_is_complete(exchange, false);
     } else {
         proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_response_truncated");
@@ -318,6 +321,8 @@ static void on_closed(void *owner, enum proxy_end end)
         ended_without_answer(exchange, false);
         return;
     }
+    if (!exchange->tunnel)
+        proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
     proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(end));
 }
 
@@ -346,27 +351,42 @@ const struct proxy_conn_ops proxy_router_ops = {
 
 void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data)
 {
-    struct proxy_conn *conn = upstream_of(exchange);
+    char head[PROXY_H1_CHUNK_HEAD_MAX];
+    bool chunked = exchange->request_framing == PROXY_FRAMING_CHUNKED;
     exchange->request_bytes_sent = true;
-    if (exchange->request_framing == PROXY_FRAMING_CHUNKED)
-        write_chunk(conn, data);
-    else
-        proxy_conn_write(conn, data);
+    if (chunked)
+        proxy_attempt_send(exchange, fl_span_make(head, proxy_h1_write_chunk_head(data.len, head)));
+    proxy_attempt_send(exchange, data);
+    if (chunked)
+        proxy_attempt_send(exchange, PROXY_H1_CHUNK_END);
 }
 
 void proxy_router_request_done(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers)
 {
     exchange->request_bytes_sent = true;
     if (exchange->request_framing == PROXY_FRAMING_CHUNKED)
-        write_last_chunk(data_of(exchange), upstream_of(exchange), trailers);
+        proxy_attempt_send(exchange, last_chunk(data_of(exchange), trailers));
     start_response_timeout(exchange);
+    proxy_attempt_complete(exchange);
+}
+
+static bool is_grpc(const struct proxy_message *request)
+{
+    return fl_span_starts_with(proxy_headers_value(&request->headers, PROXY_HEADER_CONTENT_TYPE),
+                               FL_SPAN("application/grpc"));
 }
 
 void proxy_router_begin(struct proxy_exchange_run *exchange)
 {
+    exchange->is_grpc = is_grpc(&data_of(exchange)->request);
     if (!proxy_forward_prepare(exchange))
         return;
     start_timers(exchange);
-    if (proxy_forward_connect(exchange, false))
-        proxy_forward_head(exchange);
+    int result = proxy_attempt_connect(exchange, false);
+    if (!proxy_forward_head(exchange))
+        return;
+    if (result != PROXY_UPSTREAM_OK)
+        proxy_attempt_not_connected(exchange, result);
+    else if (exchange->request_done)
+        proxy_attempt_complete(exchange);
 }

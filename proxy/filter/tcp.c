@@ -191,6 +191,7 @@ static void upstream_open(void *owner)
     struct tcp *tcp = owner;
     struct proxy_downstream *downstream = tcp->downstream;
     proxy_upstream_opened(tcp->upstream);
+    proxy_upstream_report(tcp->upstream, PROXY_OUTLIER_CONNECTED, proxy_data_random(downstream->data));
     tcp->edge = proxy_label_edge(downstream, tcp->config->cluster_index, upstream_conn(tcp), PROXY_PROTOCOL_TCP);
     proxy_stats_tcp_opened(tcp->edge);
     proxy_conn_resume(downstream->conn);
@@ -229,6 +230,7 @@ static void upstream_closed(void *owner, enum proxy_end why)
         end_by_reset(tcp, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(why));
         return;
     }
+    proxy_upstream_report(tcp->upstream, PROXY_OUTLIER_FAILED, proxy_data_random(tcp->downstream->data));
     tcp->upstream->conn = NULL;
     proxy_upstream_drop(fl_take(tcp->upstream), PROXY_CLOSE_NOW);
     tcp->details = proxy_end_text(why);

@@ -149,14 +149,14 @@ static bool pseudo_name(struct fl_span name)
            fl_span_eq_str(name, ":scheme");
 }
 
-static int copy_headers(struct compiler *compiler, struct proxy_route_match *match)
+static int copy_headers(struct compiler *compiler, const struct proxy_header_match **headers, size_t count)
 {
-    struct proxy_header_match *copy = copy_array(compiler, match->headers, match->header_count, sizeof(*copy));
+    struct proxy_header_match *copy = copy_array(compiler, *headers, count, sizeof(*copy));
     if (copy == NULL)
         return -ENOMEM;
-    match->headers = copy;
+    *headers = copy;
     int result = 0;
-    for (size_t i = 0; result == 0 && i < match->header_count; i++) {
+    for (size_t i = 0; result == 0 && i < count; i++) {
         if (!proxy_header_name_valid(copy[i].name) && !pseudo_name(copy[i].name))
             return refuse(compiler, "match: not a header name", copy[i].name);
         result = copy_text(compiler, copy[i].name, &copy[i].name);
@@ -193,7 +193,7 @@ static int copy_match(struct compiler *compiler, struct proxy_route_match *match
         return refuse(compiler, "match: path_separated_prefix begins with '/' and does not end with it", path);
     int result = copy_text(compiler, path, &match->path);
     if (result == 0)
-        result = copy_headers(compiler, match);
+        result = copy_headers(compiler, &match->headers, match->header_count);
     return result == 0 ? copy_queries(compiler, match) : result;
 }
 
@@ -223,6 +223,20 @@ static int copy_clusters(struct compiler *compiler, struct proxy_route *route)
         return fl_err_set(compiler->err, -EINVAL,
                           weighted ? "weights must add up to 1 to 4294967295" : "exactly one cluster is needed");
     return 0;
+}
+
+static int copy_retry(struct compiler *compiler, const struct proxy_retry_policy **policy)
+{
+    if (*policy == NULL)
+        return 0;
+    struct proxy_retry_policy *copy = copy_array(compiler, *policy, 1, sizeof(*copy));
+    const uint16_t *statuses =
+        copy_array(compiler, (*policy)->statuses, (*policy)->status_count, sizeof(*(*policy)->statuses));
+    if (copy == NULL || statuses == NULL)
+        return -ENOMEM;
+    copy->statuses = statuses;
+    *policy = copy;
+    return copy_headers(compiler, &copy->headers, copy->header_count);
 }
 
 static int copy_redirect(struct compiler *compiler, struct proxy_redirect *redirect)
@@ -288,6 +302,8 @@ static int copy_route(struct compiler *compiler, struct proxy_route *route)
     if (result == 0)
         result = copy_rewrites(compiler, route);
     if (result == 0)
+        result = copy_retry(compiler, &route->retry);
+    if (result == 0)
         result = copy_edits(compiler, &route->request);
     return result == 0 ? copy_edits(compiler, &route->response) : result;
 }
@@ -321,12 +337,16 @@ static int copy_host(struct compiler *compiler, struct proxy_virtual_host *host)
         result = copy_edits(compiler, &host->request);
     if (result == 0)
         result = copy_edits(compiler, &host->response);
+    if (result == 0)
+        result = copy_retry(compiler, &host->retry);
     struct proxy_route *routes = copy_array(compiler, host->routes, host->route_count, sizeof(*routes));
     if (result == 0 && routes == NULL)
         result = -ENOMEM;
     host->routes = routes;
     for (size_t i = 0; result == 0 && i < host->route_count; i++) {
         result = copy_route(compiler, &routes[i]);
+        if (routes[i].retry == NULL)
+            routes[i].retry = host->retry;
         if (result == -EINVAL)
             fl_err_prefix(compiler->err, "route %zu (%.*s)", i, FL_SPAN_ARG(routes[i].name));
     }

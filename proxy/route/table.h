@@ -89,6 +89,48 @@ struct proxy_direct {
     struct fl_span body;
 };
 
+/* X(id, word): what retry_on may name. */
+#define PROXY_RETRY_ON_LIST(X)                                                                                         \
+    X(5XX, "5xx")                                                                                                      \
+    X(GATEWAY_ERROR, "gateway-error")                                                                                  \
+    X(CONNECT_FAILURE, "connect-failure")                                                                              \
+    X(REFUSED_STREAM, "refused-stream") /* of HTTP/2: nothing does so here yet */                                      \
+    X(RESET, "reset")                                                                                                  \
+    X(RESET_BEFORE_REQUEST, "reset-before-request")                                                                    \
+    X(RETRIABLE_4XX, "retriable-4xx")                                                                                  \
+    X(STATUS_CODES, "retriable-status-codes")                                                                          \
+    X(HEADERS, "retriable-headers")                                                                                    \
+    X(CANCELLED, "cancelled") /* these: grpc-status in an answer's head */                                             \
+    X(DEADLINE_EXCEEDED, "deadline-exceeded")                                                                          \
+    X(INTERNAL, "internal")                                                                                            \
+    X(RESOURCE_EXHAUSTED, "resource-exhausted")                                                                        \
+    X(UNAVAILABLE, "unavailable")
+
+enum proxy_retry_on_bit {
+#define X(id, word) PROXY_RETRY_ON_BIT_##id,
+    PROXY_RETRY_ON_LIST(X)
+#undef X
+        PROXY_RETRY_ON_BITS
+};
+
+enum proxy_retry_on { /* a set */
+#define X(id, word) PROXY_RETRY_ON_##id = 1 << PROXY_RETRY_ON_BIT_##id,
+                      PROXY_RETRY_ON_LIST(X)
+#undef X
+};
+
+struct proxy_retry_policy {
+    uint32_t on;                              /* enum proxy_retry_on */
+    uint32_t num_retries;                     /* beside the first try */
+    uint32_t per_try_timeout_ms;              /* 0: none */
+    uint32_t backoff_base_ms, backoff_max_ms; /* > 0 */
+    const uint16_t *statuses;                 /* for STATUS_CODES */
+    size_t status_count;
+    const struct proxy_header_match *headers; /* of the answer, for HEADERS: any of them */
+    size_t header_count;
+    bool other_host; /* previous_hosts */
+};
+
 #define PROXY_TIMEOUT_UNSET UINT32_MAX /* the listener's or the default applies; 0 is "none" */
 
 struct proxy_route {
@@ -102,6 +144,7 @@ struct proxy_route {
     struct proxy_direct direct;
     uint32_t timeout_ms;      /* of the whole response; PROXY_TIMEOUT_UNSET: Envoy's 15 s is the caller's to apply */
     uint32_t idle_timeout_ms; /* of the stream */
+    const struct proxy_retry_policy *retry; /* NULL: the virtual host's; compiled: NULL is none */
     bool has_prefix_rewrite;
     struct fl_span prefix_rewrite;       /* replaces the matched prefix (or the whole exact path); the query stays */
     struct fl_span host_rewrite_literal; /* empty: none; not applied to CONNECT */
@@ -114,6 +157,7 @@ struct proxy_virtual_host {
     size_t domain_count;
     const struct proxy_route *routes;
     size_t route_count;
+    const struct proxy_retry_policy *retry; /* of its routes that name none; NULL: none */
     struct proxy_header_edits request, response;
     bool require_tls_all; /* require_tls: ALL; for the caller to act on */
 };

@@ -19,6 +19,7 @@ enum operator_id {
     OPERATOR_BYTES_SENT,
     OPERATOR_DURATION,
     OPERATOR_CONNECTION_ID,
+    OPERATOR_ATTEMPTS,
     OPERATOR_REQUEST,
     OPERATOR_RESPONSE,
 };
@@ -76,6 +77,9 @@ static const struct operator_row operators[] = {
     {"REQUESTED_SERVER_NAME", OPERATOR_TEXT, RECORD(server_name)},
     {"ROUTE_NAME", OPERATOR_TEXT, RECORD(route_name)},
     {"CONNECTION_ID", OPERATOR_CONNECTION_ID, 0},
+    {"UPSTREAM_REQUEST_ATTEMPT_COUNT", OPERATOR_ATTEMPTS, 0},
+    {"TRACE_ID", OPERATOR_TEXT, RECORD(trace_id)},
+    {"SPAN_ID", OPERATOR_TEXT, RECORD(span_id)},
 };
 
 /* -- compiling -- */
@@ -351,6 +355,8 @@ static bool put_step(struct proxy_line *line, const struct step *step, const str
         return put_count(line, record->duration_us >= 0, (uint64_t)record->duration_us / 1000);
     case OPERATOR_CONNECTION_ID:
         return put_count(line, record->connection_id != 0, record->connection_id);
+    case OPERATOR_ATTEMPTS:
+        return put_count(line, true, record->attempts);
     case OPERATOR_REQUEST:
     case OPERATOR_RESPONSE:
         return put_text(line, message_value(step, record), step->max);
@@ -361,7 +367,8 @@ static bool put_step(struct proxy_line *line, const struct step *step, const str
 static bool is_number(enum operator_id id)
 {
     return id == OPERATOR_RESPONSE_CODE || id == OPERATOR_GRPC_STATUS || id == OPERATOR_BYTES_RECEIVED ||
-           id == OPERATOR_BYTES_SENT || id == OPERATOR_DURATION || id == OPERATOR_CONNECTION_ID;
+           id == OPERATOR_BYTES_SENT || id == OPERATOR_DURATION || id == OPERATOR_CONNECTION_ID ||
+           id == OPERATOR_ATTEMPTS;
 }
 
 /* Literals are the configuration's own words: raw in a line of text. */

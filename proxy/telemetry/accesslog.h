@@ -52,6 +52,8 @@ struct proxy_log_record {
     struct fl_span source_workload, source_namespace, destination_workload, destination_namespace;
     struct fl_span tls_version, alpn; /* of the downstream connection; empty: plaintext */
     uint64_t connection_id;           /* 0: none */
+    uint32_t attempts;                /* tries of a request that was meant for an upstream; 0: it was not */
+    struct fl_span trace_id, span_id; /* hexadecimal */
 };
 
 /* A compiled format; immutable, shared between threads. NULL stands for the default JSON wherever a format is taken. */
@@ -63,7 +65,7 @@ struct proxy_log_format;
  * RESPONSE_CODE RESPONSE_CODE_DETAILS CONNECTION_TERMINATION_DETAILS RESPONSE_FLAGS GRPC_STATUS(NUMBER) BYTES_RECEIVED
  * BYTES_SENT DURATION UPSTREAM_HOST UPSTREAM_CLUSTER UPSTREAM_LOCAL_ADDRESS UPSTREAM_TRANSPORT_FAILURE_REASON
  * DOWNSTREAM_{REMOTE,LOCAL}_ADDRESS[_WITHOUT_PORT] DOWNSTREAM_{PEER,LOCAL}_URI_SAN REQUESTED_SERVER_NAME ROUTE_NAME
- * CONNECTION_ID. */
+ * CONNECTION_ID UPSTREAM_REQUEST_ATTEMPT_COUNT TRACE_ID SPAN_ID. */
 int proxy_log_format_text(struct fl_span text, struct proxy_log_format **ret_format, struct fl_err *err) FL_MUST_CHECK;
 
 struct proxy_log_json_field {

@@ -40,6 +40,9 @@ static const struct fl_metric_family connect_family =
 static const struct fl_metric_family overflow_family =
     FAMILY("fairlead_upstream_overflows_total", "Requests and connections that a circuit breaker refused, by limit.",
            FL_METRIC_COUNTER, limit_label, 1);
+static const struct fl_metric_family retry_family =
+    FAMILY("fairlead_upstream_retries_total", "Retries of requests, by what became of them.", FL_METRIC_COUNTER,
+           result_label, 1);
 static const char *const outlier_labels[] = {"kind", "enforced"};
 static const struct fl_metric_family outlier_family =
     FAMILY("fairlead_upstream_ejections_total", "Hosts whose failures in a row were too many, by what was counted.",
@@ -141,6 +144,16 @@ static struct fl_counter *overflows(struct proxy_stats *stats, enum proxy_upstre
     return use(stats, &stats->overflows[limit], &overflow_family, &words[limit]);
 }
 
+static struct fl_counter *retries(struct proxy_stats *stats, enum proxy_retry_result result)
+{
+    static const struct fl_span words[] = {
+#define X(id, word) FL_SPAN(word),
+        PROXY_RETRY_LIST(X)
+#undef X
+    };
+    return use(stats, &stats->retries[result], &retry_family, &words[result]);
+}
+
 void proxy_stats_prepare(struct proxy_stats *stats)
 {
     for (int side = 0; side < SIDES; side++) {
@@ -153,6 +166,8 @@ void proxy_stats_prepare(struct proxy_stats *stats)
         refused(stats, (enum proxy_refused)reason);
     for (int limit = 0; limit < PROXY_UPSTREAM_LIMIT_COUNT; limit++)
         overflows(stats, (enum proxy_upstream_limit)limit);
+    for (int result = 0; result < PROXY_RETRY_RESULTS; result++)
+        retries(stats, (enum proxy_retry_result)result);
     proxy_stats_log_dropped(stats, 0);
 }
 
@@ -230,6 +245,11 @@ void proxy_stats_connect_failed(struct proxy_stats *stats, int error)
 void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit limit)
 {
     fl_counter_add(overflows(stats, limit), 1);
+}
+
+void proxy_stats_retry(struct proxy_stats *stats, enum proxy_retry_result result)
+{
+    fl_counter_add(retries(stats, result), 1);
 }
 
 void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind, bool ejected)

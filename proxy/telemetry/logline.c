@@ -183,7 +183,7 @@ void proxy_line_protocol(struct proxy_line *line, const struct proxy_log_record 
 
 enum kind { KIND_TEXT, KIND_ADDRESS, KIND_SPECIAL };
 
-enum special { DIRECTION, PROTOCOL, CODE, GRPC, FLAGS, RECEIVED, SENT, DURATION, FIRST_BYTE, CONNECTION };
+enum special { DIRECTION, PROTOCOL, CODE, GRPC, FLAGS, RECEIVED, SENT, DURATION, FIRST_BYTE, CONNECTION, ATTEMPTS };
 
 struct row {
     struct fl_span key; /* with its quotes and separators */
@@ -245,6 +245,9 @@ static const struct row rows[] = {
     TEXT("x_forwarded_for", forwarded_for, 96),
     TEXT("request_id", request_id, 64),
     TEXT("traceparent", traceparent, 64),
+    TEXT("trace_id", trace_id, 32),
+    TEXT("span_id", span_id, 16),
+    SPECIAL("upstream_request_attempt_count", ATTEMPTS),
     SPECIAL("connection_id", CONNECTION),
 };
 
@@ -321,6 +324,10 @@ static void put_special(struct proxy_line *line, const struct row *row, const st
         break;
     case FIRST_BYTE:
         put_key_milliseconds(line, row->key, record->upstream_first_byte_us);
+        break;
+    case ATTEMPTS: /* one is what everybody expects */
+        if (record->attempts > 1)
+            put_key_number(line, row->key, record->attempts);
         break;
     case CONNECTION:
         if (record->connection_id != 0)

@@ -155,6 +155,24 @@ void proxy_stats_connect_failed(struct proxy_stats *stats, int error);
 /* fairlead_upstream_overflows_total{limit}: what a circuit breaker refused. */
 void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit limit);
 
+/* fairlead_upstream_retries_total{result} */
+#define PROXY_RETRY_LIST(X)                                                                                            \
+    X(STARTED, "started")                                                                                              \
+    X(SUCCEEDED, "succeeded")   /* a request that was retried got an answer that asks for no further retry */          \
+    X(LIMIT, "limit")           /* num_retries */                                                                      \
+    X(OVERFLOW, "overflow")     /* the cluster's budget */                                                             \
+    X(NOT_KEPT, "not_kept")     /* the request was too large to keep */                                                \
+    X(KEEP_ALIVE, "keep_alive") /* at once, without a policy: a pooled connection had died */
+
+enum proxy_retry_result {
+#define X(id, word) PROXY_RETRY_##id,
+    PROXY_RETRY_LIST(X)
+#undef X
+        PROXY_RETRY_RESULTS
+};
+
+void proxy_stats_retry(struct proxy_stats *stats, enum proxy_retry_result result);
+
 /* fairlead_upstream_ejections_total{kind, enforced}: a host's row of failures was full. */
 void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind, bool ejected);
 

@@ -283,8 +283,8 @@ static void test_routes(void **state)
         "response_code: PERMANENT_REDIRECT, strip_query: true}\n"
         "              - match: {prefix: /d}\n                direct_response: {status: 404, body: {inline_string: "
         "gone}}\n"
-        "              - match: {prefix: /}\n                route: {cluster: c, retry_policy: {retry_on: 5xx}}\n");
-    assert_int_equal(warnings.count, 1); /* retry_policy */
+        "              - match: {prefix: /}\n                route: {cluster: c, request_mirror_policies: [{}]}\n");
+    assert_int_equal(warnings.count, 1); /* request_mirror_policies */
     const struct proxy_route_config *config = proxy_route_table_config(snapshot->listeners[0].chains[0].http->routes);
     assert_true(config->ignore_port);
     const struct proxy_virtual_host *host = &config->virtual_hosts[0];
@@ -364,9 +364,144 @@ static void test_node_defaults(void **state)
     assert_int_equal(empty->listener_count + empty->cluster_count, 0);
 }
 
+#define ROUTES                                                                                                         \
+    HCM "          http_filters: [" ROUTER                                                                             \
+        "]\n          route_config:\n            virtual_hosts:\n            - name: v\n"                              \
+        "              domains: ['*']\n"
+#define CLUSTERS "static_resources:\n  clusters:\n  - name: c\n"
+
+static void refuse(const char *text, const char *reason)
+{
+    struct fl_buf placed;
+    struct proxy_snapshot *snapshot = NULL;
+    struct fl_err err = {0};
+    fl_buf_init(&placed, 1u << 20);
+    pki_folder_place(&folder, fl_span_str(text), &placed);
+    assert_int_not_equal(proxy_bootstrap_parse(fl_buf_span(&placed), "d.yaml", &warnings, &snapshot, &err), 0);
+    if (strstr(err.text, reason) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", reason, err.text);
+    fl_buf_done(&placed);
+}
+
+static void test_retries(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        ROUTES
+        "              retry_policy: {retry_on: 'connect-failure, unavailable', num_retries: 0}\n"
+        "              routes:\n"
+        "              - match: {prefix: /a}\n                route: {cluster: c, retry_policy: {retry_on: "
+        "'5xx,retriable-status-codes,retriable-headers', num_retries: 4, per_try_timeout: 0.25s, "
+        "retriable_status_codes: [418, 429], retriable_headers: [{name: x-again, exact_match: 'yes'}], "
+        "host_selection_retry_max_attempts: 5, retry_host_predicate: [{name: p, typed_config: "
+        "{\"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}], "
+        "retry_back_off: {base_interval: 0.1s}}}\n"
+        "              - match: {prefix: /}\n                route: {cluster: c}\n");
+    assert_int_equal(warnings.count, 0);
+    const struct proxy_virtual_host *host =
+        &proxy_route_table_config(snapshot->listeners[0].chains[0].http->routes)->virtual_hosts[0];
+    const struct proxy_retry_policy *policy = host->routes[0].retry;
+    assert_int_equal(policy->on, PROXY_RETRY_ON_5XX | PROXY_RETRY_ON_STATUS_CODES | PROXY_RETRY_ON_HEADERS);
+    assert_int_equal(policy->num_retries, 4);
+    assert_int_equal(policy->per_try_timeout_ms, 250);
+    assert_int_equal(policy->backoff_base_ms, 100);
+    assert_int_equal(policy->backoff_max_ms, 1000);
+    assert_int_equal(policy->status_count, 2);
+    assert_int_equal(policy->statuses[1], 429);
+    assert_int_equal(policy->header_count, 1);
+    assert_span(policy->headers[0].string.text, "yes");
+    assert_true(policy->other_host);
+    policy = host->routes[1].retry; /* the virtual host's */
+    assert_ptr_equal(policy, host->retry);
+    assert_int_equal(policy->on, PROXY_RETRY_ON_CONNECT_FAILURE | PROXY_RETRY_ON_UNAVAILABLE);
+    assert_int_equal(policy->num_retries, 0);
+    assert_int_equal(policy->backoff_base_ms, 25);
+    assert_int_equal(policy->backoff_max_ms, 250);
+    assert_false(policy->other_host);
+}
+
+static void test_retries_that_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *policy, *reason;
+    } rows[] = {
+        {"{retry_on: '5xx,envoy-ratelimited'}", "\"envoy-ratelimited\" is not supported"},
+        {"{retry_priority: {name: x}}", "retry_priority"},
+        {"{retriable_request_headers: [{name: x}]}", "retriable_request_headers"},
+        {"{rate_limited_retry_back_off: {}}", "rate_limited_retry_back_off"},
+        {"{per_try_idle_timeout: 1s}", "per_try_idle_timeout"},
+        {"{retry_host_predicate: [{name: envoy.retry_host_predicates.omit_canary_hosts}]}",
+         "retry_host_predicate[0]: expected envoy.retry_host_predicates.previous_hosts"},
+        {"{retriable_status_codes: [99]}", "expected statuses from 100 to 599"},
+        {"{retry_back_off: {base_interval: 0s}}", "base_interval: must be greater than 0"},
+        {"{retry_back_off: {base_interval: 2s, max_interval: 1s}}", "max_interval: must not be less"},
+        {"{num_retries: 1001}", "num_retries: expected a number"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        char text[4096];
+        snprintf(text, sizeof(text),
+                 "%s              routes: [{match: {prefix: /}, route: {cluster: c, retry_policy: %s}}]\n", ROUTES,
+                 rows[i].policy);
+        refuse(text, rows[i].reason);
+    }
+}
+
+static void test_outliers_and_balancing(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        CLUSTERS
+        "    lb_policy: LEAST_REQUEST\n    least_request_lb_config: {choice_count: 4}\n"
+        "    common_lb_config: {healthy_panic_threshold: {value: 12.5}}\n"
+        "    circuit_breakers: {thresholds: [{retry_budget: {budget_percent: {value: 25}}}]}\n"
+        "    outlier_detection: {consecutive_5xx: 3, interval: 1s, base_ejection_time: 2s, max_ejection_time: 20s, "
+        "max_ejection_percent: 60, enforcing_consecutive_5xx: 70, consecutive_gateway_failure: 0, "
+        "split_external_local_origin_errors: true, success_rate_minimum_hosts: 3, enforcing_success_rate: 0, "
+        "enforcing_failure_percentage: 5}\n"
+        "  - {name: d, outlier_detection: {}}\n");
+    assert_int_equal(warnings.count, 2);
+    assert_non_null(strstr(warnings.texts[0], "success rates are not acted on"));
+    assert_non_null(strstr(warnings.texts[1], "failure percentages are not acted on"));
+    const struct proxy_cluster *cluster = &snapshot->clusters[0];
+    assert_int_equal(cluster->choice_count, 4);
+    assert_int_equal(cluster->panic_percent, 13);
+    assert_int_equal(cluster->retry_budget_percent, 25);
+    assert_int_equal(cluster->retry_min, 3);
+    const struct proxy_outlier_config *outlier = &cluster->outlier;
+    assert_true(outlier->on && outlier->split);
+    assert_int_equal(outlier->consecutive[PROXY_OUTLIER_5XX], 3);
+    assert_int_equal(outlier->consecutive[PROXY_OUTLIER_GATEWAY], 0);
+    assert_int_equal(outlier->consecutive[PROXY_OUTLIER_LOCAL], 5);
+    assert_int_equal(outlier->enforcing[PROXY_OUTLIER_5XX], 70);
+    assert_int_equal(outlier->interval_ms, 1000);
+    assert_int_equal(outlier->base_ms, 2000);
+    assert_int_equal(outlier->max_ms, 20000);
+    assert_int_equal(outlier->max_ejection_percent, 60);
+    outlier = &snapshot->clusters[1].outlier; /* defaults */
+    assert_true(outlier->on && !outlier->split);
+    assert_int_equal(outlier->consecutive[PROXY_OUTLIER_5XX], 5);
+    assert_int_equal(outlier->enforcing[PROXY_OUTLIER_GATEWAY], 0);
+    assert_int_equal(outlier->enforcing[PROXY_OUTLIER_LOCAL], 100);
+    assert_int_equal(outlier->interval_ms, 10000);
+    assert_int_equal(outlier->base_ms, 30000);
+    assert_int_equal(outlier->max_ms, 300000);
+    assert_int_equal(outlier->max_ejection_percent, 10);
+    refuse(CLUSTERS "    outlier_detection: {interval: 0s}\n", "outlier_detection.interval: must be greater than 0");
+    refuse(CLUSTERS "    outlier_detection: {max_ejection_percent: 101}\n", "max_ejection_percent: expected a number");
+    refuse(CLUSTERS "    common_lb_config: {healthy_panic_threshold: {value: 101}}\n", "healthy_panic_threshold");
+    refuse(CLUSTERS "    least_request_lb_config: {choice_count: 2}\n", "belongs to the policy LEAST_REQUEST");
+    refuse(CLUSTERS "    lb_policy: LEAST_REQUEST\n    least_request_lb_config: {choice_count: 1}\n", "choice_count");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_retries_that_are_refused),
+        cmocka_unit_test(test_outliers_and_balancing),
         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_match),
         cmocka_unit_test(test_the_inspector_is_added),

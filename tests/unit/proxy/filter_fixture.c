@@ -2,7 +2,6 @@
 
 #include "common/metrics/expose.h"
 #include "proxy/net/listener.h"
-#include "proxy/route/table.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,7 +12,7 @@
 
 #include <cmocka.h>
 
-static int listen_somewhere(struct proxy_address *ret_address)
+int fixture_listen(struct proxy_address *ret_address)
 {
     struct proxy_socket_options options = {.backlog = 64};
     struct fl_err err;
@@ -36,7 +35,21 @@ static void make_routes(struct fixture *f)
 {
     static const struct fl_span any = FL_SPAN("*");
     static const struct proxy_weighted_cluster to_origin = {.name = FL_SPAN("origin"), .weight = 1};
-    static const struct proxy_route routes[] = {
+    const struct proxy_route routes[] = {
+        {.match = {.path = FL_SPAN("/retry-slow")},
+         .action = PROXY_ROUTE_CLUSTER,
+         .clusters = &to_origin,
+         .cluster_count = 1,
+         .timeout_ms = 300,
+         .retry = f->retry,
+         .idle_timeout_ms = PROXY_TIMEOUT_UNSET},
+        {.match = {.path = FL_SPAN("/retry")},
+         .action = PROXY_ROUTE_CLUSTER,
+         .clusters = &to_origin,
+         .cluster_count = 1,
+         .timeout_ms = 10000,
+         .retry = f->retry,
+         .idle_timeout_ms = PROXY_TIMEOUT_UNSET},
         {.match = {.path = FL_SPAN("/direct")},
          .action = PROXY_ROUTE_DIRECT,
          .direct = {.status = 200, .body = FL_SPAN("direct")}},
@@ -52,8 +65,8 @@ static void make_routes(struct fixture *f)
          .cluster_count = 1,
          .idle_timeout_ms = PROXY_TIMEOUT_UNSET},
     };
-    static const struct proxy_virtual_host host = {
-        .name = FL_SPAN("all"), .domains = &any, .domain_count = 1, .routes = routes, .route_count = 3};
+    const struct proxy_virtual_host host = {
+        .name = FL_SPAN("all"), .domains = &any, .domain_count = 1, .routes = routes, .route_count = FL_COUNT(routes)};
     const struct proxy_route_config config = {.name = FL_SPAN("r"), .virtual_hosts = &host, .virtual_host_count = 1};
     struct fl_err err = {0};
     if (proxy_route_table_new(&config, NULL, NULL, &f->routes, &err) < 0)
@@ -88,13 +101,20 @@ static void on_drained(void *owner)
 
 void fixture_init(struct fixture *f, bool http)
 {
+    fixture_init_with(f, http, NULL);
+}
+
+void fixture_init_with(struct fixture *f, bool http, void (*change)(struct fixture *f))
+{
     memset(f, 0, sizeof(*f));
     struct proxy_address address;
     f->snapshot = proxy_snapshot_new(1u << 20);
     assert_non_null(f->snapshot);
-    make_routes(f);
     struct fl_arena *arena = &f->snapshot->arena;
-    f->origin = listen_somewhere(&address);
+    f->retry = fl_arena_alloc(arena, sizeof(*f->retry));
+    *f->retry = (struct proxy_retry_policy){
+        .on = PROXY_RETRY_ON_5XX, .num_retries = 2, .backoff_base_ms = 1, .backoff_max_ms = 1};
+    f->origin = fixture_listen(&address);
     struct proxy_endpoint *endpoint = fl_arena_alloc(arena, sizeof(*endpoint));
     *endpoint = (struct proxy_endpoint){.address = address, .weight = 1, .healthy = true};
     f->cluster = fl_arena_alloc(arena, sizeof(*f->cluster));
@@ -105,15 +125,19 @@ void fixture_init(struct fixture *f, bool http)
                                          .idle_timeout_ms = 60000,
                                          .max_connections = 1024,
                                          .max_pending_requests = 1024,
-                                         .max_requests = 1024};
+                                         .max_requests = 1024,
+                                         .max_retries = 3};
     f->snapshot->clusters = f->cluster;
     f->snapshot->cluster_count = 1;
     f->listener = fl_arena_alloc(arena, sizeof(*f->listener));
     f->listener->name = FL_SPAN("test");
-    f->listener->default_chain = make_chain(f, http);
     f->snapshot->listeners = f->listener;
     f->snapshot->listener_count = 1;
-    f->accept = listen_somewhere(&f->listener->address);
+    if (change != NULL)
+        change(f);
+    make_routes(f);
+    f->listener->default_chain = make_chain(f, http);
+    f->accept = fixture_listen(&f->listener->address);
     assert_int_equal(fl_loop_new(&f->loop), 0);
     assert_int_equal(proxy_stats_new(&f->stats), 0);
     const struct proxy_data_options options = {
@@ -135,7 +159,7 @@ void fixture_done(struct fixture *f)
     close(f->accept);
 }
 
-static struct side side_of(int fd)
+struct side fixture_side(int fd)
 {
     struct side side = {.fd = fd, .text = malloc(FIXTURE_TEXT_MAX)};
     assert_non_null(side.text);
@@ -160,7 +184,7 @@ struct side fixture_client(struct fixture *f)
     assert_true(accepted >= 0);
     assert_int_equal(proxy_address_from_sockaddr(&raw, &peer), 0);
     proxy_downstream_accept(&f->data, f->listener, accepted, &peer);
-    return side_of(fd);
+    return fixture_side(fd);
 }
 
 bool fixture_origin_waits(struct fixture *f)
@@ -176,7 +200,7 @@ struct side fixture_origin(struct fixture *f)
     int fd = accept4(f->origin, NULL, NULL, SOCK_CLOEXEC);
     assert_true(fd >= 0);
     fixture_run(f);
-    return side_of(fd);
+    return fixture_side(fd);
 }
 
 /* Loopback delivers within the sending call: a few empty turns mean that nothing is under way. */

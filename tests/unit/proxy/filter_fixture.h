@@ -4,6 +4,7 @@
 #define TESTS_UNIT_PROXY_FILTER_FIXTURE_H
 
 #include "proxy/filter/downstream.h"
+#include "proxy/route/table.h"
 
 #define FIXTURE_TEXT_MAX (1u << 20)
 
@@ -26,13 +27,19 @@ struct fixture {
     struct proxy_listener *listener;
     struct proxy_route_table *routes;
     struct fl_tls_context *server_tls;
-    int origin; /* the origin's listening socket */
-    int accept; /* the listening socket of clients */
+    int origin;                       /* the origin's listening socket */
+    int accept;                       /* the listening socket of clients */
+    struct proxy_retry_policy *retry; /* of the routes /retry and /retry-slow */
     unsigned drained;
 };
 
 /* An HTTP (or else TCP) chain to a static cluster whose one endpoint is the origin. */
 void fixture_init(struct fixture *f, bool http);
+/* The same, after `change` has had its way with what is configured. NULL: nothing is changed. */
+void fixture_init_with(struct fixture *f, bool http, void (*change)(struct fixture *f));
+/* A listening socket on loopback, and its address. */
+int fixture_listen(struct proxy_address *ret_address);
+struct side fixture_side(int fd);
 void fixture_done(struct fixture *f);
 
 /* A client that has connected and was accepted by the data path. */

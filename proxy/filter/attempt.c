@@ -1,0 +1,262 @@
+#include "proxy/filter/attempt.h"
+
+#include "proxy/filter/forward.h"
+#include "proxy/filter/report.h"
+
+static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
+{
+    return exchange->hcm->downstream->data;
+}
+
+static const struct proxy_retry_policy *policy_of(const struct proxy_exchange_run *exchange)
+{
+    return exchange->found.route != NULL ? exchange->found.route->retry : NULL;
+}
+
+/* --- what is kept ----------------------------------------------------------------------------------------------- */
+
+void proxy_attempt_forget(struct proxy_exchange_run *exchange)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    data_of(exchange)->kept_bytes -= attempt->kept.len;
+    fl_buf_done(&attempt->kept);
+    attempt->keeping = false;
+}
+
+static void keep(struct proxy_exchange_run *exchange, struct fl_span bytes)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    struct proxy_data *data = data_of(exchange);
+    if (data->kept_bytes + bytes.len > PROXY_ATTEMPT_KEPT_MAX || fl_buf_append(&attempt->kept, bytes) < 0) {
+        attempt->overflowed = exchange->upstream == NULL;
+        proxy_attempt_forget(exchange);
+        return;
+    }
+    data->kept_bytes += bytes.len;
+}
+
+/* Only a pooled connection may die of a race with its server's idle timeout; without a body the head is all there is.
+ */
+static bool may_race(const struct proxy_exchange_run *exchange)
+{
+    return exchange->upstream != NULL && exchange->upstream->reused && exchange->request_done &&
+           !exchange->kept.upgrade;
+}
+
+void proxy_attempt_head(struct proxy_exchange_run *exchange, struct fl_span head)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    bool policy = policy_of(exchange) != NULL;
+    if (policy || may_race(exchange)) {
+        fl_buf_init(&attempt->kept, head.len + (policy ? PROXY_ATTEMPT_BODY_MAX : 0));
+        attempt->keeping = true;
+        keep(exchange, head);
+        attempt->overflowed = false;
+    }
+    if (exchange->upstream != NULL)
+        proxy_conn_write(exchange->upstream->conn, head);
+}
+
+void proxy_attempt_send(struct proxy_exchange_run *exchange, struct fl_span bytes)
+{
+    if (exchange->attempt.keeping)
+        keep(exchange, bytes);
+    if (exchange->upstream != NULL)
+        proxy_conn_write(exchange->upstream->conn, bytes);
+}
+
+/* --- the time of a try ------------------------------------------------------------------------------------------ */
+
+static void on_late(struct fl_timer *timer)
+{
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, attempt.timer);
+    const struct proxy_try one = {.outcome = PROXY_TRY_LATE, .sent = true};
+    proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
+    if (!proxy_attempt_again(exchange, &one))
+        proxy_exchange_reply(exchange, 504, PROXY_FLAG_UPSTREAM_TIMEOUT, "upstream_per_try_timeout",
+                             "upstream request timeout", NULL, 0);
+}
+
+void proxy_attempt_complete(struct proxy_exchange_run *exchange)
+{
+    const struct proxy_retry_policy *policy = policy_of(exchange);
+    if (policy != NULL && policy->per_try_timeout_ms > 0 && exchange->upstream != NULL)
+        fl_timer_set(data_of(exchange)->turn.loop, &exchange->attempt.timer, policy->per_try_timeout_ms, on_late);
+}
+
+/* --- connections ------------------------------------------------------------------------------------------------ */
+
+int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh)
+{
+    struct proxy_downstream *downstream = exchange->hcm->downstream;
+    struct proxy_data *data = downstream->data;
+    struct proxy_cluster_run *cluster = downstream->generation->clusters[exchange->cluster_index];
+    const unsigned want = PROXY_UPSTREAM_REQUEST | (fresh ? PROXY_UPSTREAM_FRESH : 0u);
+    int result = proxy_upstream_get_other(cluster, &downstream->destination, exchange->attempt.tried, want,
+                                          proxy_data_random(data), &proxy_router_ops, exchange, &exchange->upstream);
+    if (result != PROXY_UPSTREAM_OK) {
+        exchange->upstream = NULL;
+        return result;
+    }
+    exchange->upstream_opened = exchange->upstream->reused;
+    exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
+    proxy_report_upstream_chosen(downstream, exchange->cluster_index, exchange->upstream);
+    return result;
+}
+
+void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result)
+{
+    const struct proxy_try one = {.outcome = PROXY_TRY_NOT_CONNECTED};
+    if (result == PROXY_UPSTREAM_NO_HOST) {
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_NO_HEALTHY_UPSTREAM, "no_healthy_upstream",
+                             "no healthy upstream", NULL, 0);
+    } else if (result == PROXY_UPSTREAM_OVERFLOW) {
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow", "upstream limit reached",
+                             NULL, 0);
+    } else {
+        proxy_report_not_dialled(exchange->hcm->downstream, exchange->cluster_index, result);
+        proxy_label_failure(exchange->failure, strerrordesc_np(-result));
+        if (!proxy_attempt_again(exchange, &one))
+            proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
+                                 "upstream connect error", NULL, 0);
+    }
+}
+
+void proxy_attempt_report(struct proxy_exchange_run *exchange, enum proxy_outlier_event event)
+{
+    if (exchange->upstream != NULL)
+        proxy_upstream_report(exchange->upstream, event, proxy_data_random(data_of(exchange)));
+}
+
+/* --- once more -------------------------------------------------------------------------------------------------- */
+
+static void send_again(struct proxy_exchange_run *exchange, bool fresh)
+{
+    int result = proxy_attempt_connect(exchange, fresh);
+    if (result != PROXY_UPSTREAM_OK) {
+        proxy_attempt_not_connected(exchange, result);
+        return;
+    }
+    proxy_conn_write(exchange->upstream->conn, fl_buf_span(&exchange->attempt.kept));
+    if (exchange->request_done)
+        proxy_attempt_complete(exchange);
+    else if (!proxy_conn_is_backlogged(exchange->upstream->conn))
+        proxy_conn_resume(exchange->hcm->downstream->conn);
+}
+
+static void on_backoff_over(struct fl_timer *timer)
+{
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, attempt.timer);
+    if (exchange->attempt.overflowed)
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "retry_body_too_large",
+                             "upstream connect error", NULL, 0);
+    else
+        send_again(exchange, false);
+}
+
+/* What the last try left behind. */
+static void clean_up(struct proxy_exchange_run *exchange)
+{
+    proxy_upstream_drop(fl_take(exchange->upstream), PROXY_CLOSE_NOW);
+    memset(&exchange->parser, 0, sizeof(exchange->parser));
+    exchange->answer_begun = false;
+    exchange->first_byte_ns = 0;
+    exchange->failure[0] = '\0';
+}
+
+static bool is_idempotent(uint8_t method)
+{
+    return method == PROXY_METHOD_GET || method == PROXY_METHOD_HEAD || method == PROXY_METHOD_PUT ||
+           method == PROXY_METHOD_DELETE || method == PROXY_METHOD_OPTIONS || method == PROXY_METHOD_TRACE;
+}
+
+bool proxy_attempt_after_race(struct proxy_exchange_run *exchange, bool nothing_left)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    if (!exchange->upstream->reused || attempt->raced || exchange->answer_begun || !attempt->keeping ||
+        exchange->request_bytes_sent || !exchange->request_done || exchange->kept.upgrade ||
+        !(nothing_left || is_idempotent(exchange->kept.method_id)))
+        return false;
+    attempt->raced = true;
+    fl_timer_cancel(&attempt->timer);
+    proxy_stats_retry(data_of(exchange)->options.stats, PROXY_RETRY_KEEP_ALIVE);
+    clean_up(exchange);
+    send_again(exchange, true);
+    return true;
+}
+
+/* Whether one more may be had; where not, why is counted. */
+static bool take_retry(struct proxy_exchange_run *exchange, const struct proxy_retry_policy *policy)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    struct proxy_stats *stats = data_of(exchange)->options.stats;
+    struct proxy_cluster_run *cluster = exchange->hcm->downstream->generation->clusters[exchange->cluster_index];
+    if (attempt->retries >= policy->num_retries) {
+        exchange->flags |= attempt->retries > 0 ? PROXY_FLAG_RETRY_LIMIT : 0;
+        proxy_stats_retry(stats, PROXY_RETRY_LIMIT);
+        return false;
+    }
+    if (!attempt->keeping) {
+        proxy_stats_retry(stats, PROXY_RETRY_NOT_KEPT);
+        return false;
+    }
+    if (!attempt->taken && !proxy_upstream_retry_take(cluster)) {
+        exchange->flags |= PROXY_FLAG_UPSTREAM_OVERFLOW;
+        proxy_stats_retry(stats, PROXY_RETRY_OVERFLOW);
+        return false;
+    }
+    attempt->taken = true;
+    attempt->retries++;
+    proxy_stats_retry(stats, PROXY_RETRY_STARTED);
+    return true;
+}
+
+static void remember_host(struct proxy_exchange_run *exchange)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    if (attempt->tried == NULL)
+        attempt->tried = calloc(1, sizeof(*attempt->tried)); /* without it the same host may be chosen again */
+    if (attempt->tried != NULL)
+        proxy_upstream_tried_add(attempt->tried, proxy_upstream_address(exchange->upstream));
+}
+
+bool proxy_attempt_again(struct proxy_exchange_run *exchange, const struct proxy_try *one)
+{
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_attempt *attempt = &exchange->attempt;
+    const struct proxy_retry_policy *policy = policy_of(exchange);
+    if (policy == NULL || exchange->answered)
+        return false;
+    if (!proxy_retry_wants(policy, one)) {
+        if (attempt->retries > 0 && one->outcome == PROXY_TRY_ANSWERED)
+            proxy_stats_retry(data->options.stats, PROXY_RETRY_SUCCEEDED);
+        return false;
+    }
+    if (!take_retry(exchange, policy))
+        return false;
+    if (policy->other_host && exchange->upstream != NULL)
+        remember_host(exchange);
+    fl_timer_cancel(&attempt->timer);
+    clean_up(exchange);
+    if (!exchange->request_done) /* else its going away is all that can come, and is heard */
+        proxy_conn_pause(exchange->hcm->downstream->conn);
+    fl_timer_set(data->turn.loop, &attempt->timer,
+                 proxy_retry_backoff_ms(policy, attempt->retries, proxy_data_random(data)), on_backoff_over);
+    return true;
+}
+
+void proxy_attempt_settle(struct proxy_exchange_run *exchange)
+{
+    fl_timer_cancel(&exchange->attempt.timer);
+    proxy_attempt_forget(exchange);
+}
+
+void proxy_attempt_done(struct proxy_exchange_run *exchange)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    proxy_attempt_settle(exchange);
+    if (attempt->taken)
+        proxy_upstream_retry_give(exchange->hcm->downstream->generation->clusters[exchange->cluster_index]);
+    attempt->taken = false;
+    free(fl_take(attempt->tried));
+}
