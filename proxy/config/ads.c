@@ -287,6 +287,12 @@ struct fl_span proxy_ads_version(const struct proxy_ads *ads, enum fl_resource_t
     return entry != NULL && entry->held ? fl_span_make(entry->version, entry->version_len) : (struct fl_span){NULL, 0};
 }
 
+bool proxy_ads_is_passing(const struct proxy_ads *ads, enum fl_resource_type type, struct fl_span name)
+{
+    const struct ads_entry *entry = fl_map_get(&ads->families[type].entries, name);
+    return entry != NULL && entry->expires_ms != 0;
+}
+
 bool proxy_ads_each(const struct proxy_ads *ads, enum fl_resource_type type, size_t *cursor, struct fl_span *ret_name,
                     struct fl_span *ret_version)
 {

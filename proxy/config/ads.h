@@ -107,6 +107,8 @@ struct proxy_ads_info {
 void proxy_ads_describe(const struct proxy_ads *ads, enum fl_resource_type type, struct proxy_ads_info *ret_info);
 /* The version held of a resource; data == NULL: none is held. */
 struct fl_span proxy_ads_version(const struct proxy_ads *ads, enum fl_resource_type type, struct fl_span name);
+/* Whether what is held of it has a TTL. */
+bool proxy_ads_is_passing(const struct proxy_ads *ads, enum fl_resource_type type, struct fl_span name);
 /* Walks what is held; *cursor starts at 0; false at the end. Nothing may be changed on the walk. */
 bool proxy_ads_each(const struct proxy_ads *ads, enum fl_resource_type type, size_t *cursor, struct fl_span *ret_name,
                     struct fl_span *ret_version);
