@@ -1,6 +1,7 @@
 #include "control/model/core.h"
 
 #include "common/mesh/label.h"
+#include "common/pki/cert.h"
 #include "common/xds/scalar.h"
 #include "control/model/field.h"
 #include "control/model/kinds.h"
@@ -516,11 +517,35 @@ static int read_pem(struct fl_reader *reader, const struct fl_json *document, co
     return 0;
 }
 
+/* -ENOMEM, or 0 with the reason in secret->unusable. */
+static int check_secret(struct fl_reader *reader, struct control_secret *secret)
+{
+    struct fl_err err = {0};
+    struct fl_cert *cert = NULL;
+    struct fl_key *key = NULL;
+    int result = 0;
+    if (secret->certificate.len == 0 || secret->key.len == 0)
+        result = fl_err_set(&err, -EINVAL, "it has no tls.crt and tls.key");
+    if (result == 0 && (result = fl_cert_parse(secret->certificate, &cert, &err)) < 0)
+        fl_err_prefix(&err, "tls.crt");
+    if (result == 0 && (result = fl_key_parse(secret->key, &key, &err)) < 0)
+        fl_err_prefix(&err, "tls.key");
+    if (result == 0 && !fl_cert_matches(cert, key))
+        result = fl_err_set(&err, -EINVAL, "tls.key is not the key of tls.crt");
+    fl_cert_unref(cert);
+    fl_key_unref(key);
+    if (result == 0 || result == -ENOMEM)
+        return result;
+    return control_copy(reader, fl_span_str(err.text), &secret->unusable);
+}
+
 static int read_secret(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
 {
     struct control_secret *secret = FL_CONTAINER_OF(object, struct control_secret, object);
     int result = read_pem(reader, document, "tls.crt", &secret->certificate);
-    return result < 0 ? result : read_pem(reader, document, "tls.key", &secret->key);
+    if (result == 0)
+        result = read_pem(reader, document, "tls.key", &secret->key);
+    return result < 0 ? result : check_secret(reader, secret);
 }
 
 const struct control_kind_reader control_read_secret = {sizeof(struct control_secret), read_secret, NULL};
@@ -536,6 +561,28 @@ static int read_nothing(struct fl_reader *reader, const struct fl_json *document
     return 0;
 }
 
-const struct control_kind_reader control_read_namespace = {sizeof(struct control_namespace), read_nothing, NULL};
+#define LABEL_NAMESPACE_NAME "kubernetes.io/metadata.name"
+
+/* The API server gives every Namespace a label with its name, which selectors use: a file may leave it out. */
+static int read_namespace(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+{
+    const struct fl_label label = {FL_SPAN(LABEL_NAMESPACE_NAME), object->metadata.name};
+    struct fl_labels *labels = &object->metadata.labels;
+    size_t at = 0;
+    (void)document;
+    if (fl_labels_have(labels, label.key))
+        return 0;
+    struct fl_label *items = fl_arena_array(reader->context, labels->count + 1, sizeof(*items));
+    if (items == NULL)
+        return -ENOMEM;
+    while (at < labels->count && strcmp(labels->items[at].key.data, LABEL_NAMESPACE_NAME) < 0)
+        at++;
+    for (size_t i = 0; i <= labels->count; i++)
+        items[i] = i == at ? label : labels->items[i < at ? i : i - 1];
+    *labels = (struct fl_labels){items, labels->count + 1};
+    return 0;
+}
+
+const struct control_kind_reader control_read_namespace = {sizeof(struct control_namespace), read_namespace, NULL};
 const struct control_kind_reader control_read_service_account = {sizeof(struct control_service_account), read_nothing,
                                                                  NULL};

@@ -85,6 +85,7 @@ struct control_service_account {
 /* type kubernetes.io/tls, or any Secret with tls.crt and tls.key; other Secrets are read without their data. */
 struct control_secret {
     struct control_object object;
+    struct fl_span unusable;         /* why the two below do not make a certificate; empty: they do */
     struct fl_span certificate, key; /* PEM, decoded; empty where it is no TLS Secret. The key is wiped on release. */
 };
 

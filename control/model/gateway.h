@@ -5,22 +5,24 @@
 
 #include "control/model/route.h"
 
+#define CONTROL_CONDITIONS_MAX 5
+
 struct control_condition { /* what status says; reason and message are static or in the arena */
     const char *type;      /* "Accepted", "ResolvedRefs", "Programmed", "Conflicted", "PartiallyInvalid" */
     bool status;
     const char *reason;
     struct fl_span message; /* may be empty */
 };
-#define CONTROL_CONDITIONS_MAX 4
-
 struct control_conditions {
     struct control_condition items[CONTROL_CONDITIONS_MAX];
     size_t count;
 };
 
-struct control_host {                 /* one virtual host */
-    struct fl_span hostname;          /* "shop.example.com", "*.example.com", or "*" */
-    struct control_route_list routes; /* of every route whose hostname covers this one, most specific hostname first */
+struct control_host {        /* one virtual host */
+    struct fl_span hostname; /* "shop.example.com", "*.example.com", or "*" */
+    /* Always there: the listener's own hostname (or "*"), so that what no route wants there is a 404 and does not fall
+     * to another listener of the port. */
+    struct control_route_list routes; /* whose hostname covers this one, most specific first */
 };
 
 struct control_listener_view {

@@ -1,0 +1,143 @@
+#include "control/model/attach.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* -- hostnames ----------------------------------------------------------------------------------------------------- */
+
+static bool is_any(struct fl_span hostname)
+{
+    return hostname.len == 0 || fl_span_eq(hostname, FL_SPAN("*"));
+}
+
+static bool is_wild(struct fl_span hostname)
+{
+    return hostname.len > 1 && hostname.data[0] == '*';
+}
+
+bool control_hostname_covers(struct fl_span wide, struct fl_span narrow)
+{
+    if (is_any(wide))
+        return true;
+    if (is_any(narrow))
+        return false;
+    if (!is_wild(wide))
+        return fl_span_eq(wide, narrow);
+    /* "*.a" covers "x.a", "x.y.a" and "*.x.a", not "a" */
+    struct fl_span suffix = fl_span_from(wide, 1);
+    return fl_span_ends_with(narrow, suffix) && narrow.len > suffix.len;
+}
+
+bool control_hostname_intersect(struct fl_span a, struct fl_span b, struct fl_span *ret_common)
+{
+    bool a_covers = control_hostname_covers(a, b);
+    if (!a_covers && !control_hostname_covers(b, a))
+        return false;
+    *ret_common = a_covers ? b : a;
+    return true;
+}
+
+/* -- routes and listeners -------------------------------------------------------------------------------------------
+ */
+
+size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents)
+{
+    const struct control_http_route *http = control_as_http_route(route);
+    const struct control_tcp_route *tcp = control_as_tcp_route(route);
+    *ret_parents = http != NULL ? http->parents : tcp != NULL ? tcp->parents : NULL;
+    return http != NULL ? http->parent_count : tcp != NULL ? tcp->parent_count : 0;
+}
+
+bool control_is_gateway(const struct control_reference *reference, const struct control_gateway *gateway)
+{
+    return fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY)) &&
+           fl_span_eq_str(reference->kind, "Gateway") && fl_span_eq(reference->name, gateway->object.metadata.name) &&
+           fl_span_eq(reference->name_space, gateway->object.metadata.name_space);
+}
+
+bool control_gateway_is_ours(const struct control_model *model, const struct control_gateway *gateway)
+{
+    const struct control_key key = {CONTROL_GATEWAY_CLASS, FL_SPAN(""), gateway->class_name};
+    const struct control_gateway_class *class = control_as_gateway_class(control_model_get(model, key));
+    return class != NULL ? fl_span_eq_str(class->controller, CONTROL_GATEWAY_CONTROLLER)
+                         : fl_span_eq_str(gateway->class_name, "fairlead");
+}
+
+bool control_listener_takes_kind(const struct control_listener *listener, enum control_kind kind)
+{
+    bool http = listener->protocol == CONTROL_LISTENER_HTTP || listener->protocol == CONTROL_LISTENER_HTTPS;
+    bool tcp = listener->protocol == CONTROL_LISTENER_TCP ||
+               (listener->protocol == CONTROL_LISTENER_TLS && !listener->tls_passthrough);
+    if (kind == CONTROL_HTTP_ROUTE ? !http : !tcp)
+        return false;
+    for (size_t i = 0; i < listener->kind_count; i++)
+        if (fl_span_eq_str(listener->kinds[i].kind, control_kind_name(kind)) &&
+            fl_span_eq_str(listener->kinds[i].group, control_kind_group(kind)))
+            return true;
+    return listener->kind_count == 0;
+}
+
+static bool takes_namespace(const struct control_model *model, const struct control_gateway *gateway,
+                            const struct control_listener *listener, struct fl_span name_space)
+{
+    const struct control_namespace *object;
+    switch (listener->allowed) {
+    case CONTROL_ALLOWED_ALL:
+        return true;
+    case CONTROL_ALLOWED_SAME:
+        return fl_span_eq(name_space, gateway->object.metadata.name_space);
+    case CONTROL_ALLOWED_SELECTOR:
+        object = control_model_namespace(model, name_space);
+        return object != NULL && fl_selector_match(&listener->allowed_selector, &object->object.metadata.labels);
+    case CONTROL_ALLOWED_NONE:
+        break;
+    }
+    return false;
+}
+
+static bool shares_hostname(const struct control_listener *listener, const struct control_http_route *route)
+{
+    struct fl_span common;
+    for (size_t i = 0; i < route->hostname_count; i++)
+        if (control_hostname_intersect(listener->hostname, route->hostnames[i], &common))
+            return true;
+    return route->hostname_count == 0;
+}
+
+enum control_fit control_listener_fit(const struct control_model *model, const struct control_gateway *gateway,
+                                      const struct control_listener *listener, const struct control_object *route,
+                                      const struct control_parent *parent)
+{
+    const struct control_http_route *http = control_as_http_route(route);
+    if ((parent->section.len > 0 && !fl_span_eq(parent->section, listener->name)) ||
+        (parent->port != 0 && parent->port != listener->port))
+        return CONTROL_FIT_NO_LISTENER;
+    if (!control_listener_takes_kind(listener, route->kind))
+        return CONTROL_FIT_KIND;
+    if (!takes_namespace(model, gateway, listener, route->metadata.name_space))
+        return CONTROL_FIT_NAMESPACE;
+    return http != NULL && !shares_hostname(listener, http) ? CONTROL_FIT_HOSTNAME : CONTROL_FIT;
+}
+
+/* -- words --------------------------------------------------------------------------------------------------------- */
+
+struct fl_span control_message(struct fl_arena *arena, const char *format, ...)
+{
+    char text[FL_ERR_TEXT_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return FL_SPAN("");
+    size_t kept = (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1;
+    struct fl_span copy = fl_arena_copy(arena, fl_span_make(text, kept));
+    return copy.data != NULL ? copy : FL_SPAN("");
+}
+
+void control_condition_add(struct control_conditions *conditions, const char *type, bool status, const char *reason,
+                           struct fl_span message)
+{
+    if (conditions->count < CONTROL_CONDITIONS_MAX)
+        conditions->items[conditions->count++] = (struct control_condition){type, status, reason, message};
+}

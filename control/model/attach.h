@@ -1,0 +1,39 @@
+/* Whether a listener takes a route, and under which hostnames; conditions and their texts. For gateway.c and parents.c.
+ */
+#ifndef CONTROL_MODEL_ATTACH_H
+#define CONTROL_MODEL_ATTACH_H
+
+#include "control/model/gateway.h"
+
+enum control_fit {                          /* the further down, the nearer it came */
+                   CONTROL_FIT_NO_LISTENER, /* sectionName or port name none */
+                   CONTROL_FIT_KIND,        /* the listener takes no routes of this kind */
+                   CONTROL_FIT_NAMESPACE,   /* nor from this namespace */
+                   CONTROL_FIT_HOSTNAME,    /* no hostname in common */
+                   CONTROL_FIT,
+};
+
+/* One parentRef of a route against one listener. */
+enum control_fit control_listener_fit(const struct control_model *model, const struct control_gateway *gateway,
+                                      const struct control_listener *listener, const struct control_object *route,
+                                      const struct control_parent *parent);
+
+/* What two hostnames have in common: the narrower one; empty stands for any. False: nothing. */
+bool control_hostname_intersect(struct fl_span a, struct fl_span b, struct fl_span *ret_common);
+/* Whether requests for every host that `narrow` stands for are requests for `wide` too. */
+bool control_hostname_covers(struct fl_span wide, struct fl_span narrow);
+
+bool control_is_gateway(const struct control_reference *reference, const struct control_gateway *gateway);
+bool control_listener_takes_kind(const struct control_listener *listener, enum control_kind kind);
+/* Whether its class is one of ours: the GatewayClass names our controller; a class "fairlead" needs no object. */
+bool control_gateway_is_ours(const struct control_model *model, const struct control_gateway *gateway);
+
+/* A text by printf into the arena; empty when memory is out: a message is not worth more. */
+struct fl_span control_message(struct fl_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void control_condition_add(struct control_conditions *conditions, const char *type, bool status, const char *reason,
+                           struct fl_span message);
+
+/* parentRefs of an HTTPRoute or TCPRoute. */
+size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents);
+
+#endif

@@ -1,0 +1,346 @@
+#include "control/model/gateway.h"
+
+#include "control/model/attach.h"
+#include "control/model/routelist.h"
+
+#include <errno.h>
+
+struct building { /* what is handed down */
+    const struct control_model *model;
+    const struct control_gateway *gateway;
+    struct fl_arena *arena;
+};
+
+/* -- what is wrong with a listener -----------------------------------------------------------------------------------
+ */
+
+/* Listeners that share a port must be told apart: by hostname, within one family of protocols. */
+static unsigned family_of(const struct control_listener *listener)
+{
+    switch (listener->protocol) {
+    case CONTROL_LISTENER_HTTP:
+        return 1;
+    case CONTROL_LISTENER_HTTPS:
+    case CONTROL_LISTENER_TLS:
+        return 2;
+    case CONTROL_LISTENER_TCP:
+        return 3;
+    case CONTROL_LISTENER_UNSUPPORTED:
+        break;
+    }
+    return 0;
+}
+
+/* The reason of a conflict with another listener of the port, or NULL. */
+static const char *conflict_of(const struct building *building, const struct control_listener *listener,
+                               struct fl_span *ret_other)
+{
+    const struct control_gateway *gateway = building->gateway;
+    for (size_t i = 0; i < gateway->listener_count; i++) {
+        const struct control_listener *other = &gateway->listeners[i];
+        if (other == listener || other->port != listener->port || family_of(other) == 0)
+            continue;
+        *ret_other = other->name;
+        if (family_of(other) != family_of(listener))
+            return "ProtocolConflict";
+        if (fl_span_eq(other->hostname, listener->hostname))
+            return "HostnameConflict";
+    }
+    return NULL;
+}
+
+/* NULL: the certificate is usable; else the reason. */
+static const char *certificate_error(const struct building *building, const struct control_reference *reference,
+                                     const struct control_secret **ret_secret, struct fl_span *ret_message)
+{
+    const struct control_key key = {CONTROL_SECRET, reference->name_space, reference->name};
+    const char *reason = "InvalidCertificateRef";
+    if (reference->group.len > 0 || !fl_span_eq_str(reference->kind, "Secret")) {
+        *ret_message = FL_SPAN("a certificate is a Secret");
+        return reason;
+    }
+    if (!control_model_granted(building->model, CONTROL_GATEWAY, building->gateway->object.metadata.name_space,
+                               reference)) {
+        *ret_message = FL_SPAN("the Secret is in another namespace, and no ReferenceGrant there permits it");
+        return "RefNotPermitted";
+    }
+    *ret_secret = control_as_secret(control_model_get(building->model, key));
+    if (*ret_secret != NULL && (*ret_secret)->unusable.len == 0)
+        return NULL;
+    *ret_message = *ret_secret == NULL
+                       ? control_message(building->arena, "there is no Secret %.*s/%.*s",
+                                         FL_SPAN_ARG(reference->name_space), FL_SPAN_ARG(reference->name))
+                       : control_message(building->arena, "Secret %.*s/%.*s: %.*s", FL_SPAN_ARG(reference->name_space),
+                                         FL_SPAN_ARG(reference->name), FL_SPAN_ARG((*ret_secret)->unusable));
+    return reason;
+}
+
+static bool terminates(const struct control_listener *listener)
+{
+    return listener->protocol == CONTROL_LISTENER_HTTPS ||
+           (listener->protocol == CONTROL_LISTENER_TLS && !listener->tls_passthrough);
+}
+
+/* Fills in the certificates; *ret_reason NULL: all are usable. 0, -ENOMEM. */
+static int collect_certificates(const struct building *building, struct control_listener_view *view,
+                                const char **ret_reason, struct fl_span *ret_message)
+{
+    const struct control_listener *listener = view->listener;
+    *ret_reason = NULL;
+    if (!terminates(listener))
+        return 0;
+    if (listener->certificate_count == 0) {
+        *ret_reason = "InvalidCertificateRef";
+        *ret_message = FL_SPAN("tls.certificateRefs is required");
+        return 0;
+    }
+    const struct control_secret **usable =
+        fl_arena_array(building->arena, listener->certificate_count, sizeof(*usable));
+    if (usable == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < listener->certificate_count; i++) {
+        const struct control_secret *secret = NULL;
+        struct fl_span message = FL_SPAN("");
+        const char *reason = certificate_error(building, &listener->certificates[i], &secret, &message);
+        if (reason == NULL) {
+            usable[view->certificate_count++] = secret;
+        } else if (*ret_reason == NULL) {
+            *ret_reason = reason;
+            *ret_message = message;
+        }
+    }
+    view->certificates = usable;
+    return 0;
+}
+
+/* allowedRoutes.kinds that we do not have for this protocol. */
+static bool has_wrong_kind(const struct control_listener *listener)
+{
+    bool http = listener->protocol == CONTROL_LISTENER_HTTP || listener->protocol == CONTROL_LISTENER_HTTPS;
+    const char *kind = control_kind_name(http ? CONTROL_HTTP_ROUTE : CONTROL_TCP_ROUTE);
+    for (size_t i = 0; i < listener->kind_count; i++)
+        if (!fl_span_eq_str(listener->kinds[i].kind, kind) ||
+            !fl_span_eq_str(listener->kinds[i].group, control_kind_group(CONTROL_HTTP_ROUTE)))
+            return true;
+    return false;
+}
+
+static const char *protocol_error(const struct control_listener *listener)
+{
+    if (listener->protocol == CONTROL_LISTENER_UNSUPPORTED)
+        return "protocols are HTTP, HTTPS, TCP and TLS";
+    if (listener->protocol == CONTROL_LISTENER_TLS && listener->tls_passthrough)
+        return "TLS passthrough is not supported";
+    return listener->protocol == CONTROL_LISTENER_HTTPS && listener->tls_passthrough ? "HTTPS means mode Terminate"
+                                                                                     : NULL;
+}
+
+static int judge_listener(const struct building *building, struct control_listener_view *view)
+{
+    const struct control_listener *listener = view->listener;
+    struct control_conditions *conditions = &view->conditions;
+    const char *unresolved = NULL, *protocol = protocol_error(listener);
+    struct fl_span message = FL_SPAN(""), other = FL_SPAN("");
+    const char *conflict = conflict_of(building, listener, &other);
+    int result = collect_certificates(building, view, &unresolved, &message);
+    if (result < 0)
+        return result;
+    if (unresolved == NULL && has_wrong_kind(listener)) {
+        unresolved = "InvalidRouteKinds";
+        message = FL_SPAN("allowedRoutes.kinds names a kind that this listener cannot take");
+    }
+    bool certified = !terminates(listener) || view->certificate_count > 0;
+    view->in_force = protocol == NULL && conflict == NULL && certified;
+    control_condition_add(conditions, "Accepted", protocol == NULL,
+                          protocol == NULL ? "Accepted" : "UnsupportedProtocol", fl_span_str(protocol));
+    control_condition_add(
+        conditions, "Conflicted", conflict != NULL, conflict != NULL ? conflict : "NoConflicts",
+        conflict != NULL ? control_message(building->arena, "with listener %.*s of the same port", FL_SPAN_ARG(other))
+                         : FL_SPAN(""));
+    control_condition_add(conditions, "ResolvedRefs", unresolved == NULL,
+                          unresolved == NULL ? "ResolvedRefs" : unresolved, message);
+    control_condition_add(conditions, "Programmed", view->in_force, view->in_force ? "Programmed" : "Invalid",
+                          FL_SPAN(""));
+    view->http_route = control_listener_takes_kind(listener, CONTROL_HTTP_ROUTE);
+    view->tcp_route_kind = control_listener_takes_kind(listener, CONTROL_TCP_ROUTE);
+    return 0;
+}
+
+/* -- attached routes -------------------------------------------------------------------------------------------------
+ */
+
+static bool attaches(const struct building *building, const struct control_listener *listener,
+                     const struct control_object *route)
+{
+    const struct control_parent *parents = NULL;
+    size_t count = control_route_parent_list(route, &parents);
+    for (size_t i = 0; i < count; i++)
+        if (control_is_gateway(&parents[i].reference, building->gateway) &&
+            control_listener_fit(building->model, building->gateway, listener, route, &parents[i]) == CONTROL_FIT)
+            return true;
+    return false;
+}
+
+struct attached { /* HTTPRoutes of a listener */
+    const struct control_http_route **routes;
+    size_t count;
+};
+
+/* The most specific hostname by which a route serves `host` at this listener. False: it does not. */
+static bool serves(const struct control_listener *listener, const struct control_http_route *route, struct fl_span host,
+                   struct fl_span *ret_hostname)
+{
+    bool found = false;
+    struct fl_span none = FL_SPAN("");
+    const struct fl_span *hostnames = route->hostname_count > 0 ? route->hostnames : &none;
+    size_t count = route->hostname_count > 0 ? route->hostname_count : 1;
+    for (size_t i = 0; i < count; i++) {
+        struct fl_span common;
+        if (!control_hostname_intersect(listener->hostname, hostnames[i], &common) ||
+            !control_hostname_covers(common, host))
+            continue;
+        if (!found || control_hostname_compare(common, *ret_hostname) < 0)
+            *ret_hostname = common;
+        found = true;
+    }
+    return found;
+}
+
+static int fill_host(const struct building *building, const struct control_listener *listener,
+                     const struct attached *attached, struct control_host *host)
+{
+    struct control_route_builder builder;
+    struct fl_span hostname;
+    size_t room = 0;
+    for (size_t i = 0; i < attached->count; i++)
+        if (serves(listener, attached->routes[i], host->hostname, &hostname))
+            room += control_route_entries(attached->routes[i]);
+    int result = control_route_builder_start(&builder, room, building->arena);
+    for (size_t i = 0; i < attached->count && result == 0; i++)
+        if (serves(listener, attached->routes[i], host->hostname, &hostname))
+            result =
+                control_route_builder_append(&builder, building->model, attached->routes[i], hostname, building->arena);
+    if (result == 0)
+        host->routes = control_route_builder_finish(&builder);
+    return result;
+}
+
+static int compare_hosts(const void *a, const void *b)
+{
+    const struct control_host *one = a, *other = b;
+    int order = control_hostname_compare(one->hostname, other->hostname);
+    if (order != 0)
+        return order;
+    return memcmp(one->hostname.data, other->hostname.data, one->hostname.len); /* of one length */
+}
+
+static struct fl_span star_if_any(struct fl_span hostname)
+{
+    return hostname.len > 0 ? hostname : FL_SPAN("*");
+}
+
+/* The distinct hostnames of a listener, its own first. */
+static int collect_hosts(const struct building *building, const struct attached *attached,
+                         struct control_listener_view *view)
+{
+    struct fl_span own = star_if_any(view->listener->hostname);
+    size_t room = 1, count = 1, kept = 0;
+    for (size_t i = 0; i < attached->count; i++)
+        room += attached->routes[i]->hostname_count;
+    struct control_host *hosts = fl_arena_array(building->arena, room, sizeof(*hosts));
+    if (hosts == NULL)
+        return -ENOMEM;
+    hosts[0].hostname = own;
+    for (size_t i = 0; i < attached->count; i++)
+        for (size_t k = 0; k < attached->routes[i]->hostname_count; k++) {
+            struct fl_span common;
+            if (control_hostname_intersect(own, attached->routes[i]->hostnames[k], &common))
+                hosts[count++].hostname = common;
+        }
+    qsort(hosts, count, sizeof(*hosts), compare_hosts);
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || !fl_span_eq(hosts[kept - 1].hostname, hosts[i].hostname))
+            hosts[kept++] = hosts[i];
+    view->hosts = hosts;
+    view->host_count = kept;
+    int result = 0;
+    for (size_t i = 0; i < kept && result == 0; i++)
+        result = fill_host(building, view->listener, attached, &hosts[i]);
+    return result;
+}
+
+static int attach_tcp(const struct building *building, const struct control_tcp_route *route,
+                      struct control_listener_view *view)
+{
+    if (view->tcp_route != NULL)
+        return 0; /* the oldest counts */
+    view->tcp_route = route;
+    return control_destinations_resolve(building->model, CONTROL_TCP_ROUTE, route->object.metadata.name_space,
+                                        route->backends, route->backend_count, building->arena, &view->tcp);
+}
+
+static int attach_routes(const struct building *building, struct control_listener_view *view)
+{
+    const struct fl_metadata *metadata = &building->gateway->object.metadata;
+    struct control_objects routes =
+        control_model_routes_of(building->model, CONTROL_GATEWAY, metadata->name_space, metadata->name);
+    struct attached attached = {.count = 0};
+    int result = 0;
+    attached.routes = fl_arena_array(building->arena, routes.count + 1, sizeof(*attached.routes));
+    if (attached.routes == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < routes.count && result == 0; i++) {
+        if (!attaches(building, view->listener, routes.items[i]))
+            continue;
+        view->attached++;
+        if (routes.items[i]->kind == CONTROL_HTTP_ROUTE)
+            attached.routes[attached.count++] = control_as_http_route(routes.items[i]);
+        else
+            result = attach_tcp(building, control_as_tcp_route(routes.items[i]), view);
+    }
+    bool http = view->listener->protocol == CONTROL_LISTENER_HTTP || view->listener->protocol == CONTROL_LISTENER_HTTPS;
+    return result == 0 && http ? collect_hosts(building, &attached, view) : result;
+}
+
+/* -- the whole -------------------------------------------------------------------------------------------------------
+ */
+
+static void judge_gateway(struct control_gateway_view *view)
+{
+    size_t in_force = 0;
+    for (size_t i = 0; i < view->listener_count; i++)
+        in_force += view->listeners[i].in_force;
+    bool all = in_force == view->listener_count;
+    bool some = in_force > 0;
+    control_condition_add(&view->conditions, "Accepted", some, all ? "Accepted" : "ListenersNotValid",
+                          all ? FL_SPAN("") : FL_SPAN("some listeners are not valid; their conditions say why"));
+    control_condition_add(&view->conditions, "Programmed", some, some ? "Programmed" : "Invalid", FL_SPAN(""));
+}
+
+int control_gateway_view(const struct control_model *model, const struct control_gateway *gateway,
+                         struct fl_arena *arena, struct control_gateway_view *ret_view)
+{
+    const struct building building = {model, gateway, arena};
+    struct control_gateway_view view = {.gateway = gateway, .ours = control_gateway_is_ours(model, gateway)};
+    int result = 0;
+    if (!view.ours) {
+        *ret_view = view;
+        return 0;
+    }
+    struct control_listener_view *listeners = fl_arena_array(arena, gateway->listener_count + 1, sizeof(*listeners));
+    if (listeners == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < gateway->listener_count && result == 0; i++) {
+        listeners[i].listener = &gateway->listeners[i];
+        result = judge_listener(&building, &listeners[i]);
+        if (result == 0)
+            result = attach_routes(&building, &listeners[i]);
+    }
+    if (result < 0)
+        return result;
+    view.listeners = listeners;
+    view.listener_count = gateway->listener_count;
+    judge_gateway(&view);
+    *ret_view = view;
+    return 0;
+}

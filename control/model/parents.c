@@ -1,0 +1,207 @@
+/* How a route stands with each of its parents (gateway.h: control_route_parents). */
+#include "control/model/attach.h"
+
+#include <errno.h>
+
+/* -- a Gateway as parent --------------------------------------------------------------------------------------------
+ */
+
+static const struct control_gateway *gateway_of(const struct control_model *model,
+                                                const struct control_reference *reference)
+{
+    const struct control_key key = {CONTROL_GATEWAY, reference->name_space, reference->name};
+    bool gateway = fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY)) &&
+                   fl_span_eq_str(reference->kind, "Gateway");
+    return gateway ? control_as_gateway(control_model_get(model, key)) : NULL;
+}
+
+static void judge_gateway(const struct control_model *model, const struct control_gateway *gateway,
+                          const struct control_object *route, struct control_parent_view *view)
+{
+    static const struct {
+        const char *reason, *message;
+    } words[] = {
+        [CONTROL_FIT_NO_LISTENER] = {"NoMatchingParent", "the Gateway has no listener of this sectionName and port"},
+        [CONTROL_FIT_KIND] = {"NotAllowedByListeners", "no listener takes routes of this kind"},
+        [CONTROL_FIT_NAMESPACE] = {"NotAllowedByListeners", "no listener takes routes from this namespace"},
+        [CONTROL_FIT_HOSTNAME] = {"NoMatchingListenerHostname", "no listener has a hostname in common with the route"},
+        [CONTROL_FIT] = {"Accepted", ""},
+    };
+    enum control_fit best = CONTROL_FIT_NO_LISTENER;
+    for (size_t i = 0; i < gateway->listener_count; i++) {
+        enum control_fit fit = control_listener_fit(model, gateway, &gateway->listeners[i], route, view->parent);
+        if (fit > best)
+            best = fit;
+    }
+    view->ours = true;
+    view->accepted = best == CONTROL_FIT;
+    control_condition_add(&view->conditions, "Accepted", view->accepted, words[best].reason,
+                          fl_span_str(words[best].message));
+}
+
+/* -- a Service as parent --------------------------------------------------------------------------------------------
+ */
+
+static bool port_is_named(const struct control_port *port, const struct control_parent *parent)
+{
+    return port->transport == CONTROL_TCP && (parent->port == 0 || parent->port == port->port) &&
+           (parent->section.len == 0 || fl_span_eq(parent->section, port->name));
+}
+
+static void judge_service(const struct control_model *model, const struct control_object *route,
+                          struct control_parent_view *view)
+{
+    const struct control_reference *reference = &view->parent->reference;
+    const struct control_service *service = control_model_service(model, reference->name_space, reference->name);
+    bool port = false, protocol = false;
+    for (size_t i = 0; service != NULL && i < service->port_count; i++) {
+        bool named = port_is_named(&service->ports[i], view->parent);
+        port |= named;
+        protocol |= named && (route->kind == CONTROL_TCP_ROUTE || service->ports[i].protocol != CONTROL_PROTOCOL_TCP);
+    }
+    view->ours = true;
+    view->accepted = protocol;
+    const char *message = service == NULL ? "there is no such Service"
+                          : !port         ? "the Service has no such TCP port"
+                          : !protocol     ? "the port's protocol is TCP, which an HTTPRoute has no effect on"
+                                          : "";
+    control_condition_add(&view->conditions, "Accepted", protocol, protocol ? "Accepted" : "NoMatchingParent",
+                          fl_span_str(message));
+}
+
+/* -- references and rules --------------------------------------------------------------------------------------------
+ */
+
+static const char *words_of(enum control_backend_error error)
+{
+    static const char *const words[] = {
+        [CONTROL_BACKEND_OK] = "",
+        [CONTROL_BACKEND_INVALID_KIND] = "is of a kind that cannot be a backend",
+        [CONTROL_BACKEND_NOT_FOUND] = "is a Service that is not there",
+        [CONTROL_BACKEND_NO_PORT] = "has no such TCP port",
+        [CONTROL_BACKEND_NOT_PERMITTED] = "is in another namespace, and no ReferenceGrant there permits it",
+        [CONTROL_BACKEND_FILTER] = "has a filter that is not supported",
+    };
+    return words[error];
+}
+
+/* What is the matter with the route itself; the same for each parent. */
+struct findings {
+    struct control_destination wrong; /* the first backend that is */
+    size_t wrong_rule;
+    struct fl_span dropped; /* of the first rule that is dropped */
+    size_t dropped_rule, dropped_count, rule_count;
+    struct fl_span refused; /* of the first rule that answers 500 for its filters */
+    size_t refused_rule;
+};
+
+static int find_in(const struct control_model *model, const struct control_object *route, size_t rule,
+                   const struct control_backend *backends, size_t count, struct fl_arena *arena,
+                   struct findings *findings)
+{
+    struct control_destinations destinations;
+    int result = control_destinations_resolve(model, route->kind, route->metadata.name_space, backends, count, arena,
+                                              &destinations);
+    for (size_t i = 0; result == 0 && i < destinations.count; i++) {
+        if (destinations.items[i].error == CONTROL_BACKEND_OK || findings->wrong.error != CONTROL_BACKEND_OK)
+            continue;
+        findings->wrong = destinations.items[i];
+        findings->wrong_rule = rule;
+    }
+    return result;
+}
+
+static int find(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
+                struct findings *findings)
+{
+    const struct control_http_route *http = control_as_http_route(route);
+    const struct control_tcp_route *tcp = control_as_tcp_route(route);
+    int result = 0;
+    *findings = (struct findings){.rule_count = http != NULL ? http->rule_count : 1};
+    if (tcp != NULL)
+        return find_in(model, route, 0, tcp->backends, tcp->backend_count, arena, findings);
+    for (size_t i = 0; http != NULL && i < http->rule_count && result == 0; i++) {
+        const struct control_http_rule *rule = &http->rules[i];
+        result = find_in(model, route, i, rule->backends, rule->backend_count, arena, findings);
+        if (rule->dropped.len > 0 && findings->dropped_count++ == 0) {
+            findings->dropped = rule->dropped;
+            findings->dropped_rule = i;
+        }
+        if (rule->filters.unsupported.len > 0 && findings->refused.len == 0) {
+            findings->refused = rule->filters.unsupported;
+            findings->refused_rule = i;
+        }
+    }
+    return result;
+}
+
+static void tell(const struct findings *findings, struct fl_arena *arena, struct control_parent_view *view)
+{
+    const struct control_destination *wrong = &findings->wrong;
+    if (findings->dropped_count == findings->rule_count && view->accepted) {
+        view->accepted = false;
+        view->conditions.count = 0;
+        control_condition_add(&view->conditions, "Accepted", false, "UnsupportedValue",
+                              control_message(arena, "every rule was dropped: %.*s", FL_SPAN_ARG(findings->dropped)));
+    }
+    if (wrong->error == CONTROL_BACKEND_OK)
+        control_condition_add(&view->conditions, "ResolvedRefs", true, "ResolvedRefs", FL_SPAN(""));
+    else
+        control_condition_add(
+            &view->conditions, "ResolvedRefs", false, control_backend_reason(wrong->error),
+            control_message(arena, "rule %zu: backend %.*s/%.*s:%u %s; its share of the requests is answered 500",
+                            findings->wrong_rule, FL_SPAN_ARG(wrong->backend->reference.name_space),
+                            FL_SPAN_ARG(wrong->backend->reference.name), wrong->backend->port, words_of(wrong->error)));
+    if (!view->accepted)
+        return;
+    if (findings->dropped_count > 0)
+        control_condition_add(
+            &view->conditions, "PartiallyInvalid", true, "UnsupportedValue",
+            control_message(arena, "Dropped Rule %zu: %.*s", findings->dropped_rule, FL_SPAN_ARG(findings->dropped)));
+    else if (findings->refused.len > 0)
+        control_condition_add(&view->conditions, "PartiallyInvalid", true, "UnsupportedValue",
+                              control_message(arena, "rule %zu answers 500: %.*s", findings->refused_rule,
+                                              FL_SPAN_ARG(findings->refused)));
+}
+
+static void judge(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
+                  const struct findings *findings, struct control_parent_view *view)
+{
+    const struct control_reference *reference = &view->parent->reference;
+    const struct control_gateway *gateway = gateway_of(model, reference);
+    bool service = reference->group.len == 0 && fl_span_eq_str(reference->kind, "Service");
+    if (gateway != NULL && control_gateway_is_ours(model, gateway))
+        judge_gateway(model, gateway, route, view);
+    else if (service)
+        judge_service(model, route, view);
+    else if (gateway == NULL && !fl_span_eq_str(reference->kind, "Gateway"))
+        control_condition_add(&view->conditions, "Accepted", false, "InvalidKind",
+                              FL_SPAN("a parent is a Gateway, or a Service with group: \"\""));
+    else if (gateway == NULL)
+        control_condition_add(&view->conditions, "Accepted", false, "NoMatchingParent",
+                              FL_SPAN("there is no such Gateway"));
+    if (view->ours)
+        tell(findings, arena, view);
+}
+
+int control_route_parents(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
+                          struct control_parent_views *ret_parents)
+{
+    const struct control_parent *parents = NULL;
+    struct findings findings;
+    size_t count = control_route_parent_list(route, &parents);
+    *ret_parents = (struct control_parent_views){NULL, 0};
+    if (count == 0)
+        return 0;
+    struct control_parent_view *views = fl_arena_array(arena, count, sizeof(*views));
+    if (views == NULL)
+        return -ENOMEM;
+    int result = find(model, route, arena, &findings);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        views[i].parent = &parents[i];
+        judge(model, route, arena, &findings, &views[i]);
+    }
+    if (result == 0)
+        *ret_parents = (struct control_parent_views){views, count};
+    return result;
+}
