@@ -37,6 +37,8 @@ struct fl_grpc_link {
     bool connecting;
     bool ready;
     bool closed;
+    enum fl_grpc_refusal farewell; /* why GOAWAY was sent; NONE: it was not, or the peer is not to blame */
+    bool leaving;
     bool busy;                                                 /* has exchanges, as keep_time last saw it */
     uint64_t born_ms, heard_ms, ping_ms, progress_ms, idle_ms; /* ping_ms 0: none is under way */
     struct fl_err fault;                                       /* of the session, on its way through TLS */
@@ -141,7 +143,7 @@ static uint64_t next_deadline(const struct fl_grpc_link *link)
         deadline = earlier(deadline, link->ping_ms, options->keepalive_timeout_ms);
     else
         deadline = earlier(deadline, link->heard_ms, options->keepalive_ms);
-    if (is_idle(link))
+    if (is_idle(link) && !link->leaving)
         deadline = earlier(deadline, link->idle_ms, options->idle_timeout_ms);
     return earlier(deadline, stuck_since(link), options->slow_timeout_ms);
 }
@@ -175,6 +177,16 @@ static void send_ping(struct fl_grpc_link *link)
         fail_for(link, FL_GRPC_REFUSAL_LOCAL, -ENOMEM, "out of memory");
 }
 
+/* A request that is on its way when an idle connection goes is refused, and can safely be tried again. */
+static void leave(struct fl_grpc_link *link)
+{
+    if (link->leaving)
+        return;
+    link->leaving = true;
+    link->farewell = FL_GRPC_REFUSAL_IDLE;
+    fl_grpc_session_goaway(link->session);
+}
+
 static void on_time(struct fl_timer *timer)
 {
     struct fl_grpc_link *link = FL_CONTAINER_OF(timer, struct fl_grpc_link, timer);
@@ -188,9 +200,9 @@ static void on_time(struct fl_timer *timer)
         fail_for(link, FL_GRPC_REFUSAL_DEAD, -ETIMEDOUT, "the peer does not answer a PING");
     } else if (waiting(link) > 0 && is_past(link, link->progress_ms, options->slow_timeout_ms)) {
         fail_for(link, FL_GRPC_REFUSAL_SLOW, -ETIMEDOUT, "the peer does not read what we send");
-    } else if (link->ready && is_idle(link) && is_past(link, link->idle_ms, options->idle_timeout_ms)) {
-        fail_for(link, FL_GRPC_REFUSAL_IDLE, -ETIMEDOUT, "nothing was asked for a long time");
     } else {
+        if (link->ready && is_idle(link) && is_past(link, link->idle_ms, options->idle_timeout_ms))
+            leave(link);
         if (link->ready && link->ping_ms == 0 && is_past(link, link->heard_ms, options->keepalive_ms))
             send_ping(link);
         if (!link->closed && options->slow_timeout_ms > 0 && now > options->slow_timeout_ms)
@@ -280,7 +292,8 @@ static void finish(struct fl_grpc_link *link)
     int code = fl_grpc_session_reason(link->session, &err);
     if (link->tls != NULL && fl_tls_shutdown(link->tls) < 0)
         code = -ECONNRESET; /* it goes all the same */
-    fail(link, refusal_of(link, code), &err);
+    enum fl_grpc_refusal why = refusal_of(link, code);
+    fail(link, why == FL_GRPC_REFUSAL_NONE ? link->farewell : why, &err);
 }
 
 static void flush(struct fl_hook *hook)

@@ -378,7 +378,7 @@ static void or_default(uint32_t *limit, uint32_t value)
 static void fill_options(struct fl_grpc_server_options *options)
 {
     or_default(&options->connections, CONNECTIONS);
-    or_default(&options->connections_per_source, options->connections);
+    or_default(&options->connections_per_source, UINT32_MAX);
     or_default(&options->streams, STREAMS);
     or_default(&options->message_max, MESSAGE_MAX);
     or_default(&options->inbound_max, INBOUND_MAX);

@@ -78,7 +78,7 @@ struct fl_grpc_server_options {
     void *owner;
     /* Limits; 0 takes the default. */
     uint32_t connections;            /* 4,096 */
-    uint32_t connections_per_source; /* = connections */
+    uint32_t connections_per_source; /* none of its own */
     uint32_t streams;                /* of a connection: 100 */
     uint32_t message_max;          /* of one message, both ways: 4 MiB. A connection's messages in the making: twice */
     uint32_t inbound_max;          /* messages in the making and headers of all connections: 256 MiB */

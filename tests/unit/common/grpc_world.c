@@ -228,6 +228,12 @@ void grpc_world_turns(struct grpc_world *world, unsigned count)
         assert_int_equal(fl_loop_turn(world->loop, 1), 0);
 }
 
+void grpc_world_pass(struct grpc_world *world, unsigned ms)
+{
+    for (uint64_t end = now_ms() + ms; now_ms() < end;)
+        assert_int_equal(fl_loop_turn(world->loop, 5), 0);
+}
+
 void grpc_world_connect(struct grpc_world *world)
 {
     unsigned before = world->connected;

@@ -60,6 +60,7 @@ int grpc_world_start(struct grpc_world *world, const char *path, struct grpc_ear
 
 /* Turns the loop until `counter` reaches `value`; fails after ten seconds. */
 void grpc_world_until(struct grpc_world *world, const unsigned *counter, unsigned value);
+void grpc_world_pass(struct grpc_world *world, unsigned ms); /* where time itself is what is tested */
 void grpc_world_turns(struct grpc_world *world, unsigned count);
 
 #endif
