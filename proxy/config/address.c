@@ -73,6 +73,15 @@ static int read_cidr(struct compile *compile, const pb_cidr *message, struct fl_
     return 0;
 }
 
+int compile_cidr(struct compile *compile, const char *field, const pb_cidr *range, struct fl_cidr *cidr)
+{
+    struct compile_mark mark = compile_enter(compile, field);
+    int result = read_cidr(compile, range, cidr);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
 int compile_cidrs(struct compile *compile, const char *field, pb_cidr *const *ranges, size_t count,
                   const struct fl_cidr **ret_cidrs, size_t *ret_count)
 {

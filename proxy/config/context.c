@@ -5,6 +5,11 @@
 #include <errno.h>
 #include <stdio.h>
 
+int compile_hold(struct compile *compile, void *object, void (*release)(void *object))
+{
+    return proxy_snapshot_hold(compile->snapshot, object, release) == 0 ? 0 : compile_no_memory(compile);
+}
+
 /* -- the place -- */
 
 static void step(struct compile *compile, const struct fl_json *found)
@@ -161,13 +166,18 @@ void *compile_array(struct compile *compile, size_t count, size_t size)
     return fl_arena_array(&compile->snapshot->arena, count, size);
 }
 
-int compile_text(struct compile *compile, const char *text, struct fl_span *ret_text)
+int compile_span(struct compile *compile, struct fl_span text, struct fl_span *ret_text)
 {
-    struct fl_span copy = fl_arena_copy(&compile->snapshot->arena, fl_span_str(text));
+    struct fl_span copy = fl_arena_copy(&compile->snapshot->arena, text);
     if (copy.data == NULL)
         return compile_no_memory(compile);
     *ret_text = copy;
     return 0;
+}
+
+int compile_text(struct compile *compile, const char *text, struct fl_span *ret_text)
+{
+    return compile_span(compile, fl_span_str(text), ret_text);
 }
 
 int compile_texts(struct compile *compile, char *const *texts, size_t count, const struct fl_span **ret_texts)

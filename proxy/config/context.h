@@ -16,6 +16,8 @@
 
 #define COMPILE_SCRATCH_MAX (256u << 20) /* bytes of messages that were inside of an Any */
 
+struct proxy_jwt_filter;   /* filter/jwt.h */
+struct proxy_rbac_filter;  /* policy/rbac.h */
 struct proxy_retry_policy; /* route/table.h */
 
 struct compile {
@@ -31,6 +33,9 @@ struct compile {
     struct fl_map files;        /* struct proxy_watched_file by path */
     struct fl_map certs;        /* struct proxy_cert_info by source */
 };
+
+/* The object goes with what is compiled: `release(object)`, or at once on failure (error set). */
+int compile_hold(struct compile *compile, void *object, void (*release)(void *object)) FL_MUST_CHECK;
 
 struct compile_mark {
     size_t path;
@@ -86,6 +91,8 @@ static inline bool compile_bool(const pb_bool *value, bool absent)
 {
     return value != NULL ? value->value != 0 : absent;
 }
+/* The same where the text lies somewhere else. */
+int compile_span(struct compile *compile, struct fl_span text, struct fl_span *ret_text) FL_MUST_CHECK;
 int compile_required(struct compile *compile, const char *field, const char *text) FL_MUST_CHECK;
 
 /* address.c */
@@ -93,6 +100,7 @@ int compile_address(struct compile *compile, const pb_address *address, struct p
                     bool *ret_ipv4_compat) FL_MUST_CHECK;
 int compile_socket_address(struct compile *compile, const pb_socket_address *address,
                            struct proxy_address *ret_address) FL_MUST_CHECK;
+int compile_cidr(struct compile *compile, const char *field, const pb_cidr *range, struct fl_cidr *cidr) FL_MUST_CHECK;
 int compile_cidrs(struct compile *compile, const char *field, pb_cidr *const *ranges, size_t count,
                   const struct fl_cidr **ret_cidrs, size_t *ret_count) FL_MUST_CHECK;
 
@@ -130,6 +138,12 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
 /* accesslog.c */
 int compile_access_logs(struct compile *compile, pb_access_log *const *logs, size_t count,
                         const struct proxy_access_log **ret_logs) FL_MUST_CHECK;
+/* rbac.c */
+int compile_http_rbac(struct compile *compile, const pb_any *any,
+                      const struct proxy_rbac_filter **ret_filter) FL_MUST_CHECK;
+int compile_network_rbac(struct compile *compile, const pb_any *any, struct proxy_rbac_filter *filter) FL_MUST_CHECK;
+/* jwt.c */
+int compile_jwt(struct compile *compile, const pb_any *any, const struct proxy_jwt_filter **ret_filter) FL_MUST_CHECK;
 /* matcher.c: what they point to lies in scratch memory. */
 int compile_string_match(struct compile *compile, const char *field, const pb_string_match *message,
                          struct proxy_string_match *match) FL_MUST_CHECK;

@@ -1,6 +1,8 @@
 /* HttpConnectionManager → struct proxy_hcm_config. */
 #include "proxy/config/context.h"
 
+#include "proxy/filter/jwt.h"
+#include "proxy/filter/rbac.h"
 #include "proxy/http/h1.h"
 
 #include <strings.h>
@@ -20,7 +22,35 @@ static int read_router(struct compile *compile, const pb_any *any)
                           "upstream_http_filters");
 }
 
-static int read_http_filter(struct compile *compile, const pb_http_filter *message, bool last)
+/* One that judges requests, into the next place of the chain. 0 with *ret_known false: it is none of ours. */
+static int read_judge(struct compile *compile, const pb_any *any, struct proxy_hcm_config *hcm,
+                      struct proxy_http_filter *filter, bool *ret_known)
+{
+    const struct proxy_rbac_filter *rbac = NULL;
+    const struct proxy_jwt_filter *jwt = NULL;
+    struct fl_span type = compile_type_name(any);
+    struct compile_mark mark = compile_enter(compile, "typed_config");
+    int result = 0;
+    *ret_known = true;
+    if (fl_span_eq_str(type, envoy__extensions__filters__http__rbac__v3__rbac__descriptor.name)) {
+        result = compile_http_rbac(compile, any, &rbac);
+        *filter = (struct proxy_http_filter){&proxy_rbac_ops, rbac};
+    } else if (fl_span_eq_str(type,
+                              envoy__extensions__filters__http__jwt_authn__v3__jwt_authentication__descriptor.name)) {
+        result = compile_jwt(compile, any, &jwt);
+        *filter = (struct proxy_http_filter){&proxy_jwt_ops, jwt};
+    } else {
+        *ret_known = false;
+    }
+    if (result != 0)
+        return result;
+    compile_leave(compile, mark);
+    hcm->filter_count += *ret_known;
+    return 0;
+}
+
+static int read_http_filter(struct compile *compile, const pb_http_filter *message, bool last,
+                            struct proxy_hcm_config *hcm, struct proxy_http_filter *filter)
 {
     int result = compile_required(compile, "name", message->name);
     if (result == 0)
@@ -41,6 +71,15 @@ static int read_http_filter(struct compile *compile, const pb_http_filter *messa
         compile_leave(compile, mark);
         return result;
     }
+    bool known = false;
+    if (!message->disabled)
+        result = read_judge(compile, any, hcm, filter, &known);
+    if (result != 0)
+        return result;
+    if (known && last)
+        return compile_fail(compile, "the last HTTP filter must be the router");
+    if (known)
+        return 0;
     bool left_out = message->disabled || compile_is_harmless(any, true) ||
                     (message->is_optional && fl_xds_type(fl_span_str(any->type_url)) == NULL);
     if (!left_out)
@@ -51,13 +90,18 @@ static int read_http_filter(struct compile *compile, const pb_http_filter *messa
     return 0;
 }
 
-static int read_http_filters(struct compile *compile, const pb_hcm *message)
+static int read_http_filters(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
 {
+    struct proxy_http_filter *filters = compile_array(compile, message->n_http_filters, sizeof(*filters));
+    if (filters == NULL)
+        return compile_no_memory(compile);
+    hcm->filters = filters;
     if (message->n_http_filters == 0)
         return compile_fail_at(compile, "http_filters", "the last HTTP filter must be the router");
     for (size_t i = 0; i < message->n_http_filters; i++) {
         struct compile_mark mark = compile_enter_at(compile, "http_filters", i);
-        int result = read_http_filter(compile, message->http_filters[i], i + 1 == message->n_http_filters);
+        int result = read_http_filter(compile, message->http_filters[i], i + 1 == message->n_http_filters, hcm,
+                                      &filters[hcm->filter_count]);
         if (result != 0)
             return result;
         compile_leave(compile, mark);
@@ -289,7 +333,7 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
     if (result == 0)
         result = read_routes(compile, message, hcm);
     if (result == 0)
-        result = read_http_filters(compile, message);
+        result = read_http_filters(compile, message, hcm);
     if (result == 0)
         result = compile_access_logs(compile, message->access_log, message->n_access_log, &hcm->access_logs);
     hcm->access_log_count = message->n_access_log;

@@ -13,6 +13,9 @@
 #include "common/xds/proto/hcm.pb-c.h"
 #include "common/xds/proto/http_inspector.pb-c.h"
 #include "common/xds/proto/http_options.pb-c.h"
+#include "common/xds/proto/http_rbac.pb-c.h"
+#include "common/xds/proto/jwt_authn.pb-c.h"
+#include "common/xds/proto/network_rbac.pb-c.h"
 #include "common/xds/proto/original_dst.pb-c.h"
 #include "common/xds/proto/raw_buffer.pb-c.h"
 #include "common/xds/proto/router.pb-c.h"
@@ -73,6 +76,20 @@ typedef Envoy__Extensions__TransportSockets__Tls__V3__TlsCertificate pb_tls_cert
 typedef Envoy__Extensions__TransportSockets__Tls__V3__TlsParameters pb_tls_parameters;
 typedef Envoy__Extensions__TransportSockets__Tls__V3__CertificateValidationContext pb_tls_validation;
 typedef Envoy__Type__Matcher__V3__StringMatcher pb_string_match;
+
+typedef Envoy__Type__Matcher__V3__ValueMatcher pb_value_match;
+typedef Envoy__Type__Matcher__V3__MetadataMatcher pb_metadata_match;
+
+typedef Envoy__Config__Rbac__V3__RBAC pb_rbac;
+typedef Envoy__Config__Rbac__V3__Policy pb_policy;
+typedef Envoy__Config__Rbac__V3__Permission pb_permission;
+typedef Envoy__Config__Rbac__V3__Principal pb_principal;
+typedef Envoy__Config__Rbac__V3__SourcedMetadata pb_sourced_metadata;
+typedef Envoy__Extensions__Filters__Http__Rbac__V3__RBAC pb_http_rbac;
+typedef Envoy__Extensions__Filters__Network__Rbac__V3__RBAC pb_network_rbac;
+typedef Envoy__Extensions__Filters__Http__JwtAuthn__V3__JwtAuthentication pb_jwt;
+typedef Envoy__Extensions__Filters__Http__JwtAuthn__V3__JwtProvider pb_jwt_provider;
+typedef Envoy__Extensions__Filters__Http__JwtAuthn__V3__JwtRequirement pb_jwt_requirement;
 
 typedef Envoy__Config__Route__V3__RouteConfiguration pb_route_config;
 typedef Envoy__Config__Route__V3__VirtualHost pb_virtual_host;

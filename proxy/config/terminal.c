@@ -1,8 +1,12 @@
 /* The network filters of a chain: harmless ones, and the terminal one at the end. */
 #include "proxy/config/context.h"
 
+#include "proxy/policy/rbac.h"
+
 static const char tcp_proxy[] = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 static const char hcm[] = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+static const char network_rbac[] = "envoy.extensions.filters.network.rbac.v3.RBAC";
 
 static bool is_terminal(const pb_filter *message)
 {
@@ -36,7 +40,20 @@ static int read_terminal(struct compile *compile, const pb_filter *message, stru
     return result;
 }
 
-static int read_filter(struct compile *compile, const pb_chain *message, size_t index, struct proxy_filter_chain *chain)
+static int read_rbac(struct compile *compile, const pb_filter *message, struct proxy_rbac_filter *rbacs,
+                     struct proxy_filter_chain *chain)
+{
+    struct compile_mark mark = compile_enter(compile, "typed_config");
+    int result = compile_network_rbac(compile, message->typed_config, &rbacs[chain->rbac_count]);
+    if (result != 0)
+        return result;
+    compile_leave(compile, mark);
+    chain->rbac_count++;
+    return 0;
+}
+
+static int read_filter(struct compile *compile, const pb_chain *message, size_t index, struct proxy_rbac_filter *rbacs,
+                       struct proxy_filter_chain *chain)
 {
     const pb_filter *filter = message->filters[index];
     int result = check_filter(compile, filter);
@@ -47,7 +64,10 @@ static int read_filter(struct compile *compile, const pb_chain *message, size_t 
         return compile_fail(compile, "%s is terminal, so it must be the last filter", filter->name);
     if (is_terminal(filter))
         return read_terminal(compile, filter, chain);
-    if (!compile_is_harmless(filter->typed_config, false))
+    bool rbac = fl_span_eq_str(compile_type_name(filter->typed_config), network_rbac);
+    if (rbac && !last)
+        return read_rbac(compile, filter, rbacs, chain);
+    if (!rbac && !compile_is_harmless(filter->typed_config, false))
         return compile_fail_at(compile, "typed_config", "the filter %s is not supported",
                                filter->typed_config->type_url);
     if (last)
@@ -58,11 +78,15 @@ static int read_filter(struct compile *compile, const pb_chain *message, size_t 
 
 int compile_filters(struct compile *compile, const pb_chain *message, struct proxy_filter_chain *chain)
 {
+    struct proxy_rbac_filter *rbacs = compile_array(compile, message->n_filters, sizeof(*rbacs));
+    if (rbacs == NULL)
+        return compile_no_memory(compile);
+    chain->rbacs = rbacs;
     if (message->n_filters == 0)
         return compile_fail_at(compile, "filters", "the last filter must be tcp_proxy or http_connection_manager");
     for (size_t i = 0; i < message->n_filters; i++) {
         struct compile_mark mark = compile_enter_at(compile, "filters", i);
-        int result = read_filter(compile, message, i, chain);
+        int result = read_filter(compile, message, i, rbacs, chain);
         if (result != 0)
             return result;
         compile_leave(compile, mark);

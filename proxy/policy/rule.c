@@ -157,7 +157,7 @@ static enum proxy_answer metadata_match(const struct proxy_metadata_match *match
 {
     if (facts->request == NULL)
         return PROXY_ANSWER_ERR;
-    const struct fl_json *value = match->ours ? proxy_claims_get(facts->claims, match->path[0]) : NULL;
+    const struct fl_json *value = proxy_claims_get(facts->claims, match->path[0]);
     for (size_t i = 1; value != NULL && i < match->path_count; i++)
         value = fl_json_get_span(value, match->path[i]);
     enum proxy_answer found = claim_match(&match->value, value, 0);
