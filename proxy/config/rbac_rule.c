@@ -56,15 +56,13 @@ static int read_path(struct compile *compile, const Envoy__Type__Matcher__V3__Pa
     return result;
 }
 
-/* Addresses of connections are never IPv4-mapped, so such a block would be one that silently holds nobody. */
+/* An address of the kernel's is never IPv4-mapped: such a block would be read in two ways. */
 static int read_cidr(struct compile *compile, const char *field, const pb_cidr *message, enum proxy_rule_kind kind,
                      struct proxy_rule *rule)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     rule->kind = kind;
     int result = compile_cidr(compile, field, message, &rule->cidr);
-    if (result == 0 && rule->cidr.family == AF_INET6 && rule->cidr.prefix >= 96 &&
-        memcmp(rule->cidr.address, mapped, sizeof(mapped)) == 0)
+    if (result == 0 && rule->cidr.family == AF_INET && strchr(message->address_prefix, ':') != NULL)
         return compile_fail_at(compile, field, "an IPv4-mapped block: expected IPv4");
     return result;
 }

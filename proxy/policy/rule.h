@@ -44,7 +44,7 @@ struct proxy_claim_match {
     size_t count;
 };
 
-struct proxy_metadata_match { /* in PROXY_CLAIMS_NAMESPACE: config refuses others, which hold nothing here */
+struct proxy_metadata_match {   /* in PROXY_CLAIMS_NAMESPACE: config refuses others, which hold nothing here */
     const struct fl_span *path; /* the payload's key, then members; at least one */
     size_t path_count;
     struct proxy_claim_match value;
