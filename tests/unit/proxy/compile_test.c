@@ -196,9 +196,9 @@ static const struct {
      "b.yaml:9:7: " AT_CHAIN ".filters: the last filter must be tcp_proxy or http_connection_manager"},
     {"terminal filter not last", CHAINS "    - filters: [" TCP ", " TCP "]\n",
      "b.yaml:9:17: " AT_CHAIN ".filters[0]: t is terminal, so it must be the last filter"},
-    {"unknown network filter", CHAINS "    - filters: [{name: x, typed_config: {" NET "rbac.v3.RBAC}}, " TCP "]\n",
+    {"unknown network filter", CHAINS "    - filters: [{name: x, typed_config: {" NET "echo.v3.Echo}}, " TCP "]\n",
      "b.yaml:9:41: " AT_FILTER
-     ": the filter type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC is not supported"},
+     ": the filter type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo is not supported"},
     {"chain that ends with a harmless filter",
      CHAINS "    - filters: [{name: x, typed_config: {\"@type\": x/stats.PluginConfig}}]\n",
      "b.yaml:9:17: " AT_CHAIN ".filters[0]: the last filter must be tcp_proxy or http_connection_manager"},
