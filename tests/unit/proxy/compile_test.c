@@ -297,9 +297,9 @@ static const struct {
      "b.yaml:15:26: " AT_FILTER ".http_filters[0]: the last HTTP filter must be the router"},
     {"unknown HTTP filter",
      HCM "          route_config: {}\n          http_filters: [{name: c, typed_config: {" TYPE
-         "extensions.filters.http.rbac.v3.RBAC}}, " ROUTER "]\n",
+         "extensions.filters.http.lua.v3.Lua}}, " ROUTER "]\n",
      "b.yaml:15:50: " AT_FILTER ".http_filters[0].typed_config: the filter "
-     "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC is not supported"},
+     "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua is not supported"},
     {"fault that injects",
      HCM "          route_config: {}\n          http_filters: [{name: c, typed_config: {" TYPE
          "extensions.filters.http.fault.v3.HTTPFault, abort: {http_status: 503}}}, " ROUTER "]\n",
