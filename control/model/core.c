@@ -195,7 +195,8 @@ static int read_service_ips(struct fl_reader *reader, const struct fl_json *docu
     struct control_ip *ips = fl_arena_array(reader->context, count, sizeof(*ips));
     if (ips == NULL)
         return -ENOMEM;
-    size_t mark = fl_reader_enter(reader, FL_SPAN("spec.clusterIPs"));
+    size_t mark = fl_reader_enter(reader, FL_SPAN("spec"));
+    fl_reader_enter(reader, FL_SPAN("clusterIPs"));
     int result = 0;
     for (size_t i = 0; i < count && result == 0; i++, value = fl_json_next(value))
         result = control_read_ip(reader, value, &ips[i], NULL);
@@ -396,7 +397,8 @@ static int read_pod_ips(struct fl_reader *reader, const struct fl_json *document
         return -ENOMEM;
     pod->ips = ips;
     pod->ip_count = count > 0 ? count : 1;
-    size_t mark = fl_reader_enter(reader, FL_SPAN("status.podIPs"));
+    size_t mark = fl_reader_enter(reader, FL_SPAN("status"));
+    fl_reader_enter(reader, FL_SPAN("podIPs"));
     int result = count > 0 ? 0 : control_read_ip(reader, one, &ips[0], NULL);
     const struct fl_json *item = fl_json_first(status->ips);
     for (size_t i = 0; i < count && result == 0; i++, item = fl_json_next(item)) {

@@ -295,6 +295,9 @@ int control_service_routes(const struct control_model *model, const struct contr
     };
     struct control_service_routes routes = {.routing = CONTROL_ROUTING_NONE};
     int result = 0;
+    *ret_routes = routes;
+    if (port->transport != CONTROL_TCP)
+        return 0;
     bool consumer = has_consumer(selection.routes, CONTROL_HTTP_ROUTE, service, port, client_namespace);
     selection.name_space = consumer ? client_namespace : metadata->name_space;
     if (port->protocol != CONTROL_PROTOCOL_TCP)
