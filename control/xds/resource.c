@@ -46,8 +46,11 @@ struct control_resource *control_resource_ref(struct control_resource *resource)
 
 struct control_resource *control_resource_unref(struct control_resource *resource)
 {
-    if (resource != NULL && --resource->refs == 0)
-        free(resource);
+    if (resource == NULL || --resource->refs > 0)
+        return NULL;
+    if (resource->type == FL_RESOURCE_SECRET) /* it holds a key */
+        explicit_bzero((char *)(uintptr_t)resource->bytes.data, resource->bytes.len);
+    free(resource);
     return NULL;
 }
 

@@ -1,0 +1,91 @@
+/* What the files of generation share. Private to control/xds. */
+#ifndef CONTROL_XDS_GENERATION_H
+#define CONTROL_XDS_GENERATION_H
+
+#include "control/model/gateway.h"
+#include "control/xds/build.h"
+#include "control/xds/view.h"
+
+struct fl_resource_name;
+enum fl_resource_type;
+
+struct generation {
+    struct build build;
+    struct fl_arena *arena;
+    const struct control_view *view;
+    const struct control_model *model;
+    struct control_settings settings;
+    struct control_telemetry_view telemetry;
+    uint32_t ttl_seconds; /* of the resource, set by who makes it */
+};
+
+/* The message, or NULL: there is no such resource (or memory was out: build.failed). */
+ProtobufCMessage *generate_listener(struct generation *generation, const struct fl_resource_name *name,
+                                    struct fl_span text);
+ProtobufCMessage *generate_cluster(struct generation *generation, const struct fl_resource_name *name,
+                                   struct fl_span text);
+ProtobufCMessage *generate_endpoints(struct generation *generation, const struct fl_resource_name *name,
+                                     struct fl_span text);
+ProtobufCMessage *generate_routes(struct generation *generation, const struct fl_resource_name *name,
+                                  struct fl_span text);
+ProtobufCMessage *generate_secret(struct generation *generation, const struct fl_resource_name *name,
+                                  struct fl_span text);
+
+/* -- names -- */
+char *name_of_service(struct generation *generation, unsigned type, const struct control_service *service,
+                      uint16_t port);
+char *name_of_workload(struct generation *generation, const struct control_ip *ip, uint16_t port);
+
+/* -- transport sockets (transport.c) -- */
+pb_transport *transport_upstream(struct generation *generation, const char *sni);
+pb_transport *transport_plain(struct generation *generation);
+pb_transport *transport_inbound(struct generation *generation);
+pb_transport *transport_gateway(struct generation *generation, const struct control_secret *certificate);
+
+/* -- connection managers (http.c) -- */
+enum http_place { HTTP_OUTBOUND, HTTP_INBOUND, HTTP_GATEWAY };
+/* A manager without routes: the caller sets them. */
+pb_hcm *http_manager(struct generation *generation, enum http_place place, const char *stat_prefix);
+void http_set_rds(struct generation *generation, pb_hcm *manager, const char *name);
+/* Everything to one cluster. */
+void http_set_cluster(struct generation *generation, pb_hcm *manager, const char *name, const char *cluster);
+pb_filter *http_filter(struct generation *generation, pb_hcm *manager); /* as a network filter */
+pb_filter *tcp_filter(struct generation *generation, pb_tcp_proxy *proxy);
+pb_tcp_proxy *tcp_proxy(struct generation *generation, const char *stat_prefix, const char *cluster);
+
+/* -- parts of listeners (listener.c) -- */
+void listener_add_filter(struct generation *generation, pb_listener *listener, const char *name,
+                         const ProtobufCMessage *config);
+void listener_detect(struct generation *generation, pb_listener *listener); /* looks for HTTP */
+void listener_add_http_match(struct generation *generation, pb_chain_match *match);
+void listener_set_tcp_route(struct generation *generation, pb_tcp_proxy *proxy,
+                            const struct control_destinations *destinations);
+
+/* -- telemetry (telemetry.c) -- */
+pb_access_log *telemetry_log(struct generation *generation); /* NULL: none */
+pb_hcm_tracing *telemetry_tracing(struct generation *generation, bool server);
+/* The cluster that spans go to; NULL: no tracing, or to nobody that is known. */
+const char *telemetry_cluster(struct generation *generation);
+/* Whether the collector of this view's spans stands at that address (then it has a cluster). */
+bool telemetry_is_collector(const struct generation *generation, const struct control_ip *ip, uint16_t port);
+
+/* -- policies (policies.c) -- */
+/* HTTP filters, in order: JWT, DENY, ALLOW. *ret_paths: whether a rule looks at paths. */
+void policies_http(struct generation *generation, pb_hcm *manager, bool *ret_paths);
+/* Network filters: DENY, ALLOW. */
+void policies_tcp(struct generation *generation, pb_chain *chain);
+
+/* -- routes (routes.c) -- */
+void routes_add(struct generation *generation, pb_virtual_host *host, const struct control_route_list *list,
+                uint16_t listener_port);
+
+/* -- listeners of a gateway (gateway.c) -- */
+ProtobufCMessage *gateway_listener(struct generation *generation, uint16_t port, struct fl_span text);
+ProtobufCMessage *gateway_routes(struct generation *generation, uint16_t port, struct fl_span section,
+                                 struct fl_span text);
+
+/* -- inbound (inbound.c) -- */
+ProtobufCMessage *inbound_listener(struct generation *generation, struct fl_span text);
+ProtobufCMessage *inbound_cluster(struct generation *generation, uint16_t port, struct fl_span text);
+
+#endif

@@ -1,0 +1,481 @@
+/* Route tables: the model's flat list of rules, in its order, as routes. */
+#include "control/xds/generation.h"
+
+#include "common/mesh/resource.h"
+
+#define RETRIES_DEFAULT 2
+
+/* -- matches -- */
+
+static pb_header_match *header(struct generation *generation, struct fl_span name, struct fl_span value)
+{
+    pb_header_match *match = new_header_match(&generation->build);
+    match->name = build_text(&generation->build, name);
+    match->header_match_specifier_case = ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_STRING_MATCH;
+    match->string_match = build_exact(&generation->build, value);
+    return match;
+}
+
+static pb_query_match *query(struct generation *generation, const struct control_name_value *from)
+{
+    pb_query_match *match = new_query_match(&generation->build);
+    match->name = build_text(&generation->build, from->name);
+    match->query_parameter_match_specifier_case =
+        ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_STRING_MATCH;
+    match->string_match = build_exact(&generation->build, from->value);
+    return match;
+}
+
+enum path_form { PATH_EXACT, PATH_PREFIX, PATH_SEPARATED };
+
+static void set_path(pb_route_match *match, enum path_form form, char *path)
+{
+    if (form == PATH_EXACT) {
+        match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH;
+        match->path = path;
+    } else if (form == PATH_PREFIX) {
+        match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX;
+        match->prefix = path;
+    } else {
+        match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH_SEPARATED_PREFIX;
+        match->path_separated_prefix = path;
+    }
+}
+
+static pb_route_match *match_of(struct generation *generation, const struct control_http_match *from)
+{
+    struct build *build = &generation->build;
+    pb_route_match *match = new_route_match(build);
+    bool everything = from->path.len <= 1;
+    set_path(match,
+             from->path_match == CONTROL_PATH_EXACT ? PATH_EXACT
+             : everything                           ? PATH_PREFIX
+                                                    : PATH_SEPARATED,
+             everything ? literal("/") : build_text(build, from->path));
+    if (from->method.len > 0)
+        PUSH(build, match, headers, header(generation, FL_SPAN(":method"), from->method));
+    for (size_t i = 0; i < from->header_count; i++)
+        PUSH(build, match, headers, header(generation, from->headers[i].name, from->headers[i].value));
+    for (size_t i = 0; i < from->query_count; i++)
+        PUSH(build, match, query_parameters, query(generation, &from->queries[i]));
+    return match;
+}
+
+/* -- headers -- */
+
+static void option(struct generation *generation, size_t *count, void ***array, const struct control_name_value *from,
+                   bool overwrite)
+{
+    struct build *build = &generation->build;
+    pb_header_option *message = new_header_option(build);
+    message->header = new_header_value(build);
+    message->header->key = build_text(build, from->name);
+    message->header->value = build_text(build, from->value);
+    message->append_action =
+        overwrite ? ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__OVERWRITE_IF_EXISTS_OR_ADD
+                  : ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__APPEND_IF_EXISTS_OR_ADD;
+    build_push(build, count, array, message);
+}
+
+static void options(struct generation *generation, size_t *count, void *array,
+                    const struct control_header_changes *changes)
+{
+    for (size_t i = 0; changes != NULL && i < changes->set_count; i++)
+        option(generation, count, array, &changes->set[i], true);
+    for (size_t i = 0; changes != NULL && i < changes->add_count; i++)
+        option(generation, count, array, &changes->add[i], false);
+}
+
+static void removals(struct generation *generation, size_t *count, void *array,
+                     const struct control_header_changes *changes)
+{
+    for (size_t i = 0; changes != NULL && i < changes->remove_count; i++)
+        build_push(&generation->build, count, array, build_text(&generation->build, changes->remove[i]));
+}
+
+#define SET_HEADERS(generation, message, filters)                                                                      \
+    do {                                                                                                               \
+        options(generation, &(message)->n_request_headers_to_add, &(message)->request_headers_to_add,                  \
+                (filters)->request);                                                                                   \
+        removals(generation, &(message)->n_request_headers_to_remove, &(message)->request_headers_to_remove,           \
+                 (filters)->request);                                                                                  \
+        options(generation, &(message)->n_response_headers_to_add, &(message)->response_headers_to_add,                \
+                (filters)->response);                                                                                  \
+        removals(generation, &(message)->n_response_headers_to_remove, &(message)->response_headers_to_remove,         \
+                 (filters)->response);                                                                                 \
+    } while (0)
+
+/* -- retries -- */
+
+static const struct {
+    uint32_t bit;
+    const char *word;
+} retry_words[] = {
+    {CONTROL_RETRY_CONNECT, "connect-failure"},
+    {CONTROL_RETRY_REFUSED, "refused-stream"},
+    {CONTROL_RETRY_RESET, "reset"},
+    {CONTROL_RETRY_5XX, "5xx"},
+    {CONTROL_RETRY_GATEWAY, "gateway-error"},
+    {CONTROL_RETRY_CODES, "retriable-status-codes"},
+    {CONTROL_RETRY_UNAVAILABLE, "unavailable"},
+    {CONTROL_RETRY_CANCELLED, "cancelled"},
+};
+
+static char *retry_on(struct generation *generation, uint32_t on)
+{
+    char *text = literal("");
+    for (size_t i = 0; i < FL_COUNT(retry_words); i++)
+        if ((on & retry_words[i].bit) != 0)
+            text = build_textf(&generation->build, "%s%s%s", text, text[0] != '\0' ? "," : "", retry_words[i].word);
+    return text;
+}
+
+static void add_code(struct generation *generation, pb_retry *retry, size_t capacity, uint16_t code)
+{
+    if (retry->retriable_status_codes == NULL)
+        retry->retriable_status_codes = fl_arena_array(generation->arena, capacity, sizeof(uint32_t));
+    if (retry->retriable_status_codes == NULL)
+        generation->build.failed = true;
+    else
+        retry->retriable_status_codes[retry->n_retriable_status_codes++] = code;
+}
+
+static void another_host(struct generation *generation, pb_retry *retry)
+{
+    struct build *build = &generation->build;
+    pb_retry_host *predicate = new_retry_host(build);
+    predicate->name = literal("envoy.retry_host_predicates.previous_hosts");
+    predicate->config_type_case =
+        ENVOY__CONFIG__ROUTE__V3__RETRY_POLICY__RETRY_HOST_PREDICATE__CONFIG_TYPE_TYPED_CONFIG;
+    predicate->typed_config = build_any(build, &new_previous_hosts(build)->base);
+    PUSH(build, retry, retry_host_predicate, predicate);
+    retry->host_selection_retry_max_attempts = 3;
+}
+
+static void set_backoff(struct generation *generation, pb_retry *retry, uint32_t base, uint32_t max)
+{
+    if (base == 0)
+        return;
+    retry->retry_back_off = new_retry_backoff(&generation->build);
+    retry->retry_back_off->base_interval = build_ms(&generation->build, base);
+    if (max >= base)
+        retry->retry_back_off->max_interval = build_ms(&generation->build, max);
+}
+
+/* The rule's own, else the Service's TrafficPolicy, else what is always safe: connections that were not made. */
+static pb_retry *retry_of(struct generation *generation, const struct control_retry *rule,
+                          const struct control_service *service)
+{
+    const struct control_traffic_policy *traffic =
+        service != NULL ? control_service_traffic(generation->model, service) : NULL;
+    const struct control_retry_policy *policy = traffic != NULL ? traffic->retries : NULL;
+    uint32_t on = CONTROL_RETRY_CONNECT | CONTROL_RETRY_REFUSED, attempts = RETRIES_DEFAULT;
+    pb_retry *retry = new_retry(&generation->build);
+    if (policy != NULL && rule == NULL && policy->attempts == 0)
+        return NULL;
+    if (policy != NULL) {
+        on = policy->on != 0 ? policy->on : on;
+        attempts = policy->attempts > 0 ? policy->attempts : attempts;
+        set_backoff(generation, retry, policy->backoff_ms, policy->backoff_max_ms);
+        if (policy->per_try_timeout_ms > 0)
+            retry->per_try_timeout = build_ms(&generation->build, policy->per_try_timeout_ms);
+        for (size_t i = 0; rule == NULL && i < policy->code_count; i++)
+            add_code(generation, retry, policy->code_count, policy->codes[i]);
+    }
+    if (rule != NULL) {
+        attempts = rule->attempts > 0 ? rule->attempts : attempts;
+        set_backoff(generation, retry, rule->backoff_ms, 0);
+        for (size_t i = 0; i < rule->code_count; i++)
+            add_code(generation, retry, rule->code_count, rule->codes[i]);
+    }
+    if (retry->n_retriable_status_codes > 0)
+        on |= CONTROL_RETRY_CODES;
+    retry->retry_on = retry_on(generation, on);
+    retry->num_retries = build_u32(&generation->build, attempts);
+    another_host(generation, retry);
+    return retry;
+}
+
+/* -- where it goes -- */
+
+static char *cluster_name(struct generation *generation, const struct control_destination *destination)
+{
+    if (destination->error != CONTROL_BACKEND_OK)
+        return literal(FL_RESOURCE_NAME_BLACKHOLE);
+    return name_of_service(generation, FL_RESOURCE_CLUSTER, destination->service, destination->port->port);
+}
+
+static pb_weighted *weighted(struct generation *generation, const struct control_destinations *destinations)
+{
+    struct build *build = &generation->build;
+    pb_weighted *message = new_weighted(build);
+    for (size_t i = 0; i < destinations->count; i++) {
+        const struct control_destination *destination = &destinations->items[i];
+        if (destination->weight == 0)
+            continue;
+        pb_weight *weight = new_weight(build);
+        weight->name = cluster_name(generation, destination);
+        weight->weight = build_u32(build, destination->weight);
+        if (destination->backend != NULL && destination->backend->filters != NULL)
+            SET_HEADERS(generation, weight, destination->backend->filters);
+        PUSH(build, message, clusters, weight);
+    }
+    return message;
+}
+
+/* The one that gets everything; NULL: there are several, or one with changes of its own. */
+static const struct control_destination *sole(const struct control_destinations *destinations)
+{
+    for (size_t i = 0; i < destinations->count; i++)
+        if (destinations->items[i].weight == destinations->total && destinations->items[i].backend != NULL &&
+            destinations->items[i].backend->filters == NULL)
+            return &destinations->items[i];
+    return NULL;
+}
+
+static const struct control_service *first_service(const struct control_destinations *destinations)
+{
+    for (size_t i = 0; i < destinations->count; i++)
+        if (destinations->items[i].service != NULL && destinations->items[i].weight > 0)
+            return destinations->items[i].service;
+    return NULL;
+}
+
+/* -- changes of paths -- */
+
+struct path_change {
+    bool impossible; /* the proxy cannot do it */
+    bool twice;      /* a prefix becomes nothing: "/a/b" to "/b" and "/a" to "/" are two routes */
+    char *prefix;    /* the new prefix, or NULL */
+    char *full;      /* redirects: the new path, or NULL */
+};
+
+static struct fl_span trim_slash(struct fl_span path)
+{
+    while (path.len > 0 && path.data[path.len - 1] == '/')
+        path.len--;
+    return path;
+}
+
+static struct path_change change_path(struct generation *generation, enum control_path_change kind, struct fl_span path,
+                                      const struct control_http_match *match, bool redirect)
+{
+    struct build *build = &generation->build;
+    struct path_change change = {0};
+    if (kind == CONTROL_PATH_REPLACE_FULL && redirect)
+        change.full = build_text(build, path.len > 0 ? path : FL_SPAN("/"));
+    else if (kind == CONTROL_PATH_REPLACE_FULL && match->path_match == CONTROL_PATH_EXACT)
+        change.prefix = build_text(build, path.len > 0 ? path : FL_SPAN("/"));
+    else if (kind == CONTROL_PATH_REPLACE_FULL ||
+             (kind == CONTROL_PATH_REPLACE_PREFIX && match->path_match != CONTROL_PATH_PREFIX))
+        change.impossible = true;
+    if (kind != CONTROL_PATH_REPLACE_PREFIX || change.impossible)
+        return change;
+    struct fl_span prefix = trim_slash(path);
+    if (match->path.len <= 1 || prefix.len == 0)
+        change.prefix = build_textf(build, "%.*s/", FL_SPAN_ARG(prefix));
+    else
+        change.prefix = build_text(build, prefix);
+    change.twice = match->path.len > 1 && prefix.len == 0;
+    return change;
+}
+
+/* -- actions -- */
+
+static void set_direct(struct generation *generation, pb_route *route, uint32_t status)
+{
+    route->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE;
+    route->direct_response = new_direct(&generation->build);
+    route->direct_response->status = status;
+}
+
+static int redirect_code(uint16_t status)
+{
+    switch (status) {
+    case 301:
+        return ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__MOVED_PERMANENTLY;
+    case 303:
+        return ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__SEE_OTHER;
+    case 307:
+        return ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__TEMPORARY_REDIRECT;
+    case 308:
+        return ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__PERMANENT_REDIRECT;
+    default:
+        return ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__FOUND;
+    }
+}
+
+/* A scheme without a port means its own port: said where the client's Host may carry the listener's. */
+static uint16_t redirect_port(const struct control_redirect *from, uint16_t listener_port)
+{
+    if (from->port != 0 || from->scheme.len == 0 || listener_port == 0 || listener_port == 80 || listener_port == 443)
+        return from->port;
+    return fl_span_eq_str(from->scheme, "https") ? 443 : 80;
+}
+
+static struct path_change set_redirect(struct generation *generation, pb_route *route,
+                                       const struct control_redirect *from, const struct control_http_match *match,
+                                       uint16_t listener_port)
+{
+    struct build *build = &generation->build;
+    pb_redirect *redirect = new_redirect(build);
+    struct path_change change = change_path(generation, from->path_change, from->path, match, true);
+    if (from->scheme.len > 0) {
+        redirect->scheme_rewrite_specifier_case =
+            ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_SCHEME_REDIRECT;
+        redirect->scheme_redirect = build_text(build, from->scheme);
+    }
+    redirect->host_redirect = build_text(build, from->hostname);
+    redirect->port_redirect = redirect_port(from, listener_port);
+    redirect->response_code =
+        (Envoy__Config__Route__V3__RedirectAction__RedirectResponseCode)redirect_code(from->status);
+    if (change.full != NULL) {
+        redirect->path_rewrite_specifier_case =
+            ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REDIRECT;
+        redirect->path_redirect = change.full;
+    } else if (change.prefix != NULL) {
+        redirect->path_rewrite_specifier_case =
+            ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PREFIX_REWRITE;
+        redirect->prefix_rewrite = change.prefix;
+    }
+    route->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT;
+    route->redirect = redirect;
+    return change;
+}
+
+static struct path_change set_forward(struct generation *generation, pb_route *route,
+                                      const struct control_route_entry *entry)
+{
+    struct build *build = &generation->build;
+    const struct control_http_rule *rule = entry->rule;
+    const struct control_rewrite *rewrite = rule->filters.rewrite;
+    pb_route_action *action = new_route_action(build);
+    const struct control_destination *only = sole(&entry->destinations);
+    struct path_change change = {0};
+    if (only != NULL) {
+        action->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
+        action->cluster = cluster_name(generation, only);
+    } else {
+        action->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
+        action->weighted_clusters = weighted(generation, &entry->destinations);
+    }
+    if (rewrite != NULL) {
+        change = change_path(generation, rewrite->path_change, rewrite->path, entry->match, false);
+        action->prefix_rewrite = change.prefix != NULL ? change.prefix : literal("");
+    }
+    if (rewrite != NULL && rewrite->hostname.len > 0) {
+        action->host_rewrite_specifier_case =
+            ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL;
+        action->host_rewrite_literal = build_text(build, rewrite->hostname);
+    }
+    action->timeout = build_ms(build, rule->request_timeout_ms);
+    action->retry_policy = retry_of(generation, rule->retry, first_service(&entry->destinations));
+    if (action->retry_policy != NULL && rule->backend_timeout_ms > 0)
+        action->retry_policy->per_try_timeout = build_ms(build, rule->backend_timeout_ms);
+    route->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE;
+    route->route = action;
+    return change;
+}
+
+static char *route_name(struct generation *generation, const struct control_route_entry *entry)
+{
+    const struct fl_metadata *metadata = &entry->route->object.metadata;
+    return build_textf(&generation->build, "%.*s/%.*s#%u.%u", FL_SPAN_ARG(metadata->name_space),
+                       FL_SPAN_ARG(metadata->name), entry->rule_index, entry->match_index);
+}
+
+/* The route "/a" → "/" beside "/a/…" → "/…". */
+static void add_twin(struct generation *generation, pb_virtual_host *host, pb_route *route,
+                     const struct control_http_match *match)
+{
+    struct build *build = &generation->build;
+    pb_route *twin = new_route(build);
+    *twin = *route;
+    twin->match = match_of(generation, match);
+    set_path(twin->match, PATH_EXACT, build_text(build, match->path));
+    set_path(route->match, PATH_PREFIX, build_textf(build, "%.*s/", FL_SPAN_ARG(match->path)));
+    PUSH(build, host, routes, twin);
+}
+
+static void add_route(struct generation *generation, pb_virtual_host *host, const struct control_route_entry *entry,
+                      uint16_t listener_port)
+{
+    struct build *build = &generation->build;
+    const struct control_http_filters *filters = &entry->rule->filters;
+    pb_route *route = new_route(build);
+    struct path_change change = {0};
+    route->name = route_name(generation, entry);
+    route->match = match_of(generation, entry->match);
+    SET_HEADERS(generation, route, filters);
+    if (entry->answer != 0)
+        set_direct(generation, route, entry->answer);
+    else if (filters->redirect != NULL)
+        change = set_redirect(generation, route, filters->redirect, entry->match, listener_port);
+    else
+        change = set_forward(generation, route, entry);
+    if (change.impossible)
+        set_direct(generation, route, 500);
+    else if (change.twice)
+        add_twin(generation, host, route, entry->match);
+    PUSH(build, host, routes, route);
+}
+
+void routes_add(struct generation *generation, pb_virtual_host *host, const struct control_route_list *list,
+                uint16_t listener_port)
+{
+    for (size_t i = 0; i < list->count; i++)
+        add_route(generation, host, &list->items[i], listener_port);
+}
+
+/* -- tables of Services -- */
+
+static void add_straight(struct generation *generation, pb_virtual_host *host, const struct control_service *service,
+                         uint16_t port)
+{
+    struct build *build = &generation->build;
+    pb_route *route = new_route(build);
+    route->match = new_route_match(build);
+    set_path(route->match, PATH_PREFIX, literal("/"));
+    route->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE;
+    route->route = new_route_action(build);
+    route->route->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
+    route->route->cluster = name_of_service(generation, FL_RESOURCE_CLUSTER, service, port);
+    route->route->timeout = build_ms(build, 0);
+    route->route->retry_policy = retry_of(generation, NULL, service);
+    PUSH(build, host, routes, route);
+}
+
+static ProtobufCMessage *service_routes(struct generation *generation, const struct fl_resource_name *name,
+                                        struct fl_span text)
+{
+    struct build *build = &generation->build;
+    struct control_service_routes routes;
+    const struct control_service *service = control_service_by_fqdn(generation->model, name->host);
+    const struct control_port *port = service != NULL ? control_service_port(service, name->port) : NULL;
+    if (port == NULL)
+        return NULL;
+    if (control_service_routes(generation->model, service, port, generation->view->name_space, generation->arena,
+                               &routes) < 0) {
+        build->failed = true;
+        return NULL;
+    }
+    pb_routes *table = new_routes(build);
+    pb_virtual_host *host = new_virtual_host(build);
+    host->name = build_textf(build, "%.*s:%u", FL_SPAN_ARG(name->host), name->port);
+    PUSH(build, host, domains, literal("*")); /* who dials the address means this Service, whatever Host says */
+    if (routes.routing == CONTROL_ROUTING_HTTP)
+        routes_add(generation, host, &routes.http, 0);
+    else
+        add_straight(generation, host, service, port->port);
+    table->name = build_text(build, text);
+    PUSH(build, table, virtual_hosts, host);
+    return &table->base;
+}
+
+ProtobufCMessage *generate_routes(struct generation *generation, const struct fl_resource_name *name,
+                                  struct fl_span text)
+{
+    if (name->kind == FL_RESOURCE_SERVICE)
+        return service_routes(generation, name, text);
+    return name->kind == FL_RESOURCE_GATEWAY ? gateway_routes(generation, name->port, name->section, text) : NULL;
+}
