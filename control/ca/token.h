@@ -13,12 +13,11 @@
 #include "common/pki/key.h"
 #include "control/ca/authenticate.h"
 
-#define CONTROL_TOKEN_AUDIENCE     "fairlead-ca"
 #define CONTROL_TOKEN_AUDIENCE_MAX 256             /* bytes */
 #define CONTROL_TOKEN_AUDIENCES    16              /* in a token */
 #define CONTROL_TOKEN_LEEWAY_S     30              /* clocks differ: added to exp, taken off nbf */
 #define CONTROL_TOKEN_KEY          "token-key.pem" /* in the folder: 0600 */
-#define CONTROL_TOKEN_PUBLIC_KEY   "token-pub.pem" /* beside it: 0644 */
+#define CONTROL_TOKEN_PUBLIC_KEY   "token-pub.der" /* beside it: 0644, SubjectPublicKeyInfo */
 
 /* Appends a token. 0; -EINVAL (a name that is none, an empty audience), -ENOMEM, -EMSGSIZE. */
 int control_token_make(const struct fl_key *key, const struct control_caller *caller, const char *audience, time_t now,
@@ -28,10 +27,8 @@ int control_token_make(const struct fl_key *key, const struct control_caller *ca
 enum control_auth_outcome control_token_check(const struct fl_key *public_key, struct fl_span token,
                                               const char *audience, time_t now, struct control_caller *ret_caller);
 
-/* The folder's key pair, made where there is none (created exclusively). ret_key: the private one. */
+/* The folder's key pair, made where there is none (linked into place: who is second reads the first one's).
+ * ret_key: the private one. */
 int control_token_key_open(const char *folder, struct fl_key **ret_key, struct fl_err *err) FL_MUST_CHECK;
-
-/* `fairlead-control token create …`: the rest of the command line. Exit status. */
-int control_token_main(int argc, char **argv);
 
 #endif
