@@ -29,7 +29,8 @@ struct control_authority_options {
     const char *bundle_file;         /* NULL: none is written */
     uint32_t validity_s;             /* 0: CONTROL_VALIDITY_S */
     uint32_t overlap_s;              /* of two roots; 0: the validity, after which every leaf knows the new root */
-    /* The server certificate, its key or the bundle are new: make TLS contexts anew. Borrowed: take references. */
+    /* The server certificate, its key or the bundle are new: make TLS contexts anew. Borrowed: take references.
+     * Without server names cert and key are NULL. */
     void (*on_serving)(void *owner, struct fl_cert *cert, struct fl_key *key, struct fl_bundle *bundle);
     void *owner;
 };

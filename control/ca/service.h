@@ -4,7 +4,8 @@
  * roots (all of the bundle in one element, as Istio does it).
  *
  * The order: the peer's quota, the token, the identity's quota, the request (csr.h: form, signature, strength), the
- * issuer. Each call ends with exactly one audit line in the log, issued or refused, and one count.
+ * issuer. Each call ends with one audit line in the log, issued or refused, and one count; but of those that a quota
+ * refuses the log tells one a second, with the number of those that it kept back.
  */
 #ifndef CONTROL_CA_SERVICE_H
 #define CONTROL_CA_SERVICE_H
