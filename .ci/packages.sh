@@ -5,7 +5,7 @@ packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev l
   libssl-dev libmnl-dev libcurl4-openssl-dev libprotobuf-c-dev libnghttp2-dev protobuf-c-compiler protobuf-compiler
   zlib1g-dev)
 packages_quickstart=(iproute2 nftables containernetworking-plugins nginx-light curl openssl python3 python3-yaml util-linux)
-packages_test=(libcmocka-dev clang-format shellcheck binutils iptables procps)
+packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils iptables procps)
 
 # Runs a command as root: directly, or by sudo where we are not root.
 as_root() {
