@@ -22,8 +22,6 @@
 #define CONTROL_DIRECTORY_FILE_BYTES    (16u << 20)
 #define CONTROL_DIRECTORY_BYTES_MAX     (256u << 20) /* of all files */
 #define CONTROL_DIRECTORY_DEPTH_MAX     8            /* sub-folders */
-#define CONTROL_DIRECTORY_DOCUMENTS_MAX 100000       /* of one file */
-#define CONTROL_DIRECTORY_TAGS_MAX      16           /* %TAG lines of one file: libyaml takes quadratic time */
 #define CONTROL_DIRECTORY_PROBLEMS_MAX  1000         /* that are told; the last one counts the rest */
 #define CONTROL_DIRECTORY_SETTLE_MS     20
 #define CONTROL_DIRECTORY_SETTLE_MAX_MS 200
@@ -32,6 +30,7 @@ struct control_directory;
 
 struct control_directory_stats {
     uint64_t files, objects, problems; /* now */
+    bool truncated;                    /* there are more files than the limits allow */
     uint64_t reads, commits,
         failures; /* since the start; failures: a round that memory or I/O broke (it is tried again) */
 };

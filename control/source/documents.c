@@ -1,0 +1,328 @@
+#include "control/source/documents.h"
+
+#include "common/doc/yaml.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define FILE_BYTES_MAX (64u << 20) /* the caller's limit is lower */
+
+/* -- lists that grow -------------------------------------------------------------------------------------------------
+ */
+
+/* Room for one more in an array of `count`: doubles at powers of two. */
+static void *grow(void *items, size_t count, size_t size)
+{
+    if (count > 0 && (count & (count - 1)) != 0)
+        return items;
+    return realloc(items, (count > 0 ? count * 2 : 1) * size);
+}
+
+static int add_object(struct control_documents *documents, struct control_object *object, uint32_t document)
+{
+    struct control_document_object *objects = grow(documents->objects, documents->object_count, sizeof(*objects));
+    if (objects == NULL)
+        return -ENOMEM;
+    documents->objects = objects;
+    objects[documents->object_count++] = (struct control_document_object){object, document, false, false};
+    return 0;
+}
+
+static void drop_problem(struct control_document_problem *problem)
+{
+    free(problem->text);
+    free(problem->name_space);
+    free(problem->name);
+}
+
+static int add_problem(struct control_documents *documents, const char *text, uint32_t document,
+                       const struct control_identity *identity)
+{
+    struct control_document_problem problem = {.document = document};
+    documents->unnamed |= identity == NULL || !identity->known;
+    if (documents->problem_count == CONTROL_DOCUMENTS_ERRORS) {
+        documents->more_problems++;
+        return 0;
+    }
+    struct control_document_problem *problems = grow(documents->problems, documents->problem_count, sizeof(*problems));
+    if (problems == NULL)
+        return -ENOMEM;
+    documents->problems = problems;
+    problem.text = fl_span_dup(fl_span_str(text));
+    bool made = problem.text != NULL;
+    if (identity != NULL) {
+        problem.line = identity->position.line;
+        problem.column = identity->position.column;
+    }
+    if (identity != NULL && identity->known) {
+        problem.known = true;
+        problem.kind = identity->key.kind;
+        problem.name_space = fl_span_dup(identity->key.name_space);
+        problem.name = fl_span_dup(identity->key.name);
+        made = made && problem.name_space != NULL && problem.name != NULL;
+    }
+    if (!made) {
+        drop_problem(&problem);
+        return -ENOMEM;
+    }
+    problems[documents->problem_count++] = problem;
+    return 0;
+}
+
+void control_documents_done(struct control_documents *documents)
+{
+    for (size_t i = 0; i < documents->object_count; i++)
+        control_object_unref(documents->objects[i].object);
+    for (size_t i = 0; i < documents->problem_count; i++)
+        drop_problem(&documents->problems[i]);
+    free(documents->objects);
+    free(documents->problems);
+    *documents = (struct control_documents){0};
+}
+
+/* -- documents -------------------------------------------------------------------------------------------------------
+ */
+
+struct reading {
+    struct control_documents *documents;
+    const struct fl_positions *positions;
+    const char *name;
+    uint32_t document;
+};
+
+static int read_one(struct reading *reading, const struct fl_json *document)
+{
+    const struct control_origin origin = {fl_span_str(reading->name), reading->document, 0, 0};
+    struct control_object *object = NULL;
+    struct control_identity identity;
+    struct fl_err err = {0};
+    if (reading->documents->object_count >= CONTROL_DOCUMENTS_MAX)
+        return add_problem(reading->documents, "too many documents in one file", reading->document, NULL);
+    int result = control_object_read(document, reading->positions, &origin, &object, &identity, &err);
+    if (result == -ENOMEM)
+        return result;
+    if (result < 0)
+        return add_problem(reading->documents, err.text, reading->document, &identity);
+    if (result != CONTROL_READ_OK)
+        return 0;
+    result = add_object(reading->documents, object, reading->document);
+    if (result < 0)
+        control_object_unref(object);
+    return result;
+}
+
+static int read_document(struct reading *reading, const struct fl_json *document)
+{
+    const struct fl_json *items = control_read_items(document);
+    int result = 0;
+    reading->document++;
+    if (items == NULL)
+        return read_one(reading, document);
+    for (const struct fl_json *item = fl_json_first(items); item != NULL && result == 0; item = fl_json_next(item))
+        result = read_one(reading, item);
+    return result;
+}
+
+/* 0, -ENOMEM, or the parser's result with its text in *err. */
+static int read_stream(struct reading *reading, struct fl_span text, struct fl_err *err)
+{
+    static const struct fl_json_limits limits = {.bytes_max = FILE_BYTES_MAX, .values_max = CONTROL_DOCUMENTS_VALUES};
+    FL_CLEANUP(fl_cleanup_yaml) struct fl_yaml *yaml = NULL;
+    int result = fl_yaml_parse(text, reading->name, &limits, &yaml, err);
+    if (result < 0)
+        return result;
+    reading->positions = fl_yaml_positions(yaml);
+    for (size_t i = 0; i < fl_yaml_count(yaml) && result == 0; i++)
+        result = read_document(reading, fl_yaml_document(yaml, i));
+    return result;
+}
+
+/* -- one by one ------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_separator(struct fl_span line)
+{
+    return fl_span_starts_with(line, FL_SPAN("---")) &&
+           (line.len == 3 || line.data[3] == ' ' || line.data[3] == '\t' || line.data[3] == '\r');
+}
+
+/* Cuts the next document off *rest; *lines counts the line ends before it. */
+static struct fl_span next_document(struct fl_span *rest, size_t *lines, size_t *ret_start_line)
+{
+    struct fl_span all = *rest, line;
+    size_t used = 0;
+    *ret_start_line = *lines;
+    while (rest->data != NULL && rest->len > 0) {
+        struct fl_span before = *rest;
+        size_t end = fl_span_find(before, '\n');
+        line = fl_span_make(before.data, end);
+        if (used > 0 && is_separator(line))
+            break;
+        size_t step = end < before.len ? end + 1 : end;
+        *rest = fl_span_from(before, step);
+        used += step;
+        *lines += end < before.len;
+    }
+    return fl_span_make(all.data, used);
+}
+
+/* The document behind as many line ends as stand before it, so that its positions are those of the file. */
+static int read_alone(struct reading *reading, struct fl_span document, size_t start_line, size_t *budget)
+{
+    struct fl_buf text;
+    struct fl_err err = {0};
+    int result = 0;
+    if (document.len + start_line > *budget)
+        return add_problem(reading->documents, "too much to look for its good documents one by one", 0, NULL);
+    *budget -= document.len + start_line;
+    fl_buf_init(&text, FILE_BYTES_MAX);
+    result = fl_buf_reserve(&text, start_line + document.len + 1);
+    for (size_t i = 0; i < start_line && result == 0; i++)
+        result = fl_buf_append_byte(&text, '\n');
+    if (result == 0)
+        result = fl_buf_append(&text, document);
+    if (result == 0)
+        result = read_stream(reading, fl_buf_span(&text), &err);
+    fl_buf_done(&text);
+    if (result == 0 || result == -ENOMEM)
+        return result;
+    reading->document++;
+    return add_problem(reading->documents, err.text, reading->document, NULL);
+}
+
+static int read_one_by_one(struct reading *reading, struct fl_span text)
+{
+    size_t budget = CONTROL_DOCUMENTS_RETRY, lines = 0, start_line = 0;
+    int result = 0;
+    while (text.len > 0 && result == 0 && reading->documents->problem_count < CONTROL_DOCUMENTS_ERRORS) {
+        struct fl_span document = next_document(&text, &lines, &start_line);
+        result = read_alone(reading, document, start_line, &budget);
+    }
+    return result;
+}
+
+/* -- a file ----------------------------------------------------------------------------------------------------------
+ */
+
+static size_t count_tags(struct fl_span text)
+{
+    size_t tags = 0;
+    while (text.len > 0) {
+        size_t end = fl_span_find(text, '\n');
+        tags += fl_span_starts_with(fl_span_make(text.data, end), FL_SPAN("%TAG"));
+        if (end == text.len)
+            break;
+        text = fl_span_from(text, end + 1);
+    }
+    return tags;
+}
+
+static int compare_objects(const void *a, const void *b)
+{
+    const struct control_document_object *one = a, *other = b;
+    struct control_key key_a = control_object_key(one->object), key_b = control_object_key(other->object);
+    int order = control_key_compare(&key_a, &key_b);
+    return order != 0 ? order : one->document < other->document ? -1 : one->document > other->document;
+}
+
+static void sort(struct control_documents *documents)
+{
+    if (documents->object_count > 1)
+        qsort(documents->objects, documents->object_count, sizeof(*documents->objects), compare_objects);
+}
+
+int control_documents_fail(const char *text, struct control_documents *ret_documents)
+{
+    *ret_documents = (struct control_documents){0};
+    int result = add_problem(ret_documents, text, 0, NULL);
+    if (result < 0)
+        control_documents_done(ret_documents);
+    return result;
+}
+
+static int read_text(struct fl_span text, struct reading *reading)
+{
+    struct fl_err err = {0};
+    int result = read_stream(reading, text, &err);
+    if (result == 0 || result == -ENOMEM)
+        return result;
+    if (result == -EINVAL && fl_span_find(text, '\n') < text.len) {
+        control_documents_done(reading->documents);
+        reading->document = 0;
+        return read_one_by_one(reading, text);
+    }
+    return add_problem(reading->documents, err.text, 0, NULL);
+}
+
+int control_documents_read(struct fl_span text, const char *name, struct control_documents *ret_documents)
+{
+    struct control_documents documents = {0};
+    struct reading reading = {.documents = &documents, .name = name};
+    char tags[FL_ERR_TEXT_MAX];
+    snprintf(tags, sizeof(tags), "%s: more than %d %%TAG lines", name, CONTROL_DOCUMENTS_TAGS);
+    int result =
+        count_tags(text) > CONTROL_DOCUMENTS_TAGS ? add_problem(&documents, tags, 0, NULL) : read_text(text, &reading);
+    if (result < 0) {
+        control_documents_done(&documents);
+        return result;
+    }
+    sort(&documents);
+    *ret_documents = documents;
+    return 0;
+}
+
+/* -- last good versions ----------------------------------------------------------------------------------------------
+ */
+
+static bool has_key(const struct control_documents *documents, const struct control_key *key)
+{
+    size_t low = 0, high = documents->object_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        struct control_key there = control_object_key(documents->objects[middle].object);
+        int order = control_key_compare(&there, key);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+/* The problem by which an object of before is worth keeping; NULL: it went. */
+static struct control_document_problem *problem_of(struct control_documents *after, const struct control_key *key)
+{
+    struct control_document_problem *unnamed = NULL;
+    for (size_t i = 0; i < after->problem_count; i++) {
+        struct control_document_problem *problem = &after->problems[i];
+        if (!problem->known)
+            unnamed = unnamed != NULL ? unnamed : problem;
+        else if (problem->kind == key->kind && fl_span_eq_str(key->name, problem->name) &&
+                 fl_span_eq_str(key->name_space, problem->name_space))
+            return problem;
+    }
+    return after->unnamed && unnamed == NULL && after->problem_count > 0 ? &after->problems[0] : unnamed;
+}
+
+int control_documents_keep(struct control_documents *before, struct control_documents *after)
+{
+    size_t own = after->object_count;
+    for (size_t i = 0; i < before->object_count && after->problem_count > 0; i++) {
+        struct control_key key = control_object_key(before->objects[i].object);
+        struct control_documents found = {.objects = after->objects, .object_count = own};
+        struct control_document_problem *problem = has_key(&found, &key) ? NULL : problem_of(after, &key);
+        if (problem == NULL)
+            continue;
+        struct control_object *object = control_object_ref(before->objects[i].object);
+        if (add_object(after, object, before->objects[i].document) < 0) {
+            control_object_unref(object);
+            return -ENOMEM;
+        }
+        after->objects[after->object_count - 1].kept = true;
+        problem->kept = true;
+    }
+    sort(after);
+    return 0;
+}
