@@ -1,5 +1,6 @@
 #include "proxy/config/environment.h"
 
+#include "common/base/print.h"
 #include "common/grpc/address.h"
 #include "common/mesh/identity.h"
 #include "common/mesh/label.h"
@@ -12,8 +13,7 @@
 struct reading {
     const char *(*get)(void *owner, const char *name);
     void *owner;
-    struct fl_buf *out;
-    int result; /* the first failure of an append */
+    struct fl_print print;
     struct fl_err *err;
 };
 
@@ -127,31 +127,14 @@ static int check(const struct reading *reading)
 
 /* --- printing --------------------------------------------------------------------------------------------------- */
 
-static void put(struct reading *reading, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct reading *reading, const char *format, ...)
-{
-    if (reading->result != 0)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    reading->result = fl_buf_vprintf(reading->out, format, arguments);
-    va_end(arguments);
-}
-
-static void put_text(struct reading *reading, struct fl_span text)
-{
-    if (reading->result == 0)
-        reading->result = fl_buf_append_json_string(reading->out, text);
-}
-
 /* "    KEY: "value"" where there is a value. */
 static void put_member(struct reading *reading, const char *indent, const char *key, struct fl_span value)
 {
     if (value.len == 0)
         return;
-    put(reading, "%s%s: ", indent, key);
-    put_text(reading, value);
-    put(reading, "\n");
+    fl_print(&reading->print, "%s%s: ", indent, key);
+    fl_print_json(&reading->print, value);
+    fl_print(&reading->print, "\n");
 }
 
 static const struct {
@@ -169,7 +152,7 @@ static void put_labels(struct reading *reading)
     for (size_t i = 0; i < FL_COUNT(labels); i++)
         any = any || value_of(reading, labels[i].variable).len > 0;
     if (any)
-        put(reading, "    LABELS:\n");
+        fl_print(&reading->print, "    LABELS:\n");
     for (size_t i = 0; i < FL_COUNT(labels); i++)
         put_member(reading, "      ", labels[i].label, value_of(reading, labels[i].variable));
 }
@@ -183,11 +166,12 @@ static void put_node(struct reading *reading, struct fl_span ip)
     struct fl_span discovery =
         value_or(reading, FL_ENV_DISCOVERY, gateway.len > 0 ? FL_SPAN("all") : FL_SPAN(FL_NODE_DISCOVERY_ON_DEMAND));
     static const char indent[] = "    ";
-    put(reading, "node:\n  id: \"%s~%.*s~%.*s.%.*s~%.*s.svc.cluster.local\"\n", gateway.len > 0 ? "router" : "sidecar",
-        FL_SPAN_ARG(ip), FL_SPAN_ARG(pod), FL_SPAN_ARG(name_space), FL_SPAN_ARG(name_space));
-    put(reading, "  cluster: ");
-    put_text(reading, workload);
-    put(reading, "\n  metadata:\n");
+    fl_print(&reading->print, "node:\n  id: \"%s~%.*s~%.*s.%.*s~%.*s.svc.cluster.local\"\n",
+             gateway.len > 0 ? "router" : "sidecar", FL_SPAN_ARG(ip), FL_SPAN_ARG(pod), FL_SPAN_ARG(name_space),
+             FL_SPAN_ARG(name_space));
+    fl_print(&reading->print, "  cluster: ");
+    fl_print_json(&reading->print, workload);
+    fl_print(&reading->print, "\n  metadata:\n");
     put_member(reading, indent, "NAMESPACE", name_space);
     put_member(reading, indent, "WORKLOAD_NAME", workload);
     put_member(reading, indent, "SERVICE_ACCOUNT", value_of(reading, FL_ENV_SERVICE_ACCOUNT));
@@ -207,23 +191,23 @@ static void put_node(struct reading *reading, struct fl_span ip)
 
 static void put_dynamic(struct reading *reading)
 {
-    put(reading, "dynamic_resources:\n"
-                 "  ads_config:\n"
-                 "    api_type: DELTA_GRPC\n"
-                 "    transport_api_version: V3\n"
-                 "    grpc_services:\n"
-                 "    - envoy_grpc: {cluster_name: " PROXY_ENVIRONMENT_CONTROL "}\n"
-                 "  cds_config: {ads: {}, resource_api_version: V3}\n"
-                 "  lds_config: {ads: {}, resource_api_version: V3}\n");
+    fl_print(&reading->print, "dynamic_resources:\n"
+                              "  ads_config:\n"
+                              "    api_type: DELTA_GRPC\n"
+                              "    transport_api_version: V3\n"
+                              "    grpc_services:\n"
+                              "    - envoy_grpc: {cluster_name: " PROXY_ENVIRONMENT_CONTROL "}\n"
+                              "  cds_config: {ads: {}, resource_api_version: V3}\n"
+                              "  lds_config: {ads: {}, resource_api_version: V3}\n");
 }
 
 static void put_endpoints(struct reading *reading)
 {
     struct fl_span rest = value_of(reading, FL_ENV_CONTROL_ADDRESS), part;
-    put(reading, "    load_assignment:\n"
-                 "      cluster_name: " PROXY_ENVIRONMENT_CONTROL "\n"
-                 "      endpoints:\n"
-                 "      - lb_endpoints:\n");
+    fl_print(&reading->print, "    load_assignment:\n"
+                              "      cluster_name: " PROXY_ENVIRONMENT_CONTROL "\n"
+                              "      endpoints:\n"
+                              "      - lb_endpoints:\n");
     while (fl_span_split(&rest, ',', &part)) {
         struct fl_span text = fl_span_trim(part);
         size_t colon = text.len;
@@ -232,48 +216,50 @@ static void put_endpoints(struct reading *reading)
         struct fl_span host = fl_span_make(text.data, colon - 1), port = fl_span_from(text, colon);
         if (host.data[0] == '[')
             host = fl_span_make(host.data + 1, host.len - 2);
-        put(reading, "        - endpoint: {address: {socket_address: {address: ");
-        put_text(reading, host);
-        put(reading, ", port_value: %.*s}}}\n", FL_SPAN_ARG(port));
+        fl_print(&reading->print, "        - endpoint: {address: {socket_address: {address: ");
+        fl_print_json(&reading->print, host);
+        fl_print(&reading->print, ", port_value: %.*s}}}\n", FL_SPAN_ARG(port));
     }
 }
 
 static void put_control(struct reading *reading)
 {
     struct fl_span name = value_or(reading, FL_ENV_CONTROL_NAME, FL_SPAN(FL_CONTROL_NAME));
-    put(reading, "static_resources:\n"
-                 "  clusters:\n"
-                 "  - name: " PROXY_ENVIRONMENT_CONTROL "\n"
-                 "    type: STATIC\n"
-                 "    connect_timeout: 5s\n"
-                 "    typed_extension_protocol_options:\n"
-                 "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
-                 "        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n"
-                 "        explicit_http_config: {http2_protocol_options: {}}\n");
+    fl_print(&reading->print,
+             "static_resources:\n"
+             "  clusters:\n"
+             "  - name: " PROXY_ENVIRONMENT_CONTROL "\n"
+             "    type: STATIC\n"
+             "    connect_timeout: 5s\n"
+             "    typed_extension_protocol_options:\n"
+             "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
+             "        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n"
+             "        explicit_http_config: {http2_protocol_options: {}}\n");
     put_endpoints(reading);
-    put(reading, "    transport_socket:\n"
-                 "      name: envoy.transport_sockets.tls\n"
-                 "      typed_config:\n"
-                 "        \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n"
-                 "        sni: ");
-    put_text(reading, name);
-    put(reading, "\n        common_tls_context:\n"
-                 "          alpn_protocols: [h2]\n"
-                 "          tls_certificate_sds_secret_configs:\n"
-                 "          - {name: " FL_RESOURCE_NAME_OWN_CERTIFICATE ", sds_config: {ads: {}}}\n"
-                 "          validation_context:\n"
-                 "            trusted_ca: {filename: ");
-    put_text(reading, value_or(reading, FL_ENV_ROOT_FILE, FL_SPAN(FL_ROOT_PATH)));
-    put(reading, "}\n            match_typed_subject_alt_names:\n"
-                 "            - {san_type: DNS, matcher: {exact: ");
-    put_text(reading, name);
-    put(reading, "}}\n");
+    fl_print(&reading->print,
+             "    transport_socket:\n"
+             "      name: envoy.transport_sockets.tls\n"
+             "      typed_config:\n"
+             "        \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n"
+             "        sni: ");
+    fl_print_json(&reading->print, name);
+    fl_print(&reading->print, "\n        common_tls_context:\n"
+                              "          alpn_protocols: [h2]\n"
+                              "          tls_certificate_sds_secret_configs:\n"
+                              "          - {name: " FL_RESOURCE_NAME_OWN_CERTIFICATE ", sds_config: {ads: {}}}\n"
+                              "          validation_context:\n"
+                              "            trusted_ca: {filename: ");
+    fl_print_json(&reading->print, value_or(reading, FL_ENV_ROOT_FILE, FL_SPAN(FL_ROOT_PATH)));
+    fl_print(&reading->print, "}\n            match_typed_subject_alt_names:\n"
+                              "            - {san_type: DNS, matcher: {exact: ");
+    fl_print_json(&reading->print, name);
+    fl_print(&reading->print, "}}\n");
 }
 
 int proxy_environment_print(const char *(*get)(void *owner, const char *name), void *owner, struct fl_buf *out,
                             struct fl_err *err)
 {
-    struct reading reading = {.get = get, .owner = owner, .out = out, .err = err};
+    struct reading reading = {.get = get, .owner = owner, .print = {.out = out}, .err = err};
     struct fl_span ip = {NULL, 0};
     int result = check(&reading);
     if (result == 0)
@@ -283,9 +269,11 @@ int proxy_environment_print(const char *(*get)(void *owner, const char *name), v
     uint64_t port = FL_PORT_ADMIN;
     (void)fl_span_to_u64(value_of(&reading, FL_ENV_ADMIN_PORT), 65535, &port);
     put_node(&reading, ip);
-    put(&reading, "admin:\n  address: {socket_address: {address: 127.0.0.1, port_value: %u}}\n", (unsigned)port);
+    fl_print(&reading.print, "admin:\n  address: {socket_address: {address: 127.0.0.1, port_value: %u}}\n",
+             (unsigned)port);
     put_dynamic(&reading);
     put_control(&reading);
-    return reading.result == 0 ? 0
-                               : fl_err_set(err, reading.result, "the environment makes no bootstrap: it is too long");
+    return reading.print.result == 0
+               ? 0
+               : fl_err_set(err, reading.print.result, "the environment makes no bootstrap: it is too long");
 }

@@ -92,13 +92,15 @@ static bool take_span(struct fl_span *rest, unsigned bytes, struct fl_span *ret_
 bool proxy_lastgood_next(struct fl_span *rest, struct proxy_lastgood_record *ret_record)
 {
     uint64_t head;
+    struct fl_span after = *rest; /* at a half of a record, rest stays: then it is not empty */
     struct proxy_lastgood_record record = {0};
-    if (!take_number(rest, 1, &head) || head >> 1 >= FL_RESOURCE_TYPES || !take_span(rest, 2, &record.name) ||
-        !take_span(rest, 2, &record.version) || !take_span(rest, 4, &record.bytes))
+    if (!take_number(&after, 1, &head) || head >> 1 >= FL_RESOURCE_TYPES || !take_span(&after, 2, &record.name) ||
+        !take_span(&after, 2, &record.version) || !take_span(&after, 4, &record.bytes))
         return false;
     record.type = (enum fl_resource_type)(head >> 1);
     record.by_name = (head & 1) != 0;
     *ret_record = record;
+    *rest = after;
     return true;
 }
 

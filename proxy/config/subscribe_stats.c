@@ -2,6 +2,7 @@
 #include "proxy/config/subscribe_inner.h"
 
 #include "common/base/map.h"
+#include "common/base/print.h"
 #include "common/xds/message.h"
 #include "proxy/config/messages.h"
 
@@ -86,41 +87,24 @@ void proxy_subscribe_show(const struct proxy_subscribe *subscribe)
 
 /* --- /debug/xds ------------------------------------------------------------------------------------------------- */
 
-struct page { /* a chain of appends: the first failure stays */
-    struct fl_buf *out;
-    int result;
-};
-
-static void put(struct page *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct page *page, const char *format, ...)
+static void put_text(struct fl_print *page, const char *key, struct fl_span text)
 {
-    if (page->result != 0)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    page->result = fl_buf_vprintf(page->out, format, arguments);
-    va_end(arguments);
+    fl_print(page, ",\"%s\":", key);
+    fl_print_json(page, text);
 }
 
-static void put_text(struct page *page, const char *key, struct fl_span text)
-{
-    put(page, ",\"%s\":", key);
-    if (page->result == 0)
-        page->result = fl_buf_append_json_string(page->out, text);
-}
-
-static void put_stream(struct page *page, const struct proxy_subscribe *subscribe)
+static void put_stream(struct fl_print *page, const struct proxy_subscribe *subscribe)
 {
     const struct proxy_discovery *discovery = subscribe->options.discovery;
     const struct fl_grpc_address *peer = fl_grpc_client_peer(subscribe->client);
     char text[FL_GRPC_ADDRESS_TEXT_MAX];
     struct fl_span address =
         fl_span_make(text, fl_grpc_address_print(peer != NULL ? peer : &discovery->addresses[0], text));
-    put(page, "{\"connected\":%s,\"since_s\":%" PRIu64 ",\"connects\":%" PRIu64 ",\"delta\":%s,\"on_demand\":%s",
-        subscribe->call != NULL ? "true" : "false", (proxy_subscribe_now(subscribe) - subscribe->since_ms) / 1000,
-        subscribe->connects, discovery->delta ? "true" : "false", discovery->on_demand ? "true" : "false");
-    put(page, ",\"complete\":%s,\"restored\":%s", subscribe->complete ? "true" : "false",
-        subscribe->restored ? "true" : "false");
+    fl_print(page, "{\"connected\":%s,\"since_s\":%" PRIu64 ",\"connects\":%" PRIu64 ",\"delta\":%s,\"on_demand\":%s",
+             subscribe->call != NULL ? "true" : "false", (proxy_subscribe_now(subscribe) - subscribe->since_ms) / 1000,
+             subscribe->connects, discovery->delta ? "true" : "false", discovery->on_demand ? "true" : "false");
+    fl_print(page, ",\"complete\":%s,\"restored\":%s", subscribe->complete ? "true" : "false",
+             subscribe->restored ? "true" : "false");
     put_text(page, "address", address);
     put_text(page, "authority", discovery->authority);
     put_text(page, "node", discovery->node_id);
@@ -128,21 +112,21 @@ static void put_stream(struct page *page, const struct proxy_subscribe *subscrib
         put_text(page, "last_error", fl_span_str(subscribe->lost.text));
 }
 
-static void put_type(struct page *page, const struct proxy_subscribe *subscribe, enum fl_resource_type type)
+static void put_type(struct fl_print *page, const struct proxy_subscribe *subscribe, enum fl_resource_type type)
 {
     struct proxy_ads_info info;
     proxy_ads_describe(subscribe->ads, type, &info);
-    put(page,
-        "%s\"%s\":{\"all\":%s,\"wanted\":%zu,\"held\":%zu,\"responses\":%" PRIu64 ",\"accepted\":%" PRIu64
-        ",\"refused\":%" PRIu64,
-        type > 0 ? "," : "", fl_resource_type_word(type), info.wildcard ? "true" : "false", info.wanted, info.held,
-        info.responses, info.accepted, info.nacks);
+    fl_print(page,
+             "%s\"%s\":{\"all\":%s,\"wanted\":%zu,\"held\":%zu,\"responses\":%" PRIu64 ",\"accepted\":%" PRIu64
+             ",\"refused\":%" PRIu64,
+             type > 0 ? "," : "", fl_resource_type_word(type), info.wildcard ? "true" : "false", info.wanted, info.held,
+             info.responses, info.accepted, info.nacks);
     put_text(page, "version", info.version);
     if (info.nack.len > 0) {
         put_text(page, "last_nack", info.nack);
-        put(page, ",\"last_nack_s\":%" PRIu64, (proxy_subscribe_now(subscribe) - info.nack_ms) / 1000);
+        fl_print(page, ",\"last_nack_s\":%" PRIu64, (proxy_subscribe_now(subscribe) - info.nack_ms) / 1000);
     }
-    put(page, "}");
+    fl_print(page, "}");
 }
 
 static const char *string_of(const pb_struct *object, const char *key)
@@ -155,7 +139,7 @@ static const char *string_of(const pb_struct *object, const char *key)
 }
 
 /* "service", "workload" … as the answer itself says. */
-static void put_kind(struct page *page, struct fl_span wire)
+static void put_kind(struct fl_print *page, struct fl_span wire)
 {
     struct fl_arena arena;
     ProtobufCMessage *message;
@@ -169,23 +153,23 @@ static void put_kind(struct page *page, struct fl_span wire)
     fl_arena_done(&arena);
 }
 
-static void put_destination(struct page *page, const struct proxy_subscribe *subscribe,
+static void put_destination(struct fl_print *page, const struct proxy_subscribe *subscribe,
                             const struct proxy_demand_entry *entry, const struct proxy_resource_state *state)
 {
     uint64_t now = proxy_subscribe_now(subscribe), used_ms = entry->used_ms;
     if (state != NULL && state->used_ms > used_ms)
         used_ms = state->used_ms;
-    put(page, "{\"age_s\":%" PRIu64 ",\"idle_s\":%" PRIu64 ",\"answered\":%s", (now - entry->since_ms) / 1000,
-        now > used_ms ? (now - used_ms) / 1000 : 0, entry->answered ? "true" : "false");
+    fl_print(page, "{\"age_s\":%" PRIu64 ",\"idle_s\":%" PRIu64 ",\"answered\":%s", (now - entry->since_ms) / 1000,
+             now > used_ms ? (now - used_ms) / 1000 : 0, entry->answered ? "true" : "false");
     put_text(page, "name", entry->name);
     if (state != NULL) {
         put_kind(page, state->active_wire.len > 0 ? state->active_wire : state->warming_wire);
         put_text(page, "version", state->active_version);
     }
-    put(page, "}");
+    fl_print(page, "}");
 }
 
-static void put_destinations(struct page *page, const struct proxy_subscribe *subscribe)
+static void put_destinations(struct fl_print *page, const struct proxy_subscribe *subscribe)
 {
     struct proxy_demand_entry entry;
     struct fl_map states;
@@ -202,7 +186,7 @@ static void put_destinations(struct page *page, const struct proxy_subscribe *su
             fl_map_put(&states, all[count].name, &all[count]) == 0)
             count++;
     for (const void *cursor = NULL; proxy_demand_each(subscribe->demand, &cursor, &entry); first = false) {
-        put(page, "%s", first ? "" : ",");
+        fl_print(page, "%s", first ? "" : ",");
         put_destination(page, subscribe, &entry, fl_map_get(&states, entry.name));
     }
     fl_map_done(&states);
@@ -211,14 +195,14 @@ static void put_destinations(struct page *page, const struct proxy_subscribe *su
 
 int proxy_subscribe_print(const struct proxy_subscribe *subscribe, struct fl_buf *out)
 {
-    struct page page = {.out = out};
+    struct fl_print page = {.out = out};
     put_stream(&page, subscribe);
-    put(&page, ",\"types\":{");
+    fl_print(&page, ",\"types\":{");
     for (int i = 0; i < FL_RESOURCE_TYPES; i++)
         put_type(&page, subscribe, (enum fl_resource_type)i);
-    put(&page, "},\"destinations\":[");
+    fl_print(&page, "},\"destinations\":[");
     if (subscribe->demand != NULL)
         put_destinations(&page, subscribe);
-    put(&page, "]}\n");
+    fl_print(&page, "]}\n");
     return page.result;
 }

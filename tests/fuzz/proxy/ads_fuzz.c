@@ -58,10 +58,21 @@ static void send_all(bool delta)
     }
 }
 
+/* What we want ourselves is text: it was read from messages. */
+static bool is_name(struct fl_span bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++)
+        if (bytes.data[i] <= ' ' || bytes.data[i] > '~')
+            return false;
+    return true;
+}
+
 static void step(unsigned operation, struct fl_span bytes, uint64_t now_ms)
 {
     enum fl_resource_type type = (enum fl_resource_type)(operation / 8 % FL_RESOURCE_TYPES);
     struct fl_err err;
+    if ((operation % 8 == 1 || operation % 8 == 6) && !is_name(bytes))
+        return;
     switch (operation % 8) {
     case 0:
         (void)!proxy_ads_receive(ads, bytes, now_ms, &err);
