@@ -1,5 +1,6 @@
 /* One call or stream on a session: frames in and out, headers, the end. */
 #include "common/grpc/inner.h"
+#include "common/grpc/lines.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -136,24 +137,18 @@ struct status_lines {
     size_t count;
 };
 
-static nghttp2_nv line(const char *name, struct fl_span value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value.data, strlen(name), value.len,
-                        NGHTTP2_NV_FLAG_NONE};
-}
-
 /* grpc-status and, where there is a text, grpc-message. The caller frees lines->text. */
 static int make_status_lines(const struct fl_grpc_exchange *exchange, struct status_lines *ret_lines)
 {
     struct status_lines *lines = ret_lines;
     fl_buf_init(&lines->text, 4 * FL_GRPC_TEXT_MAX);
     snprintf(lines->number, sizeof(lines->number), "%u", (unsigned)exchange->status % 100);
-    lines->lines[0] = line("grpc-status", fl_span_str(lines->number));
+    lines->lines[0] = fl_grpc_line("grpc-status", fl_span_str(lines->number));
     lines->count = 1;
     if (exchange->text == NULL)
         return 0;
     int result = fl_grpc_text_print(&lines->text, fl_span_str(exchange->text));
-    lines->lines[lines->count++] = line("grpc-message", fl_buf_span(&lines->text));
+    lines->lines[lines->count++] = fl_grpc_line("grpc-message", fl_buf_span(&lines->text));
     return result;
 }
 
@@ -197,7 +192,7 @@ static ssize_t read_queue(nghttp2_session *h2, int32_t id, uint8_t *data, size_t
     return (ssize_t)count;
 }
 
-static const nghttp2_data_provider provider = {.read_callback = read_queue};
+const nghttp2_data_provider fl_grpc_provider = {.read_callback = read_queue};
 
 static void resume(struct fl_grpc_exchange *exchange)
 {
@@ -215,8 +210,9 @@ static int open_response(struct fl_grpc_exchange *exchange)
 {
     if (exchange->opened || !exchange->session->options.server)
         return 0;
-    const nghttp2_nv lines[] = {line(":status", FL_SPAN("200")), line("content-type", FL_SPAN("application/grpc"))};
-    if (nghttp2_submit_response(exchange->session->h2, exchange->id, lines, FL_COUNT(lines), &provider) != 0)
+    const nghttp2_nv lines[] = {fl_grpc_line(":status", FL_SPAN("200")),
+                                fl_grpc_line("content-type", FL_SPAN("application/grpc"))};
+    if (nghttp2_submit_response(exchange->session->h2, exchange->id, lines, FL_COUNT(lines), &fl_grpc_provider) != 0)
         return -ENOMEM;
     exchange->opened = true;
     return 0;
@@ -270,11 +266,11 @@ void fl_grpc_exchange_half_close(struct fl_grpc_exchange *exchange)
 static int submit_trailers_only(struct fl_grpc_exchange *exchange, const char *http_status, bool grpc)
 {
     struct status_lines status;
-    nghttp2_nv lines[4] = {line(":status", fl_span_str(http_status))};
+    nghttp2_nv lines[4] = {fl_grpc_line(":status", fl_span_str(http_status))};
     size_t count = 1;
     int result = make_status_lines(exchange, &status);
     if (grpc)
-        lines[count++] = line("content-type", FL_SPAN("application/grpc"));
+        lines[count++] = fl_grpc_line("content-type", FL_SPAN("application/grpc"));
     for (size_t i = 0; i < status.count; i++)
         lines[count++] = status.lines[i];
     if (result == 0)
@@ -421,100 +417,6 @@ void fl_grpc_exchange_on_last(struct fl_grpc_exchange *exchange)
         fl_grpc_exchange_finish(exchange, FL_GRPC_INTERNAL, "the client ended the stream in the middle of a message");
     else
         session->exchange_ops->on_half_close(exchange->user);
-}
-
-static bool is_ours(struct fl_span name)
-{
-    static const char *const reserved[] = {"content-type", "te",         "user-agent",        "connection",
-                                           "host",         "keep-alive", "transfer-encoding", "content-length",
-                                           "upgrade"};
-    for (size_t i = 0; i < FL_COUNT(reserved); i++) {
-        if (fl_span_eq_str(name, reserved[i]))
-            return true;
-    }
-    return name.len == 0 || name.data[0] == ':' || fl_span_starts_with(name, FL_SPAN("grpc-"));
-}
-
-static bool is_good_metadata(const struct fl_grpc_metadata *entry)
-{
-    return !is_ours(entry->name) && nghttp2_check_header_name((const uint8_t *)entry->name.data, entry->name.len) &&
-           nghttp2_check_header_value((const uint8_t *)entry->value.data, entry->value.len);
-}
-
-static int check_request(const struct fl_grpc_request *request)
-{
-    if (request->path.len == 0 || request->path.data[0] != '/' ||
-        !nghttp2_check_path((const uint8_t *)request->path.data, request->path.len) ||
-        request->metadata_count > FL_GRPC_METADATA_MAX)
-        return -EINVAL;
-    for (size_t i = 0; i < request->metadata_count; i++) {
-        if (!is_good_metadata(&request->metadata[i]))
-            return -EINVAL;
-    }
-    return 0;
-}
-
-static bool has_place(struct fl_grpc_session *session)
-{
-    uint32_t max = nghttp2_session_get_remote_settings(session->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return !session->aborted && session->fault == 0 && session->count < max &&
-           session->count < session->options.streams && nghttp2_session_check_request_allowed(session->h2) != 0;
-}
-
-#define OWN_LINES 8
-
-static int submit_request(struct fl_grpc_exchange *exchange, const struct fl_grpc_request *request)
-{
-    char timeout[16];
-    bool seconds = request->timeout_ms > 99999999; /* eight digits at most */
-    snprintf(timeout, sizeof(timeout), "%u%s", seconds ? request->timeout_ms / 1000 : request->timeout_ms,
-             seconds ? "S" : "m");
-    nghttp2_nv lines[OWN_LINES + FL_GRPC_METADATA_MAX] = {
-        line(":method", FL_SPAN("POST")),
-        line(":scheme", fl_span_str(request->scheme)),
-        line(":path", request->path),
-        line(":authority", request->authority),
-        line("te", FL_SPAN("trailers")),
-        line("content-type", FL_SPAN("application/grpc")),
-        line("user-agent", FL_SPAN("grpc-fairlead/" FL_VERSION)),
-    };
-    size_t count = OWN_LINES - 1;
-    if (request->timeout_ms > 0)
-        lines[count++] = line("grpc-timeout", fl_span_str(timeout));
-    for (size_t i = 0; i < request->metadata_count; i++) {
-        lines[count] = line("", request->metadata[i].value);
-        lines[count].name = (uint8_t *)(uintptr_t)request->metadata[i].name.data;
-        lines[count++].namelen = request->metadata[i].name.len;
-    }
-    int32_t id = nghttp2_submit_request(exchange->session->h2, NULL, lines, count, &provider, exchange);
-    if (id < 0)
-        return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EAGAIN; /* stream ids are used up */
-    exchange->id = id;
-    return 0;
-}
-
-int fl_grpc_exchange_start(struct fl_grpc_session *session, const struct fl_grpc_request *request, void *user,
-                           struct fl_grpc_exchange **ret_exchange)
-{
-    int result = check_request(request);
-    if (result < 0)
-        return result;
-    if (!has_place(session))
-        return -EAGAIN;
-    struct fl_grpc_exchange *exchange;
-    result = fl_grpc_exchange_new(session, &exchange);
-    if (result < 0)
-        return result;
-    result = submit_request(exchange, request);
-    if (result < 0) {
-        session->count--;
-        fl_grpc_exchange_free(exchange);
-        return result;
-    }
-    exchange->user = user;
-    fl_grpc_session_wake(session);
-    *ret_exchange = exchange;
-    return 0;
 }
 
 void fl_grpc_exchange_set_user(struct fl_grpc_exchange *exchange, void *user)

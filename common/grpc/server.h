@@ -97,8 +97,8 @@ int fl_grpc_server_new(struct fl_loop *loop, const struct fl_grpc_server_options
 /* Ends everything at once; every accepted stream gets on_closed before this returns. NULL is allowed. */
 struct fl_grpc_server *fl_grpc_server_free(struct fl_grpc_server *server);
 
-/* `secure`: TLS, by the context in force when a connection comes. Port 0: one that is free; *ret_address (NULL allowed)
- * tells it. 0 or a negative errno with the address in err. */
+/* `secure`: TLS, by the context in force when a connection comes. "[::]" takes IPv4 too. Port 0: one that is free;
+ * *ret_address (NULL allowed) tells it. 0 or a negative errno with the address in err. */
 int fl_grpc_server_listen(struct fl_grpc_server *server, const struct fl_grpc_address *address, bool secure,
                           struct fl_grpc_address *ret_address, struct fl_err *err) FL_MUST_CHECK;
 void fl_grpc_server_set_tls(struct fl_grpc_server *server, struct fl_tls_context *tls); /* for new connections */
