@@ -159,6 +159,8 @@ static void on_slice(struct finding *finding, const struct control_model *model,
     if (service == NULL)
         return;
     touch_service(finding, model, service, true);
+    if (service->headless && slice->endpoint_count > 0)
+        finding->impact->groups = true; /* its Pods are members, by their addresses */
     for (size_t i = 0; service->headless && i < slice->endpoint_count; i++)
         add_address(finding, &slice->endpoints[i].ip);
 }

@@ -421,6 +421,26 @@ void control_session_touch_type(struct control_session *session, enum fl_resourc
     state->groups_dirty = state->groups != 0;
 }
 
+void control_session_touch_prefix(struct control_session *session, enum fl_resource_type type, struct fl_span prefix)
+{
+    struct type_state *state = &session->types[type];
+    struct fl_span name;
+    void *value;
+    for (size_t cursor = 0; fl_map_next(&state->entries, &cursor, &name, &value);) {
+        struct entry *entry = value;
+        if (!fl_span_starts_with(name, prefix))
+            continue;
+        entry_place(state, entry, PLACE_DIRTY);
+        if ((entry->groups & 1u << CONTROL_GROUP_OWN_NAMESPACE) != 0)
+            state->groups_dirty = true;
+    }
+}
+
+void control_session_touch_groups(struct control_session *session, enum fl_resource_type type)
+{
+    session->types[type].groups_dirty = session->types[type].groups != 0;
+}
+
 /* -- making responses -- */
 
 struct walk {
@@ -621,6 +641,23 @@ int control_session_next(struct control_session *session, const struct control_s
 }
 
 /* -- what is known -- */
+
+bool control_session_pending(const struct control_session *session)
+{
+    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
+        if (session->types[type].asked &&
+            (has_changes(&session->types[type]) || !TAILQ_EMPTY(&session->types[type].leaving)))
+            return true;
+    return false;
+}
+
+bool control_session_settled(const struct control_session *session)
+{
+    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
+        if (session->types[type].in_flight)
+            return false;
+    return !control_session_pending(session);
+}
 
 void control_session_status(const struct control_session *session, enum fl_resource_type type,
                             struct control_session_status *ret_status)

@@ -108,6 +108,16 @@ int control_session_request(struct control_session *session, const struct contro
 void control_session_touch(struct control_session *session, enum fl_resource_type type, struct fl_span name);
 void control_session_touch_type(struct control_session *session, enum fl_resource_type type);
 
+/* Likewise every resource of the type whose name begins so; names that are not known yet are not looked for. */
+void control_session_touch_prefix(struct control_session *session, enum fl_resource_type type, struct fl_span prefix);
+/* The groups of the type are to be walked anew: members may have come or gone. */
+void control_session_touch_groups(struct control_session *session, enum fl_resource_type type);
+
+/* Whether something was touched or asked for that no response has answered yet. */
+bool control_session_pending(const struct control_session *session);
+/* Whether there is neither that nor a response under way. */
+bool control_session_settled(const struct control_session *session);
+
 /* The next response that may be sent now. 1: *response is it; 0: none; -ENOMEM. */
 int control_session_next(struct control_session *session, const struct control_session_source *source,
                          struct control_response *response) FL_MUST_CHECK;

@@ -1,0 +1,236 @@
+#include "control/control.h"
+
+#include "common/base/log.h"
+#include "common/grpc/server.h"
+#include "common/loop/signal.h"
+#include "common/loop/timer.h"
+#include "common/metrics/registry.h"
+#include "control/pages.h"
+#include "control/source/directory.h"
+#include "control/xds/server.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define DRAIN_MS 5000 /* for streams to end after SIGTERM */
+
+static const struct fl_metric_family objects_family = {
+    .name = "fairlead_control_objects", .help = "Objects in the model.", .kind = FL_METRIC_GAUGE};
+static const struct fl_metric_family problems_family = {
+    .name = "fairlead_control_problems", .help = "Documents that could not be taken.", .kind = FL_METRIC_GAUGE};
+static const struct fl_metric_family commits_family = {
+    .name = "fairlead_control_commits_total", .help = "Changes of the model.", .kind = FL_METRIC_COUNTER};
+
+struct control {
+    struct fl_loop *loop;
+    struct fl_signals signals;
+    struct fl_timer drain;
+    struct fl_metrics *metrics;
+    struct control_store *store;
+    struct control_directory *directory;
+    struct control_proxies *proxies;
+    struct fl_grpc_server *grpc;
+    struct control_pages *pages;
+    struct fl_grpc_method methods[CONTROL_PROXY_METHODS];
+    struct fl_gauge *objects, *problems;
+    struct fl_counter *commits;
+    uint16_t port, plaintext_port;
+    bool draining;
+};
+
+/* -- the model changes -- */
+
+static void tell_model(struct control *control)
+{
+    struct control_directory_stats stats = control_directory_stats(control->directory);
+    fl_gauge_set(control->objects, (double)stats.objects);
+    fl_gauge_set(control->problems, (double)stats.problems);
+}
+
+static void tell_problems(const struct control *control)
+{
+    const struct control_problems *problems = control_model_problems(control_store_model(control->store));
+    for (size_t i = 0; problems != NULL && i < problems->count && i < 20; i++)
+        fl_log(FL_LOG_WARNING, "object refused", FL_LOG_SPAN("problem", problems->items[i].text),
+               FL_LOG_STR("kept", problems->items[i].kept ? "the version before" : "nothing"));
+}
+
+static void on_commit(void *context, const struct control_diff *diff)
+{
+    struct control *control = context;
+    fl_counter_add(control->commits, 1);
+    tell_model(control);
+    fl_log(FL_LOG_INFO, "model changed", FL_LOG_NUM("version", control_model_version(diff->after)),
+           FL_LOG_NUM("changes", diff->count), FL_LOG_NUM("proxies", control_proxies_count(control->proxies)));
+    control_proxies_update(control->proxies, diff);
+    tell_problems(control);
+}
+
+/* -- signals -- */
+
+static void on_drained(void *owner)
+{
+    struct control *control = owner;
+    fl_loop_stop(control->loop, 0);
+}
+
+static void on_drain_over(struct fl_timer *timer)
+{
+    struct control *control = FL_CONTAINER_OF(timer, struct control, drain);
+    fl_loop_stop(control->loop, 0);
+}
+
+static void on_signal(struct fl_signals *signals, int number)
+{
+    struct control *control = FL_CONTAINER_OF(signals, struct control, signals);
+    if (number == SIGHUP || control->draining)
+        return;
+    fl_log(FL_LOG_INFO, "draining", FL_LOG_NUM("signal", number));
+    control->draining = true;
+    if (control->pages != NULL)
+        control_pages_set_ready(control->pages, false);
+    fl_timer_set(control->loop, &control->drain, DRAIN_MS, on_drain_over);
+    control_proxies_finish(control->proxies);
+    fl_grpc_server_drain(control->grpc);
+}
+
+static void on_refused(void *owner, enum fl_grpc_refusal refusal, const struct fl_grpc_address *peer, const char *text)
+{
+    char address[FL_GRPC_ADDRESS_TEXT_MAX];
+    (void)owner;
+    fl_grpc_address_print(peer, address);
+    fl_log(FL_LOG_INFO, "connection refused", FL_LOG_STR("reason", fl_grpc_refusal_word(refusal)),
+           FL_LOG_STR("peer", address), FL_LOG_STR("text", text));
+}
+
+/* -- starting -- */
+
+static int start_basis(struct control *control, struct fl_err *err)
+{
+    int result = fl_loop_new(&control->loop);
+    if (result == 0)
+        result =
+            fl_signals_init(&control->signals, control->loop, (const int[]){SIGTERM, SIGINT, SIGHUP, 0}, on_signal);
+    if (result == 0)
+        result = fl_metrics_new(&control->metrics);
+    if (result == 0)
+        result = control_store_new(&control->store);
+    if (result < 0)
+        return fl_err_errno(err, result, "start");
+    control->objects = fl_metrics_gauge(control->metrics, &objects_family, NULL);
+    control->problems = fl_metrics_gauge(control->metrics, &problems_family, NULL);
+    control->commits = fl_metrics_counter(control->metrics, &commits_family, NULL);
+    return 0;
+}
+
+static int start_source(struct control *control, const struct control_options *options, struct fl_err *err)
+{
+    const char prefix[] = "directory:";
+    if (strncmp(options->source, prefix, sizeof(prefix) - 1) != 0)
+        return fl_err_set(err, -EINVAL, "--source: expected directory:PATH, got %s", options->source);
+    int result = control_directory_open(control->loop, control->store, options->source + sizeof(prefix) - 1, on_commit,
+                                        control, &control->directory, err);
+    if (result == 0)
+        tell_model(control);
+    return result;
+}
+
+static int start_servers(struct control *control, struct fl_err *err)
+{
+    const struct control_proxies_options proxies = {
+        .loop = control->loop,
+        .metrics = control->metrics,
+        .identifier = "fairlead-control/" FL_VERSION,
+    };
+    int result = control_proxies_new(&proxies, control_store_model(control->store), &control->proxies);
+    if (result < 0)
+        return fl_err_errno(err, result, "start");
+    control_proxies_methods(control->proxies, control->methods);
+    const struct fl_grpc_server_options grpc = {
+        .methods = control->methods,
+        .method_count = FL_COUNT(control->methods),
+        .on_refused = on_refused,
+        .on_drained = on_drained,
+        .owner = control,
+        .message_max = CONTROL_PROXY_MESSAGE_MAX,
+        .queue_max = CONTROL_PROXY_MESSAGE_MAX,
+    };
+    return fl_grpc_server_new(control->loop, &grpc, &control->grpc, err);
+}
+
+static int listen_on(struct control *control, const char *text, bool secure, uint16_t *ret_port, struct fl_err *err)
+{
+    struct fl_grpc_address address;
+    if (fl_grpc_address_parse(fl_span_str(text), &address) < 0)
+        return fl_err_set(err, -EINVAL, "expected ADDR:PORT with an IP address, got %s", text);
+    if (!secure && !fl_grpc_address_is_loopback(&address))
+        return fl_err_set(err, -EINVAL, "%s is not a loopback address: plaintext takes everybody at his word", text);
+    int result = fl_grpc_server_listen(control->grpc, &address, secure, &address, err);
+    if (result == 0)
+        *ret_port = fl_grpc_address_port(&address);
+    return result;
+}
+
+static int start_listeners(struct control *control, const struct control_options *options, struct fl_err *err)
+{
+    int result = 0;
+    if (options->listen != NULL)
+        result = listen_on(control, options->listen, true, &control->port, err);
+    if (result == 0 && options->listen_plaintext != NULL)
+        result = listen_on(control, options->listen_plaintext, false, &control->plaintext_port, err);
+    const struct control_pages_options pages = {
+        .loop = control->loop,
+        .address = options->http,
+        .metrics = control->metrics,
+        .store = control->store,
+        .proxies = control->proxies,
+    };
+    if (result == 0 && options->http != NULL)
+        result = control_pages_new(&pages, &control->pages, err);
+    return result;
+}
+
+static void say_ready(struct control *control, const struct control_options *options)
+{
+    struct control_directory_stats stats = control_directory_stats(control->directory);
+    if (control->pages != NULL)
+        control_pages_set_ready(control->pages, true);
+    tell_problems(control);
+    fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("source", options->source), FL_LOG_NUM("port", control->port),
+           FL_LOG_NUM("plaintext_port", control->plaintext_port),
+           FL_LOG_NUM("http_port", control->pages != NULL ? control_pages_port(control->pages) : 0),
+           FL_LOG_NUM("objects", stats.objects), FL_LOG_NUM("problems", stats.problems),
+           FL_LOG_STR("version", FL_VERSION));
+}
+
+static void stop(struct control *control)
+{
+    fl_timer_cancel(&control->drain);
+    control_pages_free(control->pages);
+    fl_grpc_server_free(control->grpc);
+    control_directory_close(control->directory);
+    control_proxies_free(control->proxies);
+    control_store_free(control->store);
+    fl_metrics_free(control->metrics);
+    fl_signals_done(&control->signals);
+    fl_loop_free(control->loop);
+}
+
+int control_run(const struct control_options *options, struct fl_err *err)
+{
+    struct control control = {0};
+    int result = start_basis(&control, err);
+    if (result == 0)
+        result = start_source(&control, options, err);
+    if (result == 0)
+        result = start_servers(&control, err);
+    if (result == 0)
+        result = start_listeners(&control, options, err);
+    if (result == 0) {
+        say_ready(&control, options);
+        result = fl_loop_run(control.loop);
+        fl_log_message(FL_LOG_INFO, "stopped");
+    }
+    stop(&control);
+    return result;
+}

@@ -1,0 +1,23 @@
+/* fairlead-control as a whole: a source, the model, the ADS server, the pages of the HTTP port, status files; until a
+ * signal ends it. */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include "common/base/err.h"
+
+#define CONTROL_LISTEN_DEFAULT "[::]:15012"
+#define CONTROL_HTTP_DEFAULT   "[::]:15014"
+
+struct control_options {
+    const char *source;           /* "directory:PATH" */
+    const char *listen;           /* xDS and certificates over TLS; NULL: not at all */
+    const char *listen_plaintext; /* xDS without TLS, a loopback address; NULL: not at all */
+    const char *http;             /* health, metrics, debug pages; NULL: not at all */
+    const char *status;           /* folder of status files; NULL: none are written */
+};
+
+/* Returns when it has been drained after SIGTERM or SIGINT (0), or could not start (a negative errno, with the reason).
+ * The log line "ready" tells the ports. */
+int control_run(const struct control_options *options, struct fl_err *err);
+
+#endif
