@@ -1,0 +1,337 @@
+#include "control/status/report.h"
+
+#include "common/doc/json.h"
+
+#include <errno.h>
+
+/* A JSON document that is being made; the first failure stays, so that every line need not ask. */
+struct report {
+    const struct control_model *model;
+    struct fl_arena arena;
+    int result;
+};
+
+static void set(struct report *report, struct fl_json *object, const char *name, struct fl_json *value)
+{
+    int result = object != NULL ? fl_json_set(object, name, value) : -ENOMEM;
+    if (object == NULL)
+        fl_json_free(value);
+    if (report->result == 0)
+        report->result = result;
+}
+
+static void set_text(struct report *report, struct fl_json *object, const char *name, struct fl_span text)
+{
+    set(report, object, name, fl_json_new_string(text));
+}
+
+static void set_number(struct report *report, struct fl_json *object, const char *name, uint64_t number)
+{
+    set(report, object, name, fl_json_new_int((int64_t)number));
+}
+
+static void append(struct report *report, struct fl_json *array, struct fl_json *value)
+{
+    int result = array != NULL ? fl_json_append(array, value) : -ENOMEM;
+    if (array == NULL)
+        fl_json_free(value);
+    if (report->result == 0)
+        report->result = result;
+}
+
+/* -- parts -----------------------------------------------------------------------------------------------------------
+ */
+
+static struct fl_json *condition(struct report *report, const char *type, bool status, const char *reason,
+                                 struct fl_span message)
+{
+    struct fl_json *object = fl_json_new_object();
+    set_text(report, object, "type", fl_span_str(type));
+    set_text(report, object, "status", status ? FL_SPAN("True") : FL_SPAN("False"));
+    set_text(report, object, "reason", fl_span_str(reason));
+    set_text(report, object, "message", message.data != NULL ? message : FL_SPAN(""));
+    return object;
+}
+
+static struct fl_json *conditions_of(struct report *report, const struct control_conditions *conditions)
+{
+    struct fl_json *array = fl_json_new_array();
+    for (size_t i = 0; i < conditions->count; i++) {
+        const struct control_condition *item = &conditions->items[i];
+        append(report, array, condition(report, item->type, item->status, item->reason, item->message));
+    }
+    return array;
+}
+
+static struct fl_json *origin_of(struct report *report, const struct control_origin *origin)
+{
+    struct fl_json *object = fl_json_new_object();
+    set_text(report, object, "file", origin->source);
+    set_number(report, object, "document", origin->document);
+    if (origin->line > 0) {
+        set_number(report, object, "line", origin->line);
+        set_number(report, object, "column", origin->column);
+    }
+    return object;
+}
+
+static struct fl_json *metadata_of(struct report *report, struct fl_span name_space, struct fl_span name)
+{
+    struct fl_json *object = fl_json_new_object();
+    set_text(report, object, "name", name);
+    if (name_space.len > 0)
+        set_text(report, object, "namespace", name_space);
+    return object;
+}
+
+static struct fl_json *kind_of(struct report *report, const struct control_listener_view *view)
+{
+    struct fl_json *kinds = fl_json_new_array();
+    const enum control_kind known[] = {CONTROL_HTTP_ROUTE, CONTROL_TCP_ROUTE};
+    const bool takes[] = {view->http_route, view->tcp_route_kind};
+    for (size_t i = 0; i < FL_COUNT(known); i++) {
+        if (!takes[i])
+            continue;
+        struct fl_json *kind = fl_json_new_object();
+        set_text(report, kind, "group", fl_span_str(control_kind_group(known[i])));
+        set_text(report, kind, "kind", fl_span_str(control_kind_name(known[i])));
+        append(report, kinds, kind);
+    }
+    return kinds;
+}
+
+/* -- status of each kind ---------------------------------------------------------------------------------------------
+ */
+
+static struct fl_json *gateway_status(struct report *report, const struct control_gateway *gateway)
+{
+    struct fl_json *status = fl_json_new_object(), *listeners = fl_json_new_array();
+    struct control_gateway_view view = {0};
+    int result = control_gateway_view(report->model, gateway, &report->arena, &view);
+    if (result < 0)
+        report->result = result;
+    set(report, status, "conditions", conditions_of(report, &view.conditions));
+    for (size_t i = 0; i < view.listener_count; i++) {
+        struct fl_json *listener = fl_json_new_object();
+        set_text(report, listener, "name", view.listeners[i].listener->name);
+        set_number(report, listener, "attachedRoutes", view.listeners[i].attached);
+        set(report, listener, "supportedKinds", kind_of(report, &view.listeners[i]));
+        set(report, listener, "conditions", conditions_of(report, &view.listeners[i].conditions));
+        append(report, listeners, listener);
+    }
+    set(report, status, "listeners", listeners);
+    return status;
+}
+
+static struct fl_json *parent_reference(struct report *report, const struct control_parent *parent)
+{
+    struct fl_json *object = fl_json_new_object();
+    set_text(report, object, "group", parent->reference.group);
+    set_text(report, object, "kind", parent->reference.kind);
+    set_text(report, object, "namespace", parent->reference.name_space);
+    set_text(report, object, "name", parent->reference.name);
+    if (parent->section.len > 0)
+        set_text(report, object, "sectionName", parent->section);
+    if (parent->port != 0)
+        set_number(report, object, "port", parent->port);
+    return object;
+}
+
+static struct fl_json *route_status(struct report *report, const struct control_object *route)
+{
+    struct fl_json *status = fl_json_new_object(), *parents = fl_json_new_array();
+    struct control_parent_views views = {NULL, 0};
+    int result = control_route_parents(report->model, route, &report->arena, &views);
+    if (result < 0)
+        report->result = result;
+    for (size_t i = 0; i < views.count; i++) {
+        bool service = fl_span_eq_str(views.items[i].parent->reference.kind, "Service");
+        struct fl_json *parent = fl_json_new_object();
+        set(report, parent, "parentRef", parent_reference(report, views.items[i].parent));
+        set_text(report, parent, "controllerName",
+                 fl_span_str(service ? CONTROL_MESH_CONTROLLER : CONTROL_GATEWAY_CONTROLLER));
+        set(report, parent, "conditions", conditions_of(report, &views.items[i].conditions));
+        append(report, parents, parent);
+    }
+    set(report, status, "parents", parents);
+    return status;
+}
+
+/* What an object of our own says: understood or not, and what its references miss. */
+static struct fl_span missing_target(struct report *report, const struct control_object *object)
+{
+    const struct control_traffic_policy *traffic = control_as_traffic_policy(object);
+    for (size_t i = 0; traffic != NULL && i < traffic->target.name_count; i++) {
+        struct fl_span name = traffic->target.names[i];
+        const struct control_service *service = control_model_service(report->model, object->metadata.name_space, name);
+        const struct control_traffic_policy *other =
+            service != NULL ? control_service_traffic(report->model, service) : NULL;
+        struct fl_buf text;
+        fl_buf_init(&text, FL_ERR_TEXT_MAX);
+        int result = 0;
+        if (service == NULL)
+            result = fl_buf_printf(&text, "there is no Service %.*s", FL_SPAN_ARG(name));
+        else if (other != traffic)
+            result = fl_buf_printf(&text, "of Service %.*s the older policy %.*s is in force", FL_SPAN_ARG(name),
+                                   FL_SPAN_ARG(other->object.metadata.name));
+        struct fl_span copy =
+            result == 0 && text.len > 0 ? fl_arena_copy(&report->arena, fl_buf_span(&text)) : (struct fl_span){NULL, 0};
+        fl_buf_done(&text);
+        if (copy.len > 0)
+            return copy;
+    }
+    return (struct fl_span){NULL, 0};
+}
+
+static bool is_used_settings(const struct control_object *object)
+{
+    return object->kind != CONTROL_MESH_SETTINGS ||
+           (fl_span_eq_str(object->metadata.name, "default") &&
+            fl_span_eq_str(object->metadata.name_space, CONTROL_ROOT_NAMESPACE));
+}
+
+static struct fl_json *own_status(struct report *report, const struct control_object *object)
+{
+    struct fl_json *status = fl_json_new_object(), *conditions = fl_json_new_array();
+    struct fl_span missing = missing_target(report, object);
+    const struct control_peer_authentication *peer = control_as_peer_authentication(object);
+    if (object->broken.len > 0) {
+        struct fl_buf text;
+        fl_buf_init(&text, 2 * FL_ERR_TEXT_MAX);
+        int result = fl_buf_printf(&text, "%.*s; until it is mended %s", FL_SPAN_ARG(object->broken),
+                                   peer != NULL ? "mTLS is STRICT for whom it selects"
+                                                : "everything is denied for whom it selects");
+        if (result < 0)
+            report->result = result;
+        append(report, conditions, condition(report, "Accepted", false, "Invalid", fl_buf_span(&text)));
+        fl_buf_done(&text);
+    } else if (!is_used_settings(object)) {
+        append(report, conditions,
+               condition(report, "Accepted", false, "Unused",
+                         FL_SPAN("MeshSettings count as fairlead-system/default alone")));
+    } else {
+        append(report, conditions, condition(report, "Accepted", true, "Accepted", FL_SPAN("")));
+    }
+    if (object->kind == CONTROL_TRAFFIC_POLICY)
+        append(report, conditions,
+               condition(report, "ResolvedRefs", missing.len == 0, missing.len == 0 ? "ResolvedRefs" : "TargetNotFound",
+                         missing));
+    set(report, status, "conditions", conditions);
+    return status;
+}
+
+static struct fl_json *class_status(struct report *report, const struct control_gateway_class *class)
+{
+    struct fl_json *status = fl_json_new_object(), *conditions = fl_json_new_array();
+    if (fl_span_eq_str(class->controller, CONTROL_GATEWAY_CONTROLLER))
+        append(report, conditions, condition(report, "Accepted", true, "Accepted", FL_SPAN("")));
+    set(report, status, "conditions", conditions);
+    return status;
+}
+
+/* -- objects ---------------------------------------------------------------------------------------------------------
+ */
+
+bool control_status_has(enum control_kind kind)
+{
+    return kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_GATEWAY || kind == CONTROL_HTTP_ROUTE ||
+           kind == CONTROL_TCP_ROUTE || kind >= CONTROL_AUTHORIZATION_POLICY;
+}
+
+static struct fl_json *head_of(struct report *report, enum control_kind kind)
+{
+    const char *group = control_kind_group(kind);
+    const char *version = fl_span_eq_str(FL_SPAN("fairlead.io"), group) ? "v1alpha1" : "v1";
+    struct fl_json *object = fl_json_new_object();
+    struct fl_buf api;
+    fl_buf_init(&api, 128);
+    int result = fl_buf_printf(&api, "%s%s%s", group, group[0] != '\0' ? "/" : "", version);
+    if (result < 0)
+        report->result = result;
+    set_text(report, object, "apiVersion", fl_buf_span(&api));
+    set_text(report, object, "kind", fl_span_str(control_kind_name(kind)));
+    fl_buf_done(&api);
+    return object;
+}
+
+static struct fl_json *object_of(struct report *report, const struct control_object *object)
+{
+    struct fl_json *json = head_of(report, object->kind);
+    set(report, json, "metadata", metadata_of(report, object->metadata.name_space, object->metadata.name));
+    set(report, json, "origin", origin_of(report, &object->origin));
+    struct fl_json *status =
+        object->kind == CONTROL_GATEWAY         ? gateway_status(report, control_as_gateway(object))
+        : object->kind == CONTROL_GATEWAY_CLASS ? class_status(report, control_as_gateway_class(object))
+        : object->kind == CONTROL_HTTP_ROUTE || object->kind == CONTROL_TCP_ROUTE ? route_status(report, object)
+                                                                                  : own_status(report, object);
+    set(report, json, "status", status);
+    fl_arena_reset(&report->arena);
+    return json;
+}
+
+static struct fl_json *problem_of(struct report *report, const struct control_problem *problem)
+{
+    struct fl_json *json = problem->known ? head_of(report, problem->kind) : fl_json_new_object();
+    struct fl_json *status = fl_json_new_object(), *conditions = fl_json_new_array();
+    if (problem->known)
+        set(report, json, "metadata", metadata_of(report, problem->name_space, problem->name));
+    set(report, json, "origin", origin_of(report, &problem->origin));
+    append(report, conditions,
+           condition(report, "Accepted", false, problem->kept ? "InvalidKept" : "Invalid", problem->text));
+    set(report, status, "conditions", conditions);
+    set(report, json, "status", status);
+    return json;
+}
+
+/* Prints and frees. */
+static int finish(struct report *report, struct fl_json *json, struct fl_buf *out)
+{
+    if (report->result == 0 && json == NULL)
+        report->result = -ENOMEM;
+    if (report->result == 0)
+        report->result = fl_json_print(json, out);
+    fl_json_free(json);
+    fl_arena_done(&report->arena);
+    return report->result;
+}
+
+static void start(struct report *report, const struct control_model *model)
+{
+    *report = (struct report){.model = model};
+    fl_arena_init(&report->arena, 64u << 20);
+}
+
+int control_status_object(const struct control_model *model, const struct control_object *object, struct fl_buf *out)
+{
+    struct report report;
+    start(&report, model);
+    return finish(&report, object_of(&report, object), out);
+}
+
+int control_status_problem(const struct control_problem *problem, struct fl_buf *out)
+{
+    struct report report;
+    start(&report, NULL);
+    return finish(&report, problem_of(&report, problem), out);
+}
+
+int control_status_all(const struct control_model *model, struct fl_buf *out)
+{
+    struct report report;
+    start(&report, model);
+    struct fl_json *root = fl_json_new_object(), *objects = fl_json_new_array(), *problems = fl_json_new_array();
+    const struct control_problems *list = control_model_problems(model);
+    set_number(&report, root, "version", control_model_version(model));
+    for (int kind = 0; kind < CONTROL_KIND_COUNT && report.result == 0; kind++) {
+        if (!control_status_has((enum control_kind)kind))
+            continue;
+        struct control_objects all = control_model_all(model, (enum control_kind)kind);
+        for (size_t i = 0; i < all.count; i++)
+            append(&report, objects, object_of(&report, all.items[i]));
+    }
+    for (size_t i = 0; list != NULL && i < list->count; i++)
+        append(&report, problems, problem_of(&report, &list->items[i]));
+    set(&report, root, "objects", objects);
+    set(&report, root, "problems", problems);
+    return finish(&report, root, out);
+}

@@ -1,0 +1,189 @@
+/* Status in words: as JSON, and as files that change only where the text does. */
+#include "common/doc/yaml.h"
+#include "control/source/documents.h"
+#include "control/status/report.h"
+#include "control/status/writer.h"
+#include "tests/support/fail.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define ROUTE                                                                                                          \
+    "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\n"                                 \
+    "spec: {parentRefs: [{group: '', kind: Service, name: a}], rules: [{backendRefs: [{name: nobody, port: 80}]}]}\n"
+#define SERVICE "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n"
+#define POLICY                                                                                                         \
+    "apiVersion: fairlead.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {rules: [{what: 1}]}\n"
+#define TRAFFIC                                                                                                        \
+    "apiVersion: fairlead.io/v1alpha1\nkind: TrafficPolicy\nmetadata: {name: t}\n"                                     \
+    "spec: {targetRefs: [{kind: Service, name: gone}]}\n"
+
+/* A store with the objects of a text, and one problem for each of its documents that was refused. */
+static struct control_store *store_of(const char *text)
+{
+    struct control_store *store = NULL;
+    struct control_diff *diff = NULL;
+    struct control_documents documents;
+    assert_int_equal(control_store_new(&store), 0);
+    assert_int_equal(control_documents_read(fl_span_str(text), "t.yaml", &documents), 0);
+    for (size_t i = 0; i < documents.object_count; i++)
+        assert_int_equal(control_store_put(store, documents.objects[i].object), 0);
+    struct control_problems *problems = calloc(1, sizeof(*problems));
+    atomic_init(&problems->references, 1);
+    fl_arena_init(&problems->arena, 1 << 20);
+    struct control_problem *items = fl_arena_array(&problems->arena, documents.problem_count + 1, sizeof(*items));
+    for (size_t i = 0; i < documents.problem_count; i++) {
+        const struct control_document_problem *from = &documents.problems[i];
+        items[i] = (struct control_problem){
+            .origin = {FL_SPAN("t.yaml"), from->document, from->line, from->column},
+            .known = from->known,
+            .kind = from->kind,
+            .name_space = fl_arena_copy(&problems->arena, fl_span_str(from->name_space)),
+            .name = fl_arena_copy(&problems->arena, fl_span_str(from->name)),
+            .text = fl_arena_copy(&problems->arena, fl_span_str(from->text)),
+        };
+    }
+    problems->items = items;
+    problems->count = documents.problem_count;
+    control_store_set_problems(store, problems);
+    control_problems_unref(problems);
+    assert_int_equal(control_store_commit(store, &diff), 0);
+    control_diff_free(diff);
+    control_documents_done(&documents);
+    return store;
+}
+
+static void everything_is_told(void **state)
+{
+    (void)state;
+    struct control_store *store = store_of(ROUTE "---\n" SERVICE "---\n" POLICY "---\n" TRAFFIC "---\nkind: 1\n");
+    struct fl_buf out;
+    fl_buf_init(&out, 1 << 20);
+    assert_int_equal(control_status_all(control_store_model(store), &out), 0);
+    assert_string_equal(
+        fl_buf_str(&out),
+        "{\"version\":1,\"objects\":["
+        "{\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"kind\":\"HTTPRoute\","
+        "\"metadata\":{\"name\":\"r\",\"namespace\":\"default\"},"
+        "\"origin\":{\"file\":\"t.yaml\",\"document\":1,\"line\":1,\"column\":1},"
+        "\"status\":{\"parents\":[{\"parentRef\":{\"group\":\"\",\"kind\":\"Service\",\"namespace\":\"default\","
+        "\"name\":\"a\"},\"controllerName\":\"fairlead.io/mesh-controller\",\"conditions\":["
+        "{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\",\"message\":\"\"},"
+        "{\"type\":\"ResolvedRefs\",\"status\":\"False\",\"reason\":\"BackendNotFound\",\"message\":"
+        "\"rule 0: backend default/nobody:80 is a Service that is not there; its share of the requests is answered "
+        "500\"}]}]}},"
+        "{\"apiVersion\":\"fairlead.io/v1alpha1\",\"kind\":\"AuthorizationPolicy\","
+        "\"metadata\":{\"name\":\"p\",\"namespace\":\"default\"},"
+        "\"origin\":{\"file\":\"t.yaml\",\"document\":3,\"line\":11,\"column\":1},"
+        "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\",\"message\":"
+        "\"t.yaml:14:23: $.spec.rules[0].what: unknown member; known are from, to, when; until it is mended everything "
+        "is "
+        "denied for whom it selects\"}]}},"
+        "{\"apiVersion\":\"fairlead.io/v1alpha1\",\"kind\":\"TrafficPolicy\","
+        "\"metadata\":{\"name\":\"t\",\"namespace\":\"default\"},"
+        "\"origin\":{\"file\":\"t.yaml\",\"document\":4,\"line\":16,\"column\":1},"
+        "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\","
+        "\"message\":\"\"},{\"type\":\"ResolvedRefs\",\"status\":\"False\",\"reason\":\"TargetNotFound\","
+        "\"message\":\"there is no Service gone\"}]}}],"
+        "\"problems\":[{\"origin\":{\"file\":\"t.yaml\",\"document\":5,\"line\":21,\"column\":1},"
+        "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\","
+        "\"message\":\"t.yaml:21:1: $: apiVersion and kind are required\"}]}}]}");
+    fl_buf_done(&out);
+    control_store_free(store);
+}
+
+static void names_in(const char *path, char *names, size_t size)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(path, &entries, NULL, alphasort);
+    names[0] = '\0';
+    for (int i = 0; i < count; i++) {
+        size_t used = strlen(names);
+        if (entries[i]->d_name[0] != '.')
+            snprintf(names + used, size - used, "%s ", entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static ino_t inode_of(const char *folder, const char *name)
+{
+    char path[256];
+    struct stat info;
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    assert_int_equal(stat(path, &info), 0);
+    return info.st_ino;
+}
+
+static void files_follow_the_model(void **state)
+{
+    char folder[] = "/tmp/fl-status.XXXXXX", path[128], names[1024];
+    struct control_status_writer *writer = NULL;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/status", folder);
+    assert_int_equal(control_status_writer_open(path, &writer, NULL), 0);
+    struct control_store *one = store_of(ROUTE "---\n" SERVICE "---\n" TRAFFIC "---\nkind: 1\n---\n"
+                                               "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: 1\n");
+    assert_int_equal(control_status_writer_update(writer, control_store_model(one), NULL), 0);
+    names_in(path, names, sizeof(names));
+    assert_string_equal(names,
+                        "HTTPRoute.default.r.yaml Service.default.b.yaml TrafficPolicy.default.t.yaml problems.yaml ");
+    ino_t before = inode_of(path, "HTTPRoute.default.r.yaml");
+    control_status_writer_close(writer);
+
+    /* Another process: it goes on with what is there. */
+    assert_int_equal(control_status_writer_open(path, &writer, NULL), 0);
+    struct control_store *two = store_of(ROUTE "---\n" SERVICE);
+    assert_int_equal(control_status_writer_update(writer, control_store_model(two), NULL), 0);
+    names_in(path, names, sizeof(names));
+    assert_string_equal(names, "HTTPRoute.default.r.yaml ");
+    before = inode_of(path, "HTTPRoute.default.r.yaml");
+    struct control_store *three = store_of(ROUTE "---\n" SERVICE "---\n" TRAFFIC);
+    assert_int_equal(control_status_writer_update(writer, control_store_model(three), NULL), 0);
+    assert_int_equal(inode_of(path, "HTTPRoute.default.r.yaml"), before); /* the same text: not written again */
+    struct control_store *none = store_of("");
+    assert_int_equal(control_status_writer_update(writer, control_store_model(none), NULL), 0);
+    names_in(path, names, sizeof(names));
+    assert_string_equal(names, "");
+    control_status_writer_close(writer);
+    control_store_free(one);
+    control_store_free(two);
+    control_store_free(three);
+    control_store_free(none);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void memory_that_is_out_is_told(void **state)
+{
+    (void)state;
+    struct control_store *store = store_of(ROUTE "---\n" SERVICE "---\n" POLICY "---\n" TRAFFIC "---\nkind: 1\n");
+    FAIL_EACH_ALLOCATION
+    {
+        struct fl_buf out;
+        fl_buf_init(&out, 1 << 20);
+        int result = control_status_all(control_store_model(store), &out);
+        fail_stop();
+        assert_true(result == 0 || (result == -ENOMEM && fail_happened()));
+        fl_buf_done(&out);
+    }
+    control_store_free(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_is_told),
+        cmocka_unit_test(files_follow_the_model),
+        cmocka_unit_test(memory_that_is_out_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
