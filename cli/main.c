@@ -11,6 +11,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
+    {"route", cli_route, "route explain: which rule would a request hit, and why"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
