@@ -414,6 +414,31 @@ static void test_free_in_callbacks(void **state)
     }
 }
 
+/* The server too goes from inside a stream's callback, with other streams under way. */
+static void free_server(void *owner)
+{
+    (void)owner;
+    world.server = fl_grpc_server_free(world.server);
+}
+
+static void test_free_server(void **state)
+{
+    (void)state;
+    struct fl_grpc_call *calls[3];
+    grpc_world_init(&world, NULL, NULL);
+    grpc_world_connect(&world);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(grpc_world_start(&world, "/t.S/Silent", i == 2 ? &ear2 : &ear, &calls[i]), 0);
+    grpc_world_until(&world, &world.opened, 3);
+    world.on_closed = free_server;
+    fl_grpc_call_cancel(calls[1]);
+    grpc_world_until(&world, &world.closed, 3);
+    assert_null(world.server);
+    grpc_world_until(&world, &world.lost, 1);
+    assert_true(ear.ends == 1 && ear2.ends == 1);
+    grpc_world_done(&world);
+}
+
 static void test_close_tells_calls(void **state)
 {
     (void)state;
@@ -606,10 +631,46 @@ static void test_swap_contexts(void **state)
     grpc_world_done(&world);
 }
 
-/* The Nth allocation fails, nghttp2's too: every call ends or is refused, nothing leaks, both sides live. */
-static void test_memory(void **state)
+/* One server, plaintext and TLS, IPv4 and IPv6 at once. */
+static void test_two_listeners(void **state)
 {
     (void)state;
+    struct fl_grpc_address address;
+    world.client_tls = client_context(&app, &h2);
+    world.server_tls = server_context(false);
+    grpc_world_init(&world, NULL, NULL);
+    grpc_world_connect(&world);
+    unary("/t.S/Unary", FL_SPAN("x"), &ear);
+    grpc_world_until(&world, &ear.ends, 1);
+    assert_false(world.plaintext);
+    fl_grpc_client_close(world.client);
+    assert_int_equal(fl_grpc_address_parse(FL_SPAN("[::1]:0"), &address), 0);
+    if (fl_grpc_server_listen(world.server, &address, false, &address, NULL) == -EADDRNOTAVAIL) {
+        grpc_world_done(&world);
+        skip(); /* no IPv6 here */
+    }
+    fl_grpc_client_set_tls(world.client, NULL);
+    assert_int_equal(fl_grpc_client_set_addresses(world.client, &address, 1), 0);
+    grpc_world_connect(&world);
+    unary("/t.S/Unary", FL_SPAN("y"), &ear2);
+    grpc_world_until(&world, &ear2.ends, 1);
+    assert_true(world.plaintext);
+    grpc_world_done(&world);
+}
+
+static void test_taken_address(void **state)
+{
+    (void)state;
+    struct fl_err err;
+    grpc_world_init(&world, NULL, NULL);
+    assert_int_equal(fl_grpc_server_listen(world.server, &world.address, false, NULL, &err), -EADDRINUSE);
+    assert_non_null(strstr(err.text, "listen on 127.0.0.1:"));
+    grpc_world_done(&world);
+}
+
+/* The Nth allocation fails, nghttp2's too: every call ends or is refused, nothing leaks, both sides live. */
+static void let_memory_fail(void)
+{
     grpc_world_init(&world, NULL, NULL);
     size_t good = 0;
     FAIL_EACH_ALLOCATION
@@ -638,6 +699,20 @@ static void test_memory(void **state)
     }
     assert_true(good > 0);
     grpc_world_done(&world);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    let_memory_fail();
+}
+
+static void test_memory_tls(void **state)
+{
+    (void)state;
+    world.client_tls = client_context(&app, &h2);
+    world.server_tls = server_context(true);
+    let_memory_fail();
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -671,6 +746,10 @@ int main(void)
         TEST(test_wrong_alpn),
         TEST(test_swap_contexts),
         TEST(test_memory),
+        TEST(test_memory_tls),
+        TEST(test_two_listeners),
+        TEST(test_taken_address),
+        TEST(test_free_server),
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }

@@ -22,7 +22,10 @@ static void on_closed(void *owner)
     end->world->closed++;
     if (end->world->last == end->stream)
         end->world->last = NULL;
+    void (*more)(void *owner) = fl_take(end->world->on_closed);
     free(end);
+    if (more != NULL)
+        more(NULL);
 }
 
 static void echo_message(void *owner, struct fl_span message)

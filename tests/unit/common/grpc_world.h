@@ -32,6 +32,7 @@ struct grpc_world {
     size_t source_count, source_size;
     char identity[128]; /* of the last request's client */
     bool plaintext;
+    void (*on_closed)(void *owner); /* NULL, or: called once more in the next on_closed; owner is NULL */
 };
 
 /* What a test hears of a call. */
