@@ -157,6 +157,8 @@ int compile_routes(struct compile *compile, const pb_route_config *config,
 /* retry.c: NULL for none; in scratch memory. */
 int compile_retry(struct compile *compile, const Envoy__Config__Route__V3__RetryPolicy *message,
                   const struct proxy_retry_policy **ret_policy) FL_MUST_CHECK;
+/* tracing.c: nothing is set where there is none. */
+int compile_tracing(struct compile *compile, const pb_hcm *hcm, const struct proxy_tracing **ret_tracing) FL_MUST_CHECK;
 /* node.c */
 int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *node) FL_MUST_CHECK;
 /* harmless.c: a filter that is accepted and left out. */

@@ -333,6 +333,8 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
     if (result == 0)
         result = read_routes(compile, message, hcm);
     if (result == 0)
+        result = compile_tracing(compile, message, &hcm->tracing);
+    if (result == 0)
         result = read_http_filters(compile, message, hcm);
     if (result == 0)
         result = compile_access_logs(compile, message->access_log, message->n_access_log, &hcm->access_logs);

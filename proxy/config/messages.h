@@ -22,6 +22,7 @@
 #include "common/xds/proto/tcp_proxy.pb-c.h"
 #include "common/xds/proto/tls.pb-c.h"
 #include "common/xds/proto/tls_inspector.pb-c.h"
+#include "common/xds/proto/trace.pb-c.h"
 
 typedef Google__Protobuf__Any pb_any;
 typedef Google__Protobuf__BoolValue pb_bool;

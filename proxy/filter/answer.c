@@ -2,6 +2,7 @@
  * which connections live on. */
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/label.h"
+#include "proxy/filter/tracing.h"
 
 /* --- counts and log --------------------------------------------------------------------------------------------- */
 
@@ -88,10 +89,11 @@ static void fill_texts(const struct proxy_exchange_run *exchange, struct proxy_l
 static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
 {
     const struct proxy_hcm *hcm = exchange->hcm;
-    if (hcm->config->access_log_count == 0)
+    if (hcm->config->access_log_count == 0 && !exchange->trace.sampled)
         return;
     struct proxy_log_record record;
     struct proxy_address local;
+    char trace_id[2 * PROXY_TRACE_ID_SIZE], span_id[2 * PROXY_TRACE_SPAN_SIZE];
     const struct proxy_conn *upstream = exchange->upstream != NULL ? exchange->upstream->conn : NULL;
     proxy_label_record(hcm->downstream, exchange->cluster_index, upstream, &local, &record);
     fill_texts(exchange, &record);
@@ -116,7 +118,12 @@ static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
         record.route_name = exchange->found.route->name;
     if (exchange->found.virtual_host != NULL)
         record.virtual_host = exchange->found.virtual_host->name;
+    if (exchange->trace.on) {
+        record.trace_id = proxy_trace_hex(exchange->trace.trace_id, PROXY_TRACE_ID_SIZE, trace_id);
+        record.span_id = proxy_trace_hex(exchange->trace.span_id, PROXY_TRACE_SPAN_SIZE, span_id);
+    }
     proxy_data_log(hcm->downstream->data, hcm->config->access_logs, hcm->config->access_log_count, &record);
+    proxy_tracing_end(exchange, &record, duration_ns);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
@@ -133,7 +140,7 @@ struct proxy_exchange_run *proxy_exchange_new(struct proxy_hcm *hcm)
     exchange->start_ns = fl_loop_now_ns(hcm->downstream->data->turn.loop);
     exchange->active_ns = exchange->start_ns;
     exchange->response_sent_before = proxy_conn_bytes_sent(hcm->downstream->conn);
-    if (hcm->config->access_log_count > 0)
+    if (hcm->config->access_log_count > 0 || hcm->config->tracing != NULL)
         exchange->start_us = proxy_data_now_us();
     return exchange;
 }
@@ -160,6 +167,7 @@ static void close_exchange(struct proxy_exchange_run *exchange, bool upstream_cl
         proxy_upstream_drop(upstream, upstream_how);
     proxy_attempt_done(exchange);
     free(fl_take(exchange->texts));
+    free(fl_take(exchange->traced));
     free(fl_take(exchange->recall));
     proxy_claims_done(&exchange->claims);
     hcm->exchange = NULL;

@@ -2,6 +2,7 @@
 
 #include "common/base/log.h"
 #include "proxy/filter/downstream.h"
+#include "proxy/filter/export.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -260,7 +261,8 @@ int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot)
 
 void proxy_data_check_drained(struct proxy_data *data)
 {
-    if (data->draining && data->downstream_count == 0 && data->turn.closing == NULL && data->options.on_drained != NULL)
+    if (data->draining && data->downstream_count == 0 && data->turn.closing == NULL && !proxy_exporters_busy(data) &&
+        data->options.on_drained != NULL)
         data->options.on_drained(data->options.owner);
 }
 
@@ -288,6 +290,7 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
 void proxy_data_abort(struct proxy_data *data)
 {
     proxy_downstream_abort_all(data);
+    proxy_exporters_free(data);
     generation_retire(fl_take(data->generation));
     proxy_turn_abort(&data->turn);
 }
@@ -311,6 +314,7 @@ void proxy_data_drain(struct proxy_data *data)
 {
     data->draining = true;
     proxy_downstream_drain_all(data);
+    proxy_exporters_flush(data);
     proxy_data_check_drained(data);
 }
 

@@ -22,6 +22,7 @@
 
 struct proxy_downstream;
 struct proxy_data;
+struct proxy_exporter;
 
 struct proxy_generation {
     struct proxy_data *data;
@@ -55,7 +56,8 @@ struct proxy_data {
     /* Scratch of one callback: heads are parsed, changed and written within it. */
     struct proxy_message request, response;
     struct proxy_headers trailers;
-    size_t kept_bytes; /* of requests that may be sent again (attempt.h) */
+    struct proxy_exporter *exporters; /* export.h */
+    size_t kept_bytes;                /* of requests that may be sent again (attempt.h) */
     struct {
         char *path; /* owned */
         struct proxy_log log;
@@ -78,7 +80,8 @@ int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot) F
 
 /* No new requests on HTTP connections: they end with the next answer, or when they are idle. Opaque ones go on. */
 void proxy_data_drain(struct proxy_data *data);
-/* Tells on_drained where that is so: no connection is left, and what the last ones wrote has gone out. */
+/* Tells on_drained where that is so: no connection is left, what the last ones wrote has gone out, and their spans too.
+ */
 void proxy_data_check_drained(struct proxy_data *data);
 
 struct proxy_generation *proxy_generation_ref(struct proxy_generation *generation);

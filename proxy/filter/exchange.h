@@ -69,6 +69,8 @@ struct proxy_attempt {
     struct proxy_upstream_tried *tried; /* NULL: nobody */
 };
 
+struct proxy_trace_kept; /* tracing.c */
+
 struct proxy_exchange_run {
     struct proxy_hcm *hcm;
     struct proxy_upstream *upstream; /* NULL where there is none (any more) */
@@ -85,7 +87,9 @@ struct proxy_exchange_run {
     bool upstream_opened, upstream_keep, downstream_keep;
     bool tunnel, request_eof, response_eof;
     struct proxy_attempt attempt; /* attempt.h */
-    uint64_t sent_before;         /* of the upstream connection, when this exchange got it */
+    struct proxy_trace trace;
+    struct proxy_trace_kept *traced; /* of a sampled request */
+    uint64_t sent_before;            /* of the upstream connection, when this exchange got it */
     struct fl_timer timeout, idle;
     struct proxy_address client; /* as trusted proxies tell it; not set: the connection's */
     struct proxy_claims claims;  /* of its verified tokens */

@@ -1,5 +1,6 @@
 #include "proxy/filter/head.h"
 
+#include "proxy/filter/tracing.h"
 #include "proxy/http/forwarded.h"
 #include "proxy/tls/filter.h"
 
@@ -196,9 +197,13 @@ static int request_fields(struct proxy_exchange_run *exchange, struct proxy_mess
 bool proxy_head_request(struct proxy_exchange_run *exchange, struct fl_span *scratch)
 {
     struct proxy_message *request = &downstream_of(exchange)->data->request;
+    struct proxy_trace_parent parent = {.forms = 0};
     int result = request_fields(exchange, request, scratch);
-    if (exchange->hcm->config->access_log_count > 0)
+    proxy_tracing_begin(exchange, &parent);
+    if (exchange->hcm->config->access_log_count > 0 || exchange->trace.sampled)
         proxy_exchange_keep_texts(exchange);
+    if (result == 0)
+        result = proxy_tracing_write(exchange, &parent, scratch);
     if (result == 0)
         result = strip_host_port(exchange, request);
     if (result < 0) {

@@ -16,6 +16,7 @@
 #include "common/mesh/preface.h"
 #include "proxy/http/path.h"
 #include "proxy/net/address.h"
+#include "proxy/telemetry/trace.h"
 #include "proxy/upstream/outlier.h"
 
 #include <sys/stat.h>
@@ -91,6 +92,31 @@ struct proxy_http_filter {
     const void *config;
 };
 
+/* Where spans go: an OTLP/HTTP collector behind a cluster. */
+struct proxy_trace_provider {
+    struct fl_span cluster;   /* its name */
+    struct fl_span authority; /* of http_uri */
+    struct fl_span path;
+    struct fl_span fields;       /* request_headers_to_add, as lines of a head */
+    struct fl_span service_name; /* empty: the node's cluster */
+    uint64_t timeout_ms;
+};
+
+struct proxy_trace_tag {
+    struct fl_span name;
+    struct fl_span header; /* the request's; empty: the value is always `value` */
+    struct fl_span value;  /* … or what it is where the request has no such field; empty: then there is no tag */
+};
+
+struct proxy_tracing {
+    const struct proxy_trace_provider *provider; /* NULL: contexts are passed on, spans go nowhere */
+    struct proxy_trace_sampling sampling;
+    bool spawn_upstream_span;
+    uint32_t max_path_length;
+    const struct proxy_trace_tag *tags;
+    size_t tag_count;
+};
+
 struct proxy_hcm_config {
     struct fl_span stat_prefix;
     const struct proxy_http_filter *filters; /* in order, without the router */
@@ -117,6 +143,7 @@ struct proxy_hcm_config {
     enum proxy_forward_cert forward_client_cert;
     struct fl_span default_host_for_http_10;
     struct fl_span via;
+    const struct proxy_tracing *tracing; /* NULL: trace contexts pass as they came */
 };
 
 enum proxy_filter_kind { PROXY_FILTER_TCP, PROXY_FILTER_HTTP };

@@ -43,6 +43,8 @@ static const struct fl_metric_family overflow_family =
 static const struct fl_metric_family retry_family =
     FAMILY("fairlead_upstream_retries_total", "Retries of requests, by what became of them.", FL_METRIC_COUNTER,
            result_label, 1);
+static const struct fl_metric_family spans_family =
+    FAMILY("fairlead_trace_spans_total", "Spans, by what became of them.", FL_METRIC_COUNTER, result_label, 1);
 static const char *const outlier_labels[] = {"kind", "enforced"};
 static const struct fl_metric_family outlier_family =
     FAMILY("fairlead_upstream_ejections_total", "Hosts whose failures in a row were too many, by what was counted.",
@@ -250,6 +252,16 @@ void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit l
 void proxy_stats_retry(struct proxy_stats *stats, enum proxy_retry_result result)
 {
     fl_counter_add(retries(stats, result), 1);
+}
+
+void proxy_stats_spans(struct proxy_stats *stats, enum proxy_spans_result result, size_t count)
+{
+    static const struct fl_span words[] = {
+#define X(id, word) FL_SPAN(word),
+        PROXY_SPANS_LIST(X)
+#undef X
+    };
+    fl_counter_add(fl_metrics_counter(stats->metrics, &spans_family, &words[result]), count);
 }
 
 void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind, bool ejected)

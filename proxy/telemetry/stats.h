@@ -173,6 +173,23 @@ enum proxy_retry_result {
 
 void proxy_stats_retry(struct proxy_stats *stats, enum proxy_retry_result result);
 
+/* fairlead_trace_spans_total{result} */
+#define PROXY_SPANS_LIST(X)                                                                                            \
+    X(EXPORTED, "exported")                                                                                            \
+    X(QUEUE_FULL, "queue_full")                                                                                        \
+    X(UNREACHABLE, "unreachable") /* no connection to the collector, or it broke, or no answer in time */              \
+    X(REJECTED, "rejected")       /* its answer was not 2xx */                                                         \
+    X(UNSENT, "no_memory")
+
+enum proxy_spans_result {
+#define X(id, word) PROXY_SPANS_##id,
+    PROXY_SPANS_LIST(X)
+#undef X
+        PROXY_SPANS_RESULTS
+};
+
+void proxy_stats_spans(struct proxy_stats *stats, enum proxy_spans_result result, size_t count);
+
 /* fairlead_upstream_ejections_total{kind, enforced}: a host's row of failures was full. */
 void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind, bool ejected);
 

@@ -448,6 +448,66 @@ static void test_retries_that_are_refused(void **state)
     }
 }
 
+#define OTEL(config)                                                                                                   \
+    "provider: {name: envoy.tracers.opentelemetry, typed_config: {" TYPE                                               \
+    "config.trace.v3.OpenTelemetryConfig, " config "}}"
+#define URI "http_service: {http_uri: {uri: 'http://otel.example:4318/v1/traces', cluster: b, timeout: 1s}"
+#define TRACING(fields)                                                                                                \
+    HCM "          http_filters: [" ROUTER "]\n          route_config: {}\n          tracing: {" fields "}\n"
+
+static void test_tracing(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(TRACING(
+        "random_sampling: {value: 12.5}, client_sampling: {value: 0}, max_path_tag_length: 99, spawn_upstream_span: "
+        "true, "
+        "custom_tags: [{tag: zone, literal: {value: z}}, {tag: t, request_header: {name: x-t, default_value: "
+        "d}}], " OTEL("service_name: s, " URI ", request_headers_to_add: [{header: {key: x-key, value: v}}]}")));
+    assert_int_equal(warnings.count, 0);
+    const struct proxy_tracing *tracing = snapshot->listeners[0].chains[0].http->tracing;
+    assert_int_equal(tracing->sampling.random, 125000);
+    assert_int_equal(tracing->sampling.client, 0);
+    assert_int_equal(tracing->sampling.overall, 1000000);
+    assert_int_equal(tracing->max_path_length, 99);
+    assert_true(tracing->spawn_upstream_span);
+    assert_int_equal(tracing->tag_count, 2);
+    assert_span(tracing->tags[0].value, "z");
+    assert_span(tracing->tags[1].header, "x-t");
+    assert_span(tracing->tags[1].value, "d");
+    assert_span(tracing->provider->service_name, "s");
+    assert_span(tracing->provider->cluster, "b");
+    assert_span(tracing->provider->authority, "otel.example:4318");
+    assert_span(tracing->provider->path, "/v1/traces");
+    assert_span(tracing->provider->fields, "x-key: v\r\n");
+    assert_int_equal(tracing->provider->timeout_ms, 1000);
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *bare = compile(TRACING(""));
+    assert_int_equal(warnings.count, 1); /* no provider */
+    assert_null(bare->listeners[0].chains[0].http->tracing->provider);
+    assert_int_equal(bare->listeners[0].chains[0].http->tracing->max_path_length, 256);
+}
+
+static void test_tracing_that_is_refused(void **state)
+{
+    (void)state;
+    refuse(TRACING("provider: {name: envoy.tracers.zipkin}"), "expected envoy.tracers.opentelemetry");
+    refuse(TRACING("provider: {name: envoy.tracers.opentelemetry}"), "typed_config");
+    refuse(TRACING(OTEL("grpc_service: {envoy_grpc: {cluster_name: b}}")), "grpc_service");
+    refuse(TRACING(OTEL("service_name: s")), "http_service");
+    refuse(TRACING(OTEL("http_service: {http_uri: {uri: 'http://x/', cluster: nobody}}")), "there is no cluster");
+    refuse(TRACING(OTEL("http_service: {http_uri: {uri: 'http:///v1', cluster: b}}")),
+           "expected http://host:port/path");
+    refuse(TRACING(OTEL("http_service: {http_uri: {uri: 'http://x/a b', cluster: b}}")),
+           "expected http://host:port/path");
+    refuse(TRACING(OTEL("http_service: {http_uri: {uri: 'http://x/', cluster: b, timeout: 0s}}")), "timeout");
+    refuse(TRACING(OTEL(URI ", request_headers_to_add: [{header: {key: host, value: v}}]}")), "cannot be added");
+    refuse(TRACING(OTEL(URI ", request_headers_to_add: [{header: {key: x, value: \"a\\r\\nb\"}}]}")),
+           "cannot be added");
+    refuse(TRACING("custom_tags: [{tag: a, environment: {name: HOME}}]"), "environment");
+    refuse(TRACING("custom_tags: [{literal: {value: z}}]"), "tag");
+    refuse(TRACING("random_sampling: {value: 101}"), "random_sampling");
+}
+
 static void test_outliers_and_balancing(void **state)
 {
     (void)state;
@@ -499,6 +559,8 @@ static void test_outliers_and_balancing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tracing),
+        cmocka_unit_test(test_tracing_that_is_refused),
         cmocka_unit_test(test_retries),
         cmocka_unit_test(test_retries_that_are_refused),
         cmocka_unit_test(test_outliers_and_balancing),
