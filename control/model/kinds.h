@@ -9,8 +9,8 @@ struct control_kind_reader {
     /* Fills the struct behind `object` from the document; metadata is read already, reader->context is its arena. */
     int (*read)(struct fl_reader *reader, const struct fl_json *document, struct control_object *object);
     /* Fails closed: what to make of an object whose document could not be understood (`document` may be anything).
-     * NULL: there is no such thing, the object is left out. */
-    void (*close)(struct fl_reader *reader, const struct fl_json *document, struct control_object *object);
+     * NULL: there is no such thing, the object is left out. 0, -ENOMEM. */
+    int (*close)(struct fl_reader *reader, const struct fl_json *document, struct control_object *object);
 };
 
 /* By kind; core.c, gatewayapi.c, meshapi.c. */

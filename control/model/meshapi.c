@@ -99,7 +99,7 @@ static int check_target(struct fl_reader *reader, const struct fl_json *document
 }
 
 /* Of a policy that was not understood, whom it is for, as far as that can be told. */
-static void close_target(struct fl_reader *reader, const struct fl_json *document, struct control_target *target)
+static int close_target(struct fl_reader *reader, const struct fl_json *document, struct control_target *target)
 {
     const struct fl_json *spec = fl_json_get(document, "spec");
     const struct fl_json *selector = fl_json_get(spec, "selector"), *refs = fl_json_get(spec, "targetRefs");
@@ -111,6 +111,7 @@ static void close_target(struct fl_reader *reader, const struct fl_json *documen
         result = control_read_list(reader, refs, &target->names, &row);
     if (result < 0)
         *target = (struct control_target){0};
+    return result == -ENOMEM ? result : 0;
 }
 
 /* -- lists of texts ------------------------------------------------------------------------------------------------ */
@@ -375,13 +376,13 @@ static int read_authorization(struct fl_reader *reader, const struct fl_json *do
     return result < 0 ? result : check_target(reader, document, &policy->target);
 }
 
-static void close_authorization(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+static int close_authorization(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
 {
     struct control_authorization_policy *policy = FL_CONTAINER_OF(object, struct control_authorization_policy, object);
     const struct fl_json *dry_run = fl_json_get(fl_json_get(document, "spec"), "dryRun");
-    close_target(reader, document, &policy->target);
     policy->action = CONTROL_DENY;
     policy->dry_run = fl_json_is(dry_run, FL_JSON_BOOL) && fl_json_bool(dry_run);
+    return close_target(reader, document, &policy->target);
 }
 
 const struct control_kind_reader control_read_authorization_policy = {sizeof(struct control_authorization_policy),
@@ -529,11 +530,11 @@ static int read_peer(struct fl_reader *reader, const struct fl_json *document, s
     return result;
 }
 
-static void close_peer(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+static int close_peer(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
 {
     struct control_peer_authentication *peer = FL_CONTAINER_OF(object, struct control_peer_authentication, object);
-    close_target(reader, document, &peer->target);
     peer->mode = CONTROL_MTLS_STRICT;
+    return close_target(reader, document, &peer->target);
 }
 
 const struct control_kind_reader control_read_peer_authentication = {sizeof(struct control_peer_authentication),

@@ -158,9 +158,9 @@ static int close_object(struct fl_reader *reader, const struct fl_json *document
     object->broken = why;
     struct fl_err *err = reader->err, ignored = {0};
     reader->err = &ignored; /* what `close` finds is no news */
-    kind->close(reader, document, object);
+    int result = kind->close(reader, document, object);
     reader->err = err;
-    return 0;
+    return result;
 }
 
 /* -ENOMEM also stands for an object that is larger than its arena may become: tell these apart. */

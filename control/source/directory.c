@@ -163,7 +163,7 @@ static void watch(void *context, const char *path)
 static int match(struct control_directory *directory, struct control_scan *scan)
 {
     struct tracked **files = calloc(directory->count + scan->count + 1, sizeof(struct tracked *));
-    size_t old = 0, new = 0, count = 0, made = 0;
+    size_t old = 0, new = 0, count = 0;
     if (files == NULL)
         return -ENOMEM;
     while (old < directory->count || new < scan->count) {
@@ -174,7 +174,6 @@ static int match(struct control_directory *directory, struct control_scan *scan)
         if (tracked == NULL)
             break;
         tracked->made = order > 0;
-        made += tracked->made;
         tracked->now = order >= 0 ? &scan->files[new ++] : NULL;
         files[count++] = tracked;
     }
