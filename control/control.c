@@ -7,12 +7,14 @@
 #include "common/metrics/registry.h"
 #include "control/pages.h"
 #include "control/source/directory.h"
+#include "control/status/writer.h"
 #include "control/xds/server.h"
 
 #include <errno.h>
 #include <signal.h>
 
-#define DRAIN_MS 5000 /* for streams to end after SIGTERM */
+#define DRAIN_MS  5000 /* for streams to end after SIGTERM */
+#define STATUS_MS 200  /* behind a change: proxies come first */
 
 static const struct fl_metric_family objects_family = {
     .name = "fairlead_control_objects", .help = "Objects in the model.", .kind = FL_METRIC_GAUGE};
@@ -24,10 +26,11 @@ static const struct fl_metric_family commits_family = {
 struct control {
     struct fl_loop *loop;
     struct fl_signals signals;
-    struct fl_timer drain;
+    struct fl_timer drain, status_timer;
     struct fl_metrics *metrics;
     struct control_store *store;
     struct control_directory *directory;
+    struct control_status_writer *status;
     struct control_proxies *proxies;
     struct fl_grpc_server *grpc;
     struct control_pages *pages;
@@ -47,6 +50,14 @@ static void tell_model(struct control *control)
     fl_gauge_set(control->problems, (double)stats.problems);
 }
 
+static void on_status(struct fl_timer *timer)
+{
+    struct control *control = FL_CONTAINER_OF(timer, struct control, status_timer);
+    struct fl_err err = {0};
+    if (control_status_writer_update(control->status, control_store_model(control->store), &err) < 0)
+        fl_log(FL_LOG_WARNING, "status files could not be written", FL_LOG_STR("error", err.text));
+}
+
 static void tell_problems(const struct control *control)
 {
     const struct control_problems *problems = control_model_problems(control_store_model(control->store));
@@ -64,6 +75,8 @@ static void on_commit(void *context, const struct control_diff *diff)
            FL_LOG_NUM("changes", diff->count), FL_LOG_NUM("proxies", control_proxies_count(control->proxies)));
     control_proxies_update(control->proxies, diff);
     tell_problems(control);
+    if (control->status != NULL)
+        fl_timer_set(control->loop, &control->status_timer, STATUS_MS, on_status);
 }
 
 /* -- signals -- */
@@ -130,6 +143,8 @@ static int start_source(struct control *control, const struct control_options *o
         return fl_err_set(err, -EINVAL, "--source: expected directory:PATH, got %s", options->source);
     int result = control_directory_open(control->loop, control->store, options->source + sizeof(prefix) - 1, on_commit,
                                         control, &control->directory, err);
+    if (result == 0 && options->status != NULL)
+        result = control_status_writer_open(options->status, &control->status, err);
     if (result == 0)
         tell_model(control);
     return result;
@@ -195,6 +210,8 @@ static void say_ready(struct control *control, const struct control_options *opt
     struct control_directory_stats stats = control_directory_stats(control->directory);
     if (control->pages != NULL)
         control_pages_set_ready(control->pages, true);
+    if (control->status != NULL)
+        on_status(&control->status_timer);
     tell_problems(control);
     fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("source", options->source), FL_LOG_NUM("port", control->port),
            FL_LOG_NUM("plaintext_port", control->plaintext_port),
@@ -206,10 +223,12 @@ static void say_ready(struct control *control, const struct control_options *opt
 static void stop(struct control *control)
 {
     fl_timer_cancel(&control->drain);
+    fl_timer_cancel(&control->status_timer);
     control_pages_free(control->pages);
     fl_grpc_server_free(control->grpc);
     control_directory_close(control->directory);
     control_proxies_free(control->proxies);
+    control_status_writer_close(control->status);
     control_store_free(control->store);
     fl_metrics_free(control->metrics);
     fl_signals_done(&control->signals);

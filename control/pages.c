@@ -2,6 +2,7 @@
 
 #include "common/http/server.h"
 #include "common/metrics/expose.h"
+#include "control/status/report.h"
 
 #include <errno.h>
 
@@ -58,6 +59,13 @@ static void metrics(struct control_pages *pages, const struct fl_http_request *r
     fail(response, fl_metrics_expose(&pages->metrics, 1, &response->body));
 }
 
+static void status(struct control_pages *pages, const struct fl_http_request *request,
+                   struct fl_http_response *response)
+{
+    (void)request;
+    fail(response, control_status_all(control_store_model(pages->store), &response->body));
+}
+
 static void proxies(struct control_pages *pages, const struct fl_http_request *request,
                     struct fl_http_response *response)
 {
@@ -107,8 +115,8 @@ static const struct {
     void (*answer)(struct control_pages *pages, const struct fl_http_request *request,
                    struct fl_http_response *response);
 } routes[] = {
-    {"/healthz", healthz},       {"/readyz", readyz},       {"/metrics", metrics},
-    {"/debug/proxies", proxies}, {"/debug/config", config},
+    {"/healthz", healthz}, {"/readyz", readyz},         {"/metrics", metrics},
+    {"/status", status},   {"/debug/proxies", proxies}, {"/debug/config", config},
 };
 
 static void handle(void *owner, const struct fl_http_request *request, struct fl_http_response *response)

@@ -208,6 +208,13 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.control.get("/readyz")[0], 200)
         self.assertEqual(self.control.get("/nothing")[0], 404)
 
+    def test_status_is_written_and_served(self):
+        with tempfile.TemporaryDirectory() as folder, control_support.Control(
+                CONTROL, {"world.yaml": documents("routes")}, "--status", f"{folder}/status") as control:
+            served = control.json("/status")
+            self.assertIn("HTTPRoute", {entry["kind"] for entry in served["objects"]})
+            self.assertTrue(list(pathlib.Path(folder, "status").glob("**/*.yaml")))
+
     def test_the_end_tells_every_proxy(self):
         stream = self.stream()
         stream.ask(ads_client.EDS, [WEB])
