@@ -9,6 +9,7 @@
 #define CLI_USAGE  2
 
 int cli_proxy_config(int argc, char **argv); /* proxyconfig.c */
+int cli_status(int argc, char **argv);       /* status.c */
 int cli_route(int argc, char **argv);        /* route.c */
 
 /* "fairlead <command>: <text>" and a hint at --help, to stderr; returns CLI_USAGE. */

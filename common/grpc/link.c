@@ -511,3 +511,8 @@ struct fl_span fl_grpc_link_identity(const struct fl_grpc_link *link)
 {
     return link->tls != NULL ? fl_tls_peer_identity(link->tls) : (struct fl_span){NULL, 0};
 }
+
+bool fl_grpc_link_validity(const struct fl_grpc_link *link, int64_t *ret_not_before, int64_t *ret_not_after)
+{
+    return link->tls != NULL && fl_tls_peer_validity(link->tls, ret_not_before, ret_not_after);
+}

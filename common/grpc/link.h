@@ -43,5 +43,7 @@ struct fl_grpc_session *fl_grpc_link_session(const struct fl_grpc_link *link);
 bool fl_grpc_link_is_ready(const struct fl_grpc_link *link);
 bool fl_grpc_link_is_secure(const struct fl_grpc_link *link);
 struct fl_span fl_grpc_link_identity(const struct fl_grpc_link *link); /* of the peer; empty: none */
+/* Of its certificate (fl_tls_peer_validity). */
+bool fl_grpc_link_validity(const struct fl_grpc_link *link, int64_t *ret_not_before, int64_t *ret_not_after);
 
 #endif

@@ -203,6 +203,11 @@ struct fl_span fl_grpc_stream_identity(const struct fl_grpc_stream *stream)
     return fl_grpc_link_identity(stream->connection->link);
 }
 
+bool fl_grpc_stream_validity(const struct fl_grpc_stream *stream, int64_t *ret_not_before, int64_t *ret_not_after)
+{
+    return fl_grpc_link_validity(stream->connection->link, ret_not_before, ret_not_after);
+}
+
 const struct fl_grpc_address *fl_grpc_stream_peer(const struct fl_grpc_stream *stream)
 {
     return &stream->connection->peer;

@@ -124,6 +124,8 @@ struct fl_span fl_grpc_stream_metadata(const struct fl_grpc_stream *stream, cons
 struct fl_span fl_grpc_stream_path(const struct fl_grpc_stream *stream);
 /* The SPIFFE ID of the client's certificate, verified; empty: none shown, none that is an X.509-SVID, or plaintext. */
 struct fl_span fl_grpc_stream_identity(const struct fl_grpc_stream *stream);
+/* From when to when that certificate is good, in seconds since the epoch. False: none shown. */
+bool fl_grpc_stream_validity(const struct fl_grpc_stream *stream, int64_t *ret_not_before, int64_t *ret_not_after);
 const struct fl_grpc_address *fl_grpc_stream_peer(const struct fl_grpc_stream *stream);
 bool fl_grpc_stream_is_plaintext(const struct fl_grpc_stream *stream);
 

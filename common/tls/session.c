@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 
 /* OpenSSL over a BIO of our own: reading takes from the span that fl_tls_feed was given (one copy, into OpenSSL's
@@ -336,6 +337,27 @@ struct fl_span fl_tls_alpn(const struct fl_tls *tls)
 struct fl_span fl_tls_peer_identity(const struct fl_tls *tls)
 {
     return tls->identity;
+}
+
+static bool read_time(const ASN1_TIME *time, int64_t *ret_time)
+{
+    struct tm parts;
+    if (ASN1_TIME_to_tm(time, &parts) != 1)
+        return false;
+    *ret_time = (int64_t)timegm(&parts);
+    return true;
+}
+
+bool fl_tls_peer_validity(const struct fl_tls *tls, int64_t *ret_not_before, int64_t *ret_not_after)
+{
+    const X509 *leaf = is_open(tls) ? SSL_get0_peer_certificate(tls->ssl) : NULL;
+    int64_t not_before, not_after;
+    if (leaf == NULL || !read_time(X509_get0_notBefore(leaf), &not_before) ||
+        !read_time(X509_get0_notAfter(leaf), &not_after))
+        return false;
+    *ret_not_before = not_before;
+    *ret_not_after = not_after;
+    return true;
 }
 
 struct fl_span fl_tls_own_identity(const struct fl_tls *tls)

@@ -84,6 +84,8 @@ enum fl_tls_state fl_tls_state(const struct fl_tls *tls);
 struct fl_span fl_tls_alpn(const struct fl_tls *tls);
 struct fl_span fl_tls_peer_identity(const struct fl_tls *tls);
 struct fl_span fl_tls_own_identity(const struct fl_tls *tls);
+/* From when to when the peer's certificate is good, in seconds since the epoch. False where it showed none. */
+bool fl_tls_peer_validity(const struct fl_tls *tls, int64_t *ret_not_before, int64_t *ret_not_after);
 struct fl_span fl_tls_server_name(const struct fl_tls *tls);
 const char *fl_tls_version_name(const struct fl_tls *tls); /* "TLSv1.3"; "" before */
 const char *fl_tls_cipher_name(const struct fl_tls *tls);  /* "TLS_AES_128_GCM_SHA256"; "" before */

@@ -88,6 +88,19 @@ static void put_types(struct writer *writer, const struct stream *stream)
     put_flag(writer, "in_sync", in_sync);
 }
 
+/* The one that the proxy showed when it connected. */
+static void put_certificate(struct writer *writer, const struct stream *stream)
+{
+    int64_t not_before, not_after;
+    if (!fl_grpc_stream_validity(stream->grpc, &not_before, &not_after) || not_before < 0 || not_after < 0)
+        return;
+    put(writer, ",\"certificate\":{");
+    put_number(writer, "not_before", (uint64_t)not_before);
+    put(writer, ",");
+    put_number(writer, "not_after", (uint64_t)not_after);
+    put(writer, "}");
+}
+
 static void put_proxy(struct writer *writer, const struct stream *stream)
 {
     char address[FL_GRPC_ADDRESS_TEXT_MAX];
@@ -113,6 +126,7 @@ static void put_proxy(struct writer *writer, const struct stream *stream)
     put_flag(writer, "on_demand", node->on_demand);
     put(writer, ",");
     put_number(writer, "since", (uint64_t)stream->since);
+    put_certificate(writer, stream);
     put_types(writer, stream);
     put(writer, "}");
 }

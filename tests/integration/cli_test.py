@@ -26,6 +26,7 @@ class Usage(unittest.TestCase):
                              (("proxy-config", "oxen"), 2), (("proxy-config", "--help"), 0), (("route",), 2),
                              (("route", "explain"), 2), (("route", "explain", "--source", "kubernetes", "a:1"), 2),
                              (("route", "explain", "--source", "directory:/nowhere", "a.b:1"), 1),
+                             (("status", "now"), 2), (("status", "--help"), 0), (("status", "--control", "127.0.0.1:1"), 1),
                              (("proxy-config", "clusters", "--admin", "127.0.0.1:1"), 1)):
             with self.subTest(argv=argv):
                 done = run(*argv)

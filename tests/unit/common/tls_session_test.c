@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -108,6 +109,9 @@ static void opens_and_tells_both_identities(void **state)
     assert_span(fl_tls_peer_identity(pair.client.tls), WEB);
     assert_span(fl_tls_own_identity(pair.client.tls), APP);
     assert_span(fl_tls_peer_identity(pair.server.tls), APP);
+    int64_t not_before = 0, not_after = 0;
+    assert_true(fl_tls_peer_validity(pair.server.tls, &not_before, &not_after));
+    assert_true(not_before <= time(NULL) && not_after > time(NULL));
     assert_span(fl_tls_own_identity(pair.server.tls), WEB);
     assert_span(fl_tls_alpn(pair.client.tls), "fairlead-tcp/1");
     assert_span(fl_tls_alpn(pair.server.tls), "fairlead-tcp/1");
