@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -349,6 +350,74 @@ static void a_late_answer_is_504(void **state)
     finish(&c);
 }
 
+static int full; /* a listening socket whose queue takes nobody any more */
+static int waiting[4];
+
+static void full_origin(struct fixture *f)
+{
+    struct proxy_endpoint *endpoint = fl_arena_alloc(&f->snapshot->arena, sizeof(*endpoint));
+    *endpoint = f->cluster->endpoints[0];
+    full = fixture_listen(&endpoint->address);
+    assert_int_equal(listen(full, 0), 0);
+    for (size_t i = 0; i < FL_COUNT(waiting); i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(waiting[i], &endpoint->address.any, proxy_address_size(&endpoint->address));
+    }
+    f->cluster->endpoints = endpoint;
+    f->cluster->connect_timeout_ms = 50;
+}
+
+static void a_connection_that_is_not_made_in_time_is_503(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init_with(&f, true, full_origin);
+    struct side client = fixture_client(&f);
+    side_say(&f, &client, GET);
+    side_expect(&f, &client, "");
+    fixture_wait(&f, 80);
+    side_expect_start(&f, &client, "HTTP/1.1 503");
+    assert_true(fixture_metric_of(&f, "fairlead_upstream_connect_failures_total", "\"timeout\"") == 1);
+    assert_true(fixture_metric_of(&f, "istio_requests_total", "response_flags=\"UF\"") == 1);
+    side_done(&client);
+    fixture_done(&f);
+    for (size_t i = 0; i < FL_COUNT(waiting); i++)
+        close(waiting[i]);
+    close(full);
+}
+
+static void a_stream_where_nothing_moves_ends(void **state)
+{
+    (void)state;
+    for (int whole = 0; whole < 2; whole++) { /* the server's fault, or the client's */
+        struct chat c;
+        begin(&c);
+        c.f.hcm->stream_idle_timeout_ms = 60;
+        if (whole)
+            ask(&c, GET, GET);
+        else
+            side_say(&c.f, &c.client, "POST /a HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nab");
+        fixture_wait(&c.f, 90);
+        side_expect_start(&c.f, &c.client, whole ? "HTTP/1.1 504" : "HTTP/1.1 408");
+        assert_true(fixture_metric_of(&c.f, "istio_requests_total", "response_flags=\"SI\"") == 1);
+        finish(&c);
+    }
+}
+
+static void a_connection_without_requests_ends(void **state)
+{
+    (void)state;
+    struct chat c;
+    begin(&c);
+    c.f.hcm->idle_timeout_ms = 60;
+    ask(&c, GET, GET);
+    answer(&c, OK_EMPTY, OK_EMPTY);
+    fixture_wait(&c.f, 90);
+    side_hear(&c.f, &c.client);
+    assert_true(c.client.ended);
+    finish(&c);
+}
+
 static void no_origin_is_503(void **state)
 {
     (void)state;
@@ -628,6 +697,9 @@ int main(void)
         cmocka_unit_test(a_huge_head_is_431),
         cmocka_unit_test(a_slow_head_is_408),
         cmocka_unit_test(a_late_answer_is_504),
+        cmocka_unit_test(a_connection_that_is_not_made_in_time_is_503),
+        cmocka_unit_test(a_stream_where_nothing_moves_ends),
+        cmocka_unit_test(a_connection_without_requests_ends),
         cmocka_unit_test(no_origin_is_503),
         cmocka_unit_test(an_origin_that_closes_without_answer_is_503),
         cmocka_unit_test(a_keep_alive_race_is_repeated_once_where_that_is_safe),
