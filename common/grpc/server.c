@@ -14,6 +14,7 @@
 #define QUEUE_MAX            (4u << 20)
 #define HEADER_BYTES         16384
 #define HANDSHAKE_TIMEOUT_MS 10000
+#define REQUEST_TIMEOUT_MS   10000
 #define IDLE_TIMEOUT_MS      300000
 #define KEEPALIVE_MS         30000
 #define KEEPALIVE_TIMEOUT_MS 20000
@@ -47,6 +48,7 @@ struct fl_grpc_stream {
     const struct fl_grpc_method *method;
     const struct fl_grpc_stream_ops *ops; /* NULL: not accepted */
     void *owner;
+    struct fl_timer timer; /* for its first message */
     struct fl_buf message; /* unary: until the half-close */
     bool has_message;
 };
@@ -72,6 +74,7 @@ static void tell_refused(struct fl_grpc_server *server, enum fl_grpc_refusal why
 
 static void free_stream(struct fl_grpc_stream *stream)
 {
+    fl_timer_cancel(&stream->timer);
     fl_buf_done(&stream->message);
     free(stream);
 }
@@ -95,6 +98,7 @@ static void on_message(void *user, struct fl_span message)
 {
     struct fl_grpc_stream *stream = user;
     if (!stream->method->unary) {
+        fl_timer_cancel(&stream->timer);
         deliver(stream, message);
     } else if (stream->has_message) {
         fl_grpc_stream_finish(stream, FL_GRPC_INVALID_ARGUMENT, "a unary call takes one message");
@@ -109,6 +113,7 @@ static void on_message(void *user, struct fl_span message)
 static void on_half_close(void *user)
 {
     struct fl_grpc_stream *stream = user;
+    fl_timer_cancel(&stream->timer);
     if (!stream->method->unary) {
         if (stream->ops != NULL && stream->ops->on_half_close != NULL)
             stream->ops->on_half_close(stream->owner);
@@ -124,6 +129,12 @@ static void on_writable(void *user)
     struct fl_grpc_stream *stream = user;
     if (stream->ops != NULL && stream->ops->on_writable != NULL)
         stream->ops->on_writable(stream->owner);
+}
+
+static void on_late(struct fl_timer *timer)
+{
+    struct fl_grpc_stream *stream = FL_CONTAINER_OF(timer, struct fl_grpc_stream, timer);
+    fl_grpc_stream_finish(stream, FL_GRPC_DEADLINE_EXCEEDED, "the request did not come in time");
 }
 
 static const struct fl_grpc_method *find_method(const struct fl_grpc_server *server, struct fl_span path)
@@ -152,6 +163,7 @@ static void on_request(void *owner, struct fl_grpc_exchange *exchange)
     stream->exchange = exchange;
     stream->method = method;
     fl_grpc_exchange_set_user(exchange, stream);
+    fl_timer_set(connection->server->loop, &stream->timer, connection->server->options.request_timeout_ms, on_late);
     method->open(method->context, stream);
     if (stream->ops == NULL)
         fl_grpc_stream_finish(stream, FL_GRPC_INTERNAL, "the stream was not accepted"); /* no-op where it was refused */
@@ -390,6 +402,7 @@ static void fill_options(struct fl_grpc_server_options *options)
     or_default(&options->queue_max, QUEUE_MAX);
     or_default(&options->header_bytes, HEADER_BYTES);
     or_default(&options->handshake_timeout_ms, HANDSHAKE_TIMEOUT_MS);
+    or_default(&options->request_timeout_ms, REQUEST_TIMEOUT_MS);
     or_default(&options->idle_timeout_ms, IDLE_TIMEOUT_MS);
     or_default(&options->keepalive_ms, KEEPALIVE_MS);
     or_default(&options->keepalive_timeout_ms, KEEPALIVE_TIMEOUT_MS);

@@ -9,7 +9,8 @@
  *
  * Strangers: a connection costs nothing dear before its handshake is done; beyond `connections` the oldest connection
  * without a stream makes room, and none is taken where all have one; one source (an IPv4 address, an IPv6 /64) has
- * at most `connections_per_source`. Floods (resets, pings, settings, empty frames, continuations) end the connection.
+ * at most `connections_per_source`. A stream whose request does not come in time ends. Floods (resets, pings,
+ * settings, empty frames, continuations) end the connection.
  */
 #ifndef FL_GRPC_SERVER_H
 #define FL_GRPC_SERVER_H
@@ -85,6 +86,7 @@ struct fl_grpc_server_options {
     uint32_t queue_max;            /* bytes that wait in a stream: 4 MiB; one message is always taken when empty */
     uint32_t header_bytes;         /* of a request: 16 KiB */
     uint32_t handshake_timeout_ms; /* from accept to the client's SETTINGS: 10,000 */
+    uint32_t request_timeout_ms;   /* from a stream's headers to its first message (unary: its end): 10,000 */
     uint32_t idle_timeout_ms;      /* a connection without streams: 300,000 */
     uint32_t keepalive_ms;         /* a PING after so long a silence: 30,000 */
     uint32_t keepalive_timeout_ms; /* 20,000 */

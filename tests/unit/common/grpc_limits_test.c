@@ -176,6 +176,28 @@ static void test_slow_stream(void **state)
     grpc_world_done(&world);
 }
 
+/* Nobody holds a connection's place by streams that ask nothing. */
+static void test_late_request(void **state)
+{
+    (void)state;
+    const struct fl_grpc_server_options options = {.request_timeout_ms = 40};
+    grpc_world_init(&world, &options, NULL);
+    int fd = raw_connect();
+    h2_raw_preface(&bytes);
+    h2_raw_request(&bytes, 1, "/t.S/Unary");
+    h2_raw_frame(&bytes, H2_DATA, 0, 1, fl_span_make("\0\0\0\0\1x", 6)); /* and no end */
+    h2_raw_request(&bytes, 3, "/t.S/Echo");
+    h2_raw_request(&bytes, 5, "/t.S/Echo");
+    h2_raw_frame(&bytes, H2_DATA, 0, 5, fl_span_make("\0\0\0\0\1x", 6));
+    raw_send(fd);
+    grpc_world_until(&world, &world.closed, 2);
+    grpc_world_pass(&world, 80);
+    assert_int_equal(world.closed, 2);
+    assert_int_equal(fl_grpc_server_connections(world.server), 1);
+    close(fd);
+    grpc_world_done(&world);
+}
+
 static void test_displaced(void **state)
 {
     (void)state;
@@ -350,6 +372,7 @@ int main(void)
         TEST(test_keepalive),
         TEST(test_slow_reader),
         TEST(test_slow_stream),
+        TEST(test_late_request),
         TEST(test_displaced),
         TEST(test_source),
         TEST(test_gone_in_message),
