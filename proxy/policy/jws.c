@@ -36,7 +36,7 @@ static bool cut(struct fl_span token, struct fl_span parts[3])
 }
 
 /* A JSON object in base64url. `failure` where it is something else. */
-static int read_object(struct fl_span text, enum proxy_jwt_failure failure, struct fl_json **ret_root)
+static int read_object(struct fl_span text, int failure, struct fl_json **ret_root)
 {
     static const struct fl_json_limits limits = {.bytes_max = PROXY_JWT_BYTES_MAX, .depth_max = 16};
     FL_CLEANUP(fl_buf_done) struct fl_buf bytes;

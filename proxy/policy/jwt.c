@@ -19,7 +19,7 @@ static int check_signature(const struct proxy_jwk *jwk, const struct proxy_jws *
 /* A key that fits: of the token's algorithm, and of its kid where both have one. */
 static int verify_by_keys(const struct proxy_jwks *keys, const struct proxy_jws *jws)
 {
-    enum proxy_jwt_failure failure = PROXY_JWT_KEY;
+    int failure = PROXY_JWT_KEY;
     for (size_t i = 0; i < keys->count; i++) {
         const struct proxy_jwk *jwk = &keys->keys[i];
         if (jwk->algorithm != jws->algorithm ||
@@ -49,8 +49,8 @@ static bool read_time(const struct fl_json *payload, const char *name, double ab
     return fl_json_is(value, FL_JSON_NUMBER) && isfinite(*ret_time);
 }
 
-static enum proxy_jwt_failure check_times(const struct proxy_jwt_provider *provider, const struct fl_json *payload,
-                                          int64_t now_s, double *ret_expires)
+static int check_times(const struct proxy_jwt_provider *provider, const struct fl_json *payload, int64_t now_s,
+                       double *ret_expires)
 {
     double expires, not_before, issued, now = (double)now_s, skew = provider->clock_skew_s;
     if (!read_time(payload, "exp", INFINITY, &expires) || !read_time(payload, "nbf", -INFINITY, &not_before) ||

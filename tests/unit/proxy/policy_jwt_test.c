@@ -400,7 +400,7 @@ static void test_places(void **state)
     struct proxy_jwt_provider by = provider();
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         struct fl_span token = {"", 0};
-        expect(rows[i].head, proxy_jwt_find(&by, request(rows[i].head, ""), &token), rows[i].found);
+        expect(rows[i].head, (int)proxy_jwt_find(&by, request(rows[i].head, ""), &token), (int)rows[i].found);
         if (!fl_span_eq_str(token, rows[i].token))
             fail_msg("%s: %.*s", rows[i].head, FL_SPAN_ARG(token));
     }
@@ -462,7 +462,7 @@ static void test_requirements(void **state)
                                              .request = request(head, tokens[k]),
                                              .now_s = NOW,
                                              .cache = &cache};
-                expect(rows[i].what, proxy_jwt_judge(rows[i].requirement, &one), expected[k]);
+                expect(rows[i].what, (int)proxy_jwt_judge(rows[i].requirement, &one), (int)expected[k]);
                 assert_true(one.good_count <= (k == 1 || k == 2));
                 proxy_jwt_case_done(&one);
             }
