@@ -5,6 +5,7 @@
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
 #include "common/metrics/registry.h"
+#include "control/ca/identities.h"
 #include "control/pages.h"
 #include "control/source/directory.h"
 #include "control/status/writer.h"
@@ -34,11 +35,13 @@ struct control {
     struct control_proxies *proxies;
     struct fl_grpc_server *grpc;
     struct control_pages *pages;
-    struct fl_grpc_method methods[CONTROL_PROXY_METHODS];
+    struct control_identities *identities; /* NULL: neither certificates nor TLS */
+    const struct control_options *options;
+    struct fl_grpc_method methods[CONTROL_PROXY_METHODS + 1];
     struct fl_gauge *objects, *problems;
     struct fl_counter *commits;
     uint16_t port, plaintext_port;
-    bool draining;
+    bool draining, ready;
 };
 
 /* -- the model changes -- */
@@ -96,6 +99,8 @@ static void on_drain_over(struct fl_timer *timer)
 static void on_signal(struct fl_signals *signals, int number)
 {
     struct control *control = FL_CONTAINER_OF(signals, struct control, signals);
+    if (number == SIGHUP && control->identities != NULL)
+        control_identities_reload(control->identities);
     if (number == SIGHUP || control->draining)
         return;
     fl_log(FL_LOG_INFO, "draining", FL_LOG_NUM("signal", number));
@@ -150,27 +155,63 @@ static int start_source(struct control *control, const struct control_options *o
     return result;
 }
 
+static void say_ready(struct control *control);
+
+/* The issuer is there, and with it our own certificate: before, nobody could be served on the TLS port. */
+static void on_serving(void *owner)
+{
+    say_ready(owner);
+}
+
+static int start_identities(struct control *control, struct fl_err *err)
+{
+    const struct control_options *options = control->options;
+    const struct control_identities_options identities = {.loop = control->loop,
+                                                          .metrics = control->metrics,
+                                                          .ca_dir = options->ca_dir,
+                                                          .ca_cert_dir = options->ca_cert_dir,
+                                                          .bundle_file = options->ca_bundle,
+                                                          .trust_domain = options->trust_domain,
+                                                          .server_names = options->server_names,
+                                                          .token_dir = options->token_dir,
+                                                          .token_audience = options->token_audience,
+                                                          .validity_s = options->certificate_validity_s,
+                                                          .overlap_s = options->ca_overlap_s,
+                                                          .on_serving = on_serving,
+                                                          .owner = control};
+    if (options->ca_dir == NULL && options->ca_cert_dir == NULL)
+        return 0;
+    return control_identities_new(&identities, &control->identities, err);
+}
+
 static int start_servers(struct control *control, struct fl_err *err)
 {
+    size_t methods = CONTROL_PROXY_METHODS;
     const struct control_proxies_options proxies = {
         .loop = control->loop,
         .metrics = control->metrics,
         .identifier = "fairlead-control/" FL_VERSION,
+        .authenticator = control->identities != NULL ? control_identities_authenticator(control->identities) : NULL,
     };
     int result = control_proxies_new(&proxies, control_store_model(control->store), &control->proxies);
     if (result < 0)
         return fl_err_errno(err, result, "start");
     control_proxies_methods(control->proxies, control->methods);
+    if (control->identities != NULL)
+        control_identities_method(control->identities, &control->methods[methods++]);
     const struct fl_grpc_server_options grpc = {
         .methods = control->methods,
-        .method_count = FL_COUNT(control->methods),
+        .method_count = methods,
         .on_refused = on_refused,
         .on_drained = on_drained,
         .owner = control,
         .message_max = CONTROL_PROXY_MESSAGE_MAX,
         .queue_max = CONTROL_PROXY_MESSAGE_MAX,
     };
-    return fl_grpc_server_new(control->loop, &grpc, &control->grpc, err);
+    result = fl_grpc_server_new(control->loop, &grpc, &control->grpc, err);
+    if (result == 0 && control->identities != NULL)
+        control_identities_attach(control->identities, control->grpc);
+    return result;
 }
 
 static int listen_on(struct control *control, const char *text, bool secure, uint16_t *ret_port, struct fl_err *err)
@@ -205,9 +246,13 @@ static int start_listeners(struct control *control, const struct control_options
     return result;
 }
 
-static void say_ready(struct control *control, const struct control_options *options)
+static void say_ready(struct control *control)
 {
+    const struct control_options *options = control->options;
     struct control_directory_stats stats = control_directory_stats(control->directory);
+    if (control->ready)
+        return;
+    control->ready = true;
     if (control->pages != NULL)
         control_pages_set_ready(control->pages, true);
     if (control->status != NULL)
@@ -226,6 +271,7 @@ static void stop(struct control *control)
     fl_timer_cancel(&control->status_timer);
     control_pages_free(control->pages);
     fl_grpc_server_free(control->grpc);
+    control_identities_free(control->identities);
     control_directory_close(control->directory);
     control_proxies_free(control->proxies);
     control_status_writer_close(control->status);
@@ -237,16 +283,19 @@ static void stop(struct control *control)
 
 int control_run(const struct control_options *options, struct fl_err *err)
 {
-    struct control control = {0};
+    struct control control = {.options = options};
     int result = start_basis(&control, err);
     if (result == 0)
         result = start_source(&control, options, err);
+    if (result == 0)
+        result = start_identities(&control, err);
     if (result == 0)
         result = start_servers(&control, err);
     if (result == 0)
         result = start_listeners(&control, options, err);
     if (result == 0) {
-        say_ready(&control, options);
+        if (control.identities == NULL)
+            say_ready(&control);
         result = fl_loop_run(control.loop);
         fl_log_message(FL_LOG_INFO, "stopped");
     }

@@ -5,8 +5,11 @@
 
 #include "common/base/err.h"
 
+#include <stdint.h>
+
 #define CONTROL_LISTEN_DEFAULT "[::]:15012"
 #define CONTROL_HTTP_DEFAULT   "[::]:15014"
+#define CONTROL_NAMES_MAX      32
 
 struct control_options {
     const char *source;           /* "directory:PATH" */
@@ -14,6 +17,14 @@ struct control_options {
     const char *listen_plaintext; /* xDS without TLS, a loopback address; NULL: not at all */
     const char *http;             /* health, metrics, debug pages; NULL: not at all */
     const char *status;           /* folder of status files; NULL: none are written */
+
+    /* Identities (ca/identities.h); neither of the first two: no certificates, and no TLS. */
+    const char *ca_dir, *ca_cert_dir;
+    const char *ca_bundle;
+    const char *trust_domain;
+    const char *server_names[CONTROL_NAMES_MAX + 1]; /* ends with NULL */
+    const char *token_dir, *token_audience;
+    uint32_t certificate_validity_s, ca_overlap_s; /* 0: the default */
 };
 
 /* Returns when it has been drained after SIGTERM or SIGINT (0), or could not start (a negative errno, with the reason).

@@ -1,5 +1,7 @@
 /* fairlead-control: options in, control_run, exit code out. */
 #include "common/base/log.h"
+#include "common/mesh/label.h"
+#include "control/ca/authority.h"
 #include "control/ca/command.h"
 #include "control/control.h"
 
@@ -23,11 +25,24 @@ static const char usage[] =
     "  --listen-plaintext ADDR:PORT xDS without TLS, on loopback alone: everybody is taken at his word\n"
     "  --http ADDR:PORT             health, metrics, debug pages (default " CONTROL_HTTP_DEFAULT "); or \"none\"\n"
     "  --status DIR                 write the status of each object there, as YAML\n"
+    "\n"
+    "  --ca-dir DIR                 issue certificates by a root of our own, made there where there is none\n"
+    "  --ca-cert-dir DIR            … or by a given one: ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem\n"
+    "  --ca-bundle FILE             write the trust bundle there (default: root-cert.pem in --ca-dir)\n"
+    "  --ca-overlap SECONDS         how long a new root is only trusted before it issues (default: the validity)\n"
+    "  --certificate-validity SECONDS  of proxies' certificates (default 86400)\n"
+    "  --trust-domain NAME          of the identities (default cluster.local)\n"
+    "  --server-name NAME           a DNS name or IP address in our own certificate; may be given again\n"
+    "                               (default: " FL_CONTROL_NAME ", localhost, 127.0.0.1, ::1)\n"
+    "  --token-dir DIR              holds the key of tokens (fairlead-control token create)\n"
+    "  --token-audience TEXT        whom tokens must be for (default " FL_TOKEN_AUDIENCE ")\n"
+    "\n"
     "  --log-level L                error, warning, info (default), debug, trace\n"
     "  --log-format F               json (default) or text\n"
     "  --help, --version\n"
     "\n"
-    "SIGTERM tells every proxy to go elsewhere and ends with 0.\n";
+    "SIGHUP reads the CA's folder anew; it is followed anyway. SIGTERM tells every proxy to go elsewhere and ends with "
+    "0.\n";
 
 enum option_id {
     OPTION_SOURCE = 256,
@@ -35,6 +50,15 @@ enum option_id {
     OPTION_PLAINTEXT,
     OPTION_HTTP,
     OPTION_STATUS,
+    OPTION_CA_DIR,
+    OPTION_CA_CERT_DIR,
+    OPTION_CA_BUNDLE,
+    OPTION_CA_OVERLAP,
+    OPTION_VALIDITY,
+    OPTION_TRUST_DOMAIN,
+    OPTION_SERVER_NAME,
+    OPTION_TOKEN_DIR,
+    OPTION_TOKEN_AUDIENCE,
     OPTION_LEVEL,
     OPTION_FORMAT,
     OPTION_HELP,
@@ -47,6 +71,15 @@ static const struct option long_options[] = {
     {"listen-plaintext", required_argument, NULL, OPTION_PLAINTEXT},
     {"http", required_argument, NULL, OPTION_HTTP},
     {"status", required_argument, NULL, OPTION_STATUS},
+    {"ca-dir", required_argument, NULL, OPTION_CA_DIR},
+    {"ca-cert-dir", required_argument, NULL, OPTION_CA_CERT_DIR},
+    {"ca-bundle", required_argument, NULL, OPTION_CA_BUNDLE},
+    {"ca-overlap", required_argument, NULL, OPTION_CA_OVERLAP},
+    {"certificate-validity", required_argument, NULL, OPTION_VALIDITY},
+    {"trust-domain", required_argument, NULL, OPTION_TRUST_DOMAIN},
+    {"server-name", required_argument, NULL, OPTION_SERVER_NAME},
+    {"token-dir", required_argument, NULL, OPTION_TOKEN_DIR},
+    {"token-audience", required_argument, NULL, OPTION_TOKEN_AUDIENCE},
     {"log-level", required_argument, NULL, OPTION_LEVEL},
     {"log-format", required_argument, NULL, OPTION_FORMAT},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -73,8 +106,65 @@ static const char *address(const char *value)
     return strcmp(value, "none") == 0 ? NULL : value;
 }
 
+static int take_seconds(const char *option, const char *value, uint32_t *ret_seconds)
+{
+    uint64_t seconds;
+    if (!fl_span_to_u64(fl_span_str(value), CONTROL_VALIDITY_MAX_S, &seconds) || seconds == 0)
+        return wrong(option, value);
+    *ret_seconds = (uint32_t)seconds;
+    return 0;
+}
+
+static int take_name(struct control_options *options, const char *value)
+{
+    size_t count = 0;
+    while (options->server_names[count] != NULL)
+        count++;
+    if (count == CONTROL_NAMES_MAX)
+        return wrong("--server-name: too many", value);
+    options->server_names[count] = value;
+    return 0;
+}
+
+/* Those of the certificate authority. 1: it is none of them. */
+static int take_ca_option(struct control_options *options, int id, const char *value)
+{
+    switch (id) {
+    case OPTION_CA_DIR:
+        options->ca_dir = value;
+        return 0;
+    case OPTION_CA_CERT_DIR:
+        options->ca_cert_dir = value;
+        return 0;
+    case OPTION_CA_BUNDLE:
+        options->ca_bundle = value;
+        return 0;
+    case OPTION_CA_OVERLAP:
+        return take_seconds("--ca-overlap: expected seconds, up to 90 days", value, &options->ca_overlap_s);
+    case OPTION_VALIDITY:
+        return take_seconds("--certificate-validity: expected seconds, up to 90 days", value,
+                            &options->certificate_validity_s);
+    case OPTION_TRUST_DOMAIN:
+        options->trust_domain = value;
+        return 0;
+    case OPTION_SERVER_NAME:
+        return take_name(options, value);
+    case OPTION_TOKEN_DIR:
+        options->token_dir = value;
+        return 0;
+    case OPTION_TOKEN_AUDIENCE:
+        options->token_audience = value;
+        return 0;
+    default:
+        return 1;
+    }
+}
+
 static int take_option(struct command_line *line, int id, const char *value)
 {
+    int result = take_ca_option(&line->options, id, value);
+    if (result <= 0)
+        return result;
     switch (id) {
     case OPTION_SOURCE:
         line->options.source = value;
@@ -139,6 +229,8 @@ int main(int argc, char **argv)
         .level = FL_LOG_INFO,
         .format = FL_LOG_JSON,
     };
+    if (argc > 1 && strcmp(argv[1], "issuer") == 0)
+        return control_issuer_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "token") == 0)
         return control_token_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "ca") == 0)

@@ -325,7 +325,7 @@ static void on_dead(struct fl_source *source, uint32_t events)
 /* The command line of a child; texts are borrowed. */
 static void fill_arguments(struct control_issuer *issuer, char numbers[2][16], char **arguments)
 {
-    static char words[][16] = {"fairlead-control", "issuer",     "--channel", "3",       "--folder",
+    static char words[][20] = {"fairlead-control", "issuer",     "--channel", "3",       "--folder",
                                "--trust-domain",   "--validity", "--overlap", "--given", "--name"};
     size_t at = 0;
     snprintf(numbers[0], sizeof(numbers[0]), "%u", issuer->validity_s);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sys/stat.h>
 
 #define ISSUER      "fairlead-control"
 #define SUBJECT     "system:serviceaccount:"
@@ -279,6 +280,8 @@ int control_token_key_open(const char *folder, struct fl_key **ret_key, struct f
     FL_CLEANUP(fl_cleanup_key) struct fl_key *key = NULL;
     char path[PATH_MAX];
     int result = fl_file_path(folder, CONTROL_TOKEN_KEY, path, err);
+    if (result == 0 && mkdir(folder, 0700) != 0 && errno != EEXIST)
+        result = fl_err_errno(err, -errno, "%s", folder);
     if (result == 0)
         result = read_key(folder, &key, err);
     if (result == -ENOENT) {

@@ -25,7 +25,7 @@
 #define ARENA_MAX   ((size_t)1 << 20)
 #define ANSWER_MAX  (4 * PROXY_CREDENTIAL_PART_MAX)
 #define WAIT_MAX_S  3600 /* a plan further away is looked at again then: clocks are set, machines sleep */
-#define RETRY_LEAST 100  /* ms */
+#define RETRY_LEAST 50   /* ms */
 #define NAMELESS    FL_SPAN("spiffe://cluster.local/ns/unknown/sa/unknown")
 
 enum state { WAITING, CONNECTING, CALLING };
@@ -448,7 +448,8 @@ int proxy_identity_new(const struct proxy_identity_options *options, struct prox
         release(identity);
         return result;
     }
-    fl_grpc_backoff_init(&identity->backoff, PROXY_IDENTITY_BACKOFF_MS, PROXY_IDENTITY_BACKOFF_MAX_MS);
+    fl_grpc_backoff_init(&identity->backoff, options->backoff_ms > 0 ? options->backoff_ms : PROXY_IDENTITY_BACKOFF_MS,
+                         PROXY_IDENTITY_BACKOFF_MAX_MS);
     identity->renewed = fl_metrics_counter(options->metrics, &renewals_family, &success);
     identity->failed = fl_metrics_counter(options->metrics, &renewals_family, &failure);
     identity->expiry = fl_metrics_gauge(options->metrics, &expiry_family, NULL);

@@ -46,6 +46,7 @@ struct proxy_identity_options {
     const char *volume;           /* a folder in memory, of this proxy alone; NULL: nothing is kept */
     const char *uri;              /* our SPIFFE ID: no other is accepted. NULL: what the first answer says */
     uint32_t validity_s;          /* asked for; 0: PROXY_IDENTITY_VALIDITY_S */
+    uint32_t backoff_ms;          /* 0: PROXY_IDENTITY_BACKOFF_MS */
     void (*on_identity)(void *owner, const struct proxy_identity_held *held); /* may free the identity */
     void *owner;
 };
