@@ -24,13 +24,22 @@ struct fl_tls_context *fl_tls_context_ref(struct fl_tls_context *context)
     return context;
 }
 
+static struct fl_tls_core *core_unref(struct fl_tls_core *core)
+{
+    if (core == NULL || atomic_fetch_sub_explicit(&core->references, 1, memory_order_acq_rel) > 1)
+        return NULL;
+    SSL_CTX_free(core->ssl);
+    BIO_meth_free(core->transport);
+    fl_cert_unref(core->cert);
+    fl_buf_done(&core->alpn);
+    free(core);
+    return NULL;
+}
+
 static void release(struct fl_tls_context *context)
 {
-    SSL_CTX_free(context->ssl);
-    BIO_meth_free(context->transport);
-    fl_cert_unref(context->cert);
+    core_unref(context->core);
     free(context->server_name);
-    fl_buf_done(&context->alpn);
     free(context->names);
     free(context->name_text);
     free(context);
@@ -64,15 +73,21 @@ static int check_sides(const struct fl_tls_options *options, struct fl_err *err)
     return 0;
 }
 
-static int check_lists(const struct fl_tls_options *options, struct fl_err *err)
+static int check_alpn(const struct fl_tls_options *options, struct fl_err *err)
 {
-    if (options->alpn_count > FL_TLS_ALPN_MAX || options->name_count > FL_TLS_NAMES_MAX)
-        return fl_err_set(err, -EINVAL, "TLS: more than %d ALPN protocols or %d names", FL_TLS_ALPN_MAX,
-                          FL_TLS_NAMES_MAX);
+    if (options->alpn_count > FL_TLS_ALPN_MAX)
+        return fl_err_set(err, -EINVAL, "TLS: more than %d ALPN protocols", FL_TLS_ALPN_MAX);
     for (size_t i = 0; i < options->alpn_count; i++) {
         if (options->alpn[i].len == 0 || options->alpn[i].len > ALPN_TOKEN_MAX)
             return fl_err_set(err, -EINVAL, "TLS: an ALPN protocol is 1 to %d bytes long", ALPN_TOKEN_MAX);
     }
+    return 0;
+}
+
+static int check_names(const struct fl_tls_options *options, struct fl_err *err)
+{
+    if (options->name_count > FL_TLS_NAMES_MAX)
+        return fl_err_set(err, -EINVAL, "TLS: more than %d names", FL_TLS_NAMES_MAX);
     for (size_t i = 0; i < options->name_count; i++) {
         if (options->names[i].value.len == 0)
             return fl_err_set(err, -EINVAL, "TLS: an empty name to match");
@@ -104,42 +119,26 @@ static int copy_names(struct fl_tls_context *context, const struct fl_tls_option
     return 0;
 }
 
-static int copy_alpn(struct fl_tls_context *context, const struct fl_tls_options *options)
+static int copy_alpn(struct fl_tls_core *core, const struct fl_tls_options *options)
 {
-    fl_buf_init(&context->alpn, FL_TLS_ALPN_MAX * (ALPN_TOKEN_MAX + 1));
+    fl_buf_init(&core->alpn, FL_TLS_ALPN_MAX * (ALPN_TOKEN_MAX + 1));
     int result = 0;
     for (size_t i = 0; i < options->alpn_count && result == 0; i++) {
-        result = fl_buf_append_byte(&context->alpn, (char)options->alpn[i].len);
+        result = fl_buf_append_byte(&core->alpn, (char)options->alpn[i].len);
         if (result == 0)
-            result = fl_buf_append(&context->alpn, options->alpn[i]);
+            result = fl_buf_append(&core->alpn, options->alpn[i]);
     }
     return result;
 }
 
 static int copy_server_name(struct fl_tls_context *context, const struct fl_tls_options *options)
 {
-    if (options->server || options->server_name.len == 0)
+    if (context->core->server || options->server_name.len == 0)
         return 0;
     if (memchr(options->server_name.data, '\0', options->server_name.len) != NULL)
         return -EINVAL;
     context->server_name = fl_span_dup(options->server_name);
     return context->server_name != NULL ? 0 : -ENOMEM;
-}
-
-static int copy_options(struct fl_tls_context *context, const struct fl_tls_options *options, struct fl_err *err)
-{
-    context->server = options->server;
-    context->require_spiffe = options->require_spiffe;
-    context->cert = fl_cert_ref(options->cert);
-    struct fl_span identity;
-    if (context->cert != NULL && fl_cert_spiffe(context->cert, &identity, NULL) == 0)
-        context->identity = identity;
-    int result = copy_names(context, options);
-    if (result == 0)
-        result = copy_alpn(context, options);
-    if (result == 0)
-        result = copy_server_name(context, options);
-    return result < 0 ? fl_err_errno(err, result, "TLS: options") : 0;
 }
 
 /* A client that offers no ALPN at all never reaches select_alpn. */
@@ -159,7 +158,7 @@ static int select_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char
                        const unsigned char *offers, unsigned length, void *unused)
 {
     (void)unused;
-    const struct fl_buf *ours = &fl_tls_of(ssl)->context->alpn;
+    const struct fl_buf *ours = &fl_tls_of(ssl)->context->core->alpn;
     unsigned char *chosen;
     if (SSL_select_next_proto(&chosen, ret_length, (const unsigned char *)ours->data, (unsigned)ours->len, offers,
                               length) == OPENSSL_NPN_NEGOTIATED) {
@@ -210,31 +209,73 @@ static bool set_trust(SSL_CTX *ssl, const struct fl_tls_options *options)
            SSL_CTX_set1_verify_cert_store(ssl, fl_bundle_store(options->bundle)) == 1;
 }
 
-static bool set_alpn(SSL_CTX *ssl, const struct fl_tls_context *context)
+static bool set_alpn(const struct fl_tls_core *core)
 {
-    if (context->alpn.len == 0)
+    if (core->alpn.len == 0)
         return true;
-    if (context->server) {
-        SSL_CTX_set_client_hello_cb(ssl, require_alpn, NULL);
-        SSL_CTX_set_alpn_select_cb(ssl, select_alpn, NULL);
+    if (core->server) {
+        SSL_CTX_set_client_hello_cb(core->ssl, require_alpn, NULL);
+        SSL_CTX_set_alpn_select_cb(core->ssl, select_alpn, NULL);
         return true;
     }
-    return SSL_CTX_set_alpn_protos(ssl, (const unsigned char *)context->alpn.data, (unsigned)context->alpn.len) == 0;
+    return SSL_CTX_set_alpn_protos(core->ssl, (const unsigned char *)core->alpn.data, (unsigned)core->alpn.len) == 0;
 }
 
-static int set_up(struct fl_tls_context *context, const struct fl_tls_options *options, struct fl_err *err)
+static int set_up(struct fl_tls_core *core, const struct fl_tls_options *options, struct fl_err *err)
 {
     uint16_t minimum = options->minimum_version != 0 ? options->minimum_version : TLS1_3_VERSION;
     if (minimum != TLS1_3_VERSION && minimum != TLS1_2_VERSION)
         return fl_err_set(err, -EINVAL, "TLS: the minimum version is 1.2 or 1.3");
-    context->transport = fl_tls_transport_new();
-    context->ssl = SSL_CTX_new(options->server ? TLS_server_method() : TLS_client_method());
-    if (context->transport == NULL || context->ssl == NULL)
+    core->transport = fl_tls_transport_new();
+    core->ssl = SSL_CTX_new(options->server ? TLS_server_method() : TLS_client_method());
+    if (core->transport == NULL || core->ssl == NULL)
         return fl_openssl_err(err, -ENOMEM, "TLS: context");
-    if (!set_rules(context->ssl, minimum) || !set_trust(context->ssl, options) || !set_alpn(context->ssl, context))
+    if (!set_rules(core->ssl, minimum) || !set_trust(core->ssl, options) || !set_alpn(core))
         return fl_openssl_err(err, -EIO, "TLS: context");
-    if (!set_identity(context->ssl, options->cert, options->key))
+    if (!set_identity(core->ssl, options->cert, options->key))
         return fl_openssl_err(err, -EINVAL, "TLS: certificate or key");
+    return 0;
+}
+
+static int core_new(const struct fl_tls_options *options, struct fl_tls_core **ret_core, struct fl_err *err)
+{
+    struct fl_tls_core *core = calloc(1, sizeof(*core));
+    if (core == NULL)
+        return fl_err_set(err, -ENOMEM, "TLS: out of memory");
+    atomic_init(&core->references, 1);
+    core->server = options->server;
+    core->has_trust = options->bundle != NULL;
+    core->cert = fl_cert_ref(options->cert);
+    struct fl_span identity;
+    if (core->cert != NULL && fl_cert_spiffe(core->cert, &identity, NULL) == 0)
+        core->identity = identity;
+    int result = copy_alpn(core, options);
+    result = result < 0 ? fl_err_errno(err, result, "TLS: options") : set_up(core, options, err);
+    if (result == 0)
+        *ret_core = core;
+    else
+        core_unref(core);
+    return result;
+}
+
+/* Takes the reference to the core, whatever comes. */
+static int context_of(struct fl_tls_core *core, const struct fl_tls_options *options,
+                      struct fl_tls_context **ret_context, struct fl_err *err)
+{
+    FL_CLEANUP(fl_cleanup_tls_context) struct fl_tls_context *context = calloc(1, sizeof(*context));
+    if (context == NULL) {
+        core_unref(core);
+        return fl_err_set(err, -ENOMEM, "TLS: out of memory");
+    }
+    atomic_init(&context->references, 1);
+    context->core = core;
+    context->require_spiffe = options->require_spiffe;
+    int result = copy_names(context, options);
+    if (result == 0)
+        result = copy_server_name(context, options);
+    if (result < 0)
+        return fl_err_errno(err, result, "TLS: options");
+    *ret_context = fl_take(context);
     return 0;
 }
 
@@ -243,17 +284,23 @@ int fl_tls_context_new(const struct fl_tls_options *options, struct fl_tls_conte
     fl_openssl_init();
     int result = check_sides(options, err);
     if (result == 0)
-        result = check_lists(options, err);
+        result = check_alpn(options, err);
+    if (result == 0)
+        result = check_names(options, err);
+    struct fl_tls_core *core;
+    if (result == 0)
+        result = core_new(options, &core, err);
+    return result == 0 ? context_of(core, options, ret_context, err) : result;
+}
+
+int fl_tls_context_derive(struct fl_tls_context *like, const struct fl_tls_options *options,
+                          struct fl_tls_context **ret_context, struct fl_err *err)
+{
+    int result = check_names(options, err);
+    if (result == 0 && !like->core->has_trust && (options->require_spiffe || options->name_count > 0))
+        result = fl_err_set(err, -EINVAL, "TLS: rules for the peer's certificate need a trust bundle");
     if (result < 0)
         return result;
-    FL_CLEANUP(fl_cleanup_tls_context) struct fl_tls_context *context = calloc(1, sizeof(*context));
-    if (context == NULL)
-        return fl_err_set(err, -ENOMEM, "TLS: out of memory");
-    atomic_init(&context->references, 1);
-    result = copy_options(context, options, err);
-    if (result == 0)
-        result = set_up(context, options, err);
-    if (result == 0)
-        *ret_context = fl_take(context);
-    return result;
+    atomic_fetch_add_explicit(&like->core->references, 1, memory_order_relaxed);
+    return context_of(like->core, options, ret_context, err);
 }

@@ -60,6 +60,10 @@ struct fl_tls_options {
  * for one, too many or bad names …), -ENOMEM. */
 int fl_tls_context_new(const struct fl_tls_options *options, struct fl_tls_context **ret_context,
                        struct fl_err *err) FL_MUST_CHECK;
+/* The same side, certificate, trust, ALPN and versions as `like` (counted), with the names, server_name and
+ * require_spiffe of `options`, whose other fields are not looked at. It costs some hundred bytes. -EINVAL, -ENOMEM. */
+int fl_tls_context_derive(struct fl_tls_context *like, const struct fl_tls_options *options,
+                          struct fl_tls_context **ret_context, struct fl_err *err) FL_MUST_CHECK;
 struct fl_tls_context *fl_tls_context_ref(struct fl_tls_context *context);
 struct fl_tls_context *fl_tls_context_unref(struct fl_tls_context *context);
 void fl_cleanup_tls_context(struct fl_tls_context **context);

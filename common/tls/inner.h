@@ -8,18 +8,25 @@
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
-struct fl_tls_context {
+/* What contexts that differ in names alone share: thousands of clusters have one SSL_CTX. */
+struct fl_tls_core {
     atomic_size_t references;
     SSL_CTX *ssl;
     BIO_METHOD *transport; /* of the sessions' BIOs (session.c) */
     struct fl_cert *cert;
-    struct fl_span identity;         /* of `cert`; empty where it is no SVID */
-    char *server_name;               /* NULL: no SNI */
-    struct fl_buf alpn;              /* as on the wire: a length byte before each token */
-    struct fl_tls_name_match *names; /* their values point into name_text */
+    struct fl_span identity; /* of `cert`; empty where it is no SVID */
+    struct fl_buf alpn;      /* as on the wire: a length byte before each token */
+    bool server;
+    bool has_trust;
+};
+
+struct fl_tls_context {
+    atomic_size_t references;
+    struct fl_tls_core *core; /* counted */
+    char *server_name;        /* NULL: no SNI */
+    struct fl_tls_name_match *names;
     size_t name_count;
     char *name_text;
-    bool server;
     bool require_spiffe;
 };
 
@@ -28,6 +35,7 @@ struct fl_tls {
     SSL *ssl;
     struct fl_tls_sinks sinks;
     struct fl_span input;    /* what the running fl_tls_feed has not consumed yet */
+    char *expected;          /* the one SPIFFE ID that is accepted; NULL: what the context says */
     struct fl_span identity; /* the peer's; points into its certificate, which `ssl` or this keeps: */
     X509 *refused_leaf;      /* counted; NULL: none */
     enum fl_tls_state state;

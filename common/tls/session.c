@@ -106,13 +106,13 @@ void fl_tls_observe(const SSL *ssl, int where, int value)
 static int attach(struct fl_tls *tls)
 {
     const struct fl_tls_context *context = tls->context;
-    tls->ssl = SSL_new(context->ssl);
-    BIO *bio = tls->ssl != NULL ? BIO_new(context->transport) : NULL;
+    tls->ssl = SSL_new(context->core->ssl);
+    BIO *bio = tls->ssl != NULL ? BIO_new(context->core->transport) : NULL;
     if (bio == NULL)
         return -ENOMEM;
     BIO_set_data(bio, tls);
     SSL_set_bio(tls->ssl, bio, bio);
-    if (context->server)
+    if (context->core->server)
         SSL_set_accept_state(tls->ssl);
     else
         SSL_set_connect_state(tls->ssl);
@@ -136,6 +136,18 @@ int fl_tls_new(struct fl_tls_context *context, const struct fl_tls_sinks *sinks,
     return 0;
 }
 
+int fl_tls_expect(struct fl_tls *tls, struct fl_span identity)
+{
+    if (!tls->context->core->has_trust || identity.len == 0 || memchr(identity.data, '\0', identity.len) != NULL)
+        return -EINVAL;
+    char *copy = fl_span_dup(identity);
+    if (copy == NULL)
+        return -ENOMEM;
+    free(tls->expected);
+    tls->expected = copy;
+    return 0;
+}
+
 struct fl_tls *fl_tls_free(struct fl_tls *tls)
 {
     if (tls != NULL) {
@@ -144,6 +156,7 @@ struct fl_tls *fl_tls_free(struct fl_tls *tls)
         fl_tls_context_unref(tls->context);
         X509_free(tls->refused_leaf);
         free(tls->error);
+        free(tls->expected);
         free(tls);
     }
     return NULL;
@@ -259,7 +272,7 @@ int fl_tls_start(struct fl_tls *tls)
 {
     assert(tls->calls == 0);
     begin(tls);
-    if (!tls->context->server && tls->code == 0)
+    if (!tls->context->core->server && tls->code == 0)
         shake_hands(tls);
     return end(tls);
 }
@@ -362,7 +375,7 @@ bool fl_tls_peer_validity(const struct fl_tls *tls, int64_t *ret_not_before, int
 
 struct fl_span fl_tls_own_identity(const struct fl_tls *tls)
 {
-    return tls->context->identity;
+    return tls->context->core->identity;
 }
 
 struct fl_span fl_tls_server_name(const struct fl_tls *tls)

@@ -61,6 +61,10 @@ enum fl_tls_reason {
 int fl_tls_new(struct fl_tls_context *context, const struct fl_tls_sinks *sinks, struct fl_tls **ret_tls) FL_MUST_CHECK;
 struct fl_tls *fl_tls_free(struct fl_tls *tls);
 
+/* Of this session's peer nothing is accepted but an X.509-SVID with exactly this ID, beside all that the context asks
+ * for. Before the start. 0, -ENOMEM, -EINVAL (empty, or the context verifies nobody). */
+int fl_tls_expect(struct fl_tls *tls, struct fl_span identity) FL_MUST_CHECK;
+
 /* Client: sends the ClientHello. Server: does nothing. 0 or a negative errno. Once, before the first feed. */
 int fl_tls_start(struct fl_tls *tls) FL_MUST_CHECK;
 

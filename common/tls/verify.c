@@ -140,15 +140,12 @@ static void keep_identity(struct fl_tls *tls, X509 *leaf)
     tls->identity = identity;
 }
 
-static void refuse_name(struct fl_tls *tls, X509 *leaf)
+static void refuse_name(struct fl_tls *tls, X509 *leaf, struct fl_span wanted, bool more)
 {
     keep_identity(tls, leaf);
-    const struct fl_tls_context *context = tls->context;
     struct fl_span name = claimed_name(leaf);
-    struct fl_span wanted = context->names[0].value;
     fl_tls_refuse(tls, FL_TLS_REASON_IDENTITY, -EACCES, "peer's name %.*s is not %s%.*s%s", clamp(name.len), name.data,
-                  context->name_count > 1 ? "one of " : "", clamp(wanted.len), wanted.data,
-                  context->name_count > 1 ? ", …" : "");
+                  more ? "one of " : "", clamp(wanted.len), wanted.data, more ? ", …" : "");
 }
 
 /* What must hold for a leaf whose chain is good. */
@@ -156,13 +153,17 @@ static bool leaf_is_welcome(struct fl_tls *tls, X509 *leaf)
 {
     const struct fl_tls_context *context = tls->context;
     struct fl_err err = {0};
-    struct fl_span uri;
-    if (context->require_spiffe && fl_spiffe_of(leaf, &uri, &err) < 0) {
+    struct fl_span uri = {NULL, 0};
+    if ((context->require_spiffe || tls->expected != NULL) && fl_spiffe_of(leaf, &uri, &err) < 0) {
         fl_tls_refuse(tls, FL_TLS_REASON_IDENTITY, -EACCES, "peer certificate is no X.509-SVID: %s", err.text);
         return false;
     }
     if (context->name_count > 0 && !fl_tls_name_matches(leaf, context->names, context->name_count)) {
-        refuse_name(tls, leaf);
+        refuse_name(tls, leaf, context->names[0].value, context->name_count > 1);
+        return false;
+    }
+    if (tls->expected != NULL && !fl_span_eq_str(uri, tls->expected)) {
+        refuse_name(tls, leaf, fl_span_str(tls->expected), false);
         return false;
     }
     return true;
@@ -174,7 +175,7 @@ static bool alpn_is_missing(const struct fl_tls *tls)
     const unsigned char *chosen;
     unsigned length;
     SSL_get0_alpn_selected(tls->ssl, &chosen, &length);
-    return !tls->context->server && tls->context->alpn.len > 0 && length == 0;
+    return !tls->context->core->server && tls->context->core->alpn.len > 0 && length == 0;
 }
 
 int fl_tls_verify(X509_STORE_CTX *store, void *unused)

@@ -89,10 +89,13 @@ int proxy_page_listeners(const struct proxy_snapshot *snapshot, bool json, struc
     struct page page = {.out = out};
     if (json)
         put(&page, "{\"listener_statuses\":[");
-    for (size_t i = 0; i < snapshot->listener_count; i++) {
-        const struct proxy_listener *listener = &snapshot->listeners[i];
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->listener_slots; i++) {
+        const struct proxy_listener *listener = snapshot->listeners[i];
+        if (listener == NULL)
+            continue;
         if (json) {
-            put(&page, "%s", i > 0 ? "," : "");
+            put(&page, "%s", count++ > 0 ? "," : "");
             put_listener_json(&page, listener);
             continue;
         }
@@ -105,10 +108,27 @@ int proxy_page_listeners(const struct proxy_snapshot *snapshot, bool json, struc
     return page.result;
 }
 
+static void put_endpoints(struct page *page, const struct proxy_cluster *cluster,
+                          const struct proxy_endpoints *endpoints)
+{
+    for (size_t i = 0; endpoints != NULL && i < endpoints->count; i++) {
+        const struct proxy_endpoint *endpoint = &endpoints->list[i];
+        char address[PROXY_ADDRESS_TEXT_MAX];
+        proxy_address_print(&endpoint->address, address);
+        put(page, "%.*s::%s::health_flags::%s\n", FL_SPAN_ARG(cluster->name), address,
+            endpoint->healthy ? "healthy" : "/failed_eds_health");
+        put(page, "%.*s::%s::weight::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->weight);
+        put(page, "%.*s::%s::priority::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->priority);
+        if (endpoint->identity.len > 0)
+            put(page, "%.*s::%s::identity::%.*s\n", FL_SPAN_ARG(cluster->name), address,
+                FL_SPAN_ARG(endpoint->identity));
+    }
+}
+
 static void put_cluster(struct page *page, const struct proxy_cluster *cluster)
 {
     static const char *const types[] = {
-        [PROXY_CLUSTER_STATIC] = "STATIC", [PROXY_CLUSTER_ORIGINAL_DST] = "ORIGINAL_DST"};
+        [PROXY_CLUSTER_STATIC] = "STATIC", [PROXY_CLUSTER_ORIGINAL_DST] = "ORIGINAL_DST", [PROXY_CLUSTER_EDS] = "EDS"};
     const struct {
         const char *name;
         uint32_t value;
@@ -120,22 +140,17 @@ static void put_cluster(struct page *page, const struct proxy_cluster *cluster)
     for (size_t i = 0; i < FL_COUNT(limits); i++)
         put(page, "%.*s::default_priority::%s::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), limits[i].name,
             limits[i].value);
-    for (size_t i = 0; i < cluster->endpoint_count; i++) {
-        const struct proxy_endpoint *endpoint = &cluster->endpoints[i];
-        char address[PROXY_ADDRESS_TEXT_MAX];
-        proxy_address_print(&endpoint->address, address);
-        put(page, "%.*s::%s::health_flags::%s\n", FL_SPAN_ARG(cluster->name), address,
-            endpoint->healthy ? "healthy" : "/failed_eds_health");
-        put(page, "%.*s::%s::weight::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->weight);
-        put(page, "%.*s::%s::priority::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->priority);
-    }
 }
 
 int proxy_page_clusters(const struct proxy_snapshot *snapshot, struct fl_buf *out)
 {
     struct page page = {.out = out};
-    for (size_t i = 0; i < snapshot->cluster_count; i++)
-        put_cluster(&page, &snapshot->clusters[i]);
+    for (size_t i = 0; i < snapshot->cluster_slots; i++) {
+        if (snapshot->clusters[i] == NULL)
+            continue;
+        put_cluster(&page, snapshot->clusters[i]);
+        put_endpoints(&page, snapshot->clusters[i], proxy_snapshot_endpoints(snapshot, snapshot->clusters[i]));
+    }
     return page.result;
 }
 

@@ -15,8 +15,9 @@ static void release_format(void *format)
 
 static int hold_format(struct compile *compile, struct proxy_log_format *format, struct proxy_access_log *log)
 {
-    if (proxy_snapshot_hold(compile->snapshot, format, release_format) != 0)
-        return compile_no_memory(compile);
+    int result = compile_hold(compile, format, release_format);
+    if (result != 0)
+        return result;
     log->format = format;
     return 0;
 }

@@ -42,10 +42,16 @@ void proxy_assembly_sweep(struct proxy_assembly *assembly);
 
 /* The bootstrap, or another one in its place: node, admin, static resources, whole or nothing; what did not change
  * stays the same unit. Files that it names (certificates, keys, roots) are read. `from` may be NULL. 0; -EINVAL;
- * -EMSGSIZE; -ENOMEM; -errno of reading a file. On failure everything is as before. */
+ * -EMSGSIZE; -ENOMEM; -errno of reading a file. On failure everything is as before. The next publish gives a snapshot,
+ * whatever has changed. */
 int proxy_assembly_bootstrap(struct proxy_assembly *assembly,
                              const struct Envoy__Config__Bootstrap__V3__Bootstrap *bootstrap,
                              const struct proxy_compile_from *from, struct fl_err *err) FL_MUST_CHECK;
+/* The same bootstrap once more: the files that it names are read anew. What to do when a certificate was replaced. */
+int proxy_assembly_refresh(struct proxy_assembly *assembly, struct fl_err *err) FL_MUST_CHECK;
+/* The bootstrap of that snapshot again: what came after it could not be put in force. */
+int proxy_assembly_restore(struct proxy_assembly *assembly, const struct proxy_snapshot *snapshot,
+                           struct fl_err *err) FL_MUST_CHECK;
 
 /* One resource as it came over the wire (the message itself, not the Any around it). `name` is what the protocol calls
  * it, and must be the message's own. The same bytes again change nothing but the version. A Secret's files are not
@@ -60,11 +66,6 @@ int proxy_assembly_remove(struct proxy_assembly *assembly, enum fl_resource_type
                           struct fl_span name) FL_MUST_CHECK;
 /* Forgets that a name is known not to exist (it is subscribed to anew). Never fails; nothing else changes. */
 void proxy_assembly_forget(struct proxy_assembly *assembly, enum fl_resource_type type, struct fl_span name);
-
-/* Whoever has the whole state of a type at hand (an answer of state of the world: LDS, CDS) begins, puts each, and
- * ends: what was not put in between is removed. A put that is refused counts as put. */
-void proxy_assembly_begin(struct proxy_assembly *assembly, enum fl_resource_type type);
-int proxy_assembly_end(struct proxy_assembly *assembly, enum fl_resource_type type) FL_MUST_CHECK; /* 0 or -ENOMEM */
 
 /* -- what is wanted -- */
 
@@ -114,7 +115,8 @@ struct proxy_resource_state {
     enum fl_resource_type type;
     struct fl_span name; /* all spans are valid until the next change */
     bool is_static;
-    enum proxy_presence presence;  /* of the newest that was taken; ABSENT where only a refusal is known */
+    bool wanted;                   /* another resource refers to it */
+    enum proxy_presence presence;  /* of the newest that was taken */
     bool has_active;               /* an older version is in force, where presence is WARMING */
     struct fl_span active_version; /* empty where nothing is in force, or it has none */
     struct fl_span active_wire;    /* as it came */

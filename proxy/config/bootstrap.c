@@ -2,7 +2,6 @@
 
 #include "common/doc/yaml.h"
 #include "common/xds/convert.h"
-#include "proxy/config/compile.h"
 #include "proxy/config/messages.h"
 
 #include <errno.h>
@@ -26,14 +25,18 @@ static struct fl_xds_report report_to(struct proxy_bootstrap_warnings *warnings)
     return (struct fl_xds_report){.on_ignored = on_ignored, .owner = warnings};
 }
 
-static int from_document(const struct fl_yaml *yaml, const char *name, struct proxy_bootstrap_warnings *warnings,
-                         struct proxy_snapshot **ret_snapshot, struct fl_err *err)
+static int from_document(const struct fl_yaml *yaml, const char *name, const char *path,
+                         struct proxy_bootstrap_warnings *warnings, struct proxy_assembly *assembly, struct fl_err *err)
 {
     if (fl_yaml_count(yaml) != 1)
         return fl_err_set(err, -EINVAL, "%s: expected one document, got %zu", name, fl_yaml_count(yaml));
     struct fl_xds_report report = report_to(warnings);
     struct proxy_compile_from from = {
-        .document = fl_yaml_document(yaml, 0), .positions = fl_yaml_positions(yaml), .report = &report};
+        .document = fl_yaml_document(yaml, 0),
+        .positions = fl_yaml_positions(yaml),
+        .report = &report,
+        .path = fl_span_str(path),
+    };
     struct fl_reader reader;
     fl_reader_init(&reader, from.positions, err);
     struct fl_arena arena;
@@ -42,60 +45,40 @@ static int from_document(const struct fl_yaml *yaml, const char *name, struct pr
     int result = fl_xds_read(&reader, &envoy__config__bootstrap__v3__bootstrap__descriptor, from.document, &arena,
                              &report, &message);
     if (result == 0)
-        result = proxy_compile((const pb_bootstrap *)message, &from, ret_snapshot, err);
+        result = proxy_assembly_bootstrap(assembly, (const pb_bootstrap *)message, &from, err);
     fl_arena_done(&arena);
     return result;
 }
 
-int proxy_bootstrap_parse(struct fl_span text, const char *name, struct proxy_bootstrap_warnings *warnings,
-                          struct proxy_snapshot **ret_snapshot, struct fl_err *err)
+int proxy_bootstrap_read(struct fl_span text, const char *name, struct proxy_bootstrap_warnings *warnings,
+                         struct proxy_assembly *assembly, struct fl_err *err)
 {
     const struct fl_json_limits limits = {.bytes_max = PROXY_BOOTSTRAP_BYTES_MAX,
                                           .depth_max = PROXY_BOOTSTRAP_DEPTH_MAX};
     FL_CLEANUP(fl_cleanup_yaml) struct fl_yaml *yaml = NULL;
     int result = fl_yaml_parse(text, name, &limits, &yaml, err);
-    return result != 0 ? result : from_document(yaml, name, warnings, ret_snapshot, err);
+    return result != 0 ? result : from_document(yaml, name, NULL, warnings, assembly, err);
 }
 
-int proxy_bootstrap_load(const char *path, struct proxy_bootstrap_warnings *warnings,
-                         struct proxy_snapshot **ret_snapshot, struct fl_err *err)
+int proxy_bootstrap_load(const char *path, struct proxy_bootstrap_warnings *warnings, struct proxy_assembly *assembly,
+                         struct fl_err *err)
 {
     const struct fl_json_limits limits = {.bytes_max = PROXY_BOOTSTRAP_BYTES_MAX,
                                           .depth_max = PROXY_BOOTSTRAP_DEPTH_MAX};
     FL_CLEANUP(fl_cleanup_yaml) struct fl_yaml *yaml = NULL;
-    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
     int result = fl_yaml_load(path, &limits, &yaml, err);
-    if (result == 0)
-        result = from_document(yaml, path, warnings, &snapshot, err);
-    if (result != 0)
-        return result;
-    snapshot->path = fl_arena_copy(&snapshot->arena, fl_span_str(path));
-    if (snapshot->path.data == NULL)
-        return fl_err_set(err, -ENOMEM, "%s: out of memory", path);
-    *ret_snapshot = fl_take(snapshot);
-    return 0;
+    return result != 0 ? result : from_document(yaml, path, path, warnings, assembly, err);
 }
 
-int proxy_bootstrap_refresh(const struct proxy_snapshot *old, struct proxy_snapshot **ret_snapshot, struct fl_err *err)
+int proxy_bootstrap_parse(struct fl_span text, const char *name, struct proxy_bootstrap_warnings *warnings,
+                          struct proxy_snapshot **ret_snapshot, struct fl_err *err)
 {
-    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
-    struct fl_arena arena;
-    fl_arena_init(&arena, MESSAGE_MAX);
-    ProtobufCMessage *message;
-    int result = fl_xds_unpack(&envoy__config__bootstrap__v3__bootstrap__descriptor, old->bootstrap, &arena, NULL,
-                               &message, err);
+    struct proxy_assembly *assembly;
+    if (proxy_assembly_new(NULL, NULL, &assembly) < 0)
+        return fl_err_set(err, -ENOMEM, "out of memory");
+    int result = proxy_bootstrap_read(text, name, warnings, assembly, err);
     if (result == 0)
-        result = proxy_compile((const pb_bootstrap *)message, NULL, &snapshot, err);
-    fl_arena_done(&arena);
-    if (result == 0 && old->path.len > 0) {
-        snapshot->path = fl_arena_copy(&snapshot->arena, old->path);
-        if (snapshot->path.data == NULL)
-            result = fl_err_set(err, -ENOMEM, "%s: out of memory", old->path.data);
-    }
-    if (result != 0)
-        return result;
-    snapshot->version = old->version + 1;
-    snapshot->ignored_fields = old->ignored_fields;
-    *ret_snapshot = fl_take(snapshot);
-    return 0;
+        result = proxy_assembly_publish(assembly, 0, ret_snapshot, err);
+    proxy_assembly_free(assembly);
+    return result == PROXY_ASSEMBLY_PUBLISHED ? 0 : result;
 }

@@ -1,5 +1,5 @@
 /* The bootstrap: one YAML or JSON file in the form of Envoy's v3 Bootstrap (docs/configuration.md lists what we read),
- * compiled to a snapshot. Whole or nothing: on failure there is no snapshot, and err says in one line what would be
+ * taken into an assembly. Whole or nothing: on failure nothing has changed, and err says in one line what would be
  * right: "<file>:<line>:<column>: $.static_resources.listeners[0].name: …".
  *
  * Files that it names (certificates, keys, roots) are read here, on the main thread, before a worker sees the result.
@@ -7,7 +7,7 @@
 #ifndef PROXY_CONFIG_BOOTSTRAP_H
 #define PROXY_CONFIG_BOOTSTRAP_H
 
-#include "proxy/snapshot/snapshot.h"
+#include "proxy/config/assembly.h"
 
 #define PROXY_BOOTSTRAP_BYTES_MAX (16u << 20) /* of the file */
 #define PROXY_BOOTSTRAP_DEPTH_MAX 64          /* levels of arrays and objects */
@@ -20,18 +20,17 @@ struct proxy_bootstrap_warnings {
     char texts[PROXY_BOOTSTRAP_WARNINGS_MAX][PROXY_BOOTSTRAP_WARNING_MAX];
 };
 
-/* Reads, converts, checks and compiles the file. warnings may be NULL. 0; -EINVAL; -EMSGSIZE; -ENOMEM; -errno of
- * reading a file. */
-int proxy_bootstrap_load(const char *path, struct proxy_bootstrap_warnings *warnings,
-                         struct proxy_snapshot **ret_snapshot, struct fl_err *err) FL_MUST_CHECK;
+/* Reads, converts and checks the file, and puts it in the place of the assembly's bootstrap. warnings may be NULL. 0;
+ * -EINVAL; -EMSGSIZE; -ENOMEM; -errno of reading a file. */
+int proxy_bootstrap_load(const char *path, struct proxy_bootstrap_warnings *warnings, struct proxy_assembly *assembly,
+                         struct fl_err *err) FL_MUST_CHECK;
 
 /* The same from text; `name` stands for the file in errors. */
+int proxy_bootstrap_read(struct fl_span text, const char *name, struct proxy_bootstrap_warnings *warnings,
+                         struct proxy_assembly *assembly, struct fl_err *err) FL_MUST_CHECK;
+
+/* From text to a snapshot, by an assembly that is gone then: for who wants to look at a configuration alone. */
 int proxy_bootstrap_parse(struct fl_span text, const char *name, struct proxy_bootstrap_warnings *warnings,
                           struct proxy_snapshot **ret_snapshot, struct fl_err *err) FL_MUST_CHECK;
-
-/* Compiles the configuration of `snapshot` once more: the files that it names are read anew, nothing else changes.
- * What to do when a certificate was replaced. */
-int proxy_bootstrap_refresh(const struct proxy_snapshot *snapshot, struct proxy_snapshot **ret_snapshot,
-                            struct fl_err *err) FL_MUST_CHECK;
 
 #endif

@@ -1,16 +1,15 @@
-/* Cluster messages → struct proxy_cluster, sorted by name. */
+/* Cluster messages → struct proxy_cluster. */
 #include "proxy/config/context.h"
 #include "proxy/net/conn.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define ENDPOINTS_MAX 100000 /* of a cluster */
-#define HTTP_OPTIONS  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+#define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 static int read_type(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
-    int result = COMPILE_REFUSE(compile, message, "cluster_type", "eds_cluster_config");
+    int result = COMPILE_REFUSE(compile, message, "cluster_type");
     if (result != 0)
         return result;
     int type = message->cluster_discovery_type_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE
@@ -23,8 +22,12 @@ static int read_type(struct compile *compile, const pb_cluster *message, struct 
     case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST:
         cluster->type = PROXY_CLUSTER_ORIGINAL_DST;
         return 0;
+    case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS:
+        cluster->type = PROXY_CLUSTER_EDS;
+        return 0;
     default:
-        return compile_fail_at(compile, "type", "expected STATIC or ORIGINAL_DST; other types are not supported yet");
+        return compile_fail_at(compile, "type",
+                               "expected STATIC, EDS or ORIGINAL_DST; other types are not supported yet");
     }
 }
 
@@ -71,93 +74,80 @@ static int read_original_dst(struct compile *compile, const pb_cluster *message,
 
 /* -- endpoints -- */
 
-static bool is_healthy(const pb_endpoint *message)
+static int read_eds(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
-    switch ((int)message->health_status) {
-    case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__UNHEALTHY:
-    case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__DRAINING:
-    case ENVOY__CONFIG__CORE__V3__HEALTH_STATUS__TIMEOUT:
-        return false;
-    default:
-        return true;
-    }
-}
-
-static int read_endpoint(struct compile *compile, const pb_endpoint *message, struct proxy_endpoint *endpoint)
-{
-    int result = COMPILE_REFUSE(compile, message, "endpoint_name");
-    if (result != 0)
-        return result;
-    endpoint->weight = 1;
-    endpoint->healthy = is_healthy(message);
-    result =
-        compile_u32(compile, "load_balancing_weight", message->load_balancing_weight, 1, UINT32_MAX, &endpoint->weight);
-    if (result != 0)
-        return result;
-    if (message->host_identifier_case != ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT)
-        return compile_fail_at(compile, "endpoint", "must be set");
-    compile_enter(compile, "endpoint");
-    result = COMPILE_REFUSE(compile, message->endpoint, "additional_addresses");
+    const Envoy__Config__Cluster__V3__Cluster__EdsClusterConfig *eds = message->eds_cluster_config;
+    if (cluster->type != PROXY_CLUSTER_EDS)
+        return eds == NULL ? 0 : compile_fail_at(compile, "eds_cluster_config", "belongs to the type EDS");
+    struct compile_mark mark = compile_enter(compile, "eds_cluster_config");
+    if (eds == NULL)
+        return compile_fail(compile, "must be set");
+    enum proxy_want_source source = PROXY_WANT_ADS;
+    int result = compile_config_source(compile, "eds_config", eds->eds_config, &source);
+    struct fl_span name = eds->service_name[0] != '\0' ? fl_span_str(eds->service_name) : cluster->name;
+    if (result == 0 && name.len > PROXY_ASSEMBLY_NAME_MAX)
+        result = compile_fail_at(compile, "service_name", "is longer than %u bytes", PROXY_ASSEMBLY_NAME_MAX);
     if (result == 0)
-        result = compile_text(compile, message->endpoint->hostname, &endpoint->hostname);
-    if (result != 0)
-        return result;
-    compile_enter(compile, "address");
-    return compile_address(compile, message->endpoint->address, &endpoint->address, NULL);
-}
-
-static int read_locality(struct compile *compile, const pb_locality *message, struct proxy_endpoint *endpoints)
-{
-    int result = COMPILE_REFUSE(compile, message, "load_balancer_endpoints", "leds_cluster_locality_config");
-    if (result != 0)
-        return result;
-    if (message->priority > 128)
-        return compile_fail_at(compile, "priority", "expected a number from 0 to 128, got %u", message->priority);
-    uint64_t sum = 0;
-    for (size_t i = 0; i < message->n_lb_endpoints; i++) {
-        struct compile_mark mark = compile_enter_at(compile, "lb_endpoints", i);
-        result = read_endpoint(compile, message->lb_endpoints[i], &endpoints[i]);
-        if (result != 0)
-            return result;
+        result = compile_text(compile, name.data, &cluster->eds_name);
+    if (result == 0)
+        result = compile_need(compile, FL_RESOURCE_ENDPOINTS, name, source);
+    if (result == 0)
         compile_leave(compile, mark);
-        endpoints[i].priority = message->priority;
-        sum += endpoints[i].weight;
-    }
-    return sum > UINT32_MAX ? compile_fail_at(compile, "lb_endpoints", "the sum of the weights is above %u", UINT32_MAX)
-                            : 0;
+    return result;
 }
 
-static int read_assignment(struct compile *compile, const pb_assignment *message, struct proxy_cluster *cluster)
+static int read_assignment(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
-    if (message == NULL)
+    cluster->own.unit = compile->unit;
+    if (message->load_assignment == NULL)
         return 0;
     if (cluster->type == PROXY_CLUSTER_ORIGINAL_DST)
         return compile_fail_at(compile, "load_assignment", "the type ORIGINAL_DST has no endpoints of its own");
+    if (cluster->type == PROXY_CLUSTER_EDS)
+        return compile_fail_at(compile, "load_assignment", "the type EDS has no endpoints of its own");
     struct compile_mark mark = compile_enter(compile, "load_assignment");
-    int result = compile_required(compile, "cluster_name", message->cluster_name);
+    int result = compile_endpoints(compile, message->load_assignment, &cluster->own);
     if (result == 0)
-        result = COMPILE_REFUSE(compile, message, "named_endpoints");
-    size_t count = 0;
-    for (size_t i = 0; i < message->n_endpoints; i++)
-        count += message->endpoints[i]->n_lb_endpoints;
-    if (result == 0 && count > ENDPOINTS_MAX)
-        result = compile_fail_at(compile, "endpoints", "more than %d endpoints", ENDPOINTS_MAX);
-    struct proxy_endpoint *endpoints = result == 0 ? compile_array(compile, count, sizeof(*endpoints)) : NULL;
-    if (result == 0 && endpoints == NULL)
-        result = compile_no_memory(compile);
-    for (size_t i = 0, done = 0; result == 0 && i < message->n_endpoints; i++) {
-        struct compile_mark inner = compile_enter_at(compile, "endpoints", i);
-        result = read_locality(compile, message->endpoints[i], endpoints + done);
-        done += message->endpoints[i]->n_lb_endpoints;
-        if (result == 0)
-            compile_leave(compile, inner);
-    }
+        compile_leave(compile, mark);
+    return result;
+}
+
+/* -- TLS by what endpoints say of themselves -- */
+
+static int read_match(struct compile *compile, const Envoy__Config__Cluster__V3__Cluster__TransportSocketMatch *message,
+                      struct proxy_transport_match *match)
+{
+    int result = compile_required(compile, "name", message->name);
+    if (result == 0)
+        result = compile_text(compile, message->name, &match->name);
     if (result != 0)
         return result;
-    cluster->endpoints = endpoints;
-    cluster->endpoint_count = count;
+    struct compile_mark mark = compile_enter(compile, "match");
+    result = compile_labels(compile, message->match, true, &match->criteria, &match->criteria_count);
+    if (result != 0)
+        return result;
     compile_leave(compile, mark);
-    return 0;
+    if (message->transport_socket == NULL)
+        return compile_fail_at(compile, "transport_socket", "must be set");
+    return compile_transport(compile, message->transport_socket, false, &match->tls);
+}
+
+static int read_transports(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
+{
+    struct proxy_transport_match *matches =
+        compile_array(compile, message->n_transport_socket_matches, sizeof(*matches));
+    if (matches == NULL)
+        return compile_no_memory(compile);
+    for (size_t i = 0; i < message->n_transport_socket_matches; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "transport_socket_matches", i);
+        int result = read_match(compile, message->transport_socket_matches[i], &matches[i]);
+        if (result != 0)
+            return result;
+        compile_leave(compile, mark);
+    }
+    cluster->matches = matches;
+    cluster->match_count = message->n_transport_socket_matches;
+    return compile_transport(compile, message->transport_socket, false, &cluster->tls);
 }
 
 /* -- where connections come from -- */
@@ -306,11 +296,7 @@ static int read_label(struct compile *compile, const pb_struct *object, const ch
 /* filter_metadata.istio.services[0]: {host, name, namespace}. Of another form: no labels. */
 static int read_metadata(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
-    const pb_struct *istio = NULL;
-    for (size_t i = 0; message->metadata != NULL && i < message->metadata->n_filter_metadata; i++)
-        if (strcmp(message->metadata->filter_metadata[i]->key, "istio") == 0)
-            istio = message->metadata->filter_metadata[i]->value;
-    const pb_value *services = struct_field(istio, "services");
+    const pb_value *services = struct_field(compile_metadata(message->metadata, FL_METADATA_ISTIO), "services");
     if (services == NULL || services->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE ||
         services->list_value->n_values == 0 ||
         services->list_value->values[0]->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
@@ -353,8 +339,8 @@ static int read_cluster(struct compile *compile, const pb_cluster *message, stru
 {
     int result = compile_required(compile, "name", message->name);
     if (result == 0)
-        result = COMPILE_REFUSE(compile, message, "transport_socket_matches", "lb_subset_config", "filters",
-                                "load_balancing_policy", "http2_protocol_options", "upstream_http_protocol_options");
+        result = COMPILE_REFUSE(compile, message, "lb_subset_config", "filters", "load_balancing_policy",
+                                "http2_protocol_options", "upstream_http_protocol_options");
     if (result == 0)
         result = compile_text(compile, message->name, &cluster->name);
     cluster->stat_name = cluster->name;
@@ -369,71 +355,47 @@ static int read_cluster(struct compile *compile, const pb_cluster *message, stru
     if (result == 0)
         result = read_connection(compile, message, cluster);
     if (result == 0)
-        result = read_assignment(compile, message->load_assignment, cluster);
+        result = read_eds(compile, message, cluster);
+    if (result == 0)
+        result = read_assignment(compile, message, cluster);
     if (result == 0)
         result = read_bind(compile, message->upstream_bind_config, cluster);
     if (result == 0)
-        result = compile_transport(compile, message->transport_socket, false, &cluster->tls);
+        result = read_transports(compile, message, cluster);
     if (result == 0)
         result = read_metadata(compile, message, cluster);
     return result;
 }
 
-static int by_name(const void *a, const void *b)
+int compile_cluster(struct compile *compile, const pb_cluster *message, const struct proxy_cluster **ret_cluster)
 {
-    return proxy_name_compare(((const struct proxy_cluster *)a)->name, ((const struct proxy_cluster *)b)->name);
-}
-
-/* Found by a map and not in the sorted array, so that the error names the later of the two. */
-static int check_names(struct compile *compile, const struct proxy_cluster *clusters, size_t count)
-{
-    struct fl_map names;
-    fl_map_init(&names, count);
-    int result = 0;
-    for (size_t i = 0; i < count && result == 0; i++) {
-        result = fl_map_put(&names, clusters[i].name, (void *)(uintptr_t)&clusters[i]);
-        if (result == -EEXIST) {
-            compile_enter_at(compile, "clusters", i);
-            result = compile_fail_at(compile, "name", "a cluster \"%s\" is there already", clusters[i].name.data);
-        } else if (result != 0)
-            result = compile_no_memory(compile);
-    }
-    fl_map_done(&names);
-    return result;
-}
-
-int compile_clusters(struct compile *compile, pb_cluster *const *messages, size_t count)
-{
-    if (count > PROXY_CLUSTERS_MAX)
-        return compile_fail_at(compile, "clusters", "more than %d clusters", PROXY_CLUSTERS_MAX);
-    struct proxy_cluster *clusters = compile_array(compile, count, sizeof(*clusters));
-    if (clusters == NULL)
+    struct proxy_cluster *cluster = compile_array(compile, 1, sizeof(*cluster));
+    if (cluster == NULL)
         return compile_no_memory(compile);
-    for (size_t i = 0; i < count; i++) {
-        struct compile_mark mark = compile_enter_at(compile, "clusters", i);
-        int result = read_cluster(compile, messages[i], &clusters[i]);
-        if (result != 0)
-            return result;
-        compile_leave(compile, mark);
-    }
-    int result = check_names(compile, clusters, count);
-    if (result != 0)
-        return result;
-    if (count > 0)
-        qsort(clusters, count, sizeof(*clusters), by_name);
-    compile->snapshot->clusters = clusters;
-    compile->snapshot->cluster_count = count;
-    return 0;
+    cluster->unit = compile->unit;
+    int result = read_cluster(compile, message, cluster);
+    if (result == 0)
+        result = compile_slot(compile, PROXY_SLOT_CLUSTER, cluster->name, &cluster->slot);
+    if (result == 0)
+        *ret_cluster = cluster;
+    return result;
 }
 
 int compile_cluster_index(struct compile *compile, const char *field, const char *name, uint32_t *ret_index)
 {
+    struct fl_span text = fl_span_str(name);
     int result = compile_required(compile, field, name);
     if (result != 0)
         return result;
-    const struct proxy_cluster *cluster = proxy_snapshot_cluster(compile->snapshot, fl_span_str(name));
-    if (cluster == NULL)
+    if (compile->known_clusters != NULL && fl_map_get(compile->known_clusters, text) == NULL)
         return compile_fail_at(compile, field, "there is no cluster \"%s\"", name);
-    *ret_index = (uint32_t)(cluster - compile->snapshot->clusters);
-    return 0;
+    if (text.len > PROXY_ASSEMBLY_NAME_MAX)
+        return compile_fail_at(compile, field, "is longer than %u bytes", PROXY_ASSEMBLY_NAME_MAX);
+    const struct proxy_slot *slot;
+    result = compile_slot(compile, PROXY_SLOT_CLUSTER, text, &slot);
+    if (result == 0)
+        result = compile_need(compile, FL_RESOURCE_CLUSTER, text, PROXY_WANT_NONE);
+    if (result == 0)
+        *ret_index = slot->index;
+    return result;
 }

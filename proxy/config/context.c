@@ -2,12 +2,102 @@
 
 #include "common/xds/convert.h"
 
+#include "proxy/config/pki.h"
+#include "proxy/config/setting.h"
+
 #include <errno.h>
 #include <stdio.h>
 
+#define NAMES_MAX 65536 /* distinct files, certificates, TLS settings */
+
+/* -- life -- */
+
+void compile_init(struct compile *compile, const struct compile_options *options)
+{
+    *compile = (struct compile){.slots = options->slots, .err = options->err, .local = options->local};
+    fl_arena_init(&compile->scratch, COMPILE_SCRATCH_MAX);
+    fl_map_init(&compile->settings, NAMES_MAX);
+    fl_map_init(&compile->pki, NAMES_MAX);
+    fl_map_init(&compile->cores, NAMES_MAX);
+    fl_map_init(&compile->files, NAMES_MAX);
+    fl_map_init(&compile->certs, NAMES_MAX);
+    fl_reader_init(&compile->reader, options->from.positions, options->err);
+    compile->here = options->from.document;
+    compile->lost = options->from.document == NULL;
+    compile->report = options->from.report;
+}
+
+void compile_done(struct compile *compile)
+{
+    void *value;
+    for (size_t cursor = 0; fl_map_next(&compile->settings, &cursor, NULL, &value);)
+        proxy_tls_setting_unref(value);
+    fl_map_done(&compile->settings);
+    proxy_pki_cache_done(&compile->pki);
+    fl_map_done(&compile->cores);
+    fl_map_done(&compile->files);
+    fl_map_done(&compile->certs);
+    fl_arena_done(&compile->scratch);
+}
+
+void compile_begin(struct compile *compile, struct proxy_unit *unit)
+{
+    compile->unit = unit;
+    compile->needs = NULL;
+    compile->uses = NULL;
+    compile->harmless = 0;
+    compile->reads_files = false;
+}
+
+/* -- what the resource refers to -- */
+
+int compile_need(struct compile *compile, enum fl_resource_type type, struct fl_span name,
+                 enum proxy_want_source source)
+{
+    for (const struct compile_need *need = compile->needs; need != NULL; need = need->next)
+        if (need->type == type && fl_span_eq(need->name, name))
+            return 0;
+    struct compile_need *need = fl_arena_alloc(&compile->scratch, sizeof(*need));
+    struct fl_span copy = fl_arena_copy(&compile->scratch, name);
+    if (need == NULL || copy.data == NULL)
+        return compile_no_memory(compile);
+    *need = (struct compile_need){.type = type, .source = source, .name = copy, .next = compile->needs};
+    compile->needs = need;
+    return 0;
+}
+
+int compile_config_source(struct compile *compile, const char *field,
+                          const Envoy__Config__Core__V3__ConfigSource *message, enum proxy_want_source *ret_source)
+{
+    if (message == NULL)
+        return compile_fail_at(compile, field, "must be set");
+    switch ((int)message->config_source_specifier_case) {
+    case ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS:
+    case ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_SELF:
+        *ret_source = PROXY_WANT_ADS;
+        return 0;
+    case ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_API_CONFIG_SOURCE:
+        *ret_source = PROXY_WANT_API;
+        return 0;
+    default:
+        return compile_fail_at(compile, field, "expected ads, self or api_config_source");
+    }
+}
+
+int compile_slot(struct compile *compile, enum proxy_slot_kind kind, struct fl_span name,
+                 const struct proxy_slot **ret_slot)
+{
+    int result = proxy_slots_hold(compile->slots, kind, name, compile->unit, ret_slot);
+    if (result == -ENOSPC) {
+        compile_fail(compile, "more than %u names are in use", PROXY_SLOTS_MAX);
+        return compile->err->code = result;
+    }
+    return result == 0 ? 0 : compile_no_memory(compile);
+}
+
 int compile_hold(struct compile *compile, void *object, void (*release)(void *object))
 {
-    return proxy_snapshot_hold(compile->snapshot, object, release) == 0 ? 0 : compile_no_memory(compile);
+    return proxy_unit_hold(compile->unit, object, release) == 0 ? 0 : compile_no_memory(compile);
 }
 
 /* -- the place -- */
@@ -90,7 +180,8 @@ int compile_prefix(struct compile *compile, int result)
 
 int compile_no_memory(struct compile *compile)
 {
-    bool full = fl_arena_full(&compile->snapshot->arena, 4096) || fl_arena_full(&compile->scratch, 4096);
+    bool full =
+        (compile->unit != NULL && fl_arena_full(&compile->unit->arena, 4096)) || fl_arena_full(&compile->scratch, 4096);
     compile_fail(compile, full ? "the configuration is larger than the limit" : "out of memory");
     compile->err->code = full ? -EMSGSIZE : -ENOMEM;
     return compile->err->code;
@@ -163,12 +254,12 @@ int compile_unpack(struct compile *compile, const pb_any *any, const ProtobufCMe
 
 void *compile_array(struct compile *compile, size_t count, size_t size)
 {
-    return fl_arena_array(&compile->snapshot->arena, count, size);
+    return fl_arena_array(&compile->unit->arena, count, size);
 }
 
 int compile_span(struct compile *compile, struct fl_span text, struct fl_span *ret_text)
 {
-    struct fl_span copy = fl_arena_copy(&compile->snapshot->arena, text);
+    struct fl_span copy = fl_arena_copy(&compile->unit->arena, text);
     if (copy.data == NULL)
         return compile_no_memory(compile);
     *ret_text = copy;

@@ -1,5 +1,7 @@
-/* What one compilation carries along: the snapshot that grows, memory that goes at its end, and where it stands, so
- * that an error names file:line:column and path. For proxy/config alone.
+/* What one compilation carries along: the unit that grows, memory that goes at its end, what the resource refers to,
+ * and where it stands, so that an error names file:line:column and path. For proxy/config alone.
+ *
+ * One compilation makes one resource, or all of a bootstrap (then the unit changes from resource to resource).
  *
  * The compiler walks the messages; beside it, where there is a document, the same steps are walked there (through an
  * Any, too, whose members stand in the same object). What is not in the document gets the position of what holds it.
@@ -10,7 +12,7 @@
 #include "common/base/map.h"
 #include "common/doc/table.h"
 #include "common/xds/message.h"
-#include "proxy/config/compile.h"
+#include "proxy/config/assembly.h"
 #include "proxy/config/messages.h"
 #include "proxy/route/table.h"
 
@@ -19,22 +21,71 @@
 struct proxy_jwt_filter;   /* filter/jwt.h */
 struct proxy_rbac_filter;  /* policy/rbac.h */
 struct proxy_retry_policy; /* route/table.h */
+struct fl_bundle;
+struct fl_cert;
+struct fl_key;
+struct proxy_tls_setting; /* config/setting.h */
 
-struct compile {
-    struct proxy_snapshot *snapshot; /* spans of the result point into its arena */
-    struct fl_arena scratch;         /* goes when the compilation ends */
-    struct fl_reader reader;         /* the path */
-    const struct fl_json *here;      /* the value at the path, or the nearest one above it; NULL: no document */
-    bool lost;                       /* the path goes further than `here` */
-    struct fl_xds_report *report;    /* never NULL */
-    struct fl_err *err;
-    struct fl_map tls_contexts; /* by type and bytes of the message */
-    struct fl_map pki;          /* certificates, keys, roots by kind and source */
-    struct fl_map files;        /* struct proxy_watched_file by path */
-    struct fl_map certs;        /* struct proxy_cert_info by source */
+/* A name that the resource refers to. */
+struct compile_need {
+    enum fl_resource_type type;
+    enum proxy_want_source source;
+    struct fl_span name; /* in scratch memory */
+    struct compile_need *next;
 };
 
-/* The object goes with what is compiled: `release(object)`, or at once on failure (error set). */
+/* A TLS setting that the resource uses. */
+struct compile_use {
+    struct proxy_tls_setting *setting; /* counted by compile->settings */
+    struct compile_use *next;
+};
+
+struct compile {
+    struct proxy_unit *unit; /* spans of the result point into its arena */
+    struct proxy_slots *slots;
+    struct fl_arena scratch;      /* goes when the compilation ends */
+    struct fl_reader reader;      /* the path */
+    const struct fl_json *here;   /* the value at the path, or the nearest one above it; NULL: no document */
+    bool lost;                    /* the path goes further than `here` */
+    struct fl_xds_report *report; /* never NULL */
+    struct fl_err *err;
+    bool local;                          /* the bootstrap: DataSources may name files and variables */
+    const struct fl_map *known_clusters; /* the names that there are; NULL: any may come later */
+    struct compile_need *needs;          /* of the present resource, each once */
+    struct compile_use *uses;            /* of the present resource */
+    uint64_t harmless;                   /* filters of the present resource that were left out */
+    bool reads_files;                    /* the present resource: the same message may mean something else next time */
+    uint64_t digest;                     /* of what pki.c took from files and variables */
+    struct fl_map settings;              /* struct proxy_tls_setting (counted) by the slot's name */
+    struct fl_map pki;                   /* certificates, keys, roots by kind and source */
+    struct fl_map cores;                 /* TLS contexts to derive others from (setting.h) */
+    struct fl_map files;                 /* struct proxy_watched_file by path, in scratch memory */
+    struct fl_map certs;                 /* struct proxy_cert_info by source, in scratch memory */
+};
+
+struct compile_options {
+    struct proxy_slots *slots;
+    bool local;
+    struct proxy_compile_from from; /* its report is not NULL */
+    struct fl_err *err;             /* not NULL */
+};
+
+void compile_init(struct compile *compile, const struct compile_options *options);
+void compile_done(struct compile *compile);
+/* The next resource: `unit` (borrowed) takes what it needs; needs, uses and counts begin anew. */
+void compile_begin(struct compile *compile, struct proxy_unit *unit);
+
+/* The resource refers to this name. 0 or -ENOMEM with the error set. */
+int compile_need(struct compile *compile, enum fl_resource_type type, struct fl_span name,
+                 enum proxy_want_source source) FL_MUST_CHECK;
+/* At a ConfigSource: where it says that something is to be had. Refused: files. */
+int compile_config_source(struct compile *compile, const char *field,
+                          const Envoy__Config__Core__V3__ConfigSource *message,
+                          enum proxy_want_source *ret_source) FL_MUST_CHECK;
+/* A slot that the unit holds. 0, or a negative errno with the error set. */
+int compile_slot(struct compile *compile, enum proxy_slot_kind kind, struct fl_span name,
+                 const struct proxy_slot **ret_slot) FL_MUST_CHECK;
+/* The unit holds the object: `release(object)` runs with its last reference, or at once on failure (error set). */
 int compile_hold(struct compile *compile, void *object, void (*release)(void *object)) FL_MUST_CHECK;
 
 struct compile_mark {
@@ -76,9 +127,9 @@ int compile_unpack(struct compile *compile, const pb_any *any, const ProtobufCMe
 /* The full name of an Any's type: what stands behind the last '/'. */
 struct fl_span compile_type_name(const pb_any *any);
 
-/* Memory of the snapshot, zeroed; NULL when it is out (then: return compile_no_memory). */
+/* Memory of the unit, zeroed; NULL when it is out (then: return compile_no_memory). */
 void *compile_array(struct compile *compile, size_t count, size_t size);
-/* A copy in the snapshot's memory. 0 or -ENOMEM with the error set. */
+/* A copy in the unit's memory. 0 or -ENOMEM with the error set. */
 int compile_text(struct compile *compile, const char *text, struct fl_span *ret_text) FL_MUST_CHECK;
 int compile_texts(struct compile *compile, char *const *texts, size_t count,
                   const struct fl_span **ret_texts) FL_MUST_CHECK;
@@ -110,21 +161,45 @@ int compile_source(struct compile *compile, const pb_data_source *source, size_t
 /* Where it comes from, for messages and look-ups: the path, "$VARIABLE" or "inline". */
 struct fl_span compile_source_name(const pb_data_source *source);
 
-/* tls.c: NULL for plain bytes. The context is held by the snapshot. */
-int compile_transport(struct compile *compile, const pb_transport *transport, bool server,
-                      struct fl_tls_context **ret_context) FL_MUST_CHECK;
+/* pki.c: at a field that is a DataSource: what it holds, parsed; once for each source in a compilation. Lives as long
+ * as the compilation: who keeps it counts it. */
+int compile_cert(struct compile *compile, const char *field, const pb_data_source *source,
+                 struct fl_cert **ret_cert) FL_MUST_CHECK;
+int compile_key(struct compile *compile, const char *field, const pb_data_source *source,
+                struct fl_key **ret_key) FL_MUST_CHECK;
+int compile_bundle(struct compile *compile, const char *field, const pb_data_source *source,
+                   struct fl_bundle **ret_bundle) FL_MUST_CHECK;
 
-/* cluster.c: fills snapshot->clusters, sorted. */
-int compile_clusters(struct compile *compile, pb_cluster *const *clusters, size_t count) FL_MUST_CHECK;
-/* At a field that names a cluster. */
+/* tls.c: the slot of its TLS setting (held by the unit), NULL for plain bytes. */
+int compile_transport(struct compile *compile, const pb_transport *transport, bool server,
+                      const struct proxy_slot **ret_slot) FL_MUST_CHECK;
+
+struct proxy_secret; /* config/setting.h */
+int compile_secret(struct compile *compile, const pb_secret *message,
+                   const struct proxy_secret **ret_secret) FL_MUST_CHECK;
+
+/* cluster.c */
+int compile_cluster(struct compile *compile, const pb_cluster *message,
+                    const struct proxy_cluster **ret_cluster) FL_MUST_CHECK;
+/* At a field that names a cluster: its slot's index. The resource refers to it. */
 int compile_cluster_index(struct compile *compile, const char *field, const char *name,
                           uint32_t *ret_index) FL_MUST_CHECK;
 
 /* breakers.c: circuit breakers, outlier detection, panic, after the type and policy are known. */
 int compile_breakers(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster) FL_MUST_CHECK;
 
-/* listener.c: fills snapshot->listeners. */
-int compile_listeners(struct compile *compile, pb_listener *const *listeners, size_t count) FL_MUST_CHECK;
+/* endpoint.c */
+int compile_endpoints(struct compile *compile, const pb_assignment *message,
+                      struct proxy_endpoints *endpoints) FL_MUST_CHECK;
+/* The members of a metadata object that have a text: strings, booleans, numbers. `strict`: others are refused. */
+int compile_labels(struct compile *compile, const pb_struct *object, bool strict, const struct proxy_label **ret_labels,
+                   size_t *ret_count) FL_MUST_CHECK;
+/* metadata.filter_metadata[name]; NULL where it is not there. */
+const pb_struct *compile_metadata(const Envoy__Config__Core__V3__Metadata *metadata, const char *name);
+
+/* listener.c */
+int compile_listener(struct compile *compile, const pb_listener *message,
+                     const struct proxy_listener **ret_listener) FL_MUST_CHECK;
 /* match.c */
 int compile_chain_match(struct compile *compile, const pb_chain_match *match,
                         struct proxy_chain_match *ret_match) FL_MUST_CHECK;
@@ -151,7 +226,7 @@ int compile_header_match(struct compile *compile, const pb_header_match *message
                          struct proxy_header_match *match) FL_MUST_CHECK;
 int compile_route_match(struct compile *compile, const pb_route_match *message,
                         struct proxy_route_match *match) FL_MUST_CHECK;
-/* routes.c: the table is held by the snapshot. */
+/* routes.c: the table is held by the unit. */
 int compile_routes(struct compile *compile, const pb_route_config *config,
                    const struct proxy_route_table **ret_table) FL_MUST_CHECK;
 /* retry.c: NULL for none; in scratch memory. */
@@ -160,7 +235,8 @@ int compile_retry(struct compile *compile, const Envoy__Config__Route__V3__Retry
 /* tracing.c: nothing is set where there is none. */
 int compile_tracing(struct compile *compile, const pb_hcm *hcm, const struct proxy_tracing **ret_tracing) FL_MUST_CHECK;
 /* node.c */
-int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *node) FL_MUST_CHECK;
+int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *message,
+                 struct proxy_node *node) FL_MUST_CHECK;
 /* harmless.c: a filter that is accepted and left out. */
 bool compile_is_harmless(const pb_any *any, bool http);
 

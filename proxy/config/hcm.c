@@ -86,7 +86,7 @@ static int read_http_filter(struct compile *compile, const pb_http_filter *messa
         return compile_fail_at(compile, "typed_config", "the filter %s is not supported", any->type_url);
     if (last)
         return compile_fail(compile, "the last HTTP filter must be the router");
-    compile->snapshot->harmless_filters++;
+    compile->harmless++;
     return 0;
 }
 
@@ -290,11 +290,34 @@ static int read_http1(struct compile *compile, const pb_hcm *message, struct pro
     return result;
 }
 
+static int read_rds(struct compile *compile,
+                    const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__Rds *message,
+                    struct proxy_hcm_config *hcm)
+{
+    struct compile_mark mark = compile_enter(compile, "rds");
+    enum proxy_want_source source = PROXY_WANT_ADS;
+    struct fl_span name = fl_span_str(message->route_config_name);
+    int result = compile_required(compile, "route_config_name", message->route_config_name);
+    if (result == 0 && name.len > PROXY_ASSEMBLY_NAME_MAX)
+        result = compile_fail_at(compile, "route_config_name", "is longer than %u bytes", PROXY_ASSEMBLY_NAME_MAX);
+    if (result == 0)
+        result = compile_config_source(compile, "config_source", message->config_source, &source);
+    if (result == 0)
+        result = compile_slot(compile, PROXY_SLOT_ROUTES, name, &hcm->rds);
+    if (result == 0)
+        result = compile_need(compile, FL_RESOURCE_ROUTES, name, source);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
 static int read_routes(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
 {
-    int result = COMPILE_REFUSE(compile, message, "rds", "scoped_routes");
+    int result = COMPILE_REFUSE(compile, message, "scoped_routes");
     if (result != 0)
         return result;
+    if (message->route_specifier_case == HCM(ROUTE_SPECIFIER_RDS))
+        return read_rds(compile, message->rds, hcm);
     if (message->route_specifier_case != HCM(ROUTE_SPECIFIER_ROUTE_CONFIG))
         return compile_fail_at(compile, "route_config", "must be set");
     struct compile_mark mark = compile_enter(compile, "route_config");

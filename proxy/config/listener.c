@@ -8,7 +8,7 @@
 
 /* -- listener filters -- */
 
-static int read_listener_filter(struct compile *compile, const pb_listener_filter *message,
+static int read_listener_filter(struct compile *compile, const pb_listener_filter *message, unsigned *seen,
                                 struct proxy_listener *listener)
 {
     int result = compile_required(compile, "name", message->name);
@@ -33,17 +33,20 @@ static int read_listener_filter(struct compile *compile, const pb_listener_filte
         place = &listener->http_inspector;
     if (place == NULL)
         return compile_fail(compile, "%s is not a listener filter that is supported", message->typed_config->type_url);
-    if (*place)
+    unsigned kind = place == &listener->original_dst ? 1u : place == &listener->tls_inspector ? 2u : 4u;
+    if ((*seen & kind) != 0)
         return compile_fail(compile, "the filter is there twice");
+    *seen |= kind;
     *place = true;
     return 0;
 }
 
 static int read_listener_filters(struct compile *compile, const pb_listener *message, struct proxy_listener *listener)
 {
+    unsigned seen = 0;
     for (size_t i = 0; i < message->n_listener_filters; i++) {
         struct compile_mark mark = compile_enter_at(compile, "listener_filters", i);
-        int result = read_listener_filter(compile, message->listener_filters[i], listener);
+        int result = read_listener_filter(compile, message->listener_filters[i], &seen, listener);
         if (result != 0)
             return result;
         compile_leave(compile, mark);
@@ -168,9 +171,7 @@ static int read_listener(struct compile *compile, const pb_listener *message, st
 {
     int result = COMPILE_REFUSE(compile, message, "additional_addresses", "fcds_config", "udp_listener_config",
                                 "api_listener", "internal_listener");
-    if (result == 0 && compile_bool(message->use_original_dst, false))
-        result = compile_fail_at(compile, "use_original_dst",
-                                 "use_original_dst is not supported: match on prefix_ranges and destination_port");
+    listener->hand_over = listener->original_dst = compile_bool(message->use_original_dst, false);
     if (result == 0) {
         struct compile_mark mark = compile_enter(compile, "address");
         result = compile_address(compile, message->address, &listener->address, &listener->ipv4_compat);
@@ -189,36 +190,16 @@ static int read_listener(struct compile *compile, const pb_listener *message, st
     return result;
 }
 
-static int check_others(struct compile *compile, const struct proxy_listener *listeners, size_t index)
+int compile_listener(struct compile *compile, const pb_listener *message, const struct proxy_listener **ret_listener)
 {
-    const struct proxy_listener *listener = &listeners[index];
-    for (size_t i = 0; i < index; i++) {
-        if (fl_span_eq(listeners[i].name, listener->name))
-            return compile_fail_at(compile, "name", "a listener \"%s\" is there already", listener->name.data);
-        if (listener->bind_to_port && listeners[i].bind_to_port && proxy_address_port(&listener->address) != 0 &&
-            proxy_address_eq(&listeners[i].address, &listener->address))
-            return compile_fail_at(compile, "address", "listeners[%zu] has the same address", i);
-    }
-    return 0;
-}
-
-int compile_listeners(struct compile *compile, pb_listener *const *messages, size_t count)
-{
-    if (count > PROXY_LISTENERS_MAX)
-        return compile_fail_at(compile, "listeners", "more than %d listeners", PROXY_LISTENERS_MAX);
-    struct proxy_listener *listeners = compile_array(compile, count, sizeof(*listeners));
-    if (listeners == NULL)
+    struct proxy_listener *listener = compile_array(compile, 1, sizeof(*listener));
+    if (listener == NULL)
         return compile_no_memory(compile);
-    for (size_t i = 0; i < count; i++) {
-        struct compile_mark mark = compile_enter_at(compile, "listeners", i);
-        int result = read_listener(compile, messages[i], &listeners[i]);
-        if (result == 0)
-            result = check_others(compile, listeners, i);
-        if (result != 0)
-            return result;
-        compile_leave(compile, mark);
-    }
-    compile->snapshot->listeners = listeners;
-    compile->snapshot->listener_count = count;
-    return 0;
+    listener->unit = compile->unit;
+    int result = read_listener(compile, message, listener);
+    if (result == 0)
+        result = compile_slot(compile, PROXY_SLOT_LISTENER, listener->name, &listener->slot);
+    if (result == 0)
+        *ret_listener = listener;
+    return result;
 }

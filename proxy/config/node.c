@@ -38,14 +38,14 @@ static const char *first_of(const pb_struct *labels, const char *const *names)
 
 #define FIRST_OF(labels, ...) first_of(labels, (const char *const[]){__VA_ARGS__, NULL})
 
-static int set_field(struct compile *compile, enum fl_preface_field field, const char *text)
+static int set_field(struct compile *compile, struct proxy_node *node, enum fl_preface_field field, const char *text)
 {
-    return text != NULL ? compile_text(compile, text, &compile->snapshot->node.preface.fields[field]) : 0;
+    return text != NULL ? compile_text(compile, text, &node->preface.fields[field]) : 0;
 }
 
 /* Canonical service and revision by Istio's rules: their own labels, then the recommended ones, then app and version,
  * then the workload's name and "latest". */
-static int read_metadata(struct compile *compile, const pb_struct *metadata)
+static int read_metadata(struct compile *compile, const pb_struct *metadata, struct proxy_node *node)
 {
     const pb_struct *labels = labels_of(metadata);
     const char *workload = text_of(metadata, "WORKLOAD_NAME");
@@ -66,24 +66,25 @@ static int read_metadata(struct compile *compile, const pb_struct *metadata)
     };
     int result = 0;
     for (size_t i = 0; i < FL_COUNT(rows) && result == 0; i++)
-        result = set_field(compile, rows[i].field, rows[i].text);
+        result = set_field(compile, node, rows[i].field, rows[i].text);
     const char *account = text_of(metadata, "SERVICE_ACCOUNT");
     if (result == 0 && account != NULL)
-        result = compile_text(compile, account, &compile->snapshot->node.service_account);
+        result = compile_text(compile, account, &node->service_account);
+    const char *discovery = text_of(metadata, FL_NODE_DISCOVERY);
+    node->on_demand = discovery != NULL && strcmp(discovery, FL_NODE_DISCOVERY_ON_DEMAND) == 0;
     return result;
 }
 
-int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *message)
+int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *message, struct proxy_node *node)
 {
-    struct proxy_node *node = &compile->snapshot->node;
-    node->id = node->cluster = FL_SPAN("");
+    *node = (struct proxy_node){.id = FL_SPAN(""), .cluster = FL_SPAN("")};
     int result = 0;
     if (message != NULL) {
         result = compile_text(compile, message->id, &node->id);
         if (result == 0)
             result = compile_text(compile, message->cluster, &node->cluster);
         if (result == 0)
-            result = read_metadata(compile, message->metadata);
+            result = read_metadata(compile, message->metadata, node);
     }
     node->sidecar = getenv(FL_ENV_CAPTURE) != NULL || fl_span_starts_with(node->id, FL_SPAN("sidecar~"));
     return result;

@@ -351,8 +351,8 @@ int compile_routes(struct compile *compile, const pb_route_config *message, cons
     result = proxy_route_table_new(&config, NULL, NULL, &table, compile->err);
     if (result != 0)
         return compile_prefix(compile, result);
-    if (proxy_snapshot_hold(compile->snapshot, table, release_table) != 0)
-        return compile_no_memory(compile);
-    *ret_table = table;
-    return 0;
+    result = compile_hold(compile, table, release_table);
+    if (result == 0)
+        *ret_table = table;
+    return result;
 }

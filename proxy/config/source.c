@@ -22,8 +22,10 @@ static int note_file(struct compile *compile, const char *path, const struct sta
 {
     if (fl_map_get(&compile->files, fl_span_str(path)) != NULL)
         return 0;
-    struct proxy_watched_file *file = compile_array(compile, 1, sizeof(*file));
-    if (file == NULL || compile_text(compile, path, &file->path) != 0)
+    struct proxy_watched_file *file = fl_arena_alloc(&compile->scratch, sizeof(*file));
+    if (file != NULL)
+        file->path = fl_arena_copy(&compile->scratch, fl_span_str(path));
+    if (file == NULL || file->path.data == NULL)
         return compile_no_memory(compile);
     file->status = *status;
     return fl_map_put(&compile->files, file->path, file) == 0 ? 0 : compile_no_memory(compile);
@@ -65,6 +67,11 @@ static int read_file(struct compile *compile, const char *path, size_t max, stru
 int compile_source(struct compile *compile, const pb_data_source *source, size_t max, struct fl_span *ret_bytes)
 {
     const char *text;
+    bool outside = source->specifier_case == ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_FILENAME ||
+                   source->specifier_case == ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_ENVIRONMENT_VARIABLE;
+    if (outside && !compile->local)
+        return compile_fail(compile, "only the bootstrap may name files and variables");
+    compile->reads_files |= outside;
     switch ((int)source->specifier_case) {
     case ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_FILENAME:
         return source->filename[0] != '\0' ? read_file(compile, source->filename, max, ret_bytes)

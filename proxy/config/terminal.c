@@ -72,7 +72,7 @@ static int read_filter(struct compile *compile, const pb_chain *message, size_t 
                                filter->typed_config->type_url);
     if (last)
         return compile_fail(compile, "the last filter must be tcp_proxy or http_connection_manager");
-    compile->snapshot->harmless_filters++;
+    compile->harmless++;
     return 0;
 }
 

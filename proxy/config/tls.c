@@ -1,5 +1,6 @@
-/* Transport sockets → TLS contexts. One context for equal settings; certificates, keys and roots are read once, however
- * many contexts name them.
+/* Transport sockets → TLS settings (setting.h), one for equal messages; and Secret resources. Certificates and roots
+ * are there, or come by name (SDS); a setting that names no secret is made a context at once, so that what does not fit
+ * together is refused at its place.
  *
  * Everything in these messages decides security, so a field that we do not serve is refused by name, with these
  * exceptions, which change nothing here: cipher_suites where TLS 1.3 is the minimum (they are of TLS 1.2),
@@ -11,147 +12,19 @@
 #include "common/mesh/preface.h"
 #include "common/pki/bundle.h"
 #include "common/pki/cert.h"
-#include "common/tls/context.h"
+#include "common/pki/key.h"
+#include "proxy/config/setting.h"
 
 #include <errno.h>
 
 #define VERSION_TLS12 0x0303
-#define KEY_PEM_MAX   65536
-
-/* -- certificates, keys, roots: parsed once by source -- */
-
-enum pki_kind { PKI_CERT = 'c', PKI_KEY = 'k', PKI_BUNDLE = 'b' };
-
-struct pki {
-    enum pki_kind kind;
-    void *object;
-};
-
-static void release_pki(void *object)
-{
-    struct pki *pki = object;
-    switch (pki->kind) {
-    case PKI_CERT:
-        fl_cert_unref(pki->object);
-        break;
-    case PKI_KEY:
-        fl_key_unref(pki->object);
-        break;
-    case PKI_BUNDLE:
-        fl_bundle_unref(pki->object);
-        break;
-    default:
-        break;
-    }
-}
-
-static int note_cert(struct compile *compile, const pb_data_source *source, struct fl_cert *cert)
-{
-    struct fl_span name = compile_source_name(source);
-    struct proxy_cert_info *info = compile_array(compile, 1, sizeof(*info));
-    if (info == NULL || compile_text(compile, name.data, &info->path) != 0)
-        return compile_no_memory(compile);
-    struct fl_span spiffe;
-    if (fl_cert_spiffe(cert, &spiffe, NULL) == 0) {
-        info->spiffe = fl_arena_copy(&compile->snapshot->arena, spiffe);
-        if (info->spiffe.data == NULL)
-            return compile_no_memory(compile);
-    }
-    time_t before, after;
-    fl_cert_validity(cert, &before, &after);
-    info->not_before = before;
-    info->not_after = after;
-    int result = fl_map_put(&compile->certs, info->path, info);
-    return result == 0 || result == -EEXIST ? 0 : compile_no_memory(compile);
-}
-
-static int parse_pki(struct compile *compile, enum pki_kind kind, struct fl_span bytes, void **ret_object)
-{
-    struct fl_cert *cert = NULL;
-    struct fl_key *key = NULL;
-    struct fl_bundle *bundle = NULL;
-    int result;
-    switch (kind) {
-    case PKI_CERT:
-        result = fl_cert_parse(bytes, &cert, compile->err);
-        break;
-    case PKI_KEY:
-        result = fl_key_parse(bytes, &key, compile->err);
-        break;
-    case PKI_BUNDLE:
-    default:
-        result = fl_bundle_parse(bytes, &bundle, compile->err);
-        break;
-    }
-    *ret_object = kind == PKI_CERT ? (void *)cert : kind == PKI_KEY ? (void *)key : (void *)bundle;
-    return result == 0 ? 0 : compile_prefix(compile, result);
-}
-
-static int remember_pki(struct compile *compile, struct fl_span id, enum pki_kind kind, void *object)
-{
-    struct pki *pki = compile_array(compile, 1, sizeof(*pki));
-    if (pki == NULL) {
-        release_pki(&(struct pki){kind, object});
-        return compile_no_memory(compile);
-    }
-    *pki = (struct pki){kind, object};
-    if (proxy_snapshot_hold(compile->snapshot, pki, release_pki) != 0 || fl_map_put(&compile->pki, id, pki) != 0)
-        return compile_no_memory(compile);
-    return 0;
-}
-
-/* At the DataSource. *ret_object is borrowed: it lives as long as the snapshot. */
-static int load_pki(struct compile *compile, const pb_data_source *source, enum pki_kind kind, void **ret_object)
-{
-    struct fl_span bytes = {NULL, 0};
-    size_t max = kind == PKI_KEY ? KEY_PEM_MAX : kind == PKI_CERT ? FL_CERT_PEM_MAX : FL_BUNDLE_PEM_MAX;
-    size_t size = protobuf_c_message_get_packed_size(&source->base);
-    char *id = fl_arena_alloc(&compile->scratch, size + 1);
-    if (id == NULL)
-        return compile_no_memory(compile);
-    id[0] = (char)kind;
-    protobuf_c_message_pack(&source->base, (uint8_t *)id + 1);
-    const struct pki *known = fl_map_get(&compile->pki, fl_span_make(id, size + 1));
-    if (known != NULL) {
-        *ret_object = known->object;
-        return 0;
-    }
-    int result = COMPILE_ONLY(compile, source, "filename", "inline_bytes", "inline_string", "environment_variable",
-                              "watched_directory");
-    if (result == 0)
-        result = compile_source(compile, source, max, &bytes);
-    void *object;
-    if (result == 0)
-        result = parse_pki(compile, kind, bytes, &object);
-    if (kind == PKI_KEY && bytes.data != NULL &&
-        source->specifier_case == ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_FILENAME)
-        explicit_bzero((char *)(uintptr_t)bytes.data, bytes.len); /* our copy, in scratch memory */
-    if (result == 0)
-        result = remember_pki(compile, fl_span_make(id, size + 1), kind, object);
-    if (result == 0 && kind == PKI_CERT)
-        result = note_cert(compile, source, object);
-    if (result == 0)
-        *ret_object = object;
-    return result;
-}
-
-static int load_at(struct compile *compile, const char *field, const pb_data_source *source, enum pki_kind kind,
-                   void **ret_object)
-{
-    if (source == NULL)
-        return compile_fail_at(compile, field, "must be set");
-    struct compile_mark mark = compile_enter(compile, field);
-    int result = load_pki(compile, source, kind, ret_object);
-    if (result == 0)
-        compile_leave(compile, mark);
-    return result;
-}
 
 /* -- settings -- */
 
-/* What a context is made of, while it is read. */
 struct settings {
     struct fl_tls_options options;
+    struct fl_span cert_secret, trust_secret; /* in the message */
+    enum proxy_want_source cert_source, trust_source;
     struct fl_tls_name_match names[FL_TLS_NAMES_MAX];
     struct fl_span alpn[FL_TLS_ALPN_MAX];
 };
@@ -189,31 +62,54 @@ static int read_parameters(struct compile *compile, const pb_tls_parameters *mes
     return COMPILE_REFUSE(compile, message, "ecdh_curves", "signature_algorithms", "compliance_policies");
 }
 
+static int read_pair(struct compile *compile, const pb_tls_certificate *pair, struct fl_cert **ret_cert,
+                     struct fl_key **ret_key)
+{
+    int result = COMPILE_ONLY(compile, pair, "certificate_chain", "private_key", "watched_directory");
+    if (result == 0)
+        result = compile_cert(compile, "certificate_chain", pair->certificate_chain, ret_cert);
+    if (result == 0)
+        result = compile_key(compile, "private_key", pair->private_key, ret_key);
+    if (result == 0 && !fl_cert_matches(*ret_cert, *ret_key))
+        result = compile_fail(compile, "the private key is not the certificate's");
+    return result;
+}
+
+/* At an SdsSecretConfig. Our identity is provided inside of the proxy, wherever it is said to come from. */
+static int read_secret_name(struct compile *compile, const pb_sds *message, struct fl_span *ret_name,
+                            enum proxy_want_source *ret_source)
+{
+    *ret_source = PROXY_WANT_ADS;
+    int result = compile_required(compile, "name", message->name);
+    if (result == 0 && strlen(message->name) > PROXY_ASSEMBLY_NAME_MAX)
+        result = compile_fail_at(compile, "name", "is longer than %u bytes", PROXY_ASSEMBLY_NAME_MAX);
+    if (result == 0 && message->sds_config != NULL)
+        result = compile_config_source(compile, "sds_config", message->sds_config, ret_source);
+    *ret_name = fl_span_str(message->name);
+    return result;
+}
+
 static int read_certificate(struct compile *compile, const pb_tls *message, struct settings *settings)
 {
-    if (message->n_tls_certificates == 0)
+    size_t count = message->n_tls_certificates, secrets = message->n_tls_certificate_sds_secret_configs;
+    if (count + secrets == 0)
         return settings->options.server ? compile_fail_at(compile, "tls_certificates", "a server needs a certificate")
                                         : 0;
-    if (message->n_tls_certificates > 1) {
+    if (count > 1) {
         compile_enter_at(compile, "tls_certificates", 1);
         return compile_fail(compile, "a second certificate is not supported");
     }
-    struct compile_mark mark = compile_enter_at(compile, "tls_certificates", 0);
-    const pb_tls_certificate *pair = message->tls_certificates[0];
-    int result = COMPILE_ONLY(compile, pair, "certificate_chain", "private_key", "watched_directory");
-    void *cert, *key;
+    if (count + secrets > 1)
+        return compile_fail_at(compile, "tls_certificate_sds_secret_configs", "a second certificate is not supported");
+    struct compile_mark mark =
+        compile_enter_at(compile, secrets > 0 ? "tls_certificate_sds_secret_configs" : "tls_certificates", 0);
+    int result =
+        secrets > 0 ? read_secret_name(compile, message->tls_certificate_sds_secret_configs[0], &settings->cert_secret,
+                                       &settings->cert_source)
+                    : read_pair(compile, message->tls_certificates[0], &settings->options.cert, &settings->options.key);
     if (result == 0)
-        result = load_at(compile, "certificate_chain", pair->certificate_chain, PKI_CERT, &cert);
-    if (result == 0)
-        result = load_at(compile, "private_key", pair->private_key, PKI_KEY, &key);
-    if (result != 0)
-        return result;
-    settings->options.cert = cert;
-    settings->options.key = key;
-    if (!fl_cert_matches(cert, key))
-        return compile_fail(compile, "the private key is not the certificate's");
-    compile_leave(compile, mark);
-    return 0;
+        compile_leave(compile, mark);
+    return result;
 }
 
 static int add_name(struct compile *compile, struct settings *settings, enum fl_tls_name_kind kind,
@@ -290,22 +186,73 @@ static int read_untyped_names(struct compile *compile, const pb_tls_validation *
     return 0;
 }
 
-static int read_validation(struct compile *compile, const pb_tls_validation *message, struct settings *settings)
+/* trusted: it must have roots. */
+static int read_validation(struct compile *compile, const pb_tls_validation *message, bool trusted,
+                           struct settings *settings)
 {
     int result = COMPILE_ONLY(compile, message, "trusted_ca", "match_typed_subject_alt_names",
                               "match_subject_alt_names", "watched_directory");
-    void *bundle;
-    if (result == 0)
-        result = load_at(compile, "trusted_ca", message->trusted_ca, PKI_BUNDLE, &bundle);
+    if (result == 0 && (trusted || message->trusted_ca != NULL))
+        result = compile_bundle(compile, "trusted_ca", message->trusted_ca, &settings->options.bundle);
     if (result == 0)
         result = read_typed_names(compile, message, settings);
     if (result == 0)
         result = read_untyped_names(compile, message, settings);
+    settings->options.names = settings->names;
+    return result;
+}
+
+static int read_combined(struct compile *compile, const pb_tls_combined *message, struct settings *settings)
+{
+    int result = COMPILE_ONLY(compile, message, "default_validation_context", "validation_context_sds_secret_config");
+    if (result == 0 && message->validation_context_sds_secret_config == NULL)
+        result = compile_fail_at(compile, "validation_context_sds_secret_config", "must be set");
     if (result != 0)
         return result;
-    settings->options.bundle = bundle;
-    settings->options.names = settings->names;
-    return 0;
+    if (message->default_validation_context != NULL) {
+        struct compile_mark mark = compile_enter(compile, "default_validation_context");
+        result = read_validation(compile, message->default_validation_context, false, settings);
+        if (result == 0 && settings->options.bundle != NULL)
+            result = compile_fail_at(compile, "trusted_ca", "the secret has it");
+        if (result != 0)
+            return result;
+        compile_leave(compile, mark);
+    }
+    compile_enter(compile, "validation_context_sds_secret_config");
+    return read_secret_name(compile, message->validation_context_sds_secret_config, &settings->trust_secret,
+                            &settings->trust_source);
+}
+
+#define VALIDATION(name)                                                                                               \
+    ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_##name
+
+static int read_trust(struct compile *compile, const pb_tls *message, struct settings *settings)
+{
+    struct compile_mark mark;
+    int result;
+    switch ((int)message->validation_context_type_case) {
+    case VALIDATION(VALIDATION_CONTEXT):
+        mark = compile_enter(compile, "validation_context");
+        result = read_validation(compile, message->validation_context, true, settings);
+        break;
+    case VALIDATION(VALIDATION_CONTEXT_SDS_SECRET_CONFIG):
+        mark = compile_enter(compile, "validation_context_sds_secret_config");
+        result = read_secret_name(compile, message->validation_context_sds_secret_config, &settings->trust_secret,
+                                  &settings->trust_source);
+        break;
+    case VALIDATION(COMBINED_VALIDATION_CONTEXT):
+        mark = compile_enter(compile, "combined_validation_context");
+        result = read_combined(compile, message->combined_validation_context, settings);
+        break;
+    default:
+        return settings->options.server
+                   ? 0
+                   : compile_fail_at(compile, "validation_context",
+                                     "trusted_ca must be set: a server that is not verified may be anybody");
+    }
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
 }
 
 static int read_alpn(struct compile *compile, const pb_tls *message, struct settings *settings)
@@ -324,18 +271,6 @@ static int read_alpn(struct compile *compile, const pb_tls *message, struct sett
     return 0;
 }
 
-/* The mesh's names are SPIFFE IDs; then nothing but an X.509-SVID will do. */
-static bool wants_spiffe(const struct settings *settings)
-{
-    if (settings->options.bundle == NULL)
-        return false;
-    for (size_t i = 0; i < settings->options.name_count; i++)
-        if (settings->names[i].kind == FL_TLS_NAME_URI &&
-            fl_span_starts_with(settings->names[i].value, FL_SPAN("spiffe://")))
-            return true;
-    return is_mesh_alpn(settings);
-}
-
 static int read_common(struct compile *compile, const pb_tls *message, struct settings *settings)
 {
     if (message == NULL)
@@ -343,8 +278,9 @@ static int read_common(struct compile *compile, const pb_tls *message, struct se
                    ? compile_fail_at(compile, "common_tls_context", "a server needs a certificate")
                    : compile_fail_at(compile, "common_tls_context", "validation_context.trusted_ca must be set");
     struct compile_mark mark = compile_enter(compile, "common_tls_context");
-    int result =
-        COMPILE_ONLY(compile, message, "tls_params", "tls_certificates", "alpn_protocols", "validation_context");
+    int result = COMPILE_ONLY(compile, message, "tls_params", "tls_certificates", "tls_certificate_sds_secret_configs",
+                              "alpn_protocols", "validation_context", "validation_context_sds_secret_config",
+                              "combined_validation_context");
     if (result == 0)
         result = read_alpn(compile, message, settings);
     if (result == 0) {
@@ -355,22 +291,11 @@ static int read_common(struct compile *compile, const pb_tls *message, struct se
     }
     if (result == 0)
         result = read_certificate(compile, message, settings);
-    bool has_validation =
-        message->validation_context_type_case ==
-        ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_VALIDATION_CONTEXT;
-    if (result == 0 && has_validation) {
-        struct compile_mark inner = compile_enter(compile, "validation_context");
-        result = read_validation(compile, message->validation_context, settings);
-        if (result == 0)
-            compile_leave(compile, inner);
-    } else if (result == 0 && !settings->options.server)
-        return compile_fail_at(compile, "validation_context",
-                               "trusted_ca must be set: a server that is not verified may be anybody");
-    if (result != 0)
-        return result;
-    settings->options.require_spiffe = wants_spiffe(settings);
-    compile_leave(compile, mark);
-    return 0;
+    if (result == 0)
+        result = read_trust(compile, message, settings);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
 }
 
 static int read_downstream(struct compile *compile, const pb_tls_downstream *message, struct settings *settings)
@@ -384,7 +309,7 @@ static int read_downstream(struct compile *compile, const pb_tls_downstream *mes
     if (result != 0)
         return result;
     settings->options.require_peer_cert = compile_bool(message->require_client_certificate, false);
-    if (settings->options.require_peer_cert && settings->options.bundle == NULL)
+    if (settings->options.require_peer_cert && settings->options.bundle == NULL && settings->trust_secret.len == 0)
         return compile_fail_at(compile, "require_client_certificate", "needs validation_context.trusted_ca");
     if (!settings->options.require_peer_cert && is_mesh_alpn(settings))
         return compile_fail(compile, "the mesh's ALPN needs require_client_certificate");
@@ -405,57 +330,124 @@ static int read_upstream(struct compile *compile, const pb_tls_upstream *message
     return 0;
 }
 
-/* -- contexts -- */
+/* -- from message to setting -- */
 
-static void release_context(void *context)
+static int copy_texts(struct compile *compile, const struct settings *from, struct proxy_tls_setting *setting)
 {
-    fl_tls_context_unref(context);
-}
-
-static int make_context(struct compile *compile, const struct settings *settings, struct fl_span id,
-                        struct fl_tls_context **ret_context)
-{
-    struct fl_tls_context *context;
-    int result = fl_tls_context_new(&settings->options, &context, compile->err);
-    if (result != 0)
-        return compile_prefix(compile, result);
-    if (proxy_snapshot_hold(compile->snapshot, context, release_context) != 0 ||
-        fl_map_put(&compile->tls_contexts, id, context) != 0)
+    struct fl_arena *arena = &setting->unit.arena;
+    struct fl_tls_options *options = &setting->options;
+    struct fl_tls_name_match *names = fl_arena_array(arena, options->name_count, sizeof(*names));
+    struct fl_span *alpn = fl_arena_array(arena, options->alpn_count, sizeof(*alpn));
+    bool full = names == NULL || alpn == NULL;
+    for (size_t i = 0; !full && i < options->name_count; i++) {
+        names[i] = from->names[i];
+        names[i].value = fl_arena_copy(arena, from->names[i].value);
+        full = names[i].value.data == NULL;
+    }
+    for (size_t i = 0; !full && i < options->alpn_count; i++) {
+        alpn[i] = fl_arena_copy(arena, from->alpn[i]);
+        full = alpn[i].data == NULL;
+    }
+    options->server_name = fl_arena_copy(arena, from->options.server_name);
+    setting->cert_secret = fl_arena_copy(arena, from->cert_secret);
+    setting->trust_secret = fl_arena_copy(arena, from->trust_secret);
+    options->names = names;
+    options->alpn = alpn;
+    if (full || options->server_name.data == NULL || setting->cert_secret.data == NULL ||
+        setting->trust_secret.data == NULL)
         return compile_no_memory(compile);
-    *ret_context = context;
     return 0;
 }
 
-static int compile_tls(struct compile *compile, const pb_any *any, bool server, struct fl_tls_context **ret_context)
+static int fill_setting(struct compile *compile, const struct settings *from, struct fl_span id,
+                        struct proxy_tls_setting *setting)
+{
+    setting->options = from->options;
+    setting->options.cert = fl_cert_ref(from->options.cert);
+    setting->options.key = fl_key_ref(from->options.key);
+    setting->options.bundle = fl_bundle_ref(from->options.bundle);
+    setting->cert_source = from->cert_source;
+    setting->trust_source = from->trust_source;
+    setting->digest = compile->digest;
+    int result = copy_texts(compile, from, setting);
+    if (result != 0)
+        return result;
+    result = proxy_slots_hold(compile->slots, PROXY_SLOT_TLS, id, &setting->unit, &setting->slot);
+    if (result != 0)
+        return compile_no_memory(compile);
+    if (from->cert_secret.len > 0 || from->trust_secret.len > 0)
+        return 0;
+    result = proxy_tls_setting_build(setting, NULL, NULL, &compile->cores, &compile->scratch, &setting->context,
+                                     compile->err);
+    return result == 0 ? 0 : compile_prefix(compile, result);
+}
+
+static int make_setting(struct compile *compile, const struct settings *from, struct fl_span id,
+                        struct proxy_tls_setting **ret_setting)
+{
+    struct proxy_tls_setting *setting = proxy_tls_setting_new();
+    if (setting == NULL)
+        return compile_no_memory(compile);
+    int result = fill_setting(compile, from, id, setting);
+    if (result == 0 && fl_map_put(&compile->settings, id, setting) != 0)
+        result = compile_no_memory(compile);
+    if (result == 0)
+        *ret_setting = setting;
+    else
+        proxy_tls_setting_unref(setting);
+    return result;
+}
+
+/* The present resource uses it, and waits for its secrets. */
+static int use_setting(struct compile *compile, struct proxy_tls_setting *setting, const struct proxy_slot **ret_slot)
+{
+    struct compile_use *use = fl_arena_alloc(&compile->scratch, sizeof(*use));
+    if (use == NULL)
+        return compile_no_memory(compile);
+    int result = 0;
+    if (setting->cert_secret.len > 0)
+        result = compile_need(compile, FL_RESOURCE_SECRET, setting->cert_secret, setting->cert_source);
+    if (result == 0 && setting->trust_secret.len > 0)
+        result = compile_need(compile, FL_RESOURCE_SECRET, setting->trust_secret, setting->trust_source);
+    if (result == 0)
+        result = compile_slot(compile, PROXY_SLOT_TLS, setting->slot->name, ret_slot);
+    *use = (struct compile_use){setting, compile->uses};
+    compile->uses = use;
+    return result;
+}
+
+static int compile_tls(struct compile *compile, const pb_any *any, bool server, const struct proxy_slot **ret_slot)
 {
     const ProtobufCMessageDescriptor *type =
         server ? &envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor
                : &envoy__extensions__transport_sockets__tls__v3__upstream_tls_context__descriptor;
     ProtobufCMessage *message;
     int result = compile_unpack(compile, any, type, &message);
-    char *id = result == 0 ? fl_arena_alloc(&compile->scratch, any->value.len + 1) : NULL;
+    char *text = result == 0 ? fl_arena_alloc(&compile->scratch, any->value.len + 1) : NULL;
     if (result != 0)
         return result;
-    if (id == NULL)
+    if (text == NULL)
         return compile_no_memory(compile);
-    id[0] = server ? 's' : 'c';
+    text[0] = server ? 's' : 'c';
     if (any->value.len > 0)
-        memcpy(id + 1, any->value.data, any->value.len);
-    *ret_context = fl_map_get(&compile->tls_contexts, fl_span_make(id, any->value.len + 1));
-    if (*ret_context != NULL)
-        return 0;
+        memcpy(text + 1, any->value.data, any->value.len);
+    struct fl_span id = fl_span_make(text, any->value.len + 1);
+    struct proxy_tls_setting *setting = fl_map_get(&compile->settings, id);
+    if (setting != NULL)
+        return use_setting(compile, setting, ret_slot);
     struct settings settings = {0};
+    compile->digest = 0;
     result = server ? read_downstream(compile, (const pb_tls_downstream *)message, &settings)
                     : read_upstream(compile, (const pb_tls_upstream *)message, &settings);
     if (result == 0)
-        result = make_context(compile, &settings, fl_span_make(id, any->value.len + 1), ret_context);
-    return result;
+        result = make_setting(compile, &settings, id, &setting);
+    return result == 0 ? use_setting(compile, setting, ret_slot) : result;
 }
 
 int compile_transport(struct compile *compile, const pb_transport *transport, bool server,
-                      struct fl_tls_context **ret_context)
+                      const struct proxy_slot **ret_slot)
 {
-    *ret_context = NULL;
+    *ret_slot = NULL;
     if (transport == NULL)
         return 0;
     struct compile_mark mark = compile_enter(compile, "transport_socket");
@@ -467,8 +459,81 @@ int compile_transport(struct compile *compile, const pb_transport *transport, bo
     compile_enter(compile, "typed_config");
     if (!fl_span_eq_str(compile_type_name(transport->typed_config),
                         envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor.name))
-        result = compile_tls(compile, transport->typed_config, server, ret_context);
+        result = compile_tls(compile, transport->typed_config, server, ret_slot);
     if (result == 0)
         compile_leave(compile, mark);
+    return result;
+}
+
+/* -- secrets -- */
+
+static void release_secret(void *object)
+{
+    struct proxy_secret *secret = object;
+    fl_cert_unref(secret->cert);
+    fl_key_unref(secret->key);
+    fl_bundle_unref(secret->bundle);
+}
+
+static int keep_secret(struct compile *compile, const char *name, const struct settings *from,
+                       struct proxy_secret *secret)
+{
+    secret->cert = fl_cert_ref(from->options.cert);
+    secret->key = fl_key_ref(from->options.key);
+    secret->bundle = fl_bundle_ref(from->options.bundle);
+    int result = compile_hold(compile, secret, release_secret);
+    struct fl_tls_name_match *names = compile_array(compile, from->options.name_count, sizeof(*names));
+    if (result == 0 && names == NULL)
+        result = compile_no_memory(compile);
+    for (size_t i = 0; result == 0 && i < from->options.name_count; i++) {
+        names[i] = from->names[i];
+        names[i].value = fl_arena_copy(&compile->unit->arena, from->names[i].value);
+        if (names[i].value.data == NULL)
+            result = compile_no_memory(compile);
+    }
+    if (result != 0)
+        return result;
+    secret->names = names;
+    secret->name_count = from->options.name_count;
+    if (secret->cert == NULL)
+        return 0;
+    struct fl_span spiffe;
+    time_t before, after;
+    fl_cert_validity(secret->cert, &before, &after);
+    secret->info.not_before = before;
+    secret->info.not_after = after;
+    if (fl_cert_spiffe(secret->cert, &spiffe, NULL) == 0)
+        secret->info.spiffe = spiffe; /* lives in the certificate */
+    return compile_text(compile, name, &secret->info.path);
+}
+
+int compile_secret(struct compile *compile, const pb_secret *message, const struct proxy_secret **ret_secret)
+{
+    struct settings settings = {0};
+    struct compile_mark mark;
+    int result = compile_required(compile, "name", message->name);
+    if (result != 0)
+        return result;
+    switch ((int)message->type_case) {
+    case ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__TYPE_TLS_CERTIFICATE:
+        mark = compile_enter(compile, "tls_certificate");
+        result = read_pair(compile, message->tls_certificate, &settings.options.cert, &settings.options.key);
+        break;
+    case ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__TYPE_VALIDATION_CONTEXT:
+        mark = compile_enter(compile, "validation_context");
+        result = read_validation(compile, message->validation_context, true, &settings);
+        break;
+    default:
+        return compile_fail(compile, "expected tls_certificate or validation_context");
+    }
+    if (result != 0)
+        return result;
+    compile_leave(compile, mark);
+    struct proxy_secret *secret = compile_array(compile, 1, sizeof(*secret));
+    if (secret == NULL)
+        return compile_no_memory(compile);
+    result = keep_secret(compile, message->name, &settings, secret);
+    if (result == 0)
+        *ret_secret = secret;
     return result;
 }

@@ -28,8 +28,8 @@ static int read_uri(struct compile *compile, const char *uri, struct proxy_trace
     if (host == 0 || !proxy_authority_valid(authority) || !proxy_header_value_valid(path) ||
         fl_span_find(path, ' ') < path.len || fl_span_find(path, '#') < path.len)
         return compile_fail_at(compile, "uri", "expected http://host:port/path, got \"%s\"", uri);
-    provider->authority = fl_arena_copy(&compile->snapshot->arena, authority);
-    provider->path = fl_arena_copy(&compile->snapshot->arena, path);
+    provider->authority = fl_arena_copy(&compile->unit->arena, authority);
+    provider->path = fl_arena_copy(&compile->unit->arena, path);
     return provider->authority.data == NULL || provider->path.data == NULL ? compile_no_memory(compile) : 0;
 }
 
@@ -86,7 +86,7 @@ static int read_fields(struct compile *compile, const Envoy__Config__Core__V3__H
     }
     if (result != 0 || lines.len == 0)
         return result;
-    provider->fields = fl_arena_copy(&compile->snapshot->arena, fl_buf_span(&lines));
+    provider->fields = fl_arena_copy(&compile->unit->arena, fl_buf_span(&lines));
     return provider->fields.data == NULL ? compile_no_memory(compile) : 0;
 }
 

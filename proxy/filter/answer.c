@@ -13,18 +13,20 @@ static struct proxy_edge *edge_of(struct proxy_exchange_run *exchange)
     struct proxy_upstream *upstream = exchange->upstream;
     if (exchange->is_grpc) { /* seldom over HTTP/1: not worth a cache */
         bool open = upstream != NULL && exchange->upstream_opened;
-        return proxy_label_edge(downstream, exchange->cluster_index, open ? upstream->conn : NULL, PROXY_PROTOCOL_GRPC);
+        return proxy_label_edge(downstream, exchange->cluster, open ? upstream->conn : NULL, PROXY_PROTOCOL_GRPC);
     }
     if (downstream->listener->direction == PROXY_INBOUND) {
-        if (hcm->edge == NULL || hcm->edge_cluster != exchange->cluster_index)
-            hcm->edge = proxy_label_edge(downstream, exchange->cluster_index, NULL, PROXY_PROTOCOL_HTTP);
+        uint64_t version = downstream->data->snapshot->version;
+        if (hcm->edge == NULL || hcm->edge_cluster != exchange->cluster_index || hcm->edge_version != version)
+            hcm->edge = proxy_label_edge(downstream, exchange->cluster, NULL, PROXY_PROTOCOL_HTTP);
         hcm->edge_cluster = exchange->cluster_index;
+        hcm->edge_version = version;
         return hcm->edge;
     }
     if (upstream == NULL || !exchange->upstream_opened)
-        return proxy_label_edge(downstream, exchange->cluster_index, NULL, PROXY_PROTOCOL_HTTP);
+        return proxy_label_edge(downstream, exchange->cluster, NULL, PROXY_PROTOCOL_HTTP);
     if (upstream->label == NULL)
-        upstream->label = proxy_label_edge(downstream, exchange->cluster_index, upstream->conn, PROXY_PROTOCOL_HTTP);
+        upstream->label = proxy_label_edge(downstream, exchange->cluster, upstream->conn, PROXY_PROTOCOL_HTTP);
     return upstream->label;
 }
 
@@ -95,7 +97,7 @@ static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
     struct proxy_address local;
     char trace_id[2 * PROXY_TRACE_ID_SIZE], span_id[2 * PROXY_TRACE_SPAN_SIZE];
     const struct proxy_conn *upstream = exchange->upstream != NULL ? exchange->upstream->conn : NULL;
-    proxy_label_record(hcm->downstream, exchange->cluster_index, upstream, &local, &record);
+    proxy_label_record(hcm->downstream, exchange->cluster, upstream, &local, &record);
     fill_texts(exchange, &record);
     if (proxy_address_is_set(&exchange->client))
         record.downstream_remote = &exchange->client;
@@ -147,7 +149,10 @@ struct proxy_exchange_run *proxy_exchange_new(struct proxy_hcm *hcm)
 
 static void release(struct fl_deferred *deferred)
 {
-    free(FL_CONTAINER_OF(deferred, struct proxy_exchange_run, deferred));
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(deferred, struct proxy_exchange_run, deferred);
+    proxy_cluster_run_unref(exchange->cluster);
+    proxy_unit_unref(exchange->routes_unit);
+    free(exchange);
 }
 
 /* Counted, logged, and out of the way of its connections. */
@@ -216,8 +221,7 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
         proxy_exchange_cut(exchange, flag, details);
         return;
     }
-    exchange->downstream_keep = exchange->request_done && exchange->kept.keep_alive && !hcm->closing &&
-                                !data->draining && !hcm->downstream->generation->retired;
+    exchange->downstream_keep = exchange->request_done && exchange->kept.keep_alive && !hcm->closing && !data->draining;
     time_t now = (time_t)(proxy_data_now_us() / 1000000);
     struct proxy_h1_reply reply = proxy_h1_error_reply(status, text, &exchange->kept, exchange->downstream_keep, now);
     reply.server = hcm->config->server_name;

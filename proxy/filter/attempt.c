@@ -90,9 +90,8 @@ int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh)
 {
     struct proxy_downstream *downstream = exchange->hcm->downstream;
     struct proxy_data *data = downstream->data;
-    struct proxy_cluster_run *cluster = downstream->generation->clusters[exchange->cluster_index];
     const unsigned want = PROXY_UPSTREAM_REQUEST | (fresh ? PROXY_UPSTREAM_FRESH : 0u);
-    int result = proxy_upstream_get_other(cluster, &downstream->destination, exchange->attempt.tried, want,
+    int result = proxy_upstream_get_other(exchange->cluster, &downstream->destination, exchange->attempt.tried, want,
                                           proxy_data_random(data), &proxy_router_ops, exchange, &exchange->upstream);
     if (result != PROXY_UPSTREAM_OK) {
         exchange->upstream = NULL;
@@ -100,7 +99,7 @@ int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh)
     }
     exchange->upstream_opened = exchange->upstream->reused;
     exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
-    proxy_report_upstream_chosen(downstream, exchange->cluster_index, exchange->upstream);
+    proxy_report_upstream_chosen(downstream, exchange->upstream);
     return result;
 }
 
@@ -114,7 +113,7 @@ void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow", "upstream limit reached",
                              NULL, 0);
     } else {
-        proxy_report_not_dialled(exchange->hcm->downstream, exchange->cluster_index, result);
+        proxy_report_not_dialled(exchange->hcm->downstream, exchange->cluster, result);
         proxy_label_failure(exchange->failure, strerrordesc_np(-result));
         if (!proxy_attempt_again(exchange, &one))
             proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
@@ -190,7 +189,6 @@ static bool take_retry(struct proxy_exchange_run *exchange, const struct proxy_r
 {
     struct proxy_attempt *attempt = &exchange->attempt;
     struct proxy_stats *stats = data_of(exchange)->options.stats;
-    struct proxy_cluster_run *cluster = exchange->hcm->downstream->generation->clusters[exchange->cluster_index];
     if (attempt->retries >= policy->num_retries) {
         exchange->flags |= attempt->retries > 0 ? PROXY_FLAG_RETRY_LIMIT : 0;
         proxy_stats_retry(stats, PROXY_RETRY_LIMIT);
@@ -200,7 +198,7 @@ static bool take_retry(struct proxy_exchange_run *exchange, const struct proxy_r
         proxy_stats_retry(stats, PROXY_RETRY_NOT_KEPT);
         return false;
     }
-    if (!attempt->taken && !proxy_upstream_retry_take(cluster)) {
+    if (!attempt->taken && !proxy_upstream_retry_take(exchange->cluster)) {
         exchange->flags |= PROXY_FLAG_UPSTREAM_OVERFLOW;
         proxy_stats_retry(stats, PROXY_RETRY_OVERFLOW);
         return false;
@@ -256,7 +254,7 @@ void proxy_attempt_done(struct proxy_exchange_run *exchange)
     struct proxy_attempt *attempt = &exchange->attempt;
     proxy_attempt_settle(exchange);
     if (attempt->taken)
-        proxy_upstream_retry_give(exchange->hcm->downstream->generation->clusters[exchange->cluster_index]);
+        proxy_upstream_retry_give(exchange->cluster);
     attempt->taken = false;
     free(fl_take(attempt->tried));
 }

@@ -1,6 +1,7 @@
 #include "proxy/filter/data.h"
 
 #include "common/base/log.h"
+#include "proxy/filter/clusters.h"
 #include "proxy/filter/downstream.h"
 #include "proxy/filter/export.h"
 
@@ -98,163 +99,75 @@ void proxy_data_log(struct proxy_data *data, const struct proxy_access_log *logs
         fl_hook_arm(data->turn.loop, &data->log_hook);
 }
 
-/* --- generations ------------------------------------------------------------------------------------------------ */
+/* --- snapshots -------------------------------------------------------------------------------------------------- */
 
-static void generation_free(struct proxy_generation *generation)
+/* Room for state in every slot. */
+static int grow(struct proxy_data *data, const struct proxy_snapshot *snapshot)
 {
-    for (size_t i = 0; generation->clusters != NULL && i < generation->snapshot->cluster_count; i++)
-        proxy_cluster_run_free(generation->clusters[i]);
-    free(generation->clusters);
-    fl_buf_done(&generation->preface);
-    proxy_snapshot_unref(generation->snapshot);
-    free(generation);
-}
-
-static void run_generation_free(struct fl_deferred *deferred)
-{
-    generation_free(FL_CONTAINER_OF(deferred, struct proxy_generation, deferred));
-}
-
-struct proxy_generation *proxy_generation_ref(struct proxy_generation *generation)
-{
-    generation->references++;
-    return generation;
-}
-
-void proxy_generation_unref(struct proxy_generation *generation)
-{
-    if (generation == NULL || --generation->references > 0)
-        return;
-    /* Connections that ended in this turn still point to contexts and prefaces until its end. */
-    fl_loop_defer(generation->data->turn.loop, &generation->deferred, run_generation_free);
-}
-
-static void generation_retire(struct proxy_generation *generation)
-{
-    if (generation == NULL)
-        return;
-    generation->retired = true;
-    for (size_t i = 0; i < generation->snapshot->cluster_count; i++)
-        proxy_cluster_run_retire(generation->clusters[i]);
-    proxy_generation_unref(generation);
-}
-
-static enum proxy_balance balance_of(enum proxy_lb_policy policy)
-{
-    switch (policy) {
-    case PROXY_LB_LEAST_REQUEST:
-        return PROXY_BALANCE_LEAST_REQUEST;
-    case PROXY_LB_RANDOM:
-        return PROXY_BALANCE_RANDOM;
-    case PROXY_LB_ROUND_ROBIN:
-    case PROXY_LB_ORIGINAL_DST:
-        break;
-    }
-    return PROXY_BALANCE_ROUND_ROBIN;
-}
-
-static void count_upstream(void *owner, bool opened)
-{
-    const struct proxy_data *data = owner;
-    if (opened)
-        proxy_stats_connection_opened(data->options.stats, PROXY_SIDE_UPSTREAM);
-    else
-        proxy_stats_connection_closed(data->options.stats, PROXY_SIDE_UPSTREAM);
-}
-
-static void count_overflow(void *owner, enum proxy_upstream_limit limit)
-{
-    const struct proxy_data *data = owner;
-    proxy_stats_overflow(data->options.stats, limit);
-}
-
-static void count_outlier(void *owner, enum proxy_outlier_kind kind, bool ejected)
-{
-    const struct proxy_data *data = owner;
-    proxy_stats_outlier(data->options.stats, kind, ejected);
-}
-
-static int run_cluster(struct proxy_generation *generation, const struct proxy_cluster *cluster,
-                       struct proxy_cluster_run **ret_run)
-{
-    FL_CLEANUP(fl_cleanup_free)
-    struct proxy_cluster_endpoint *endpoints = calloc(cluster->endpoint_count + 1, sizeof(*endpoints));
-    if (endpoints == NULL)
+    int result = proxy_clusters_grow(data, snapshot->cluster_slots);
+    size_t count = snapshot->listener_slots;
+    if (result < 0 || count <= data->listener_slots)
+        return result;
+    struct proxy_listener_state *listeners = realloc(data->listeners, count * sizeof(*listeners));
+    if (listeners == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < cluster->endpoint_count; i++) {
-        const struct proxy_endpoint *from = &cluster->endpoints[i];
-        endpoints[i] = (struct proxy_cluster_endpoint){from->address, from->healthy ? from->weight : 0, from->priority};
-    }
-    const struct proxy_cluster_options options = {
-        .name = cluster->name,
-        .original_dst = cluster->type == PROXY_CLUSTER_ORIGINAL_DST,
-        .original_dst_port = (uint16_t)cluster->original_dst_port,
-        .balance = {balance_of(cluster->lb_policy), cluster->choice_count, cluster->panic_percent},
-        .endpoints = endpoints,
-        .endpoint_count = cluster->endpoint_count,
-        .tls = cluster->tls,
-        .preface = fl_buf_span(&generation->preface),
-        .bind_v4 = cluster->bind_v4,
-        .bind_v6 = cluster->bind_v6,
-        .bind_freebind = cluster->bind_freebind,
-        .keepalive = {cluster->keepalive_time_s, cluster->keepalive_interval_s, cluster->keepalive_probes},
-        .buffer_limit_bytes = cluster->buffer_limit_bytes,
-        .connect_timeout_ms = cluster->connect_timeout_ms,
-        .idle_timeout_ms = cluster->idle_timeout_ms,
-        .limits = {[PROXY_UPSTREAM_LIMIT_CONNECTIONS] = cluster->max_connections,
-                   [PROXY_UPSTREAM_LIMIT_PENDING] = cluster->max_pending_requests,
-                   [PROXY_UPSTREAM_LIMIT_REQUESTS] = cluster->max_requests,
-                   [PROXY_UPSTREAM_LIMIT_RETRIES] = cluster->max_retries},
-        .retry_budget_percent = cluster->retry_budget_percent,
-        .retry_min = cluster->retry_min,
-        .outlier = cluster->outlier,
-        .shared = generation->data->options.shared,
-        .max_requests_per_connection = cluster->max_requests_per_connection,
-        .on_count = count_upstream,
-        .on_overflow = count_overflow,
-        .on_outlier = count_outlier,
-        .owner = generation->data,
-    };
-    return proxy_cluster_run_new(&generation->data->turn, &options, ret_run);
+    memset(listeners + data->listener_slots, 0, (count - data->listener_slots) * sizeof(*listeners));
+    data->listeners = listeners;
+    data->listener_slots = count;
+    return 0;
 }
 
-static int generation_build(struct proxy_generation *generation)
+static void open_listener_logs(struct proxy_data *data, const struct proxy_listener *listener)
 {
-    const struct proxy_snapshot *snapshot = generation->snapshot;
-    int result = fl_preface_print(&snapshot->node.preface, &generation->preface);
-    generation->clusters = calloc(snapshot->cluster_count + 1, sizeof(struct proxy_cluster_run *));
-    if (generation->clusters == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; result >= 0 && i < snapshot->cluster_count; i++)
-        result = run_cluster(generation, &snapshot->clusters[i], &generation->clusters[i]);
-    return result;
+    for (size_t i = 0; i < listener->chain_count; i++)
+        open_logs(data, &listener->chains[i]);
+    if (listener->default_chain != NULL)
+        open_logs(data, listener->default_chain);
+}
+
+/* Logs of what is new; connections of what has changed are looked at soon. */
+static void compare_listeners(struct proxy_data *data, const struct proxy_snapshot *before)
+{
+    for (uint32_t i = 0; i < data->listener_slots; i++) {
+        const struct proxy_listener *listener = proxy_snapshot_listener(data->snapshot, i);
+        if (before != NULL && listener == proxy_snapshot_listener(before, i))
+            continue;
+        if (listener != NULL)
+            open_listener_logs(data, listener);
+        data->listeners[i].rebind = data->listeners[i].first;
+        if (data->listeners[i].first != NULL)
+            fl_hook_arm(data->turn.loop, &data->rebind_hook);
+    }
 }
 
 int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot)
 {
-    struct proxy_generation *generation = calloc(1, sizeof(*generation));
-    if (generation == NULL)
-        return -ENOMEM;
-    generation->data = data;
-    generation->references = 1;
-    generation->snapshot = proxy_snapshot_ref(snapshot);
-    fl_buf_init(&generation->preface, FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX);
-    int result = generation_build(generation);
+    struct fl_buf preface;
+    fl_buf_init(&preface, FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX);
+    int result = grow(data, snapshot);
+    if (result == 0)
+        result = fl_preface_print(&snapshot->node.preface, &preface);
+    if (result >= 0)
+        result = proxy_clusters_stage(data, snapshot);
     if (result < 0) {
-        generation_free(generation);
+        fl_buf_done(&preface);
         return result;
     }
-    for (size_t i = 0; i < snapshot->listener_count; i++) {
-        const struct proxy_listener *listener = &snapshot->listeners[i];
-        for (size_t k = 0; k < listener->chain_count; k++)
-            open_logs(data, &listener->chains[k]);
-        if (listener->default_chain != NULL)
-            open_logs(data, listener->default_chain);
-    }
-    generation_retire(data->generation);
-    data->generation = generation;
-    proxy_downstream_drain_retired(data);
+    struct proxy_snapshot *before = data->snapshot;
+    data->snapshot = proxy_snapshot_ref(snapshot);
+    proxy_clusters_commit(data);
+    fl_buf_done(&data->preface_buf);
+    data->preface_buf = preface;
+    data->preface = fl_buf_span(&data->preface_buf);
+    compare_listeners(data, before);
+    proxy_snapshot_unref(before);
+    proxy_downstream_resolve(data);
     return 0;
+}
+
+static void run_rebinds(struct fl_hook *hook)
+{
+    proxy_downstream_rebind(FL_CONTAINER_OF(hook, struct proxy_data, rebind_hook));
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
@@ -278,6 +191,7 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
     if (data->options.connections_max == 0)
         data->options.connections_max = PROXY_DATA_CONNECTIONS_MAX;
     data->log_hook.run = run_logs;
+    data->rebind_hook.run = run_rebinds;
     if (getrandom(&data->random_state, sizeof(data->random_state), 0) != sizeof(data->random_state))
         data->random_state = fl_loop_now_ns(options->loop);
     data->random_state |= 1;
@@ -291,16 +205,23 @@ void proxy_data_abort(struct proxy_data *data)
 {
     proxy_downstream_abort_all(data);
     proxy_exporters_free(data);
-    generation_retire(fl_take(data->generation));
+    proxy_clusters_drop(data);
     proxy_turn_abort(&data->turn);
 }
 
 void proxy_data_done(struct proxy_data *data)
 {
-    assert(data->downstream_count == 0 && data->generation == NULL);
+    assert(data->downstream_count == 0 && data->cluster_slots == 0);
     fl_timer_cancel(&data->log_timer);
+    fl_timer_cancel(&data->rebind_timer);
     if (data->turn.loop != NULL)
         fl_hook_disarm(&data->log_hook);
+    if (data->turn.loop != NULL)
+        fl_hook_disarm(&data->rebind_hook);
+    data->snapshot = proxy_snapshot_unref(data->snapshot);
+    free(fl_take(data->listeners));
+    data->listener_slots = 0;
+    fl_buf_done(&data->preface_buf);
     for (size_t i = 0; i < data->log_count; i++) {
         proxy_log_done(&data->logs[i].log);
         free(data->logs[i].path);

@@ -1,8 +1,12 @@
-/* One worker's data path: what all its connections share, and which configuration is in force.
+/* One worker's data path: what all its connections share, which configuration is in force, and what is kept of it.
  *
- * A generation is a snapshot at work: the run-time state of its clusters and what is derived from it once. Connections
- * hold the generation that they began with, so a new snapshot never changes a connection under way: HTTP connections of
- * a retired generation end with the answer to their next request, others when they end by themselves.
+ * State is by slot and outlives snapshots: a cluster's is made at its first use, changes in place when a snapshot
+ * brings another unit for its slot, and is retired when its slot leads nowhere. A snapshot is applied whole or not at
+ * all; applying costs a comparison of pointers a slot, and work only for what has changed.
+ *
+ * Connections hold the unit of the listener that they belong to, requests that of the route table that they follow;
+ * everything else is looked up in the snapshot in force. What a changed listener means for its connections stands in
+ * downstream.h.
  */
 #ifndef PROXY_FILTER_DATA_H
 #define PROXY_FILTER_DATA_H
@@ -24,14 +28,12 @@ struct proxy_downstream;
 struct proxy_data;
 struct proxy_exporter;
 
-struct proxy_generation {
-    struct proxy_data *data;
-    struct proxy_snapshot *snapshot;     /* a reference */
-    struct proxy_cluster_run **clusters; /* by the snapshot's index */
-    struct fl_buf preface;               /* ours, for ALPN fairlead-tcp/1 */
-    size_t references;
-    bool retired;
-    struct fl_deferred deferred;
+struct proxy_directory;
+struct proxy_cluster_state; /* clusters.c */
+
+struct proxy_listener_state {
+    struct proxy_downstream *first;  /* its connections */
+    struct proxy_downstream *rebind; /* the next to be looked at, because it has changed; NULL: none */
 };
 
 struct proxy_data_options {
@@ -41,15 +43,25 @@ struct proxy_data_options {
     size_t connections_max;      /* 0: PROXY_DATA_CONNECTIONS_MAX */
     /* The start gate's dial came back. Any thread's; see admin/probe.h. NULL: there is no gate. */
     bool (*on_probe)(void *owner, const struct proxy_address *peer, const struct proxy_address *original);
-    void (*on_drained)(void *owner); /* while draining: the last downstream connection is gone */
+    const struct proxy_directory *directory; /* asked for unknown destinations; NULL: nobody is */
+    void (*on_drained)(void *owner);         /* while draining: the last downstream connection is gone */
     void *owner;
 };
 
 struct proxy_data {
     struct proxy_turn turn;
     struct proxy_data_options options;
-    struct proxy_generation *generation;  /* in force; NULL before the first */
+    struct proxy_snapshot *snapshot;        /* in force, counted; NULL before the first */
+    struct proxy_cluster_state **clusters;  /* by slot; NULL: not used yet */
+    struct proxy_listener_state *listeners; /* by slot */
+    size_t cluster_slots, listener_slots;
+    struct fl_span preface; /* ours, for ALPN fairlead-tcp/1: */
+    struct fl_buf preface_buf;
     struct proxy_downstream *downstreams; /* all of them */
+    struct proxy_downstream *parked;      /* those that wait for a destination to be known */
+    size_t parked_count;
+    struct fl_hook rebind_hook;
+    struct fl_timer rebind_timer; /* the rest of many connections */
     size_t downstream_count;
     bool draining;
     uint64_t next_id, random_state;
@@ -75,8 +87,14 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
 void proxy_data_abort(struct proxy_data *data);
 void proxy_data_done(struct proxy_data *data);
 
-/* A new snapshot (a reference is taken): 0, or -ENOMEM, then the old one stays in force. */
+/* A new snapshot (a reference is taken): 0, or -ENOMEM, then the old one stays in force, whole. Connections of changed
+ * listeners are looked at from the end of this turn on, PROXY_DATA_REBINDS a turn. */
+#define PROXY_DATA_REBINDS 256u
 int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot) FL_MUST_CHECK;
+
+/* What became of a question to the directory: enum proxy_directory_answer. Connections that wait for it go on, or end.
+ */
+void proxy_data_answer(struct proxy_data *data, const struct proxy_address *destination, int answer);
 
 /* No new requests on HTTP connections: they end with the next answer, or when they are idle. Opaque ones go on. */
 void proxy_data_drain(struct proxy_data *data);
@@ -84,8 +102,12 @@ void proxy_data_drain(struct proxy_data *data);
  */
 void proxy_data_check_drained(struct proxy_data *data);
 
-struct proxy_generation *proxy_generation_ref(struct proxy_generation *generation);
-void proxy_generation_unref(struct proxy_generation *generation);
+/* The cluster that a slot leads to, at work; made at its first use. Not counted for the caller. 0, -ENOENT (there is
+ * none: NC), -ENOMEM. */
+int proxy_data_cluster(struct proxy_data *data, uint32_t slot, struct proxy_cluster_run **ret_cluster) FL_MUST_CHECK;
+/* The configuration of a cluster at work, also where it is in none any more; lives as long as that, or until the next
+ * snapshot. NULL for NULL. */
+const struct proxy_cluster *proxy_data_cluster_config(const struct proxy_cluster_run *cluster);
 
 /* Every access log that is a file is opened by its name anew; where that fails, the one before stays. */
 void proxy_data_reopen_logs(struct proxy_data *data);

@@ -1,6 +1,7 @@
 #include "proxy/filter/downstream.h"
 
 #include "common/mesh/port.h"
+#include "proxy/filter/downstream_inner.h"
 #include "proxy/filter/hcm.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
@@ -14,15 +15,50 @@
 static void release(struct fl_deferred *deferred)
 {
     struct proxy_downstream *downstream = FL_CONTAINER_OF(deferred, struct proxy_downstream, deferred);
-    proxy_generation_unref(downstream->generation);
-    free(downstream->server_name);
+    proxy_unit_unref(downstream->unit);
+    free(downstream->hello);
     free(downstream);
+}
+
+void downstream_bind(struct proxy_downstream *downstream, const struct proxy_listener *listener)
+{
+    struct proxy_unit *before = downstream->unit;
+    downstream->unit = proxy_unit_ref(listener->unit);
+    proxy_unit_unref(before);
+    downstream->listener = listener;
+    struct proxy_listener_state *state = &downstream->data->listeners[listener->slot->index];
+    downstream->listener_next = state->first;
+    downstream->listener_previous = NULL;
+    if (state->first != NULL)
+        state->first->listener_previous = downstream;
+    state->first = downstream;
+    proxy_slot_touch(listener->slot, fl_loop_now_ms(downstream->data->turn.loop));
+}
+
+void downstream_unlist(struct proxy_downstream *downstream)
+{
+    struct proxy_data *data = downstream->data;
+    struct proxy_listener_state *state = &data->listeners[downstream->listener->slot->index];
+    struct proxy_downstream **first = downstream->is_parked ? &data->parked : &state->first;
+    if (state->rebind == downstream)
+        state->rebind = downstream->listener_next;
+    if (downstream->listener_next != NULL)
+        downstream->listener_next->listener_previous = downstream->listener_previous;
+    if (downstream->listener_previous != NULL)
+        downstream->listener_previous->listener_next = downstream->listener_next;
+    else
+        *first = downstream->listener_next;
+    data->parked_count -= downstream->is_parked;
+    downstream->is_parked = false;
+    downstream->listener_next = downstream->listener_previous = NULL;
 }
 
 void proxy_downstream_end(struct proxy_downstream *downstream)
 {
     struct proxy_data *data = downstream->data;
     fl_timer_cancel(&downstream->deadline);
+    proxy_slot_touch(downstream->listener->slot, fl_loop_now_ms(data->turn.loop));
+    downstream_unlist(downstream);
     if (downstream->next != NULL)
         downstream->next->previous = downstream->previous;
     if (downstream->previous != NULL)
@@ -36,7 +72,7 @@ void proxy_downstream_end(struct proxy_downstream *downstream)
     proxy_data_check_drained(data);
 }
 
-static void refuse(struct proxy_downstream *downstream, enum proxy_refused reason)
+void downstream_refuse(struct proxy_downstream *downstream, enum proxy_refused reason)
 {
     proxy_report_refused(downstream, reason);
     proxy_conn_close(fl_take(downstream->conn), PROXY_CLOSE_RESET);
@@ -58,12 +94,6 @@ static void drain(struct proxy_downstream *downstream)
         downstream->ops->drain(downstream->filter);
 }
 
-static void drain_retired(struct proxy_downstream *downstream)
-{
-    if (downstream->generation->retired)
-        drain(downstream);
-}
-
 static void abort_one(struct proxy_downstream *downstream)
 {
     if (downstream->ops != NULL) {
@@ -77,11 +107,6 @@ static void abort_one(struct proxy_downstream *downstream)
 void proxy_downstream_drain_all(struct proxy_data *data)
 {
     each(data, drain);
-}
-
-void proxy_downstream_drain_retired(struct proxy_data *data)
-{
-    each(data, drain_retired);
 }
 
 void proxy_downstream_abort_all(struct proxy_data *data)
@@ -103,7 +128,7 @@ static void start_filter(struct proxy_downstream *downstream)
     int result =
         downstream->chain->kind == PROXY_FILTER_TCP ? proxy_tcp_start(downstream) : proxy_hcm_start(downstream);
     if (result < 0)
-        refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+        downstream_refuse(downstream, PROXY_REFUSED_NO_MEMORY);
 }
 
 static void on_open(void *owner)
@@ -119,7 +144,7 @@ static size_t on_data(void *owner, struct fl_span bytes)
 
 static void on_eof(void *owner)
 {
-    refuse(owner, PROXY_REFUSED_DETECT_TIMEOUT);
+    downstream_refuse(owner, PROXY_REFUSED_DETECT_TIMEOUT);
 }
 
 static void on_writable(void *owner)
@@ -151,54 +176,94 @@ static enum proxy_refused why_no_chain(const struct proxy_listener *listener, en
     return transport == PROXY_TRANSPORT_TLS ? PROXY_REFUSED_FOREIGN_TLS : PROXY_REFUSED_PLAINTEXT;
 }
 
-/* TLS that passes through: its name is known here alone. False: memory is out. */
-static bool keep_server_name(struct proxy_downstream *downstream, struct fl_span server_name)
+/* What chains are picked by, also when the listener changes later: the server name and its NUL, then each ALPN token
+ * behind a byte of its length, and a 0. False: memory is out. */
+static bool keep_hello(struct proxy_downstream *downstream, enum proxy_detect_result kind,
+                       const struct proxy_detect *detect)
 {
-    if (downstream->chain->rbac_count == 0 || server_name.len == 0)
+    downstream->seen = (uint8_t)kind;
+    size_t size = detect->server_name_len + 2;
+    for (size_t i = 0; i < detect->alpn_count; i++)
+        size += detect->alpn_len[i] + 1u;
+    if (size == 2)
         return true;
-    downstream->server_name = fl_span_dup(server_name);
-    return downstream->server_name != NULL;
+    char *at = downstream->hello = malloc(size);
+    if (at == NULL)
+        return false;
+    downstream->server_name = detect->server_name_len > 0 ? at : NULL;
+    memcpy(at, detect->server_name, detect->server_name_len);
+    at += detect->server_name_len;
+    *at++ = '\0';
+    for (size_t i = 0; i < detect->alpn_count; i++) {
+        *at++ = (char)detect->alpn_len[i];
+        memcpy(at, detect->alpn[i], detect->alpn_len[i]);
+        at += detect->alpn_len[i];
+    }
+    *at = '\0';
+    return true;
+}
+
+const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *downstream,
+                                                 const struct proxy_listener *listener)
+{
+    struct fl_span protocols[PROXY_DETECT_ALPN_MAX + 1];
+    size_t count = 0;
+    const char *at = downstream->hello != NULL ? downstream->hello + strlen(downstream->hello) + 1 : "";
+    for (; *at != '\0'; at += *at + 1)
+        protocols[count++] = fl_span_make(at + 1, (size_t)*at);
+    if (downstream->seen == PROXY_DETECT_HTTP1 || downstream->seen == PROXY_DETECT_HTTP2)
+        protocols[count++] = downstream->seen == PROXY_DETECT_HTTP1 ? FL_SPAN("http/1.1") : FL_SPAN("h2c");
+    const struct proxy_chain_query query = {
+        .destination = &downstream->destination,
+        .source = proxy_conn_peer(downstream->conn),
+        .transport = downstream->seen == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW,
+        .server_name = fl_span_str(downstream->server_name),
+        .application_protocols = protocols,
+        .application_protocol_count = count,
+    };
+    return proxy_listener_pick(listener, &query);
+}
+
+static void start_tls(struct proxy_downstream *downstream)
+{
+    struct proxy_data *data = downstream->data;
+    const struct proxy_tls_options options = {
+        .context = proxy_snapshot_tls(data->snapshot, downstream->chain->tls),
+        .server = true,
+        .preface = &data->preface,
+        .timeout_ms = downstream->chain->tls_handshake_timeout_ms,
+    };
+    proxy_conn_set_owner(downstream->conn, &handshake_ops, downstream);
+    if (options.context == NULL)
+        downstream_refuse(downstream, PROXY_REFUSED_NO_SECRET);
+    else if (proxy_tls_start(downstream->conn, &options) < 0)
+        downstream_refuse(downstream, PROXY_REFUSED_NO_MEMORY);
 }
 
 static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_result kind,
                          const struct proxy_detect *detect)
 {
-    struct fl_span protocols[PROXY_DETECT_ALPN_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < detect->alpn_count; i++)
-        protocols[count++] = fl_span_make(detect->alpn[i], detect->alpn_len[i]);
-    if (kind == PROXY_DETECT_HTTP1 || kind == PROXY_DETECT_HTTP2)
-        protocols[count++] = kind == PROXY_DETECT_HTTP1 ? FL_SPAN("http/1.1") : FL_SPAN("h2c");
-    const struct proxy_chain_query query = {
-        .destination = &downstream->destination,
-        .source = proxy_conn_peer(downstream->conn),
-        .transport = kind == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW,
-        .server_name = fl_span_make(detect->server_name, detect->server_name_len),
-        .application_protocols = protocols,
-        .application_protocol_count = count,
-    };
     fl_timer_cancel(&downstream->deadline);
-    downstream->chain = proxy_listener_pick(downstream->listener, &query);
+    if (!keep_hello(downstream, kind, detect)) {
+        downstream_refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+        return;
+    }
+    downstream->chain = downstream_pick(downstream, downstream->listener);
     proxy_report_picked(downstream, kind == PROXY_DETECT_TLS);
     if (downstream->chain == NULL) {
-        refuse(downstream, why_no_chain(downstream->listener, query.transport));
+        downstream_refuse(
+            downstream,
+            why_no_chain(downstream->listener, kind == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW));
         return;
     }
-    if (downstream->chain->tls == NULL) {
-        if (!keep_server_name(downstream, query.server_name)) {
-            refuse(downstream, PROXY_REFUSED_NO_MEMORY);
-            return;
-        }
-        start_filter(downstream);
-        /* What was looked at comes again, to the filter; TCP's waits for its upstream and resumes by itself. */
-        if (downstream->conn != NULL && downstream->chain->kind == PROXY_FILTER_HTTP)
-            proxy_conn_resume(downstream->conn);
+    if (downstream->chain->tls != NULL) {
+        start_tls(downstream);
         return;
     }
-    proxy_conn_set_owner(downstream->conn, &handshake_ops, downstream);
-    if (proxy_tls_start(downstream->conn, downstream->chain->tls, true, fl_buf_span(&downstream->generation->preface),
-                        downstream->chain->tls_handshake_timeout_ms) < 0)
-        refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+    start_filter(downstream);
+    /* What was looked at comes again, to the filter; TCP's waits for its upstream and resumes by itself. */
+    if (downstream->conn != NULL && downstream->chain->kind == PROXY_FILTER_HTTP)
+        proxy_conn_resume(downstream->conn);
 }
 
 /* --- looking at the first bytes --------------------------------------------------------------------------------- */
@@ -226,7 +291,7 @@ static void inspect_timeout(struct fl_timer *timer)
     if (downstream->listener->continue_on_timeout)
         choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
     else
-        refuse(downstream, PROXY_REFUSED_DETECT_TIMEOUT);
+        downstream_refuse(downstream, PROXY_REFUSED_DETECT_TIMEOUT);
 }
 
 /* No more bytes will come: what is here has to do. */
@@ -253,7 +318,7 @@ static const struct proxy_conn_ops inspect_ops = {
     .on_closed = inspect_closed,
 };
 
-static void begin(struct proxy_downstream *downstream)
+void downstream_begin(struct proxy_downstream *downstream)
 {
     const struct proxy_listener *listener = downstream->listener;
     if (wanted(listener) == 0) {
@@ -280,15 +345,16 @@ static bool is_loopback(const struct proxy_address *address)
 static bool leads_to_us(const struct proxy_data *data, const struct proxy_listener *listener,
                         const struct proxy_address *destination, const struct proxy_address *peer)
 {
-    const struct proxy_snapshot *snapshot = data->generation->snapshot;
+    const struct proxy_snapshot *snapshot = data->snapshot;
     uint16_t port = proxy_address_port(destination);
     if (fl_port_is_ours(port))
         return true;
     if (listener->direction != PROXY_INBOUND && !is_loopback(destination) &&
         !fl_span_eq(proxy_address_bytes(destination), proxy_address_bytes(peer)))
         return false;
-    for (size_t i = 0; i < snapshot->listener_count; i++) {
-        if (snapshot->listeners[i].bind_to_port && proxy_address_port(&snapshot->listeners[i].address) == port)
+    for (size_t i = 0; i < snapshot->listener_slots; i++) {
+        const struct proxy_listener *one = snapshot->listeners[i];
+        if (one != NULL && one->bind_to_port && proxy_address_port(&one->address) == port)
             return true;
     }
     return false;
@@ -325,6 +391,18 @@ static bool admit(struct proxy_data *data, const struct proxy_listener *listener
     return !leads_to_us(data, listener, ret_destination, peer);
 }
 
+/* The listener of its original destination takes it, where this one hands over and there is one. */
+static void hand_over(struct proxy_downstream *downstream, const struct proxy_listener *listener)
+{
+    const struct proxy_listener *found =
+        listener->hand_over ? proxy_snapshot_listener_of(downstream->data->snapshot, &downstream->destination) : NULL;
+    bool known = found != NULL && found != listener;
+    downstream_bind(downstream, known ? found : listener);
+    proxy_conn_set_high(downstream->conn, downstream->listener->buffer_limit_bytes);
+    if (known || !downstream_park(downstream))
+        downstream_begin(downstream);
+}
+
 void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listener *listener, int fd,
                              const struct proxy_address *peer)
 {
@@ -338,10 +416,7 @@ void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listene
     downstream = calloc(1, sizeof(*downstream));
     if (downstream == NULL || proxy_conn_accept(&data->turn, fd, peer, &downstream->conn) < 0)
         goto refused;
-    proxy_conn_set_high(downstream->conn, listener->buffer_limit_bytes);
     downstream->data = data;
-    downstream->generation = proxy_generation_ref(data->generation);
-    downstream->listener = listener;
     downstream->destination = destination;
     downstream->id = ++data->next_id;
     downstream->start_us = proxy_data_now_us();
@@ -352,7 +427,7 @@ void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listene
     data->downstreams = downstream;
     data->downstream_count++;
     proxy_stats_connection_opened(stats, PROXY_SIDE_DOWNSTREAM);
-    begin(downstream);
+    hand_over(downstream, listener);
     return;
 refused:
     if (why != PROXY_REFUSED_REASONS)

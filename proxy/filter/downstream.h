@@ -1,19 +1,29 @@
 /* A connection that a listener accepted, from accept(2) until a terminal filter has it, and its place among all of
  * them.
  *
- *   accept ─► original destination ─► first bytes (where the listener has an inspector) ─► filter chain ─► TLS ─►
- * filter
+ *   accept ─► original destination ─► listener of it ─► first bytes (where it has an inspector) ─► filter chain
+ *                     │ not known                                                                ─► TLS ─► filter
+ *                     ▼
+ *                  parked: the directory is asked; a later snapshot has it, or an answer comes, or its time is over
  *
  * Refused, with a reset and a count: a connection that was not redirected although the listener wants original
  * destinations; one whose original destination is one of our own ports or listeners (a loop); one that no chain wants;
  * one beyond the limit. The start gate's dial is reported and closed.
  * Who decides over TLS or plaintext: where the listener has no inspector, the chain alone (STRICT never watches);
  * where it has one, the client's first bytes until the deadline, and at the deadline the chain for what is known.
+ *
+ * Where a listener changes, each of its connections is picked a chain anew, by what it showed at its beginning. One of
+ * the same kind (same TLS setting or none, same terminal filter): the connection goes on under it, its policies are
+ * evaluated at once (rebind). Else the new configuration would not have accepted it so: HTTP ends with the answer that
+ * is under way, and in any case after PROXY_DOWNSTREAM_EXPEL_MS. Where the listener is gone, HTTP connections are
+ * drained, and opaque ones end by themselves.
  */
 #ifndef PROXY_FILTER_DOWNSTREAM_H
 #define PROXY_FILTER_DOWNSTREAM_H
 
 #include "proxy/filter/data.h"
+
+#define PROXY_DOWNSTREAM_EXPEL_MS 1000u
 
 /* A terminal filter's part: it owns the connection's callbacks, and calls proxy_downstream_end when it is done. */
 struct proxy_downstream_ops {
@@ -26,29 +36,36 @@ struct proxy_downstream_ops {
 
 struct proxy_downstream {
     struct proxy_data *data;
-    struct proxy_generation *generation; /* a reference */
     const struct proxy_listener *listener;
+    struct proxy_unit *unit;                /* the listener's, counted: with all that it points to */
     const struct proxy_filter_chain *chain; /* NULL until it is picked */
     struct proxy_conn *conn;                /* NULL when it is gone */
     struct proxy_address destination;       /* the original one, or the socket's own */
-    char *server_name; /* owned: SNI of TLS that passes through us, where a policy asks for it; NULL: none */
+    const char *server_name; /* of its ClientHello, where that was looked at; NULL: none. Points into `hello` */
     uint64_t id, start_us, start_ns;
     const char *details;                    /* why it ends, for the log; NULL: nothing went wrong */
     const struct proxy_downstream_ops *ops; /* NULL until a filter has it */
     void *filter;
-    struct fl_timer deadline; /* of the inspection */
+    struct fl_timer deadline; /* of the inspection, of waiting for the directory, of its removal */
+    uint8_t seen;             /* enum proxy_detect_result: what its first bytes were */
+    bool is_parked;
+    char *hello; /* owned: the names of its ClientHello (downstream.c); NULL: none */
     struct proxy_downstream *next, *previous;
+    struct proxy_downstream *listener_next, *listener_previous; /* or of the parked ones */
     struct fl_deferred deferred;
 };
 
-/* Takes the accepted socket, whatever comes. `listener` belongs to data->generation. */
+/* Takes the accepted socket, whatever comes. `listener` belongs to data->snapshot. */
 void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listener *listener, int fd,
                              const struct proxy_address *peer);
 /* The filter has let go of downstream->conn (closed or gone). The struct goes at the end of the turn. */
 void proxy_downstream_end(struct proxy_downstream *downstream);
 
 void proxy_downstream_drain_all(struct proxy_data *data);
-void proxy_downstream_drain_retired(struct proxy_data *data); /* those whose generation is no longer in force */
+/* A snapshot is in force: those who waited for it go on. */
+void proxy_downstream_resolve(struct proxy_data *data);
+/* Looks at some of the connections whose listeners have changed; comes back for the rest by itself. */
+void proxy_downstream_rebind(struct proxy_data *data);
 void proxy_downstream_abort_all(struct proxy_data *data);
 
 #endif

@@ -41,6 +41,7 @@ struct proxy_hcm {
     struct fl_timer breath;  /* a burst goes on in the next turn */
     struct proxy_edge *edge; /* inbound: the last one used, for the cluster below */
     uint32_t edge_cluster;
+    uint64_t edge_version; /* of the snapshot that it was made under */
     uint32_t requests;
     bool head_begun; /* bytes of a head are here: the timer is for it */
     bool closing;    /* the present answer, or the next, is the last */
@@ -73,8 +74,11 @@ struct proxy_trace_kept; /* tracing.c */
 
 struct proxy_exchange_run {
     struct proxy_hcm *hcm;
-    struct proxy_upstream *upstream; /* NULL where there is none (any more) */
-    uint32_t cluster_index;          /* UINT32_MAX: none chosen */
+    struct proxy_upstream *upstream;        /* NULL where there is none (any more) */
+    uint32_t cluster_index;                 /* its slot; UINT32_MAX: none chosen */
+    struct proxy_cluster_run *cluster;      /* counted; NULL: none chosen, or it is not there */
+    const struct proxy_route_table *routes; /* that were in force when it began: of routes_unit */
+    struct proxy_unit *routes_unit;         /* counted */
     struct proxy_route_found found;
     const struct proxy_weighted_cluster *weighted;
     struct proxy_exchange kept; /* what the answer depends on */

@@ -17,7 +17,7 @@ struct proxy_exporter {
     size_t waiting_count, sending_count;
     struct fl_timer delay, deadline;
     /* The batch under way. */
-    struct proxy_generation *generation; /* a reference: its cluster is in use; NULL: none is under way */
+    bool under_way;
     struct proxy_upstream *upstream;
     struct fl_buf head; /* of the request, and what goes before the spans */
     size_t sent;        /* of head and spans */
@@ -41,7 +41,7 @@ static void on_delay(struct fl_timer *timer)
 static void wait_for_more(struct proxy_exporter *exporter)
 {
     bool now = exporter->waiting_count >= PROXY_EXPORT_BATCH || exporter->data->draining;
-    if (exporter->waiting_count == 0 || exporter->generation != NULL || (!now && fl_timer_is_set(&exporter->delay)))
+    if (exporter->waiting_count == 0 || exporter->under_way || (!now && fl_timer_is_set(&exporter->delay)))
         return;
     fl_timer_set(exporter->data->turn.loop, &exporter->delay, now ? 0 : PROXY_EXPORT_DELAY_MS, on_delay);
 }
@@ -59,7 +59,7 @@ static void finish(struct proxy_exporter *exporter, enum proxy_spans_result resu
     fl_buf_done(&exporter->sending);
     fl_buf_done(&exporter->head);
     exporter->sending_count = 0;
-    proxy_generation_unref(fl_take(exporter->generation));
+    exporter->under_way = false;
     wait_for_more(exporter);
     proxy_data_check_drained(data);
 }
@@ -172,7 +172,7 @@ static const struct proxy_conn_ops ops = {
 
 static int print_prefix(const struct proxy_exporter *exporter, struct fl_buf *out)
 {
-    const struct proxy_node *node = &exporter->generation->snapshot->node;
+    const struct proxy_node *node = &exporter->data->snapshot->node;
     const struct fl_span *fields = node->preface.fields;
     struct fl_span service = exporter->provider.service_name;
     if (service.len == 0)
@@ -211,20 +211,22 @@ static int print_head(struct proxy_exporter *exporter)
     return result;
 }
 
+/* NULL: there is none (now). */
 static struct proxy_cluster_run *cluster_of(const struct proxy_exporter *exporter)
 {
-    const struct proxy_snapshot *snapshot = exporter->generation->snapshot;
-    const struct proxy_cluster *cluster = proxy_snapshot_cluster(snapshot, exporter->provider.cluster);
-    return cluster != NULL ? exporter->generation->clusters[cluster - snapshot->clusters] : NULL;
+    struct proxy_data *data = exporter->data;
+    const struct proxy_cluster *cluster = proxy_snapshot_cluster_named(data->snapshot, exporter->provider.cluster);
+    struct proxy_cluster_run *run;
+    return cluster != NULL && proxy_data_cluster(data, cluster->slot->index, &run) == 0 ? run : NULL;
 }
 
 static void start(struct proxy_exporter *exporter)
 {
     struct proxy_data *data = exporter->data;
-    if (exporter->generation != NULL || exporter->waiting_count == 0 || data->generation == NULL)
+    if (exporter->under_way || exporter->waiting_count == 0 || data->snapshot == NULL)
         return;
     fl_timer_cancel(&exporter->delay);
-    exporter->generation = proxy_generation_ref(data->generation);
+    exporter->under_way = true;
     exporter->sending = exporter->waiting;
     exporter->sending_count = exporter->waiting_count;
     fl_buf_init(&exporter->waiting, PROXY_EXPORT_QUEUE_MAX);
@@ -327,7 +329,7 @@ void proxy_exporters_flush(struct proxy_data *data)
 bool proxy_exporters_busy(const struct proxy_data *data)
 {
     for (const struct proxy_exporter *one = data->exporters; one != NULL; one = one->next) {
-        if (one->generation != NULL || one->waiting_count > 0)
+        if (one->under_way || one->waiting_count > 0)
             return true;
     }
     return false;
@@ -349,7 +351,6 @@ void proxy_exporters_free(struct proxy_data *data)
         fl_timer_cancel(&exporter->deadline);
         if (exporter->upstream != NULL)
             proxy_upstream_drop(fl_take(exporter->upstream), PROXY_CLOSE_RESET);
-        proxy_generation_unref(fl_take(exporter->generation));
         fl_buf_done(&exporter->waiting);
         fl_buf_done(&exporter->sending);
         fl_buf_done(&exporter->head);

@@ -4,6 +4,8 @@
 #include "proxy/filter/chain.h"
 #include "proxy/filter/head.h"
 
+#include <errno.h>
+
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
     return exchange->hcm->downstream->data;
@@ -11,7 +13,7 @@ static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 
 const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange)
 {
-    return exchange->hcm->config->routes;
+    return exchange->routes;
 }
 
 /* --- route ------------------------------------------------------------------------------------------------------ */
@@ -32,10 +34,22 @@ static void redirect(struct proxy_exchange_run *exchange, const struct proxy_rou
     proxy_exchange_reply(exchange, status, 0, "direct_response", "", &header, 1);
 }
 
+/* The table in force now: this request keeps it to its end. */
+static void take_routes(struct proxy_exchange_run *exchange)
+{
+    struct proxy_unit *unit;
+    const struct proxy_hcm *hcm = exchange->hcm;
+    exchange->routes =
+        proxy_snapshot_routes(data_of(exchange)->snapshot, hcm->config, hcm->downstream->listener, &unit);
+    exchange->routes_unit = proxy_unit_ref(unit);
+}
+
 static bool find_route(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
-    exchange->found = proxy_route_find(proxy_forward_routes(exchange), &data->request);
+    take_routes(exchange);
+    if (exchange->routes != NULL)
+        exchange->found = proxy_route_find(exchange->routes, &data->request);
     const struct proxy_route *route = exchange->found.route;
     const struct proxy_virtual_host *host = exchange->found.virtual_host;
     if (host != NULL && host->require_tls_all && proxy_tls_of(exchange->hcm->downstream->conn) == NULL) {
@@ -65,6 +79,22 @@ static bool find_route(struct proxy_exchange_run *exchange)
     return true;
 }
 
+static bool find_cluster(struct proxy_exchange_run *exchange)
+{
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_cluster_run *cluster;
+    exchange->weighted = proxy_route_pick(exchange->found.route, (uint32_t)proxy_data_random(data));
+    exchange->cluster_index = exchange->weighted->cluster_index;
+    int result = proxy_data_cluster(data, exchange->cluster_index, &cluster);
+    if (result == 0)
+        exchange->cluster = proxy_cluster_run_ref(cluster);
+    else if (result == -ENOENT)
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_NO_CLUSTER, "cluster_not_found", "cluster not found", NULL, 0);
+    else
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "out_of_memory", NULL, NULL, 0);
+    return result == 0;
+}
+
 bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
@@ -72,10 +102,9 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
     /* The upper half of the worker's scratch: the head's own bytes are written to the lower one. */
     const size_t half = PROXY_TURN_WORK / 2;
     struct fl_span scratch = fl_span_make(data->turn.work + half, half);
-    if (!proxy_head_request(exchange, &scratch) || !proxy_chain_request(exchange, &scratch) || !find_route(exchange))
+    if (!proxy_head_request(exchange, &scratch) || !proxy_chain_request(exchange, &scratch) || !find_route(exchange) ||
+        !find_cluster(exchange))
         return false;
-    exchange->weighted = proxy_route_pick(exchange->found.route, (uint32_t)proxy_data_random(data));
-    exchange->cluster_index = exchange->weighted->cluster_index;
     if (proxy_route_rewrite_request(proxy_forward_routes(exchange), &exchange->found, exchange->weighted, request,
                                     (char *)(uintptr_t)scratch.data, scratch.len) < 0) {
         proxy_exchange_reply(exchange, 431, 0, "request_headers_too_many", NULL, NULL, 0);

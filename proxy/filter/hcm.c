@@ -72,7 +72,7 @@ static bool is_last(const struct proxy_hcm *hcm)
     const struct proxy_downstream *downstream = hcm->downstream;
     const struct proxy_hcm_config *config = hcm->config;
     uint64_t age_ms = (fl_loop_now_ns(downstream->data->turn.loop) - downstream->start_ns) / 1000000;
-    return hcm->closing || downstream->data->draining || downstream->generation->retired ||
+    return hcm->closing || downstream->data->draining ||
            (config->max_requests_per_connection > 0 && hcm->requests >= config->max_requests_per_connection) ||
            (config->max_connection_duration_ms > 0 && age_ms >= config->max_connection_duration_ms);
 }
@@ -101,6 +101,7 @@ static size_t begin_request(struct proxy_hcm *hcm, struct fl_span bytes)
     }
     hcm->exchange = exchange;
     hcm->requests++;
+    proxy_slot_touch(hcm->downstream->listener->slot, fl_loop_now_ms(hcm->downstream->data->turn.loop));
     hcm->closing = is_last(hcm);
     exchange->kept = proxy_exchange_of(request);
     exchange->request_head_bytes = size;

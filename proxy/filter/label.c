@@ -26,7 +26,7 @@ static void peers_of(const struct proxy_downstream *downstream, const struct pro
     *ret_other =
         tls != NULL ? peer_from(proxy_tls_peer_preface(tls), proxy_tls_peer_identity(tls)) : peer_from(&nothing, none);
     bool mutual = tls != NULL && proxy_tls_peer_identity(tls).len > 0;
-    *ret_self = peer_from(&downstream->generation->snapshot->node.preface, mutual ? proxy_tls_own_identity(tls) : none);
+    *ret_self = peer_from(&downstream->data->snapshot->node.preface, mutual ? proxy_tls_own_identity(tls) : none);
 }
 
 static bool is_inbound(const struct proxy_downstream *downstream)
@@ -34,23 +34,21 @@ static bool is_inbound(const struct proxy_downstream *downstream)
     return downstream->listener->direction == PROXY_INBOUND;
 }
 
-static struct proxy_service service_of(const struct proxy_downstream *downstream, uint32_t cluster_index)
+static struct proxy_service service_of(const struct proxy_downstream *downstream, const struct proxy_cluster_run *run)
 {
-    const struct proxy_snapshot *snapshot = downstream->generation->snapshot;
+    const struct proxy_cluster *cluster = proxy_data_cluster_config(run);
     struct proxy_service service = {0};
-    if (cluster_index < snapshot->cluster_count) {
-        const struct proxy_cluster *cluster = &snapshot->clusters[cluster_index];
+    if (cluster != NULL)
         service = (struct proxy_service){cluster->service_host, cluster->service_name, cluster->service_namespace};
-    }
     if (service.host.len == 0 && service.name.len == 0)
         service.name = is_inbound(downstream) ? FL_SPAN("InboundPassthroughCluster") : FL_SPAN("PassthroughCluster");
     return service;
 }
 
-struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, uint32_t cluster_index,
+struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                                     const struct proxy_conn *upstream, enum proxy_protocol protocol)
 {
-    struct proxy_edge_labels labels = {.protocol = protocol, .service = service_of(downstream, cluster_index)};
+    struct proxy_edge_labels labels = {.protocol = protocol, .service = service_of(downstream, cluster)};
     if (is_inbound(downstream)) {
         labels.reporter = PROXY_REPORTER_DESTINATION;
         peers_of(downstream, downstream->conn, &labels.source, &labels.destination);
@@ -63,11 +61,10 @@ struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, u
     return proxy_stats_edge(downstream->data->options.stats, &labels);
 }
 
-void proxy_label_record(const struct proxy_downstream *downstream, uint32_t cluster_index,
+void proxy_label_record(const struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                         const struct proxy_conn *upstream, struct proxy_address *upstream_local,
                         struct proxy_log_record *ret_record)
 {
-    const struct proxy_snapshot *snapshot = downstream->generation->snapshot;
     bool inbound = is_inbound(downstream);
     struct proxy_peer source, destination;
     if (inbound)
@@ -92,8 +89,8 @@ void proxy_label_record(const struct proxy_downstream *downstream, uint32_t clus
         .destination_namespace = destination.name_space,
         .connection_id = downstream->id,
     };
-    if (cluster_index < snapshot->cluster_count)
-        ret_record->upstream_cluster = snapshot->clusters[cluster_index].name;
+    if (cluster != NULL)
+        ret_record->upstream_cluster = proxy_data_cluster_config(cluster)->name;
     const struct proxy_tls *tls = downstream->conn != NULL ? proxy_tls_of(downstream->conn) : NULL;
     if (tls != NULL && proxy_tls_is_open(tls)) {
         ret_record->tls_version = FL_SPAN("TLSv1.3");

@@ -8,13 +8,14 @@
 
 #define PROXY_FAILURE_MAX 96u /* bytes kept of why an upstream's transport failed */
 
-/* The edge of this connection to that cluster. `upstream` may be NULL (never connected). NULL: memory is out. */
-struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, uint32_t cluster_index,
+/* The edge of this connection to that cluster (NULL: none). `upstream` may be NULL (never connected). NULL: memory is
+ * out. */
+struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                                     const struct proxy_conn *upstream, enum proxy_protocol protocol);
 
 /* Fills in what the connections tell of a record: start, addresses, identities, cluster, listener. upstream_host and
- * *upstream_local (storage for the record) are set where `upstream` is. cluster_index: UINT32_MAX for none. */
-void proxy_label_record(const struct proxy_downstream *downstream, uint32_t cluster_index,
+ * *upstream_local (storage for the record) are set where `upstream` is. cluster: NULL for none. */
+void proxy_label_record(const struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                         const struct proxy_conn *upstream, struct proxy_address *upstream_local,
                         struct proxy_log_record *ret_record);
 

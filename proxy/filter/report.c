@@ -62,7 +62,7 @@ static void write_access_log(struct proxy_downstream *downstream, const char *de
         return;
     struct proxy_log_record record;
     struct proxy_address local;
-    proxy_label_record(downstream, UINT32_MAX, NULL, &local, &record);
+    proxy_label_record(downstream, NULL, NULL, &local, &record);
     record.protocol = PROXY_PROTOCOL_TCP;
     record.start_us = downstream->start_us;
     record.duration_us = (int64_t)((fl_loop_now_ns(downstream->data->turn.loop) - downstream->start_ns) / 1000);
@@ -191,12 +191,7 @@ void proxy_report_handshake_failed(struct proxy_downstream *downstream, enum pro
 
 /* --- upstreams -------------------------------------------------------------------------------------------------- */
 
-static struct fl_span cluster_name(const struct proxy_downstream *downstream, uint32_t cluster_index)
-{
-    return downstream->generation->snapshot->clusters[cluster_index].name;
-}
-
-static void tell_upstream(struct proxy_downstream *downstream, uint32_t cluster_index,
+static void tell_upstream(struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                           const struct proxy_address *endpoint, const char *reason, const char *detail)
 {
     struct proxy_data *data = downstream->data;
@@ -206,11 +201,11 @@ static void tell_upstream(struct proxy_downstream *downstream, uint32_t cluster_
     char address[PROXY_ADDRESS_TEXT_MAX];
     print_address(endpoint, address);
     fl_log(FL_LOG_WARNING, "upstream connection failed",
-           FL_LOG_SPAN("cluster", cluster_name(downstream, cluster_index)), FL_LOG_STR("endpoint", address),
+           FL_LOG_SPAN("cluster", proxy_data_cluster_config(cluster)->name), FL_LOG_STR("endpoint", address),
            FL_LOG_STR("reason", reason), FL_LOG_STR("detail", detail), FL_LOG_NUM("suppressed", suppressed));
 }
 
-void proxy_report_upstream_closed(struct proxy_downstream *downstream, uint32_t cluster_index,
+void proxy_report_upstream_closed(struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                                   const struct proxy_conn *conn, bool was_open, enum proxy_end end)
 {
     struct proxy_stats *stats = downstream->data->options.stats;
@@ -229,14 +224,13 @@ void proxy_report_upstream_closed(struct proxy_downstream *downstream, uint32_t 
         proxy_stats_connect_failed(stats, error);
         reason = proxy_connect_word(error);
     }
-    tell_upstream(downstream, cluster_index, proxy_conn_peer(conn), reason,
-                  detail[0] != '\0' ? detail : proxy_end_text(end));
+    tell_upstream(downstream, cluster, proxy_conn_peer(conn), reason, detail[0] != '\0' ? detail : proxy_end_text(end));
 }
 
-void proxy_report_not_dialled(struct proxy_downstream *downstream, uint32_t cluster_index, int error)
+void proxy_report_not_dialled(struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster, int error)
 {
     proxy_stats_connect_failed(downstream->data->options.stats, error);
-    tell_upstream(downstream, cluster_index, NULL, proxy_connect_word(error), strerrordesc_np(-error));
+    tell_upstream(downstream, cluster, NULL, proxy_connect_word(error), strerrordesc_np(-error));
 }
 
 /* --- the life of a connection ------------------------------------------------------------------------------------ */
@@ -257,15 +251,14 @@ void proxy_report_picked(const struct proxy_downstream *downstream, bool is_tls)
                                                                        : "plain"));
 }
 
-void proxy_report_upstream_chosen(const struct proxy_downstream *downstream, uint32_t cluster_index,
-                                  const struct proxy_upstream *upstream)
+void proxy_report_upstream_chosen(const struct proxy_downstream *downstream, const struct proxy_upstream *upstream)
 {
     if (is_off(FL_LOG_DEBUG))
         return;
     char endpoint[PROXY_ADDRESS_TEXT_MAX];
     print_address(proxy_upstream_address(upstream), endpoint);
     fl_log(FL_LOG_DEBUG, "upstream chosen", FL_LOG_NUM("connection", downstream->id),
-           FL_LOG_SPAN("cluster", cluster_name(downstream, cluster_index)), FL_LOG_STR("endpoint", endpoint),
+           FL_LOG_SPAN("cluster", proxy_data_cluster_config(upstream->cluster)->name), FL_LOG_STR("endpoint", endpoint),
            FL_LOG_STR("from", upstream->reused ? "pool" : "dial"));
 }
 

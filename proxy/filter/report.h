@@ -25,15 +25,14 @@ void proxy_report_handshake_failed(struct proxy_downstream *downstream, enum pro
 
 /* In on_closed of an upstream connection: counts and tells what kept it from working, which is where it was never open,
  * or where the server's only word was an alert (to a client of TLS 1.3 a refusal comes late). Nothing else is told. */
-void proxy_report_upstream_closed(struct proxy_downstream *downstream, uint32_t cluster_index,
+void proxy_report_upstream_closed(struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                                   const struct proxy_conn *conn, bool was_open, enum proxy_end end);
 /* There is no connection at all: a negative errno of proxy_upstream_get. */
-void proxy_report_not_dialled(struct proxy_downstream *downstream, uint32_t cluster_index, int error);
+void proxy_report_not_dialled(struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster, int error);
 
 /* Level debug; cost a comparison where that is off. */
 void proxy_report_picked(const struct proxy_downstream *downstream, bool is_tls);
-void proxy_report_upstream_chosen(const struct proxy_downstream *downstream, uint32_t cluster_index,
-                                  const struct proxy_upstream *upstream);
+void proxy_report_upstream_chosen(const struct proxy_downstream *downstream, const struct proxy_upstream *upstream);
 void proxy_report_ended(const struct proxy_downstream *downstream);
 
 #endif

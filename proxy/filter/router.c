@@ -148,7 +148,7 @@ static bool pass_head(struct proxy_exchange_run *exchange)
     proxy_h1_plan_response(response, &exchange->kept, &plan);
     if (!interim) {
         /* What is known only now: a drain, or an answer that came before the request's end. */
-        hcm->closing |= data->draining || hcm->downstream->generation->retired;
+        hcm->closing |= data->draining;
         plan.keep_alive = plan.keep_alive && !hcm->closing && exchange->request_done;
         exchange->downstream_keep = plan.keep_alive;
         exchange->upstream_keep = response->keep_alive;
@@ -315,8 +315,7 @@ static void on_closed(void *owner, enum proxy_end end)
     struct proxy_exchange_run *exchange = owner;
     struct proxy_conn *conn = upstream_of(exchange);
     proxy_label_failure(exchange->failure, proxy_conn_error(conn));
-    proxy_report_upstream_closed(exchange->hcm->downstream, exchange->cluster_index, conn, exchange->upstream_opened,
-                                 end);
+    proxy_report_upstream_closed(exchange->hcm->downstream, exchange->cluster, conn, exchange->upstream_opened, end);
     if (!exchange->answered) {
         ended_without_answer(exchange, false);
         return;

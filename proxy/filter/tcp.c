@@ -12,8 +12,9 @@
 struct tcp {
     struct proxy_downstream *downstream;
     const struct proxy_tcp_config *config;
-    struct proxy_upstream *upstream; /* NULL between attempts, and when it is gone */
-    struct proxy_edge *edge;         /* NULL until the connection is open on both sides */
+    struct proxy_cluster_run *cluster; /* counted; NULL: it was not there */
+    struct proxy_upstream *upstream;   /* NULL between attempts, and when it is gone */
+    struct proxy_edge *edge;           /* NULL until the connection is open on both sides */
     struct fl_timer idle, duration;
     uint64_t idle_bytes; /* passed when the idle timer was set */
     uint64_t counted_received, counted_sent, counted_ms;
@@ -26,7 +27,9 @@ struct tcp {
 
 static void tcp_free(struct fl_deferred *deferred)
 {
-    free(FL_CONTAINER_OF(deferred, struct tcp, deferred));
+    struct tcp *tcp = FL_CONTAINER_OF(deferred, struct tcp, deferred);
+    proxy_cluster_run_unref(tcp->cluster);
+    free(tcp);
 }
 
 static struct proxy_conn *upstream_conn(const struct tcp *tcp)
@@ -53,7 +56,7 @@ static void write_log(struct tcp *tcp)
         return;
     struct proxy_log_record record;
     struct proxy_address local;
-    proxy_label_record(downstream, tcp->config->cluster_index, upstream_conn(tcp), &local, &record);
+    proxy_label_record(downstream, tcp->cluster, upstream_conn(tcp), &local, &record);
     record.protocol = PROXY_PROTOCOL_TCP;
     record.start_us = downstream->start_us;
     record.duration_us = (int64_t)((fl_loop_now_ns(downstream->data->turn.loop) - downstream->start_ns) / 1000);
@@ -108,6 +111,15 @@ static void on_idle(struct fl_timer *timer)
     fl_timer_set(tcp->downstream->data->turn.loop, timer, tcp->config->idle_timeout_ms, on_idle);
 }
 
+static void watch_idle(struct tcp *tcp)
+{
+    const struct proxy_conn *conn = tcp->downstream->conn;
+    fl_timer_cancel(&tcp->idle);
+    tcp->idle_bytes = proxy_conn_bytes_received(conn) + proxy_conn_bytes_sent(conn);
+    if (tcp->config->idle_timeout_ms > 0)
+        fl_timer_set(tcp->downstream->data->turn.loop, &tcp->idle, tcp->config->idle_timeout_ms, on_idle);
+}
+
 static void on_duration(struct fl_timer *timer)
 {
     struct tcp *tcp = FL_CONTAINER_OF(timer, struct tcp, duration);
@@ -125,6 +137,7 @@ static void count_now_and_then(struct tcp *tcp)
     if (now - tcp->counted_ms < COUNT_INTERVAL_MS)
         return;
     tcp->counted_ms = now;
+    proxy_slot_touch(tcp->downstream->listener->slot, now);
     count_bytes(tcp);
 }
 
@@ -192,7 +205,7 @@ static void upstream_open(void *owner)
     struct proxy_downstream *downstream = tcp->downstream;
     proxy_upstream_opened(tcp->upstream);
     proxy_upstream_report(tcp->upstream, PROXY_OUTLIER_CONNECTED, proxy_data_random(downstream->data));
-    tcp->edge = proxy_label_edge(downstream, tcp->config->cluster_index, upstream_conn(tcp), PROXY_PROTOCOL_TCP);
+    tcp->edge = proxy_label_edge(downstream, tcp->cluster, upstream_conn(tcp), PROXY_PROTOCOL_TCP);
     proxy_stats_tcp_opened(tcp->edge);
     proxy_conn_resume(downstream->conn);
 }
@@ -224,7 +237,7 @@ static void upstream_closed(void *owner, enum proxy_end why)
 {
     struct tcp *tcp = owner;
     const struct proxy_conn *conn = upstream_conn(tcp);
-    proxy_report_upstream_closed(tcp->downstream, tcp->config->cluster_index, conn, tcp->edge != NULL, why);
+    proxy_report_upstream_closed(tcp->downstream, tcp->cluster, conn, tcp->edge != NULL, why);
     proxy_label_failure(tcp->failure, proxy_conn_error(conn));
     if (tcp->edge != NULL) { /* it was open */
         end_by_reset(tcp, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(why));
@@ -245,18 +258,32 @@ static const struct proxy_conn_ops upstream_ops = {
     .on_closed = upstream_closed,
 };
 
+static bool find_cluster(struct tcp *tcp)
+{
+    struct proxy_cluster_run *cluster;
+    int result = proxy_data_cluster(tcp->downstream->data, tcp->config->cluster_index, &cluster);
+    if (result == 0)
+        tcp->cluster = proxy_cluster_run_ref(cluster);
+    else if (result == -ENOENT)
+        end_by_reset(tcp, PROXY_FLAG_NO_CLUSTER, "cluster_not_found");
+    else
+        end_by_reset(tcp, PROXY_FLAG_OVERLOAD, "out_of_memory");
+    return result == 0;
+}
+
 /* One attempt after the other; when they are used up, the client is reset. */
 static void dial(struct tcp *tcp)
 {
     struct proxy_downstream *downstream = tcp->downstream;
     struct proxy_data *data = downstream->data;
-    struct proxy_cluster_run *cluster = downstream->generation->clusters[tcp->config->cluster_index];
+    if (tcp->cluster == NULL && !find_cluster(tcp))
+        return;
     while (tcp->attempts > 0) {
         tcp->attempts--;
-        int result = proxy_upstream_get(cluster, &downstream->destination, PROXY_UPSTREAM_FRESH,
+        int result = proxy_upstream_get(tcp->cluster, &downstream->destination, PROXY_UPSTREAM_FRESH,
                                         proxy_data_random(data), &upstream_ops, tcp, &tcp->upstream);
         if (result == PROXY_UPSTREAM_OK) {
-            proxy_report_upstream_chosen(downstream, tcp->config->cluster_index, tcp->upstream);
+            proxy_report_upstream_chosen(downstream, tcp->upstream);
             return;
         }
         if (result == PROXY_UPSTREAM_NO_HOST || result == PROXY_UPSTREAM_OVERFLOW) {
@@ -265,7 +292,7 @@ static void dial(struct tcp *tcp)
                          none ? "no_healthy_upstream" : "upstream_overflow");
             return;
         }
-        proxy_report_not_dialled(downstream, tcp->config->cluster_index, result);
+        proxy_report_not_dialled(downstream, tcp->cluster, result);
         tcp->details = strerrordesc_np(-result);
     }
     end_by_reset(tcp, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, tcp->details);
@@ -281,14 +308,31 @@ static void abort_now(void *filter)
     end_by_reset(filter, PROXY_FLAG_LOCAL_RESET, "drain_time_over");
 }
 
+/* Whether the configuration sends new connections nowhere: a destination that is refused now. */
+static bool leads_nowhere(const struct tcp *tcp, const struct proxy_tcp_config *config)
+{
+    const struct proxy_snapshot *snapshot = tcp->downstream->data->snapshot;
+    const struct proxy_cluster *cluster = proxy_snapshot_cluster(snapshot, config->cluster_index);
+    if (config->cluster_index == tcp->config->cluster_index || cluster == NULL ||
+        cluster->type == PROXY_CLUSTER_ORIGINAL_DST)
+        return false;
+    const struct proxy_endpoints *endpoints = proxy_snapshot_endpoints(snapshot, cluster);
+    return endpoints == NULL || endpoints->count == 0;
+}
+
+/* The upstream connection stays, also where new ones would go to another cluster. */
 static void rebind(void *filter, const struct proxy_filter_chain *chain)
 {
     struct tcp *tcp = filter;
     const char *details = NULL;
-    if (!proxy_rbac_connection(tcp->downstream, chain, &details))
+    if (!proxy_rbac_connection(tcp->downstream, chain, &details)) {
         end_by_reset(tcp, PROXY_FLAG_UNAUTHORIZED, details);
-    else
+    } else if (leads_nowhere(tcp, chain->tcp)) {
+        end_by_reset(tcp, PROXY_FLAG_NO_HEALTHY_UPSTREAM, "destination_refused");
+    } else {
         tcp->config = chain->tcp;
+        watch_idle(tcp);
+    }
 }
 
 static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now, .rebind = rebind};
@@ -306,8 +350,7 @@ int proxy_tcp_start(struct proxy_downstream *downstream)
     downstream->filter = tcp;
     proxy_conn_set_owner(downstream->conn, &downstream_ops, tcp);
     proxy_conn_pause(downstream->conn); /* until the upstream is open */
-    if (tcp->config->idle_timeout_ms > 0)
-        fl_timer_set(downstream->data->turn.loop, &tcp->idle, tcp->config->idle_timeout_ms, on_idle);
+    watch_idle(tcp);
     if (tcp->config->max_duration_ms > 0)
         fl_timer_set(downstream->data->turn.loop, &tcp->duration, tcp->config->max_duration_ms, on_duration);
     dial(tcp);

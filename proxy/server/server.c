@@ -22,10 +22,11 @@ struct server {
     struct proxy_server_options options;
     struct fl_loop *loop;
     struct fl_signals signals;
-    struct proxy_stats *stats;                 /* of the main thread */
-    struct proxy_shared *shared;               /* of the workers */
-    struct proxy_snapshot *snapshot, *pending; /* in force; handed to the workers */
-    struct proxy_sockets sockets;
+    struct proxy_stats *stats;   /* of the main thread */
+    struct proxy_shared *shared; /* of the workers */
+    struct proxy_assembly *assembly;
+    struct proxy_snapshot *snapshot, *pending;  /* in force; handed to the workers */
+    struct proxy_sockets sockets, next_sockets; /* of the two */
     struct proxy_worker *workers[PROXY_SERVER_WORKERS_MAX];
     unsigned worker_count, awaited;
     struct proxy_watch *watch;
@@ -33,8 +34,10 @@ struct server {
     struct proxy_admin *admin;
     struct proxy_admin_host host;
     enum proxy_server_state state;
-    bool reload_again; /* asked for while a snapshot was being handed over */
-    struct fl_timer drain_timer;
+    bool reload_again;  /* asked for while a snapshot was being handed over */
+    bool publish_again; /* … something has changed in the assembly */
+    bool sweep;         /* … old units are to be freed; any thread's */
+    struct fl_timer drain_timer, warming_timer;
     int wake_fd; /* the workers' events */
     struct fl_source wake;
     atomic_uint applied, refused, drained;
@@ -42,27 +45,38 @@ struct server {
 
 /* --- snapshots -------------------------------------------------------------------------------------------------- */
 
-/* Hands a snapshot to every worker. On failure nothing has changed. */
-static int hand_over(struct server *server, struct proxy_snapshot *snapshot, struct fl_err *err)
+static void hand_to_workers(struct server *server, struct proxy_snapshot *snapshot, int *fds)
 {
-    int *fds = NULL;
-    int result = proxy_sockets_open(&server->sockets, snapshot, server->worker_count, &fds, err);
-    if (result < 0)
-        return result;
-    server->pending = proxy_snapshot_ref(snapshot);
-    server->awaited = server->worker_count;
     for (unsigned i = 0; i < server->worker_count; i++) {
-        int *mine = fds + i * snapshot->listener_count;
+        int *mine = fds + i * snapshot->listener_slots;
         if (proxy_worker_apply(server->workers[i], snapshot, mine) == 0)
             continue;
-        for (size_t k = 0; k < snapshot->listener_count; k++)
+        for (size_t k = 0; k < snapshot->listener_slots; k++)
             fl_cleanup_close(&mine[k]);
         server->awaited--;
         fl_log_message(FL_LOG_ERROR, "a worker could not take the new configuration: out of memory");
     }
+}
+
+/* Hands a snapshot to every worker. On failure nothing has changed. */
+static int hand_over(struct server *server, struct proxy_snapshot *snapshot, bool strict, struct fl_err *err)
+{
+    int *fds = NULL;
+    struct proxy_sockets next;
+    int result = proxy_sockets_open(&server->sockets, snapshot, server->worker_count, strict, &next, &fds, err);
+    if (result < 0)
+        return result;
+    if (result == PROXY_SOCKETS_MISSING)
+        fl_log(FL_LOG_ERROR, "a listener cannot be opened; it is tried again later", FL_LOG_STR("reason", err->text));
+    server->pending = proxy_snapshot_ref(snapshot);
+    server->awaited = server->worker_count;
+    hand_to_workers(server, snapshot, fds);
     free(fds);
-    if (server->awaited > 0)
+    if (server->awaited > 0) {
+        server->next_sockets = next;
         return 0;
+    }
+    proxy_sockets_done(&next);
     server->pending = proxy_snapshot_unref(server->pending);
     return fl_err_errno(err, -ENOMEM, "hand the configuration to the workers");
 }
@@ -80,14 +94,17 @@ static void tell_ready(const struct server *server)
 }
 
 static void reload(struct server *server, bool refresh);
+static void publish(struct server *server);
 
 /* Every worker has answered. */
 static void settled(struct server *server)
 {
     proxy_snapshot_unref(server->snapshot);
     server->snapshot = fl_take(server->pending);
-    if (proxy_sockets_adopt(&server->sockets, server->snapshot) < 0)
-        fl_log_message(FL_LOG_WARNING, "out of memory after a reload");
+    proxy_sockets_done(&server->sockets);
+    server->sockets = server->next_sockets;
+    server->next_sockets = (struct proxy_sockets){0};
+    proxy_assembly_sweep(server->assembly);
     if (server->watch != NULL && proxy_watch_set(server->watch, server->snapshot) < 0)
         fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
     (void)malloc_trim(0);
@@ -100,6 +117,9 @@ static void settled(struct server *server)
     if (server->reload_again) {
         server->reload_again = false;
         reload(server, false);
+    } else if (server->publish_again) {
+        server->publish_again = false;
+        publish(server);
     }
 }
 
@@ -109,35 +129,83 @@ static void log_warnings(const struct proxy_bootstrap_warnings *warnings)
         fl_log(FL_LOG_WARNING, "configuration", FL_LOG_STR("detail", warnings->texts[i]));
 }
 
-static int load(const char *path, struct proxy_snapshot **ret_snapshot, struct fl_err *err)
+static int load(const char *path, struct proxy_assembly *assembly, struct fl_err *err)
 {
     struct proxy_bootstrap_warnings *warnings = calloc(1, sizeof(*warnings));
     if (warnings == NULL)
         return fl_err_errno(err, -ENOMEM, "%s", path);
-    int result = proxy_bootstrap_load(path, warnings, ret_snapshot, err);
+    int result = proxy_bootstrap_load(path, warnings, assembly, err);
     if (result == 0)
         log_warnings(warnings);
     free(warnings);
     return result;
 }
 
+static void due(struct fl_timer *timer)
+{
+    publish(FL_CONTAINER_OF(timer, struct server, warming_timer));
+}
+
+/* Something may still be warming: time alone ends that. */
+static void watch_warming(struct server *server)
+{
+    uint64_t at = proxy_assembly_due_ms(server->assembly), now = fl_loop_now_ms(server->loop);
+    fl_timer_cancel(&server->warming_timer);
+    if (at != UINT64_MAX)
+        fl_timer_set(server->loop, &server->warming_timer, at > now ? at - now : 0, due);
+}
+
+/* The assembly's next snapshot, where there is one. 0, or a negative errno with the reason. */
+static int publish_now(struct server *server, bool strict, struct fl_err *err)
+{
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
+    int result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &snapshot, err);
+    watch_warming(server);
+    if (result == PROXY_ASSEMBLY_PUBLISHED)
+        return hand_over(server, snapshot, strict, err);
+    return result < 0 ? result : 0;
+}
+
+/* xDS has changed something. */
+static void publish(struct server *server)
+{
+    struct fl_err err = {0};
+    if (server->state == PROXY_SERVER_DRAINING)
+        return;
+    if (server->pending != NULL) {
+        server->publish_again = true;
+        return;
+    }
+    if (publish_now(server, false, &err) < 0)
+        fl_log(FL_LOG_ERROR, "a configuration could not be handed over; the one before stays in force",
+               FL_LOG_STR("reason", err.text));
+}
+
+/* The bootstrap in force takes its place again. */
+static void revert(struct server *server)
+{
+    struct fl_err err = {0};
+    int result = proxy_assembly_restore(server->assembly, server->snapshot, &err);
+    if (result < 0)
+        fl_log(FL_LOG_ERROR, "the configuration in force cannot be read again", FL_LOG_STR("reason", err.text));
+}
+
 static void reload(struct server *server, bool refresh)
 {
     struct fl_err err = {0};
-    struct proxy_snapshot *snapshot = NULL;
     if (server->state == PROXY_SERVER_DRAINING)
         return;
     if (server->pending != NULL) {
         server->reload_again = true;
         return;
     }
-    int result = refresh ? proxy_bootstrap_refresh(server->snapshot, &snapshot, &err)
-                         : load(server->options.config_path, &snapshot, &err);
+    int result = refresh ? proxy_assembly_refresh(server->assembly, &err)
+                         : load(server->options.config_path, server->assembly, &err);
     if (result == 0) {
-        snapshot->version = server->snapshot->version + 1;
-        result = hand_over(server, snapshot, &err);
+        result = publish_now(server, true, &err);
+        if (result < 0)
+            revert(server);
     }
-    proxy_snapshot_unref(snapshot);
     proxy_stats_reload(server->stats, result == 0);
     if (result < 0)
         fl_log(FL_LOG_ERROR, "configuration refused; the one before stays in force", FL_LOG_STR("reason", err.text));
@@ -161,6 +229,15 @@ static void on_worker_event(void *owner, enum proxy_worker_event event)
     (void)!write(server->wake_fd, &one, sizeof(one));
 }
 
+/* Any thread's. */
+static void on_dead(void *owner)
+{
+    struct server *server = owner;
+    const uint64_t one = 1;
+    __atomic_store_n(&server->sweep, true, __ATOMIC_RELEASE);
+    (void)!write(server->wake_fd, &one, sizeof(one));
+}
+
 static bool on_probe(void *owner, const struct proxy_address *peer, const struct proxy_address *original)
 {
     const struct server *server = owner;
@@ -173,6 +250,8 @@ static void on_wake(struct fl_source *source, uint32_t events)
     uint64_t count;
     (void)events;
     (void)!read(server->wake_fd, &count, sizeof(count));
+    if (__atomic_exchange_n(&server->sweep, false, __ATOMIC_ACQ_REL))
+        proxy_assembly_sweep(server->assembly);
     unsigned refused = atomic_exchange(&server->refused, 0), applied = atomic_exchange(&server->applied, 0);
     if (refused > 0)
         fl_log_message(FL_LOG_ERROR, "a worker refused the configuration: out of memory");
@@ -359,8 +438,13 @@ static int start(struct server *server, struct fl_err *err)
     if (result < 0)
         return fl_err_errno(err, result, "start");
     proxy_stats_process(server->stats);
-    result = load(server->options.config_path, &server->snapshot, err);
+    result = proxy_assembly_new(on_dead, server, &server->assembly);
+    if (result < 0)
+        return fl_err_errno(err, result, "start");
+    result = load(server->options.config_path, server->assembly, err);
     if (result == 0)
+        result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &server->snapshot, err);
+    if (result == PROXY_ASSEMBLY_PUBLISHED)
         result = start_workers(server, err);
     if (result == 0)
         result = start_gate(server, err);
@@ -370,17 +454,20 @@ static int start(struct server *server, struct fl_err *err)
         return result;
     if (proxy_watch_new(server->loop, on_files_changed, server, &server->watch) < 0)
         fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
-    return hand_over(server, server->snapshot, err);
+    watch_warming(server);
+    return hand_over(server, server->snapshot, true, err);
 }
 
 static void stop(struct server *server)
 {
     fl_timer_cancel(&server->drain_timer);
+    fl_timer_cancel(&server->warming_timer);
     server->admin = proxy_admin_free(server->admin);
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);
     server->gate = proxy_gate_free(server->gate);
     server->watch = proxy_watch_free(server->watch);
+    server->assembly = proxy_assembly_free(server->assembly);
     if (server->signals.source.loop != NULL)
         fl_signals_done(&server->signals);
     if (server->wake_fd >= 0) {
@@ -390,6 +477,7 @@ static void stop(struct server *server)
     proxy_snapshot_unref(server->pending);
     proxy_snapshot_unref(server->snapshot);
     proxy_sockets_done(&server->sockets);
+    proxy_sockets_done(&server->next_sockets);
     if (server->loop != NULL) {
         (void)!fl_loop_turn(server->loop, 0); /* what was deferred */
         fl_loop_free(server->loop);
@@ -415,8 +503,10 @@ int proxy_server_run(const struct proxy_server_options *options, struct fl_err *
 
 int proxy_server_validate(const char *config_path, struct fl_err *err)
 {
-    struct proxy_snapshot *snapshot = NULL;
-    int result = load(config_path, &snapshot, err);
-    proxy_snapshot_unref(snapshot);
+    struct proxy_assembly *assembly;
+    if (proxy_assembly_new(NULL, NULL, &assembly) < 0)
+        return fl_err_errno(err, -ENOMEM, "%s", config_path);
+    int result = load(config_path, assembly, err);
+    proxy_assembly_free(assembly);
     return result;
 }

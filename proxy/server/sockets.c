@@ -18,50 +18,70 @@ static void close_all(int *fds, size_t count)
     free(fds);
 }
 
-int proxy_sockets_open(const struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot, size_t workers,
-                       int **ret_fds, struct fl_err *err)
+/* One for each worker, or none. */
+static int open_listener(const struct proxy_listener *listener, size_t workers, int *fds, size_t stride,
+                         struct fl_err *err)
 {
-    size_t listeners = snapshot->listener_count, count = workers * listeners;
-    int *fds = malloc((count + 1) * sizeof(int));
-    if (fds == NULL)
-        return fl_err_errno(err, -ENOMEM, "open listeners");
-    for (size_t i = 0; i < count; i++)
-        fds[i] = -1;
-    for (size_t i = 0; i < count; i++) {
-        const struct proxy_listener *listener = &snapshot->listeners[i % listeners];
-        if (!listener->bind_to_port || is_open(sockets, &listener->address))
-            continue;
-        const struct proxy_socket_options options = {
-            .address = listener->address,
-            .ipv4_compat = listener->ipv4_compat,
-            .reuse_port = workers > 1,
-            .transparent = listener->transparent,
-            .backlog = listener->backlog,
-        };
-        int result = proxy_socket_listen(&options, &fds[i], err);
-        if (result < 0) {
-            close_all(fds, count);
-            return fl_err_prefix(err, "listener %.*s", FL_SPAN_ARG(listener->name)), result;
-        }
-    }
-    *ret_fds = fds;
-    return 0;
+    const struct proxy_socket_options options = {
+        .address = listener->address,
+        .ipv4_compat = listener->ipv4_compat,
+        .reuse_port = workers > 1,
+        .transparent = listener->transparent,
+        .backlog = listener->backlog,
+    };
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < workers; i++)
+        result = proxy_socket_listen(&options, &fds[i * stride], err);
+    for (size_t i = 0; result < 0 && i < workers; i++)
+        fl_cleanup_close(&fds[i * stride]);
+    if (result < 0)
+        fl_err_prefix(err, "listener %.*s", FL_SPAN_ARG(listener->name));
+    return result;
 }
 
-int proxy_sockets_adopt(struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot)
+/* The first error is the one that is told. */
+static int open_each(const struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot, size_t workers,
+                     bool strict, struct proxy_sockets *next, int *fds, struct fl_err *err)
 {
-    struct proxy_address *addresses = calloc(snapshot->listener_count + 1, sizeof(*addresses));
-    if (addresses == NULL)
-        return -ENOMEM;
-    size_t count = 0;
-    for (size_t i = 0; i < snapshot->listener_count; i++) {
-        if (snapshot->listeners[i].bind_to_port)
-            addresses[count++] = snapshot->listeners[i].address;
+    bool missing = false;
+    for (size_t i = 0; i < snapshot->listener_slots; i++) {
+        const struct proxy_listener *listener = snapshot->listeners[i];
+        if (listener == NULL || !listener->bind_to_port)
+            continue;
+        int result = is_open(sockets, &listener->address)
+                         ? 0
+                         : open_listener(listener, workers, fds + i, snapshot->listener_slots, missing ? NULL : err);
+        if (result == 0)
+            next->addresses[next->count++] = listener->address;
+        else if (strict)
+            return result;
+        missing = missing || result < 0;
     }
-    free(sockets->addresses);
-    sockets->addresses = addresses;
-    sockets->count = count;
-    return 0;
+    return missing ? PROXY_SOCKETS_MISSING : 0;
+}
+
+int proxy_sockets_open(const struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot, size_t workers,
+                       bool strict, struct proxy_sockets *ret_next, int **ret_fds, struct fl_err *err)
+{
+    size_t count = workers * snapshot->listener_slots;
+    int *fds = malloc((count + 1) * sizeof(int));
+    struct proxy_sockets next = {.addresses = calloc(snapshot->listener_count + 1, sizeof(struct proxy_address))};
+    int result = fds == NULL || next.addresses == NULL ? fl_err_errno(err, -ENOMEM, "open listeners") : 0;
+    for (size_t i = 0; result == 0 && i < count; i++)
+        fds[i] = -1;
+    if (result == 0)
+        result = open_each(sockets, snapshot, workers, strict, &next, fds, err);
+    if (result < 0) {
+        if (fds != NULL && next.addresses != NULL)
+            close_all(fds, count);
+        else
+            free(fds);
+        proxy_sockets_done(&next);
+        return result;
+    }
+    *ret_next = next;
+    *ret_fds = fds;
+    return result;
 }
 
 void proxy_sockets_done(struct proxy_sockets *sockets)

@@ -12,12 +12,14 @@ struct proxy_sockets {               /* zeroed: none */
     size_t count;
 };
 
-/* For each worker and listener of the snapshot a new socket, or -1 (nothing to open, or open already), at
- * ret_fds[worker * listener_count + listener]. All or nothing: 0, or a negative errno with the reason. */
+enum proxy_sockets_result { PROXY_SOCKETS_MISSING = 1 /* some listeners could not be opened; the others go on */ };
+
+/* For each worker and listener slot of the snapshot a new socket, or -1 (nothing to open, or open already), at
+ * ret_fds[worker * listener_slots + slot]; *ret_next: what is listened on when the snapshot is in force. strict: all or
+ * nothing. Else a listener that cannot be opened is left out, and tried again with the next snapshot:
+ * PROXY_SOCKETS_MISSING with the first reason in err. 0, or a negative errno with the reason. */
 int proxy_sockets_open(const struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot, size_t workers,
-                       int **ret_fds, struct fl_err *err) FL_MUST_CHECK;
-/* The snapshot is in force: its addresses are the ones listened on. 0 or -ENOMEM. */
-int proxy_sockets_adopt(struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot) FL_MUST_CHECK;
+                       bool strict, struct proxy_sockets *ret_next, int **ret_fds, struct fl_err *err) FL_MUST_CHECK;
 void proxy_sockets_done(struct proxy_sockets *sockets);
 
 #endif

@@ -37,6 +37,11 @@ struct proxy_worker {
         struct proxy_snapshot *snapshot; /* a reference; NULL: none */
         int *sockets;
         bool drain, stop, reopen;
+        struct answer { /* of the directory */
+            struct proxy_address destination;
+            enum proxy_directory_answer answer;
+        } * answers;
+        size_t answer_count;
     } orders;
 };
 
@@ -117,9 +122,11 @@ static void close_listens(struct proxy_worker *worker, bool last)
 static void adopt_sockets(struct proxy_worker *worker, struct proxy_snapshot *snapshot, const int *sockets)
 {
     struct worker_listen *kept = NULL;
-    for (size_t i = 0; i < snapshot->listener_count; i++) {
-        const struct proxy_listener *listener = &snapshot->listeners[i];
+    for (size_t i = 0; i < snapshot->listener_slots; i++) {
+        const struct proxy_listener *listener = snapshot->listeners[i];
         struct worker_listen *one = NULL;
+        if (listener == NULL || !listener->bind_to_port)
+            continue;
         if (sockets[i] < 0)
             one = take_listen(worker, &listener->address);
         else if (open_listen(worker, listener, sockets[i], &one) < 0)
@@ -144,7 +151,7 @@ static void tell(struct proxy_worker *worker, enum proxy_worker_event event)
 static void apply(struct proxy_worker *worker, struct proxy_snapshot *snapshot, const int *sockets)
 {
     if (proxy_data_apply(&worker->data, snapshot) < 0) {
-        for (size_t i = 0; i < snapshot->listener_count; i++) {
+        for (size_t i = 0; i < snapshot->listener_slots; i++) {
             if (sockets[i] >= 0)
                 close(sockets[i]);
         }
@@ -169,6 +176,9 @@ static void on_wake(struct fl_source *source, uint32_t events)
         apply(worker, orders.snapshot, orders.sockets);
     proxy_snapshot_unref(orders.snapshot);
     free(orders.sockets);
+    for (size_t i = 0; i < orders.answer_count; i++)
+        proxy_data_answer(&worker->data, &orders.answers[i].destination, (int)orders.answers[i].answer);
+    free(orders.answers);
     if (orders.reopen)
         proxy_data_reopen_logs(&worker->data);
     if (orders.drain && !worker->data.draining) {
@@ -187,11 +197,11 @@ static void wake(struct proxy_worker *worker)
 
 int proxy_worker_apply(struct proxy_worker *worker, struct proxy_snapshot *snapshot, const int *sockets)
 {
-    size_t size = (snapshot->listener_count + 1) * sizeof(int);
+    size_t size = (snapshot->listener_slots + 1) * sizeof(int);
     int *copy = malloc(size);
     if (copy == NULL)
         return -ENOMEM;
-    memcpy(copy, sockets, snapshot->listener_count * sizeof(int));
+    memcpy(copy, sockets, snapshot->listener_slots * sizeof(int));
     pthread_mutex_lock(&worker->lock);
     /* The main thread waits for PROXY_WORKER_APPLIED before it sends the next one. */
     worker->orders.snapshot = proxy_snapshot_ref(snapshot);
@@ -199,6 +209,19 @@ int proxy_worker_apply(struct proxy_worker *worker, struct proxy_snapshot *snaps
     pthread_mutex_unlock(&worker->lock);
     wake(worker);
     return 0;
+}
+
+void proxy_worker_answer(struct proxy_worker *worker, const struct proxy_address *destination,
+                         enum proxy_directory_answer answer)
+{
+    struct orders *orders = &worker->orders;
+    pthread_mutex_lock(&worker->lock);
+    if (orders->answers == NULL)
+        orders->answers = malloc(PROXY_DIRECTORY_QUEUE_MAX * sizeof(*orders->answers));
+    if (orders->answers != NULL && orders->answer_count < PROXY_DIRECTORY_QUEUE_MAX)
+        orders->answers[orders->answer_count++] = (struct answer){*destination, answer};
+    pthread_mutex_unlock(&worker->lock);
+    wake(worker);
 }
 
 void proxy_worker_drain(struct proxy_worker *worker)
@@ -273,6 +296,7 @@ static int set_up(struct proxy_worker *worker)
         .shared = worker->options.shared,
         .connections_max = worker->options.connections_max,
         .on_probe = on_probe,
+        .directory = worker->options.directory,
         .on_drained = on_drained,
         .owner = worker,
     };
@@ -316,6 +340,7 @@ struct proxy_worker *proxy_worker_free(struct proxy_worker *worker)
     }
     proxy_snapshot_unref(worker->orders.snapshot);
     free(worker->orders.sockets);
+    free(worker->orders.answers);
     if (worker->data.turn.loop != NULL)
         proxy_data_done(&worker->data);
     if (worker->wake_fd >= 0) {

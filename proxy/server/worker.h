@@ -7,6 +7,7 @@
 
 #include "proxy/filter/data.h"
 #include "proxy/net/listener.h"
+#include "proxy/upstream/directory.h"
 
 struct proxy_worker;
 
@@ -18,7 +19,8 @@ enum proxy_worker_event {
 
 struct proxy_worker_options {
     size_t connections_max;
-    struct proxy_shared *shared; /* of all workers; lives longer than they do */
+    struct proxy_shared *shared;             /* of all workers; lives longer than they do */
+    const struct proxy_directory *directory; /* the same; NULL: nobody is asked */
     /* On the worker's thread. */
     void (*on_event)(void *owner, enum proxy_worker_event event);
     bool (*on_probe)(void *owner, const struct proxy_address *peer, const struct proxy_address *original);
@@ -30,9 +32,13 @@ int proxy_worker_new(const struct proxy_worker_options *options, struct proxy_wo
 /* Stops it: connections that are left are reset. Waits for the thread. NULL is allowed; returns NULL. */
 struct proxy_worker *proxy_worker_free(struct proxy_worker *worker);
 
-/* The main thread's orders. `sockets`: one per listener of the snapshot, owned by the worker on success: a listening
- * socket, or -1 where the listener opens none or goes on with the socket of its address. 0 or -ENOMEM. */
+/* The main thread's orders. `sockets`: one per listener slot of the snapshot, owned by the worker on success: a
+ * listening socket, or -1 where the listener opens none or goes on with the socket of its address. 0 or -ENOMEM. */
 int proxy_worker_apply(struct proxy_worker *worker, struct proxy_snapshot *snapshot, const int *sockets) FL_MUST_CHECK;
+/* What became of a question to the directory. Where too many wait already it is lost: those who asked run out of time.
+ */
+void proxy_worker_answer(struct proxy_worker *worker, const struct proxy_address *destination,
+                         enum proxy_directory_answer answer);
 /* Accepts what is connected, closes the listening sockets, and ends HTTP connections as they become idle. */
 void proxy_worker_drain(struct proxy_worker *worker);
 /* Opens its access logs by their names anew: they were renamed. */

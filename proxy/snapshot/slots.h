@@ -14,8 +14,9 @@
 
 #include <stdint.h>
 
-#define PROXY_SLOT_NONE UINT32_MAX
-#define PROXY_SLOTS_MAX 65536u /* of a kind, those that are counted by old units only included */
+#define PROXY_SLOT_NONE     UINT32_MAX
+#define PROXY_SLOT_TOUCH_MS 250u
+#define PROXY_SLOTS_MAX     65536u /* of a kind, those that are counted by old units only included */
 
 enum proxy_slot_kind { PROXY_SLOT_LISTENER, PROXY_SLOT_CLUSTER, PROXY_SLOT_ROUTES, PROXY_SLOT_TLS, PROXY_SLOT_KINDS };
 
@@ -49,6 +50,7 @@ struct proxy_slot *proxy_slots_find(struct proxy_slots *slots, enum proxy_slot_k
 /* All indexes of the kind are below it. */
 uint32_t proxy_slots_bound(struct proxy_slots *slots, enum proxy_slot_kind kind);
 
+/* Exact to PROXY_SLOT_TOUCH_MS. */
 void proxy_slot_touch(const struct proxy_slot *slot, uint64_t now_ms);
 uint64_t proxy_slot_used_ms(const struct proxy_slot *slot);
 

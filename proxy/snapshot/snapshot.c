@@ -2,37 +2,22 @@
 
 #include <errno.h>
 
-struct proxy_snapshot_hold {
-    struct proxy_snapshot_hold *next;
-    void *object;
-    void (*release)(void *object);
-};
-
-struct proxy_snapshot *proxy_snapshot_new(size_t arena_max)
+struct proxy_snapshot *proxy_snapshot_new(struct proxy_graveyard *graveyard)
 {
-    struct proxy_snapshot *snapshot = calloc(1, sizeof(*snapshot));
-    if (snapshot == NULL)
-        return NULL;
-    fl_arena_init(&snapshot->arena, arena_max);
-    snapshot->references = 1;
-    return snapshot;
+    return proxy_unit_new(sizeof(struct proxy_snapshot), PROXY_SNAPSHOT_MAX, graveyard);
 }
 
 struct proxy_snapshot *proxy_snapshot_ref(struct proxy_snapshot *snapshot)
 {
     if (snapshot != NULL)
-        __atomic_fetch_add(&snapshot->references, 1, __ATOMIC_RELAXED);
+        proxy_unit_ref(&snapshot->unit);
     return snapshot;
 }
 
 struct proxy_snapshot *proxy_snapshot_unref(struct proxy_snapshot *snapshot)
 {
-    if (snapshot == NULL || __atomic_sub_fetch(&snapshot->references, 1, __ATOMIC_ACQ_REL) > 0)
-        return NULL;
-    for (struct proxy_snapshot_hold *hold = snapshot->holds; hold != NULL; hold = hold->next)
-        hold->release(hold->object);
-    fl_arena_done(&snapshot->arena); /* the holds live there too */
-    free(snapshot);
+    if (snapshot != NULL)
+        proxy_unit_unref(&snapshot->unit);
     return NULL;
 }
 
@@ -41,17 +26,48 @@ void fl_cleanup_proxy_snapshot(struct proxy_snapshot **snapshot)
     proxy_snapshot_unref(*snapshot);
 }
 
-int proxy_snapshot_hold(struct proxy_snapshot *snapshot, void *object, void (*release)(void *object))
+/* -- by slot -- */
+
+const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, uint32_t index)
 {
-    struct proxy_snapshot_hold *hold = fl_arena_alloc(&snapshot->arena, sizeof(*hold));
-    if (hold == NULL) {
-        release(object);
-        return -ENOMEM;
-    }
-    *hold = (struct proxy_snapshot_hold){.next = snapshot->holds, .object = object, .release = release};
-    snapshot->holds = hold;
-    return 0;
+    return index < snapshot->cluster_slots ? snapshot->clusters[index] : NULL;
 }
+
+const struct proxy_listener *proxy_snapshot_listener(const struct proxy_snapshot *snapshot, uint32_t index)
+{
+    return index < snapshot->listener_slots ? snapshot->listeners[index] : NULL;
+}
+
+const struct proxy_endpoints *proxy_snapshot_endpoints(const struct proxy_snapshot *snapshot,
+                                                       const struct proxy_cluster *cluster)
+{
+    if (cluster->type != PROXY_CLUSTER_EDS)
+        return &cluster->own;
+    return cluster->slot->index < snapshot->cluster_slots ? snapshot->endpoints[cluster->slot->index] : NULL;
+}
+
+const struct proxy_route_table *proxy_snapshot_routes(const struct proxy_snapshot *snapshot,
+                                                      const struct proxy_hcm_config *hcm,
+                                                      const struct proxy_listener *listener,
+                                                      struct proxy_unit **ret_unit)
+{
+    *ret_unit = listener->unit;
+    if (hcm->rds == NULL)
+        return hcm->routes;
+    const struct proxy_routes *routes =
+        hcm->rds->index < snapshot->routes_slots ? snapshot->routes[hcm->rds->index] : NULL;
+    if (routes == NULL)
+        return NULL;
+    *ret_unit = routes->unit;
+    return routes->table;
+}
+
+struct fl_tls_context *proxy_snapshot_tls(const struct proxy_snapshot *snapshot, const struct proxy_slot *setting)
+{
+    return setting->index < snapshot->tls_slots ? snapshot->tls[setting->index] : NULL;
+}
+
+/* -- by name, by address -- */
 
 int proxy_name_compare(struct fl_span a, struct fl_span b)
 {
@@ -60,21 +76,114 @@ int proxy_name_compare(struct fl_span a, struct fl_span b)
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, struct fl_span name)
+const struct proxy_cluster *proxy_snapshot_cluster_named(const struct proxy_snapshot *snapshot, struct fl_span name)
 {
-    size_t low = 0, high = snapshot->cluster_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = proxy_name_compare(name, snapshot->clusters[middle].name);
-        if (order == 0)
-            return &snapshot->clusters[middle];
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
+    for (size_t i = 0; i < snapshot->cluster_slots; i++) {
+        if (snapshot->clusters[i] != NULL && fl_span_eq(snapshot->clusters[i]->name, name))
+            return snapshot->clusters[i];
     }
     return NULL;
 }
+
+const struct proxy_listener *proxy_snapshot_listener_named(const struct proxy_snapshot *snapshot, struct fl_span name)
+{
+    for (size_t i = 0; i < snapshot->listener_slots; i++) {
+        if (snapshot->listeners[i] != NULL && fl_span_eq(snapshot->listeners[i]->name, name))
+            return snapshot->listeners[i];
+    }
+    return NULL;
+}
+
+/* Open addressing, at most half full. Of two with one address the one that binds to no port is found: it exists to be
+ * handed connections. */
+static void index_put(uint32_t *table, size_t size, const struct proxy_snapshot *snapshot, uint32_t index)
+{
+    const struct proxy_listener *listener = snapshot->listeners[index];
+    size_t at = proxy_address_hash(&listener->address) & (size - 1);
+    while (table[at] != PROXY_SLOT_NONE) {
+        const struct proxy_listener *other = snapshot->listeners[table[at]];
+        if (proxy_address_eq(&other->address, &listener->address)) {
+            if (other->bind_to_port)
+                table[at] = index;
+            return;
+        }
+        at = (at + 1) & (size - 1);
+    }
+    table[at] = index;
+}
+
+int proxy_snapshot_index(struct proxy_snapshot *snapshot)
+{
+    size_t size = 16;
+    while (size < snapshot->listener_count * 2)
+        size *= 2;
+    uint32_t *table = fl_arena_array(&snapshot->unit.arena, size, sizeof(*table));
+    if (table == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < size; i++)
+        table[i] = PROXY_SLOT_NONE;
+    for (uint32_t i = 0; i < snapshot->listener_slots; i++) {
+        if (snapshot->listeners[i] != NULL)
+            index_put(table, size, snapshot, i);
+    }
+    snapshot->by_address = table;
+    snapshot->by_address_size = size;
+    return 0;
+}
+
+static const struct proxy_listener *index_find(const struct proxy_snapshot *snapshot,
+                                               const struct proxy_address *address)
+{
+    size_t mask = snapshot->by_address_size - 1;
+    for (size_t at = proxy_address_hash(address) & mask; snapshot->by_address[at] != PROXY_SLOT_NONE;
+         at = (at + 1) & mask) {
+        const struct proxy_listener *listener = snapshot->listeners[snapshot->by_address[at]];
+        if (proxy_address_eq(&listener->address, address))
+            return listener;
+    }
+    return NULL;
+}
+
+const struct proxy_listener *proxy_snapshot_listener_of(const struct proxy_snapshot *snapshot,
+                                                        const struct proxy_address *address)
+{
+    if (snapshot->by_address_size == 0)
+        return NULL;
+    const struct proxy_listener *found = index_find(snapshot, address);
+    if (found != NULL)
+        return found;
+    struct proxy_address any = {0};
+    any.any.sa_family = address->any.sa_family; /* 0.0.0.0 or :: */
+    proxy_address_set_port(&any, proxy_address_port(address));
+    return index_find(snapshot, &any);
+}
+
+/* -- clusters -- */
+
+static bool has_label(const struct proxy_endpoint *endpoint, const struct proxy_label *wanted)
+{
+    for (size_t i = 0; i < endpoint->transport_count; i++) {
+        if (fl_span_eq(endpoint->transport[i].key, wanted->key))
+            return fl_span_eq(endpoint->transport[i].value, wanted->value);
+    }
+    return false;
+}
+
+const struct proxy_slot *proxy_cluster_transport(const struct proxy_cluster *cluster,
+                                                 const struct proxy_endpoint *endpoint)
+{
+    for (size_t i = 0; i < cluster->match_count; i++) {
+        const struct proxy_transport_match *match = &cluster->matches[i];
+        size_t fits = 0;
+        while (fits < match->criteria_count && has_label(endpoint, &match->criteria[fits]))
+            fits++;
+        if (fits == match->criteria_count)
+            return match->tls;
+    }
+    return cluster->tls;
+}
+
+/* -- files -- */
 
 static bool same_time(struct timespec a, struct timespec b)
 {

@@ -1,9 +1,13 @@
-/* The immutable configuration as types: what the bootstrap (and later xDS) compiles to, and all that workers read.
+/* The immutable configuration as types: what the bootstrap and xDS compile to, and all that workers read.
  *
- * A snapshot is built whole by config/compile, then never written again; the main thread hands the pointer to each
- * worker, who holds a reference while it uses it (atomic count). Everything that a snapshot points to lives in its one
- * arena, or is counted and held by it (TLS contexts, route tables), and goes with the last reference. Run-time state
- * (pools, counters, health) is not here: each worker keeps its own, keyed by names.
+ * A snapshot is a table of pointers to units (unit.h): each listener, each cluster, its endpoints, each route table
+ * stands in one of its own and is shared by all snapshots in which it did not change. So the next snapshot costs what
+ * has changed, and a worker sees by comparing pointers what that is. Names are slots (slots.h): routes and tcp_proxy
+ * name clusters by the slot's index, the connection manager its route table (RDS), chains and clusters their TLS
+ * setting; what a slot leads to is looked up in the snapshot in force, and may be nothing.
+ *
+ * Built by config/assembly, never written again; the main thread hands the pointer to each worker, who holds a
+ * reference while it uses it. Run-time state (pools, counters, health) is not here: each worker keeps its own, by slot.
  *
  * Spans are NUL-terminated too. Durations are milliseconds; 0 means "none" where the field says so. Defaults are
  * filled in by the compiler: a reader never sees "unset".
@@ -11,11 +15,11 @@
 #ifndef PROXY_SNAPSHOT_SNAPSHOT_H
 #define PROXY_SNAPSHOT_SNAPSHOT_H
 
-#include "common/base/arena.h"
 #include "common/mesh/capture.h"
 #include "common/mesh/preface.h"
 #include "proxy/http/path.h"
 #include "proxy/net/address.h"
+#include "proxy/snapshot/slots.h"
 #include "proxy/telemetry/trace.h"
 #include "proxy/upstream/outlier.h"
 
@@ -60,13 +64,13 @@ struct proxy_chain_match {
 
 struct proxy_access_log {
     struct fl_span path;                   /* "/dev/stdout", "/dev/stderr" or a file */
-    const struct proxy_log_format *format; /* telemetry/accesslog.h; NULL: the default JSON. Held by the snapshot */
+    const struct proxy_log_format *format; /* telemetry/accesslog.h; NULL: the default JSON. Held by the listener */
 };
 
 struct proxy_tcp_config {
     struct fl_span stat_prefix;
     struct fl_span cluster;
-    uint32_t cluster_index;    /* into the snapshot's clusters */
+    uint32_t cluster_index;    /* its slot's */
     uint64_t idle_timeout_ms;  /* 0: none. Default 3,600,000 */
     uint32_t connect_attempts; /* ≥ 1 */
     uint64_t max_duration_ms;  /* of a connection; 0: none */
@@ -121,7 +125,8 @@ struct proxy_hcm_config {
     struct fl_span stat_prefix;
     const struct proxy_http_filter *filters; /* in order, without the router */
     size_t filter_count;
-    const struct proxy_route_table *routes; /* held by the snapshot; cluster indexes are into its clusters */
+    const struct proxy_route_table *routes; /* held by the listener; cluster indexes are slots. NULL: */
+    const struct proxy_slot *rds;           /* … it is this one of the snapshot in force */
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
     enum proxy_codec codec;
@@ -151,7 +156,7 @@ enum proxy_filter_kind { PROXY_FILTER_TCP, PROXY_FILTER_HTTP };
 struct proxy_filter_chain {
     struct fl_span name; /* may be empty */
     struct proxy_chain_match match;
-    struct fl_tls_context *tls;            /* NULL: plain bytes. Counted, held by the snapshot */
+    const struct proxy_slot *tls;          /* NULL: plain bytes. See proxy_snapshot_tls */
     uint64_t tls_handshake_timeout_ms;     /* transport_socket_connect_timeout; default 15,000 */
     const struct proxy_rbac_filter *rbacs; /* network RBAC filters, in order (policy/rbac.h) */
     size_t rbac_count;
@@ -168,6 +173,8 @@ struct proxy_filter_chain {
 enum proxy_direction { PROXY_UNSPECIFIED, PROXY_INBOUND, PROXY_OUTBOUND };
 
 struct proxy_listener {
+    struct proxy_unit *unit; /* that it stands in; not counted here */
+    const struct proxy_slot *slot;
     struct fl_span name;
     struct proxy_address address;
     bool ipv4_compat;  /* address is ::, and takes IPv4 too (IPV6_V6ONLY off; 0.0.0.0 where the netns has no IPv6) */
@@ -175,9 +182,10 @@ struct proxy_listener {
     bool transparent;  /* IP_TRANSPARENT */
     bool reuse_port;
     enum proxy_direction direction;
-    bool original_dst;           /* SO_ORIGINAL_DST is the destination (filter envoy.filters.listener.original_dst) */
-    bool tls_inspector;          /* look for a ClientHello before a chain is picked */
-    bool http_inspector;         /* look for an HTTP request line */
+    bool original_dst;   /* SO_ORIGINAL_DST is the destination (filter envoy.filters.listener.original_dst) */
+    bool hand_over;      /* use_original_dst: the listener of that address takes the connection, if there is one */
+    bool tls_inspector;  /* look for a ClientHello before a chain is picked */
+    bool http_inspector; /* look for an HTTP request line */
     uint64_t inspect_timeout_ms; /* listener_filters_timeout; 0: none. Default 15,000 */
     bool continue_on_timeout;    /* when it passes: pick with what is known, instead of closing */
     uint32_t backlog;
@@ -212,26 +220,54 @@ bool proxy_chain_match_overlap(const struct proxy_chain_match *a, const struct p
 /* -- clusters -------------------------------------------------------------------------------------------------------
  */
 
-enum proxy_cluster_type { PROXY_CLUSTER_STATIC, PROXY_CLUSTER_ORIGINAL_DST };
+enum proxy_cluster_type { PROXY_CLUSTER_STATIC, PROXY_CLUSTER_ORIGINAL_DST, PROXY_CLUSTER_EDS };
 enum proxy_lb_policy { PROXY_LB_ROUND_ROBIN, PROXY_LB_LEAST_REQUEST, PROXY_LB_RANDOM, PROXY_LB_ORIGINAL_DST };
+
+struct proxy_label { /* a member of a metadata object: its text, "true", "false" or the number's shortest form */
+    struct fl_span key, value;
+};
 
 struct proxy_endpoint {
     struct proxy_address address;
     struct fl_span hostname;
+    /* filter_metadata.fairlead.identity: the one SPIFFE ID that it may show. Where it is there, a connection is TLS
+     * with that ID or fails: never plaintext. Empty: whom the cluster's TLS setting accepts. */
+    struct fl_span identity;
+    const struct proxy_label *transport; /* filter_metadata["envoy.transport_socket_match"] */
+    size_t transport_count;
     uint32_t weight;   /* ≥ 1 */
     uint32_t priority; /* 0 first */
     bool healthy;      /* health_status UNKNOWN, HEALTHY or DEGRADED */
 };
 
+/* The endpoints of a cluster: its own (in its unit), or those that EDS tells (a unit of their own). */
+struct proxy_endpoints {
+    struct proxy_unit *unit;
+    const struct proxy_endpoint *list;
+    size_t count;
+};
+
+/* transport_socket_matches: the first whose criteria an endpoint all has. */
+struct proxy_transport_match {
+    struct fl_span name;
+    const struct proxy_label *criteria;
+    size_t criteria_count;        /* 0: fits every endpoint */
+    const struct proxy_slot *tls; /* NULL: plain */
+};
+
 struct proxy_cluster {
+    struct proxy_unit *unit; /* that it stands in; not counted here */
+    const struct proxy_slot *slot;
     struct fl_span name;
     struct fl_span stat_name; /* alt_stat_name, or the name */
     enum proxy_cluster_type type;
     enum proxy_lb_policy lb_policy;
-    const struct proxy_endpoint *endpoints;
-    size_t endpoint_count;
-    uint64_t connect_timeout_ms;           /* > 0; default 5,000 */
-    struct fl_tls_context *tls;            /* NULL: plain. Counted, held by the snapshot */
+    struct proxy_endpoints own;   /* STATIC; see proxy_snapshot_endpoints */
+    struct fl_span eds_name;      /* EDS: of its endpoints */
+    uint64_t connect_timeout_ms;  /* > 0; default 5,000 */
+    const struct proxy_slot *tls; /* where no match fits; NULL: plain. See proxy_cluster_transport */
+    const struct proxy_transport_match *matches;
+    size_t match_count;
     struct proxy_address bind_v4, bind_v6; /* source of connections by family; not set: the kernel chooses */
     bool bind_freebind;
     uint32_t original_dst_port; /* ORIGINAL_DST: dial this port instead; 0: the connection's own */
@@ -257,6 +293,7 @@ struct proxy_cluster {
 struct proxy_node {
     struct fl_span id, cluster;
     bool sidecar;                   /* id begins "sidecar~", or FAIRLEAD_CAPTURE is set */
+    bool on_demand;                 /* metadata FAIRLEAD_DISCOVERY: destinations are asked for (upstream/directory.h) */
     struct fl_span service_account; /* metadata SERVICE_ACCOUNT */
     struct fl_preface preface; /* metadata as the preface sends it: workload, namespace, app, version, cluster, … */
 };
@@ -269,19 +306,34 @@ struct proxy_watched_file {
 
 /* A certificate in use, for /certs. Times in seconds since the epoch. */
 struct proxy_cert_info {
-    struct fl_span path;   /* or "inline" */
+    struct fl_span path;   /* or "inline", or "secret <name>" */
     struct fl_span spiffe; /* empty: not an X.509-SVID */
     int64_t not_before, not_after;
 };
 
+struct proxy_routes {
+    struct proxy_unit *unit;
+    const struct proxy_slot *slot;
+    const struct proxy_route_table *table; /* held by the unit; cluster indexes are slots */
+};
+
+/* The units' tables are by slot index; NULL where there is nothing. */
 struct proxy_snapshot {
-    uint64_t version; /* 1, 2, 3 … in this process */
+    struct proxy_unit unit; /* first; what it holds goes with it */
+    uint64_t version;       /* 1, 2, 3 … in this process */
     struct proxy_node node;
     struct proxy_address admin; /* not set: no admin listener */
-    const struct proxy_listener *listeners;
-    size_t listener_count;
-    const struct proxy_cluster *clusters; /* sorted by name */
-    size_t cluster_count;
+    const struct proxy_listener *const *listeners;
+    size_t listener_slots, listener_count;
+    const struct proxy_cluster *const *clusters;
+    const struct proxy_endpoints *const *endpoints; /* of EDS clusters */
+    size_t cluster_slots, cluster_count;
+    const struct proxy_routes *const *routes; /* of RDS */
+    size_t routes_slots;
+    struct fl_tls_context *const *tls;
+    size_t tls_slots;
+    const uint32_t *by_address; /* private: slots of listeners, hashed by address */
+    size_t by_address_size;
     const struct proxy_watched_file *files;
     size_t file_count;
     const struct proxy_cert_info *certs;
@@ -290,27 +342,49 @@ struct proxy_snapshot {
     struct fl_span path;       /* the file it came from; empty: none */
     uint64_t ignored_fields;   /* fields that we do not know, outside the strict messages */
     uint64_t harmless_filters; /* accepted and left out (docs/configuration.md) */
-
-    struct proxy_snapshot_hold *holds; /* what goes with it (private to snapshot.c) */
-    struct fl_arena arena;             /* all of the above lives here */
-    unsigned references;               /* atomic */
 };
 
-/* An empty snapshot with one reference; `arena_max` bounds what it may hold in bytes. NULL when memory is out. */
-struct proxy_snapshot *proxy_snapshot_new(size_t arena_max);
+#define PROXY_SNAPSHOT_MAX (64u << 20) /* bytes of its tables */
+
+/* An empty snapshot with one reference. `graveyard` may be NULL. NULL when memory is out. */
+struct proxy_snapshot *proxy_snapshot_new(struct proxy_graveyard *graveyard);
 /* Thread-safe. Both accept NULL; unref returns NULL. */
 struct proxy_snapshot *proxy_snapshot_ref(struct proxy_snapshot *snapshot);
 struct proxy_snapshot *proxy_snapshot_unref(struct proxy_snapshot *snapshot);
 void fl_cleanup_proxy_snapshot(struct proxy_snapshot **snapshot);
+/* For who builds it, when its listeners are there: so that proxy_snapshot_listener_of finds them. 0 or -ENOMEM. */
+int proxy_snapshot_index(struct proxy_snapshot *snapshot) FL_MUST_CHECK;
 
-/* For the compiler: `release(object)` runs when the snapshot goes. On failure (-ENOMEM) it has been run already. */
-int proxy_snapshot_hold(struct proxy_snapshot *snapshot, void *object, void (*release)(void *object)) FL_MUST_CHECK;
+/* What an index of a slot leads to; any index is fine. NULL: nothing. */
+const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, uint32_t index);
+const struct proxy_listener *proxy_snapshot_listener(const struct proxy_snapshot *snapshot, uint32_t index);
+/* A cluster's endpoints: its own, or what EDS told. NULL: none. */
+const struct proxy_endpoints *proxy_snapshot_endpoints(const struct proxy_snapshot *snapshot,
+                                                       const struct proxy_cluster *cluster);
+/* The table of a connection manager: its own, or that of RDS. NULL: there is none (yet). The table lives as long as
+ * *ret_unit, which is not counted for the caller. `listener`: that the manager stands in. */
+const struct proxy_route_table *proxy_snapshot_routes(const struct proxy_snapshot *snapshot,
+                                                      const struct proxy_hcm_config *hcm,
+                                                      const struct proxy_listener *listener,
+                                                      struct proxy_unit **ret_unit);
+/* The context of a TLS setting (not NULL). Not counted for the caller. NULL: its secrets are not there: nothing can be
+ * accepted or dialled, least of all in plaintext. */
+struct fl_tls_context *proxy_snapshot_tls(const struct proxy_snapshot *snapshot, const struct proxy_slot *setting);
+/* The listener of exactly this address, or of its port on all addresses (as Envoy hands over); the one that binds to no
+ * port first. NULL: none. */
+const struct proxy_listener *proxy_snapshot_listener_of(const struct proxy_snapshot *snapshot,
+                                                        const struct proxy_address *address);
 
-/* The order of clusters: as memcmp; a name that another begins with comes first. */
+/* An order of names: as memcmp; a name that another begins with comes first. */
 int proxy_name_compare(struct fl_span a, struct fl_span b);
 
-/* By exact name, binary search. NULL where there is none. */
-const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, struct fl_span name);
+/* By exact name; these look at every one: for pages and tests. NULL where there is none. */
+const struct proxy_cluster *proxy_snapshot_cluster_named(const struct proxy_snapshot *snapshot, struct fl_span name);
+const struct proxy_listener *proxy_snapshot_listener_named(const struct proxy_snapshot *snapshot, struct fl_span name);
+
+/* Which TLS setting an endpoint of the cluster is dialled with; NULL: plain. Pure. */
+const struct proxy_slot *proxy_cluster_transport(const struct proxy_cluster *cluster,
+                                                 const struct proxy_endpoint *endpoint);
 
 /* Whether a watched file is another one now (device, inode, size, times), or is gone, or came to be. */
 bool proxy_snapshot_files_changed(const struct proxy_snapshot *snapshot);

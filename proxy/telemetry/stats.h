@@ -96,8 +96,10 @@ void proxy_stats_tcp_bytes(struct proxy_edge *edge, uint32_t flags, uint64_t rec
     X(NOT_REDIRECTED, "not_redirected") /* no original destination */                                                  \
     X(LOOP, "loop")                     /* original destination is one of our own ports */                             \
     X(NO_FILTER_CHAIN, "no_filter_chain")                                                                              \
-    X(PLAINTEXT, "plaintext")     /* STRICT, and the client speaks no TLS */                                           \
-    X(FOREIGN_TLS, "foreign_tls") /* STRICT, and the TLS is not the mesh's */                                          \
+    X(PLAINTEXT, "plaintext")                     /* STRICT, and the client speaks no TLS */                           \
+    X(FOREIGN_TLS, "foreign_tls")                 /* STRICT, and the TLS is not the mesh's */                          \
+    X(UNKNOWN_DESTINATION, "unknown_destination") /* asked for, and not found in time */                               \
+    X(NO_SECRET, "no_secret")                     /* its chain's certificate has not come yet */                       \
     X(DETECT_TIMEOUT, "detect_timeout")                                                                                \
     X(BAD_PREFACE, "bad_preface")                                                                                      \
     X(POLICY, "policy") /* an authorization policy denies it */                                                        \

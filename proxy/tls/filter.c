@@ -7,7 +7,7 @@
 struct proxy_tls {
     struct proxy_conn *conn;
     struct fl_tls *session;
-    struct fl_span preface; /* ours */
+    const struct fl_span *preface; /* ours */
     bool server;
     bool opened;         /* the handshake is done, and ours is sent */
     bool wants_preface;  /* the peer's has not come yet */
@@ -70,7 +70,7 @@ static int opened(void *owner)
         proxy_conn_ready(tls->conn);
         return proxy_conn_opened(tls->conn);
     }
-    int result = fl_tls_write(tls->session, tls->preface);
+    int result = fl_tls_write(tls->session, *tls->preface);
     return result < 0 || tls->server ? result : proxy_conn_opened(tls->conn);
 }
 
@@ -127,23 +127,25 @@ static const struct proxy_transport_ops transport_ops = {
     .free = tls_free,
 };
 
-int proxy_tls_start(struct proxy_conn *conn, struct fl_tls_context *context, bool server, struct fl_span preface,
-                    uint64_t timeout_ms)
+int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *options)
 {
     struct proxy_tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return -ENOMEM;
     const struct fl_tls_sinks sinks = {.opened = opened, .send = send_out, .receive = receive, .owner = tls};
-    int result = fl_tls_new(context, &sinks, &tls->session);
+    int result = fl_tls_new(options->context, &sinks, &tls->session);
+    if (result == 0 && options->identity.len > 0)
+        result = fl_tls_expect(tls->session, options->identity);
     if (result < 0) {
+        fl_tls_free(tls->session);
         free(tls);
         return result;
     }
     tls->conn = conn;
-    tls->server = server;
-    tls->preface = preface;
+    tls->server = options->server;
+    tls->preface = options->preface;
     fl_buf_init(&tls->input, FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX);
-    proxy_conn_set_transport(conn, &transport_ops, tls, timeout_ms);
+    proxy_conn_set_transport(conn, &transport_ops, tls, options->timeout_ms);
     return 0;
 }
 

@@ -14,10 +14,17 @@
 
 struct proxy_tls;
 
-/* Puts TLS on `conn` (proxy_conn_set_transport). `preface` is what we send: whole bytes, which must live as long as the
- * connection. 0 or -ENOMEM (nothing was put). */
-int proxy_tls_start(struct proxy_conn *conn, struct fl_tls_context *context, bool server, struct fl_span preface,
-                    uint64_t timeout_ms) FL_MUST_CHECK;
+struct proxy_tls_options {
+    struct fl_tls_context *context; /* counted by the session */
+    bool server;
+    const struct fl_span *preface; /* what we send, read when it is sent; lives as long as the connection */
+    struct fl_span identity; /* the one SPIFFE ID that the peer may show; empty: whom the context accepts. Copied */
+    uint64_t timeout_ms;     /* of the handshake */
+};
+
+/* Puts TLS on `conn` (proxy_conn_set_transport). 0, -ENOMEM, -EINVAL (an identity, and a context that verifies nobody):
+ * nothing was put. */
+int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *options) FL_MUST_CHECK;
 
 /* Of a connection; NULL where it is plain. */
 struct proxy_tls *proxy_tls_of(const struct proxy_conn *conn);

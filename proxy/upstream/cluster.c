@@ -7,24 +7,40 @@
 
 struct proxy_host { /* an address, with its connections */
     struct proxy_address address;
+    struct fl_span identity; /* in the options' memory */
+    const void *transport;
     struct proxy_upstream *idle; /* the last one used first */
     struct proxy_host *next;     /* in its bucket (ORIGINAL_DST) */
     uint32_t uses;               /* connections, idle or in use: such a host goes with its last one */
-    uint32_t item;               /* index of its balance item (STATIC) */
+    uint32_t item;               /* index of its balance item (STATIC); GONE */
+};
+
+#define GONE UINT32_MAX /* it is no host of the cluster any more, and goes with its last connection */
+
+/* The hosts of options that are not in force yet. */
+struct staged {
+    struct proxy_cluster_options options;
+    struct proxy_balance_item *items;
+    struct proxy_cluster_endpoint *endpoints;
+    struct proxy_host **hosts; /* those that stay are the cluster's */
+    bool *is_new;
 };
 
 struct proxy_cluster_run {
     struct proxy_turn *turn;
     struct proxy_cluster_options options;
     struct proxy_balance_item *items; /* STATIC: by endpoint */
-    struct proxy_host *hosts;         /* STATIC: by endpoint */
+    struct proxy_host **hosts;        /* STATIC: by endpoint */
     struct proxy_host **buckets;      /* ORIGINAL_DST: made with the first connection */
+    struct staged *staged;            /* NULL: nothing */
     struct proxy_upstream *idle_newest, *idle_oldest;
     size_t idle, connections;
     struct proxy_shared_cluster *shared;
     uint32_t ejection_version; /* of the shared state that the items show */
     struct fl_timer expiry;    /* of the oldest idle one */
+    size_t references;
     bool retired;
+    struct fl_deferred deferred;
 };
 
 /* --- hosts ------------------------------------------------------------------------------------------------------ */
@@ -44,6 +60,7 @@ static struct proxy_host *host_of_address(struct proxy_cluster_run *cluster, con
     if (host == NULL)
         return NULL;
     host->address = *address;
+    host->transport = cluster->options.transport;
     host->next = *bucket;
     *bucket = host;
     return host;
@@ -51,8 +68,13 @@ static struct proxy_host *host_of_address(struct proxy_cluster_run *cluster, con
 
 static void host_release(struct proxy_cluster_run *cluster, struct proxy_host *host)
 {
-    if (!cluster->options.original_dst || host->uses > 0)
+    if (host->uses > 0)
         return;
+    if (!cluster->options.original_dst) {
+        if (host->item == GONE)
+            free(host);
+        return;
+    }
     struct proxy_host **link = &cluster->buckets[proxy_address_hash(&host->address) % PROXY_UPSTREAM_HOSTS];
     while (*link != host)
         link = &(*link)->next;
@@ -67,7 +89,7 @@ static void look_for_ejected(struct proxy_cluster_run *cluster)
     if (!cluster->options.outlier.on || !proxy_shared_changed(cluster->shared, now_ms, &cluster->ejection_version))
         return;
     for (size_t i = 0; i < cluster->options.endpoint_count; i++)
-        cluster->items[i].ejected = proxy_shared_is_ejected(cluster->shared, &cluster->hosts[i].address);
+        cluster->items[i].ejected = proxy_shared_is_ejected(cluster->shared, &cluster->hosts[i]->address);
 }
 
 static void mark_tried(struct proxy_cluster_run *cluster, const struct proxy_upstream_tried *tried)
@@ -75,7 +97,7 @@ static void mark_tried(struct proxy_cluster_run *cluster, const struct proxy_ups
     for (size_t i = 0; i < cluster->options.endpoint_count; i++) {
         cluster->items[i].tried = false;
         for (uint32_t k = 0; tried != NULL && k < tried->count; k++)
-            cluster->items[i].tried |= proxy_address_eq(&cluster->hosts[i].address, &tried->hosts[k]);
+            cluster->items[i].tried |= proxy_address_eq(&cluster->hosts[i]->address, &tried->hosts[k]);
     }
 }
 
@@ -95,11 +117,13 @@ static int choose_host(struct proxy_cluster_run *cluster, const struct proxy_add
                        const struct proxy_upstream_tried *tried, uint64_t random, struct proxy_host **ret_host)
 {
     const struct proxy_cluster_options *options = &cluster->options;
+    if (cluster->retired)
+        return PROXY_UPSTREAM_NO_HOST;
     if (!options->original_dst) {
         size_t at = pick(cluster, tried, random);
         if (at == options->endpoint_count)
             return PROXY_UPSTREAM_NO_HOST;
-        *ret_host = &cluster->hosts[at];
+        *ret_host = cluster->hosts[at];
         return PROXY_UPSTREAM_OK;
     }
     if (original == NULL || !proxy_address_is_set(original))
@@ -114,7 +138,7 @@ static int choose_host(struct proxy_cluster_run *cluster, const struct proxy_add
 static void count_active(struct proxy_upstream *upstream, int by)
 {
     struct proxy_cluster_run *cluster = upstream->cluster;
-    if (!cluster->options.original_dst)
+    if (!cluster->options.original_dst && upstream->host->item != GONE)
         cluster->items[upstream->host->item].active += (uint32_t)by;
 }
 
@@ -174,6 +198,7 @@ static void discard(struct proxy_upstream *upstream, enum proxy_close how)
     host->uses--;
     host_release(cluster, host);
     free(upstream);
+    proxy_cluster_run_unref(cluster);
 }
 
 static void idle_close(struct proxy_upstream *upstream)
@@ -231,16 +256,27 @@ static void expire(struct fl_timer *timer)
 
 /* --- get, put, drop --------------------------------------------------------------------------------------------- */
 
-static struct proxy_upstream *take_idle(struct proxy_host *host, const struct proxy_conn_ops *ops, void *owner)
+/* *ret_context: NULL for plaintext. 0 or -ENOKEY. */
+static int context_of(const struct proxy_cluster_run *cluster, const struct proxy_host *host,
+                      struct fl_tls_context **ret_context)
 {
+    const struct proxy_cluster_options *options = &cluster->options;
+    *ret_context = host->transport != NULL ? options->tls_of(options->owner, host->transport) : NULL;
+    return *ret_context != NULL || (host->transport == NULL && host->identity.len == 0) ? 0 : -ENOKEY;
+}
+
+/* Its end is known and not told yet, or a new connection would be made otherwise. */
+static bool is_stale(const struct proxy_upstream *upstream, const struct fl_tls_context *context)
+{
+    return !proxy_conn_is_open(upstream->conn) || proxy_conn_unread(upstream->conn) > 0 || upstream->context != context;
+}
+
+static struct proxy_upstream *take_idle(struct proxy_host *host, const struct fl_tls_context *context,
+                                        const struct proxy_conn_ops *ops, void *owner)
+{
+    while (host->idle != NULL && is_stale(host->idle, context))
+        idle_close(host->idle);
     struct proxy_upstream *upstream = host->idle;
-    while (upstream != NULL && (!proxy_conn_is_open(upstream->conn) ||
-                                proxy_conn_unread(upstream->conn) > 0)) { /* its end is known, and not told yet */
-        idle_close(upstream);
-        upstream = host->idle;
-        if (upstream == NULL)
-            return NULL;
-    }
     if (upstream == NULL)
         return NULL;
     idle_remove(upstream);
@@ -250,8 +286,20 @@ static struct proxy_upstream *take_idle(struct proxy_host *host, const struct pr
     return upstream;
 }
 
-static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, const struct proxy_conn_ops *ops,
-                void *owner, struct proxy_upstream **ret_upstream)
+static int start_tls(const struct proxy_cluster_options *options, const struct proxy_host *host,
+                     struct fl_tls_context *context, struct proxy_conn *conn)
+{
+    const struct proxy_tls_options tls = {
+        .context = context,
+        .preface = options->preface,
+        .identity = host->identity,
+        .timeout_ms = options->connect_timeout_ms,
+    };
+    return context != NULL ? proxy_tls_start(conn, &tls) : 0;
+}
+
+static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, struct fl_tls_context *context,
+                const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
 {
     const struct proxy_cluster_options *options = &cluster->options;
     struct proxy_upstream *upstream = calloc(1, sizeof(*upstream));
@@ -270,15 +318,14 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, cons
     }
     proxy_conn_set_owner(upstream->conn, ops, owner);
     proxy_conn_set_high(upstream->conn, options->buffer_limit_bytes);
-    if (options->tls != NULL) {
-        result = proxy_tls_start(upstream->conn, options->tls, false, options->preface, options->connect_timeout_ms);
-        if (result < 0) {
-            proxy_conn_close(upstream->conn, PROXY_CLOSE_NOW);
-            free(upstream);
-            return result;
-        }
+    result = start_tls(options, host, context, upstream->conn);
+    if (result < 0) {
+        proxy_conn_close(upstream->conn, PROXY_CLOSE_NOW);
+        free(upstream);
+        return result;
     }
-    upstream->cluster = cluster;
+    upstream->cluster = proxy_cluster_run_ref(cluster);
+    upstream->context = context;
     upstream->host = host;
     upstream->requests = 1;
     upstream->pending = true;
@@ -307,13 +354,14 @@ static void give(const struct proxy_cluster_run *cluster, enum proxy_upstream_li
 }
 
 static int dial_within_limits(struct proxy_cluster_run *cluster, struct proxy_host *host,
-                              const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+                              struct fl_tls_context *context, const struct proxy_conn_ops *ops, void *owner,
+                              struct proxy_upstream **ret_upstream)
 {
     if (!take(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS))
         return overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
     int result = PROXY_UPSTREAM_OVERFLOW;
     if (take(cluster, PROXY_UPSTREAM_LIMIT_PENDING)) {
-        result = dial(cluster, host, ops, owner, ret_upstream);
+        result = dial(cluster, host, context, ops, owner, ret_upstream);
         if (result != PROXY_UPSTREAM_OK)
             give(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
     } else {
@@ -328,14 +376,18 @@ static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
                         const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
 {
     bool request = (want & PROXY_UPSTREAM_REQUEST) != 0;
+    struct fl_tls_context *context;
+    int result = context_of(cluster, host, &context);
+    if (result < 0)
+        return result;
     if (request && !take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
         return overflow(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
-    *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : take_idle(host, ops, owner);
+    *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : take_idle(host, context, ops, owner);
     if (*ret_upstream != NULL) { /* it is there already: no limit keeps it from being used */
         (void)!proxy_shared_take(cluster->shared, PROXY_UPSTREAM_LIMIT_CONNECTIONS, UINT32_MAX);
         return PROXY_UPSTREAM_OK;
     }
-    int result = dial_within_limits(cluster, host, ops, owner, ret_upstream);
+    result = dial_within_limits(cluster, host, context, ops, owner, ret_upstream);
     if (request && result != PROXY_UPSTREAM_OK)
         give(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
     return result;
@@ -440,8 +492,8 @@ static bool reusable(const struct proxy_upstream *upstream)
     const struct proxy_cluster_run *cluster = upstream->cluster;
     const struct proxy_conn *conn = upstream->conn;
     uint32_t max = cluster->options.max_requests_per_connection;
-    return !cluster->retired && conn != NULL && proxy_conn_is_open(conn) && proxy_conn_unread(conn) == 0 &&
-           proxy_conn_unsent(conn) == 0 && (max == 0 || upstream->requests < max);
+    return !cluster->retired && upstream->host->item != GONE && conn != NULL && proxy_conn_is_open(conn) &&
+           proxy_conn_unread(conn) == 0 && proxy_conn_unsent(conn) == 0 && (max == 0 || upstream->requests < max);
 }
 
 void proxy_upstream_put(struct proxy_upstream *upstream)
@@ -475,24 +527,181 @@ const struct proxy_address *proxy_upstream_address(const struct proxy_upstream *
     return &upstream->host->address;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- other options ------------------------------------------------------------------------------------------------ */
 
-static int copy_endpoints(struct proxy_cluster_run *cluster, const struct proxy_cluster_options *options)
+static void staged_free(struct staged *staged)
 {
-    size_t count = options->endpoint_count;
-    if (options->original_dst || count == 0)
-        return 0;
-    cluster->items = calloc(count, sizeof(*cluster->items));
-    cluster->hosts = calloc(count, sizeof(*cluster->hosts));
-    if (cluster->items == NULL || cluster->hosts == NULL)
+    if (staged == NULL)
+        return;
+    for (size_t i = 0; staged->hosts != NULL && staged->is_new != NULL && i < staged->options.endpoint_count; i++) {
+        if (staged->is_new[i])
+            free(staged->hosts[i]);
+    }
+    free(staged->items);
+    free(staged->endpoints);
+    free(staged->hosts);
+    free(staged->is_new);
+    free(staged);
+}
+
+/* The cluster's hosts by address, while they are compared: chains of indexes, each host taken at most once. */
+struct finder {
+    uint32_t *heads, *nexts;
+    size_t mask;
+};
+
+static void finder_done(struct finder *finder)
+{
+    free(finder->heads);
+    free(finder->nexts);
+}
+
+static int finder_init(struct finder *finder, const struct proxy_cluster_run *cluster)
+{
+    size_t count = cluster->options.endpoint_count, size = 16;
+    while (size < count * 2)
+        size *= 2;
+    *finder = (struct finder){
+        .heads = malloc(size * sizeof(uint32_t)), .nexts = malloc((count + 1) * sizeof(uint32_t)), .mask = size - 1};
+    if (finder->heads == NULL || finder->nexts == NULL) {
+        finder_done(finder);
         return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        cluster->items[i].weight = options->endpoints[i].weight;
-        cluster->items[i].priority = options->endpoints[i].priority;
-        cluster->hosts[i].address = options->endpoints[i].address;
-        cluster->hosts[i].item = (uint32_t)i;
+    }
+    memset(finder->heads, 0xff, size * sizeof(uint32_t));
+    for (size_t i = count; i > 0; i--) { /* backwards, so that of equal ones the first is found first */
+        uint32_t *head = &finder->heads[proxy_address_hash(&cluster->hosts[i - 1]->address) & finder->mask];
+        finder->nexts[i - 1] = *head;
+        *head = (uint32_t)(i - 1);
     }
     return 0;
+}
+
+static struct proxy_host *finder_take(struct finder *finder, const struct proxy_cluster_run *cluster,
+                                      const struct proxy_cluster_endpoint *endpoint)
+{
+    uint32_t *link = &finder->heads[proxy_address_hash(&endpoint->address) & finder->mask];
+    for (; *link != UINT32_MAX; link = &finder->nexts[*link]) {
+        struct proxy_host *host = cluster->hosts[*link];
+        if (proxy_address_eq(&host->address, &endpoint->address) && fl_span_eq(host->identity, endpoint->identity)) {
+            *link = finder->nexts[*link];
+            return host;
+        }
+    }
+    return NULL;
+}
+
+static int find_hosts(struct proxy_cluster_run *cluster, struct staged *staged, struct finder *finder)
+{
+    const struct proxy_cluster_options *options = &staged->options;
+    for (size_t i = 0; i < options->endpoint_count; i++) {
+        const struct proxy_cluster_endpoint *endpoint = &options->endpoints[i];
+        struct proxy_host *host = finder_take(finder, cluster, endpoint);
+        staged->is_new[i] = host == NULL;
+        if (host == NULL) {
+            host = calloc(1, sizeof(*host));
+            if (host == NULL)
+                return -ENOMEM;
+            host->address = endpoint->address;
+        } else {
+            staged->items[i] = cluster->items[host->item];
+        }
+        staged->endpoints[i] = *endpoint;
+        staged->hosts[i] = host;
+        staged->items[i].weight = endpoint->weight;
+        staged->items[i].priority = endpoint->priority;
+    }
+    return 0;
+}
+
+int proxy_cluster_run_stage(struct proxy_cluster_run *cluster, const struct proxy_cluster_options *options)
+{
+    proxy_cluster_run_unstage(cluster);
+    struct staged *staged = calloc(1, sizeof(*staged));
+    if (staged == NULL)
+        return -ENOMEM;
+    staged->options = *options;
+    if (options->original_dst)
+        staged->options.endpoint_count = 0;
+    size_t count = staged->options.endpoint_count;
+    staged->items = calloc(count + 1, sizeof(*staged->items));
+    staged->endpoints = calloc(count + 1, sizeof(*staged->endpoints));
+    staged->hosts = calloc(count + 1, sizeof(struct proxy_host *));
+    staged->is_new = calloc(count + 1, sizeof(*staged->is_new));
+    struct finder finder = {0};
+    bool full = staged->items == NULL || staged->endpoints == NULL || staged->hosts == NULL || staged->is_new == NULL;
+    int result = full ? -ENOMEM : finder_init(&finder, cluster);
+    if (result == 0) {
+        result = find_hosts(cluster, staged, &finder);
+        finder_done(&finder);
+    }
+    staged->options.endpoints = NULL;
+    if (result < 0)
+        staged_free(staged);
+    else
+        cluster->staged = staged;
+    return result;
+}
+
+/* It takes nothing new; its last connection takes it along. */
+static void let_go(struct proxy_cluster_run *cluster, struct proxy_host *host)
+{
+    host->item = GONE;
+    host->identity = (struct fl_span){NULL, 0}; /* the memory goes */
+    host->uses++;
+    while (host->idle != NULL)
+        idle_close(host->idle);
+    host->uses--;
+    host_release(cluster, host);
+}
+
+void proxy_cluster_run_commit(struct proxy_cluster_run *cluster)
+{
+    struct staged *staged = fl_take(cluster->staged);
+    if (staged == NULL)
+        return;
+    struct proxy_host **before = cluster->hosts;
+    size_t count_before = cluster->options.endpoint_count, count = staged->options.endpoint_count;
+    for (size_t i = 0; i < count_before; i++)
+        before[i]->item = GONE;
+    for (size_t i = 0; i < count; i++) {
+        staged->hosts[i]->item = (uint32_t)i;
+        staged->hosts[i]->identity = staged->endpoints[i].identity;
+        staged->hosts[i]->transport = staged->endpoints[i].transport;
+    }
+    free(cluster->items);
+    cluster->options = staged->options;
+    cluster->items = fl_take(staged->items);
+    cluster->hosts = fl_take(staged->hosts);
+    cluster->ejection_version = 0;
+    for (size_t i = 0; i < count_before; i++) {
+        if (before[i]->item == GONE)
+            let_go(cluster, before[i]);
+    }
+    for (size_t i = 0; cluster->options.original_dst && cluster->buckets != NULL && i < PROXY_UPSTREAM_HOSTS; i++) {
+        for (struct proxy_host *host = cluster->buckets[i]; host != NULL; host = host->next)
+            host->transport = cluster->options.transport;
+    }
+    free(before);
+    staged_free(staged);
+}
+
+void proxy_cluster_run_unstage(struct proxy_cluster_run *cluster)
+{
+    staged_free(fl_take(cluster->staged));
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static void destroy(struct proxy_cluster_run *cluster)
+{
+    for (size_t i = 0; cluster->hosts != NULL && i < cluster->options.endpoint_count; i++)
+        free(cluster->hosts[i]);
+    proxy_cluster_run_unstage(cluster);
+    proxy_shared_cluster_put(cluster->shared);
+    free(cluster->buckets);
+    free(cluster->items);
+    free(cluster->hosts);
+    free(cluster);
 }
 
 int proxy_cluster_run_new(struct proxy_turn *turn, const struct proxy_cluster_options *options,
@@ -502,37 +711,57 @@ int proxy_cluster_run_new(struct proxy_turn *turn, const struct proxy_cluster_op
     if (cluster == NULL)
         return -ENOMEM;
     cluster->turn = turn;
-    cluster->options = *options;
-    cluster->options.endpoints = NULL;
-    if (copy_endpoints(cluster, options) < 0 ||
-        proxy_shared_cluster_get(options->shared, options->name, &cluster->shared) < 0) {
-        proxy_cluster_run_free(cluster);
-        return -ENOMEM;
+    cluster->references = 1;
+    cluster->options.original_dst = options->original_dst;
+    int result = proxy_shared_cluster_get(options->shared, options->name, &cluster->shared);
+    if (result == 0)
+        result = proxy_cluster_run_stage(cluster, options);
+    if (result < 0) {
+        destroy(cluster);
+        return result;
     }
+    proxy_cluster_run_commit(cluster);
     *ret_cluster = cluster;
     return 0;
 }
 
+struct proxy_cluster_run *proxy_cluster_run_ref(struct proxy_cluster_run *cluster)
+{
+    cluster->references++;
+    return cluster;
+}
+
+static void run_destroy(struct fl_deferred *deferred)
+{
+    struct proxy_cluster_run *cluster = FL_CONTAINER_OF(deferred, struct proxy_cluster_run, deferred);
+    void (*on_free)(void *owner) = cluster->options.on_free;
+    void *owner = cluster->options.owner;
+    destroy(cluster);
+    if (on_free != NULL)
+        on_free(owner);
+}
+
+/* Deferred: connections that ended in this turn may still point to what the options point to. */
+struct proxy_cluster_run *proxy_cluster_run_unref(struct proxy_cluster_run *cluster)
+{
+    if (cluster == NULL || --cluster->references > 0)
+        return NULL;
+    assert(cluster->connections == 0);
+    fl_timer_cancel(&cluster->expiry);
+    fl_loop_defer(cluster->turn->loop, &cluster->deferred, run_destroy);
+    return NULL;
+}
+
 void proxy_cluster_run_retire(struct proxy_cluster_run *cluster)
 {
+    if (cluster == NULL)
+        return;
+    cluster->references++;
     cluster->retired = true;
     while (cluster->idle_oldest != NULL)
         idle_close(cluster->idle_oldest);
     fl_timer_cancel(&cluster->expiry);
-}
-
-struct proxy_cluster_run *proxy_cluster_run_free(struct proxy_cluster_run *cluster)
-{
-    if (cluster == NULL)
-        return NULL;
-    proxy_cluster_run_retire(cluster);
-    assert(cluster->connections == 0);
-    proxy_shared_cluster_put(cluster->shared);
-    free(cluster->buckets);
-    free(cluster->items);
-    free(cluster->hosts);
-    free(cluster);
-    return NULL;
+    proxy_cluster_run_unref(cluster);
 }
 
 const struct proxy_cluster_options *proxy_cluster_run_options(const struct proxy_cluster_run *cluster)

@@ -14,7 +14,11 @@
  *
  * A connection goes back into the pool only when nothing is unread, unsent or ended. While it idles it is closed by
  * the first byte or FIN that comes, when its time is over, when the pool is full (the oldest goes), or when the cluster
- * is retired by a new configuration.
+ * is retired. One whose TLS context is no longer the one that a new connection would get is closed instead of used.
+ *
+ * A new configuration changes a cluster in place, in two steps so that all clusters change or none: stage (may fail),
+ * commit (cannot). Hosts are told apart by address and identity: those that stay keep connections, balance and what is
+ * known of them; a host that is gone gives no connection any more, and what is under way to it ends by itself.
  */
 #ifndef PROXY_UPSTREAM_CLUSTER_H
 #define PROXY_UPSTREAM_CLUSTER_H
@@ -33,9 +37,11 @@ struct proxy_cluster_endpoint {
     struct proxy_address address;
     uint32_t weight; /* 0: unhealthy */
     uint32_t priority;
+    const void *transport;   /* what tls_of knows its TLS context by; NULL: plain */
+    struct fl_span identity; /* the one SPIFFE ID that it may show; empty: whom the context accepts */
 };
 
-/* Borrowed: what it points to must live as long as the cluster (a snapshot that its owner holds). */
+/* Borrowed: what it points to must live until the next commit, or on_free (units that its owner holds). */
 struct proxy_cluster_options {
     struct fl_span name;
     bool original_dst;          /* the address is the connection's own; there are no endpoints */
@@ -43,8 +49,11 @@ struct proxy_cluster_options {
     struct proxy_balance_rules balance;
     const struct proxy_cluster_endpoint *endpoints; /* copied */
     size_t endpoint_count;
-    struct fl_tls_context *tls; /* NULL: plain */
-    struct fl_span preface;     /* ours, for ALPN fairlead-tcp/1 */
+    const void *transport; /* of an ORIGINAL_DST cluster's hosts */
+    /* The context in force of a transport (not NULL). NULL: there is none, nothing can be dialled (-ENOKEY). Where
+     * transports are used it must be given. */
+    struct fl_tls_context *(*tls_of)(void *owner, const void *transport);
+    const struct fl_span *preface; /* ours, for ALPN fairlead-tcp/1; lives as long as the turn */
     struct proxy_address bind_v4, bind_v6;
     bool bind_freebind; /* these need not be addresses of this host */
     struct proxy_keepalive keepalive;
@@ -61,17 +70,27 @@ struct proxy_cluster_options {
     void (*on_overflow)(void *owner, enum proxy_upstream_limit limit); /* NULL allowed */
     /* A host's row of failures was full: it is ejected, or spared (shared.h). NULL allowed */
     void (*on_outlier)(void *owner, enum proxy_outlier_kind kind, bool ejected);
+    void (*on_free)(void *owner); /* the last thing that it does; NULL allowed */
     void *owner;
 };
 
 struct proxy_cluster_run; /* opaque */
 
+/* One reference. 0 or -ENOMEM (on_free does not come). */
 int proxy_cluster_run_new(struct proxy_turn *turn, const struct proxy_cluster_options *options,
-                          struct proxy_cluster_run **ret_cluster) FL_MUST_CHECK; /* 0 or -ENOMEM */
-/* Closes the idle connections; later ones do not come back. */
+                          struct proxy_cluster_run **ret_cluster) FL_MUST_CHECK;
+/* Of this thread. It goes with the last reference, of which each connection has one, at the end of a turn. */
+struct proxy_cluster_run *proxy_cluster_run_ref(struct proxy_cluster_run *cluster);
+struct proxy_cluster_run *proxy_cluster_run_unref(struct proxy_cluster_run *cluster); /* NULL allowed; returns NULL */
+/* It is in no configuration any more: closes the idle connections; later ones do not come back, new ones are not
+ * dialled (NO_HOST). NULL is allowed. */
 void proxy_cluster_run_retire(struct proxy_cluster_run *cluster);
-/* No connection may be in use any more. NULL is allowed; returns NULL. */
-struct proxy_cluster_run *proxy_cluster_run_free(struct proxy_cluster_run *cluster);
+
+/* The same cluster (name, original_dst) by other options. 0 or -ENOMEM: then nothing is staged. */
+int proxy_cluster_run_stage(struct proxy_cluster_run *cluster,
+                            const struct proxy_cluster_options *options) FL_MUST_CHECK;
+void proxy_cluster_run_commit(struct proxy_cluster_run *cluster);  /* what is staged, if anything */
+void proxy_cluster_run_unstage(struct proxy_cluster_run *cluster); /* forgets it */
 const struct proxy_cluster_options *proxy_cluster_run_options(const struct proxy_cluster_run *cluster);
 size_t proxy_cluster_run_connections(const struct proxy_cluster_run *cluster); /* idle and in use */
 size_t proxy_cluster_run_idle(const struct proxy_cluster_run *cluster);
@@ -88,7 +107,8 @@ struct proxy_upstream {      /* a connection in use; fields are for its user to 
     struct proxy_upstream *host_next, *host_prev; /* private from here */
     struct proxy_upstream *idle_next, *idle_prev;
     uint64_t idle_since_ms;
-    bool pending, is_request; /* what it counts for */
+    const struct fl_tls_context *context; /* that it was dialled with; lives as long as the connection */
+    bool pending, is_request;             /* what it counts for */
 };
 
 enum proxy_upstream_result {
@@ -104,7 +124,8 @@ enum proxy_upstream_want {                           /* a set */
 };
 
 /* original: for ORIGINAL_DST clusters, else ignored. An outcome, or -errno of dialling (out of descriptors or memory,
- * no route, no such source address). */
+ * no route, no such source address; -ENOKEY where there is no TLS context, or an identity is to be shown in plaintext:
+ * it is never dialled then). */
 int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
                        uint64_t random, const struct proxy_conn_ops *ops, void *owner,
                        struct proxy_upstream **ret_upstream) FL_MUST_CHECK;

@@ -73,7 +73,7 @@ static void test_client(void **state)
     assert_address(&snapshot->admin, "127.0.0.1:15000");
 
     assert_int_equal(snapshot->listener_count, 1);
-    const struct proxy_listener *listener = &snapshot->listeners[0];
+    const struct proxy_listener *listener = snapshot->listeners[0];
     assert_span(listener->name, "virtualOutbound");
     assert_address(&listener->address, "[::]:15001");
     assert_true(listener->ipv4_compat);
@@ -111,25 +111,25 @@ static void test_client(void **state)
     const struct proxy_tcp_config *tcp = listener->default_chain->tcp;
     assert_span(tcp->cluster, "PassthroughCluster");
     assert_int_equal(tcp->idle_timeout_ms, 3600000);
-    assert_ptr_equal(&snapshot->clusters[tcp->cluster_index],
-                     proxy_snapshot_cluster(snapshot, FL_SPAN("PassthroughCluster")));
+    assert_ptr_equal(proxy_snapshot_cluster(snapshot, tcp->cluster_index),
+                     proxy_snapshot_cluster_named(snapshot, FL_SPAN("PassthroughCluster")));
 
     assert_int_equal(snapshot->cluster_count, 2);
     const struct proxy_cluster *server =
-        proxy_snapshot_cluster(snapshot, FL_SPAN("outbound|8080||server.demo.svc.cluster.local"));
+        proxy_snapshot_cluster_named(snapshot, FL_SPAN("outbound|8080||server.demo.svc.cluster.local"));
     assert_non_null(server);
-    assert_ptr_equal(server, &snapshot->clusters[route->clusters[0].cluster_index]);
+    assert_ptr_equal(server, snapshot->clusters[route->clusters[0].cluster_index]);
     assert_int_equal(server->type, PROXY_CLUSTER_STATIC);
     assert_int_equal(server->connect_timeout_ms, 5000);
-    assert_int_equal(server->endpoint_count, 1);
-    assert_address(&server->endpoints[0].address, "10.88.0.3:8080");
-    assert_true(server->endpoints[0].healthy);
+    assert_int_equal(server->own.count, 1);
+    assert_address(&server->own.list[0].address, "10.88.0.3:8080");
+    assert_true(server->own.list[0].healthy);
     assert_span(server->service_host, "server.demo.svc.cluster.local");
     assert_span(server->service_name, "server");
     assert_span(server->service_namespace, "demo");
     assert_non_null(server->tls);
     assert_int_equal(server->max_connections, 1024);
-    const struct proxy_cluster *passthrough = &snapshot->clusters[tcp->cluster_index];
+    const struct proxy_cluster *passthrough = snapshot->clusters[tcp->cluster_index];
     assert_int_equal(passthrough->type, PROXY_CLUSTER_ORIGINAL_DST);
     assert_int_equal(passthrough->lb_policy, PROXY_LB_ORIGINAL_DST);
     assert_null(passthrough->tls);
@@ -145,14 +145,14 @@ static void test_server_strict(void **state)
 {
     (void)state;
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = load("server-strict");
-    const struct proxy_listener *listener = &snapshot->listeners[0];
+    const struct proxy_listener *listener = snapshot->listeners[0];
     assert_int_equal(listener->direction, PROXY_INBOUND);
     assert_int_equal(listener->chain_count, 1);
     assert_int_equal(listener->chains[0].match.destination_port, 8080);
     assert_non_null(listener->chains[0].tls);
     assert_ptr_equal(listener->chains[0].tls, listener->default_chain->tls); /* equal settings, one context */
     assert_span(listener->default_chain->name, "tcp");
-    const struct proxy_cluster *inbound = proxy_snapshot_cluster(snapshot, FL_SPAN("inbound"));
+    const struct proxy_cluster *inbound = proxy_snapshot_cluster_named(snapshot, FL_SPAN("inbound"));
     assert_address(&inbound->bind_v4, "127.0.0.6:0");
     assert_address(&inbound->bind_v6, "[::6]:0");
     assert_span(inbound->service_name, "server");
@@ -162,7 +162,7 @@ static void test_server_permissive(void **state)
 {
     (void)state;
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = load("server-permissive");
-    const struct proxy_listener *listener = &snapshot->listeners[0];
+    const struct proxy_listener *listener = snapshot->listeners[0];
     assert_true(listener->tls_inspector);
     assert_int_equal(listener->inspect_timeout_ms, 300);
     assert_true(listener->continue_on_timeout);
@@ -184,7 +184,7 @@ static void test_json_is_yaml_too(void **state)
                                "\"connectTimeout\": \"0.25s\"}]}}";
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
     assert_int_equal(proxy_bootstrap_parse(fl_span_str(text), "x", NULL, &snapshot, NULL), 0);
-    assert_int_equal(snapshot->clusters[0].connect_timeout_ms, 250);
+    assert_int_equal(snapshot->clusters[0]->connect_timeout_ms, 250);
     assert_false(snapshot->node.sidecar);
     assert_int_equal(snapshot->listener_count, 0);
     assert_false(proxy_address_is_set(&snapshot->admin));
@@ -226,38 +226,47 @@ static void test_refresh_reads_the_files_anew(void **state)
     write_bootstrap("server-strict", path);
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *old = NULL;
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *new = NULL;
-    assert_int_equal(proxy_bootstrap_load(path, NULL, &old, NULL), 0);
+    struct proxy_assembly *assembly = NULL;
+    struct fl_err err = {0};
+    assert_int_equal(proxy_assembly_new(NULL, NULL, &assembly), 0);
+    assert_int_equal(proxy_bootstrap_load(path, NULL, assembly, NULL), 0);
+    assert_int_equal(proxy_assembly_publish(assembly, 1, &old, &err), PROXY_ASSEMBLY_PUBLISHED);
     assert_span(old->path, path);
     assert_int_equal(truncate(path, 0), 0); /* not looked at by a refresh */
     pki_folder_issue(&folder, "spiffe://cluster.local/ns/demo/sa/renewed", 3000000000);
     assert_true(proxy_snapshot_files_changed(old));
-    struct fl_err err = {0};
-    if (proxy_bootstrap_refresh(old, &new, &err) != 0)
+    if (proxy_assembly_refresh(assembly, &err) != 0)
         fail_msg("%s", err.text);
+    assert_int_equal(proxy_assembly_publish(assembly, 1, &new, &err), PROXY_ASSEMBLY_PUBLISHED);
     assert_int_equal(new->version, 2);
     assert_span(new->path, path);
     assert_span(new->certs[0].spiffe, "spiffe://cluster.local/ns/demo/sa/renewed");
     assert_int_equal(new->certs[0].not_after, 3000000000);
-    assert_true(new->listeners[0].chains[0].tls != old->listeners[0].chains[0].tls);
+    assert_ptr_equal(new->listeners[0], old->listeners[0]); /* the same unit, by another context */
+    const struct proxy_slot *tls = new->listeners[0]->chains[0].tls;
+    assert_true(proxy_snapshot_tls(new, tls) != proxy_snapshot_tls(old, tls));
     assert_span(old->certs[0].spiffe, "spiffe://cluster.local/ns/demo/sa/server");
     assert_true(fl_span_eq(old->bootstrap, new->bootstrap));
 
     pki_folder_write(&folder, "key.pem", FL_SPAN("nonsense"));
     struct proxy_snapshot *none = NULL;
-    assert_int_equal(proxy_bootstrap_refresh(new, &none, &err), -EINVAL);
-    assert_null(none);
+    assert_int_equal(proxy_assembly_refresh(assembly, &err), -EINVAL);
     assert_non_null(strstr(err.text, "private_key"));
+    assert_int_equal(proxy_assembly_publish(assembly, 1, &none, &err), PROXY_ASSEMBLY_UNCHANGED);
+    assert_null(none);
+    proxy_assembly_free(assembly);
     pki_folder_issue(&folder, "spiffe://cluster.local/ns/demo/sa/server", 4000000000);
 }
 
 static void test_no_such_file(void **state)
 {
     (void)state;
-    struct proxy_snapshot *snapshot = NULL;
+    struct proxy_assembly *assembly = NULL;
     struct fl_err err = {0};
-    assert_int_equal(proxy_bootstrap_load("/nonexistent/bootstrap.yaml", NULL, &snapshot, &err), -ENOENT);
+    assert_int_equal(proxy_assembly_new(NULL, NULL, &assembly), 0);
+    assert_int_equal(proxy_bootstrap_load("/nonexistent/bootstrap.yaml", NULL, assembly, &err), -ENOENT);
     assert_non_null(strstr(err.text, "/nonexistent/bootstrap.yaml"));
-    assert_null(snapshot);
+    proxy_assembly_free(assembly);
 }
 
 static void test_memory_running_out(void **state)

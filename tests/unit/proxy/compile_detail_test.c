@@ -80,10 +80,8 @@ static void test_cluster(void **state)
         "  - {name: c, metadata: {filter_metadata: {istio: {services: x}}}}\n");
     assert_int_equal(warnings.count, 1);
     assert_non_null(strstr(warnings.texts[0], "thresholds[0]: is for another priority than DEFAULT"));
-    assert_span(snapshot->clusters[0].name, "a"); /* sorted */
-    assert_int_equal(snapshot->clusters[0].original_dst_port, 80);
-    const struct proxy_cluster *cluster = &snapshot->clusters[1];
-    assert_span(cluster->name, "b");
+    assert_int_equal(proxy_snapshot_cluster_named(snapshot, FL_SPAN("a"))->original_dst_port, 80);
+    const struct proxy_cluster *cluster = proxy_snapshot_cluster_named(snapshot, FL_SPAN("b"));
     assert_span(cluster->stat_name, "other");
     assert_int_equal(cluster->lb_policy, PROXY_LB_LEAST_REQUEST);
     assert_int_equal(cluster->connect_timeout_ms, 1); /* rounded up: never "none" */
@@ -100,12 +98,12 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->keepalive_time_s, 2);
     assert_int_equal(cluster->keepalive_interval_s, 3);
     assert_int_equal(cluster->idle_timeout_ms, 5000);
-    assert_int_equal(cluster->endpoint_count, 2);
-    assert_int_equal(cluster->endpoints[0].priority, 1);
-    assert_false(cluster->endpoints[0].healthy);
-    assert_int_equal(cluster->endpoints[1].weight, 9);
-    assert_span(cluster->endpoints[1].hostname, "h");
-    cluster = &snapshot->clusters[2];
+    assert_int_equal(cluster->own.count, 2);
+    assert_int_equal(cluster->own.list[0].priority, 1);
+    assert_false(cluster->own.list[0].healthy);
+    assert_int_equal(cluster->own.list[1].weight, 9);
+    assert_span(cluster->own.list[1].hostname, "h");
+    cluster = proxy_snapshot_cluster_named(snapshot, FL_SPAN("c"));
     assert_int_equal(cluster->type, PROXY_CLUSTER_STATIC); /* defaults */
     assert_int_equal(cluster->connect_timeout_ms, 5000);
     assert_int_equal(cluster->idle_timeout_ms, 3600000);
@@ -126,7 +124,7 @@ static void test_match(void **state)
              "        prefix_ranges: [{address_prefix: 10.1.2.3, prefix_len: 9}, {address_prefix: \"::\"}]\n"
              "        server_names: [\"*.Example.com\", B]\n        source_type: SAME_IP_OR_LOOPBACK\n"
              "        source_ports: [1, 65535]\n        direct_source_prefix_ranges: [{address_prefix: 0.0.0.0}]\n");
-    const struct proxy_chain_match *match = &snapshot->listeners[0].chains[0].match;
+    const struct proxy_chain_match *match = &snapshot->listeners[0]->chains[0].match;
     assert_int_equal(match->prefix_count, 2);
     assert_int_equal(match->prefixes[0].prefix, 9);
     assert_memory_equal(match->prefixes[0].address, "\x0a\x00\x00\x00", 4); /* host bits are cleared */
@@ -145,7 +143,7 @@ static void test_the_inspector_is_added(void **state)
     FL_CLEANUP(fl_cleanup_proxy_snapshot)
     struct proxy_snapshot *snapshot =
         compile(HEAD "    filter_chains:\n    - {filters: [" TCP "], filter_chain_match: {transport_protocol: tls}}\n");
-    assert_true(snapshot->listeners[0].tls_inspector);
+    assert_true(snapshot->listeners[0]->tls_inspector);
     assert_int_equal(warnings.count, 1);
     assert_non_null(strstr(warnings.texts[0], "the tls_inspector is added"));
 }
@@ -186,7 +184,7 @@ static void test_hcm(void **state)
     assert_int_equal(snapshot->harmless_filters, 6);
     /* emit_filter_state, three types that are not known, drain_timeout, subject. */
     assert_int_equal(snapshot->ignored_fields, 6);
-    const struct proxy_hcm_config *hcm = snapshot->listeners[0].chains[0].http;
+    const struct proxy_hcm_config *hcm = snapshot->listeners[0]->chains[0].http;
     assert_int_equal(hcm->codec, PROXY_CODEC_HTTP1);
     assert_span(hcm->server_name, "s");
     assert_int_equal(hcm->server_header, PROXY_SERVER_PASS_THROUGH);
@@ -257,7 +255,7 @@ static void test_hcm_server_header(void **state)
         snprintf(yaml, sizeof(yaml), HCM "%s          route_config: {name: r}\n          http_filters: [" ROUTER "]\n",
                  rows[i].yaml);
         FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = compile(yaml);
-        assert_int_equal(snapshot->listeners[0].chains[0].http->server_header, rows[i].expected);
+        assert_int_equal(snapshot->listeners[0]->chains[0].http->server_header, rows[i].expected);
     }
 }
 
@@ -285,7 +283,7 @@ static void test_routes(void **state)
         "gone}}\n"
         "              - match: {prefix: /}\n                route: {cluster: c, request_mirror_policies: [{}]}\n");
     assert_int_equal(warnings.count, 1); /* request_mirror_policies */
-    const struct proxy_route_config *config = proxy_route_table_config(snapshot->listeners[0].chains[0].http->routes);
+    const struct proxy_route_config *config = proxy_route_table_config(snapshot->listeners[0]->chains[0].http->routes);
     assert_true(config->ignore_port);
     const struct proxy_virtual_host *host = &config->virtual_hosts[0];
     assert_int_equal(host->domain_count, 2);
@@ -303,8 +301,8 @@ static void test_routes(void **state)
     assert_int_equal(route->match.query_count, 2);
     assert_int_equal(route->action, PROXY_ROUTE_WEIGHTED);
     assert_int_equal(route->weight_sum, 4);
-    assert_span(snapshot->clusters[route->clusters[0].cluster_index].name, "c");
-    assert_span(snapshot->clusters[route->clusters[1].cluster_index].name, "b");
+    assert_span(snapshot->clusters[route->clusters[0].cluster_index]->name, "c");
+    assert_span(snapshot->clusters[route->clusters[1].cluster_index]->name, "b");
     assert_int_equal(route->clusters[1].request.edits[0].action, PROXY_EDIT_OVERWRITE);
     assert_int_equal(route->timeout_ms, 3000);
     assert_int_equal(route->idle_timeout_ms, 0);
@@ -338,10 +336,10 @@ static void test_equal_tls_settings_share_a_context(void **state)
                 "sni: x, ") "}\n"
                             "  - {name: d, transport_socket: {name: raw, typed_config: {" TYPE
                             "extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}\n");
-    assert_non_null(snapshot->clusters[0].tls);
-    assert_ptr_equal(snapshot->clusters[0].tls, snapshot->clusters[1].tls);
-    assert_true(snapshot->clusters[2].tls != NULL && snapshot->clusters[2].tls != snapshot->clusters[0].tls);
-    assert_null(snapshot->clusters[3].tls);
+    assert_non_null(snapshot->clusters[0]->tls);
+    assert_ptr_equal(snapshot->clusters[0]->tls, snapshot->clusters[1]->tls);
+    assert_true(snapshot->clusters[2]->tls != NULL && snapshot->clusters[2]->tls != snapshot->clusters[0]->tls);
+    assert_null(snapshot->clusters[3]->tls);
     assert_int_equal(snapshot->file_count, 1); /* read once */
     assert_int_equal(snapshot->cert_count, 0);
 }
@@ -400,7 +398,7 @@ static void test_retries(void **state)
         "              - match: {prefix: /}\n                route: {cluster: c}\n");
     assert_int_equal(warnings.count, 0);
     const struct proxy_virtual_host *host =
-        &proxy_route_table_config(snapshot->listeners[0].chains[0].http->routes)->virtual_hosts[0];
+        &proxy_route_table_config(snapshot->listeners[0]->chains[0].http->routes)->virtual_hosts[0];
     const struct proxy_retry_policy *policy = host->routes[0].retry;
     assert_int_equal(policy->on, PROXY_RETRY_ON_5XX | PROXY_RETRY_ON_STATUS_CODES | PROXY_RETRY_ON_HEADERS);
     assert_int_equal(policy->num_retries, 4);
@@ -465,7 +463,7 @@ static void test_tracing(void **state)
         "custom_tags: [{tag: zone, literal: {value: z}}, {tag: t, request_header: {name: x-t, default_value: "
         "d}}], " OTEL("service_name: s, " URI ", request_headers_to_add: [{header: {key: x-key, value: v}}]}")));
     assert_int_equal(warnings.count, 0);
-    const struct proxy_tracing *tracing = snapshot->listeners[0].chains[0].http->tracing;
+    const struct proxy_tracing *tracing = snapshot->listeners[0]->chains[0].http->tracing;
     assert_int_equal(tracing->sampling.random, 125000);
     assert_int_equal(tracing->sampling.client, 0);
     assert_int_equal(tracing->sampling.overall, 1000000);
@@ -483,8 +481,8 @@ static void test_tracing(void **state)
     assert_int_equal(tracing->provider->timeout_ms, 1000);
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *bare = compile(TRACING(""));
     assert_int_equal(warnings.count, 1); /* no provider */
-    assert_null(bare->listeners[0].chains[0].http->tracing->provider);
-    assert_int_equal(bare->listeners[0].chains[0].http->tracing->max_path_length, 256);
+    assert_null(bare->listeners[0]->chains[0].http->tracing->provider);
+    assert_int_equal(bare->listeners[0]->chains[0].http->tracing->max_path_length, 256);
 }
 
 static void test_tracing_that_is_refused(void **state)
@@ -525,7 +523,7 @@ static void test_outliers_and_balancing(void **state)
     assert_int_equal(warnings.count, 2);
     assert_non_null(strstr(warnings.texts[0], "success rates are not acted on"));
     assert_non_null(strstr(warnings.texts[1], "failure percentages are not acted on"));
-    const struct proxy_cluster *cluster = &snapshot->clusters[0];
+    const struct proxy_cluster *cluster = snapshot->clusters[0];
     assert_int_equal(cluster->choice_count, 4);
     assert_int_equal(cluster->panic_percent, 13);
     assert_int_equal(cluster->retry_budget_percent, 25);
@@ -540,7 +538,7 @@ static void test_outliers_and_balancing(void **state)
     assert_int_equal(outlier->base_ms, 2000);
     assert_int_equal(outlier->max_ms, 20000);
     assert_int_equal(outlier->max_ejection_percent, 60);
-    outlier = &snapshot->clusters[1].outlier; /* defaults */
+    outlier = &snapshot->clusters[1]->outlier; /* defaults */
     assert_true(outlier->on && !outlier->split);
     assert_int_equal(outlier->consecutive[PROXY_OUTLIER_5XX], 5);
     assert_int_equal(outlier->enforcing[PROXY_OUTLIER_GATEWAY], 0);

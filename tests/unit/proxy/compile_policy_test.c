@@ -182,7 +182,7 @@ static struct proxy_snapshot *compile(const char *text)
 
 static const struct proxy_hcm_config *hcm_of(const struct proxy_snapshot *snapshot)
 {
-    return snapshot->listeners[0].chains[0].http;
+    return snapshot->listeners[0]->chains[0].http;
 }
 
 static void test_every_rule_is_read(void **state)
@@ -251,7 +251,7 @@ static void test_network_rbac(void **state)
             NET_RBAC(", stat_prefix: q, rules: {policies: {a: {permissions: [{any: true}], principals: [{any: "
                      "true}]}}}") "      - " TCP "\n";
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = compile(text);
-    const struct proxy_filter_chain *chain = &snapshot->listeners[0].chains[0];
+    const struct proxy_filter_chain *chain = &snapshot->listeners[0]->chains[0];
     assert_int_equal(chain->rbac_count, 2);
     assert_int_equal(chain->rbacs[0].rules->action, PROXY_RBAC_DENY);
     assert_int_equal(chain->rbacs[1].rules->policy_count, 1);

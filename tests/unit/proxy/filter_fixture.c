@@ -71,12 +71,12 @@ static void make_routes(struct fixture *f)
     struct fl_err err = {0};
     if (proxy_route_table_new(&config, NULL, NULL, &f->routes, &err) < 0)
         fail_msg("%s", err.text);
-    assert_int_equal(proxy_snapshot_hold(f->snapshot, f->routes, release_routes), 0);
+    assert_int_equal(proxy_unit_hold(&f->snapshot->unit, f->routes, release_routes), 0);
 }
 
 static struct proxy_filter_chain *make_chain(struct fixture *f, bool http)
 {
-    struct fl_arena *arena = &f->snapshot->arena;
+    struct fl_arena *arena = &f->snapshot->unit.arena;
     struct proxy_filter_chain *chain = fl_arena_alloc(arena, sizeof(*chain));
     f->hcm = fl_arena_alloc(arena, sizeof(*f->hcm));
     f->tcp = fl_arena_alloc(arena, sizeof(*f->tcp));
@@ -94,6 +94,56 @@ static struct proxy_filter_chain *make_chain(struct fixture *f, bool http)
     return chain;
 }
 
+/* The tables of the snapshot: one listener, one cluster. */
+static void put_in_place(struct fixture *f)
+{
+    struct proxy_snapshot *snapshot = f->snapshot;
+    const struct proxy_cluster **clusters = fl_arena_alloc(&snapshot->unit.arena, sizeof(*clusters));
+    const struct proxy_listener **listeners = fl_arena_alloc(&snapshot->unit.arena, sizeof(*listeners));
+    const struct proxy_endpoints **endpoints = fl_arena_alloc(&snapshot->unit.arena, sizeof(*endpoints));
+    clusters[0] = f->cluster;
+    listeners[0] = f->listener;
+    snapshot->clusters = clusters;
+    snapshot->endpoints = endpoints;
+    snapshot->listeners = listeners;
+    snapshot->cluster_slots = snapshot->cluster_count = snapshot->listener_slots = snapshot->listener_count = 1;
+}
+
+static void release_snapshot(void *snapshot)
+{
+    proxy_snapshot_unref(snapshot);
+}
+
+void fixture_next(struct fixture *f)
+{
+    struct proxy_snapshot *before = f->snapshot, *next = proxy_snapshot_new(NULL);
+    assert_non_null(next);
+    next->version = before->version + 1;
+    assert_int_equal(proxy_unit_hold(&next->unit, before, release_snapshot), 0); /* with all that it points to */
+    struct proxy_cluster *cluster = fl_arena_alloc(&next->unit.arena, sizeof(*cluster));
+    struct proxy_listener *listener = fl_arena_alloc(&next->unit.arena, sizeof(*listener));
+    struct proxy_filter_chain *chain = fl_arena_alloc(&next->unit.arena, sizeof(*chain));
+    struct proxy_hcm_config *hcm = fl_arena_alloc(&next->unit.arena, sizeof(*hcm));
+    struct proxy_tcp_config *tcp = fl_arena_alloc(&next->unit.arena, sizeof(*tcp));
+    *cluster = *f->cluster;
+    *listener = *f->listener;
+    *chain = *f->listener->default_chain;
+    *hcm = *f->hcm;
+    *tcp = *f->tcp;
+    cluster->unit = cluster->own.unit = listener->unit = &next->unit;
+    listener->default_chain = chain;
+    if (chain->kind == PROXY_FILTER_HTTP)
+        chain->http = hcm;
+    else
+        chain->tcp = tcp;
+    f->snapshot = next;
+    f->cluster = cluster;
+    f->listener = listener;
+    f->hcm = hcm;
+    f->tcp = tcp;
+    put_in_place(f);
+}
+
 static void on_drained(void *owner)
 {
     ((struct fixture *)owner)->drained++;
@@ -108,9 +158,9 @@ void fixture_init_with(struct fixture *f, bool http, void (*change)(struct fixtu
 {
     memset(f, 0, sizeof(*f));
     struct proxy_address address;
-    f->snapshot = proxy_snapshot_new(1u << 20);
+    f->snapshot = proxy_snapshot_new(NULL);
     assert_non_null(f->snapshot);
-    struct fl_arena *arena = &f->snapshot->arena;
+    struct fl_arena *arena = &f->snapshot->unit.arena;
     f->retry = fl_arena_alloc(arena, sizeof(*f->retry));
     *f->retry = (struct proxy_retry_policy){
         .on = PROXY_RETRY_ON_5XX, .num_retries = 2, .backoff_base_ms = 1, .backoff_max_ms = 1};
@@ -119,20 +169,22 @@ void fixture_init_with(struct fixture *f, bool http, void (*change)(struct fixtu
     *endpoint = (struct proxy_endpoint){.address = address, .weight = 1, .healthy = true};
     f->cluster = fl_arena_alloc(arena, sizeof(*f->cluster));
     *f->cluster = (struct proxy_cluster){.name = FL_SPAN("origin"),
-                                         .endpoints = endpoint,
-                                         .endpoint_count = 1,
+                                         .unit = &f->snapshot->unit,
+                                         .slot = &f->cluster_slot,
+                                         .own = {&f->snapshot->unit, endpoint, 1},
                                          .connect_timeout_ms = 1000,
                                          .idle_timeout_ms = 60000,
                                          .max_connections = 1024,
                                          .max_pending_requests = 1024,
                                          .max_requests = 1024,
                                          .max_retries = 3};
-    f->snapshot->clusters = f->cluster;
-    f->snapshot->cluster_count = 1;
+    f->cluster_slot = (struct proxy_slot){.name = FL_SPAN("origin"), .kind = PROXY_SLOT_CLUSTER};
+    f->listener_slot = (struct proxy_slot){.name = FL_SPAN("test"), .kind = PROXY_SLOT_LISTENER};
     f->listener = fl_arena_alloc(arena, sizeof(*f->listener));
     f->listener->name = FL_SPAN("test");
-    f->snapshot->listeners = f->listener;
-    f->snapshot->listener_count = 1;
+    f->listener->unit = &f->snapshot->unit;
+    f->listener->slot = &f->listener_slot;
+    put_in_place(f);
     if (change != NULL)
         change(f);
     make_routes(f);

@@ -25,6 +25,7 @@ struct fixture {
     struct proxy_tcp_config *tcp;
     struct proxy_cluster *cluster;
     struct proxy_listener *listener;
+    struct proxy_slot cluster_slot, listener_slot;
     struct proxy_route_table *routes;
     struct fl_tls_context *server_tls;
     int origin;                       /* the origin's listening socket */
@@ -41,6 +42,9 @@ void fixture_init_with(struct fixture *f, bool http, void (*change)(struct fixtu
 int fixture_listen(struct proxy_address *ret_address);
 struct side fixture_side(int fd);
 void fixture_done(struct fixture *f);
+/* Another snapshot, not applied yet: listener, its default chain, configurations and cluster are copies of those
+ * before, which may be changed. */
+void fixture_next(struct fixture *f);
 
 /* A client that has connected and was accepted by the data path. */
 struct side fixture_client(struct fixture *f);

@@ -135,6 +135,7 @@ static void begin(struct chat *c, const struct proxy_hcm_config *config)
 {
     struct fl_err err;
     fixture_init(&c->f, true);
+    fixture_next(&c->f);
     struct proxy_hcm_config *hcm = c->f.hcm;
     hcm->path = config->path;
     hcm->strip_any_host_port = config->strip_any_host_port;

@@ -311,11 +311,11 @@ static int second; /* another origin */
 
 static void two_hosts(struct fixture *f)
 {
-    struct proxy_endpoint *endpoints = fl_arena_alloc(&f->snapshot->arena, 2 * sizeof(*endpoints));
-    endpoints[0] = endpoints[1] = f->cluster->endpoints[0];
+    struct proxy_endpoint *endpoints = fl_arena_alloc(&f->snapshot->unit.arena, 2 * sizeof(*endpoints));
+    endpoints[0] = endpoints[1] = f->cluster->own.list[0];
     second = fixture_listen(&endpoints[1].address);
-    f->cluster->endpoints = endpoints;
-    f->cluster->endpoint_count = 2;
+    f->cluster->own.list = endpoints;
+    f->cluster->own.count = 2;
     f->cluster->lb_policy = PROXY_LB_RANDOM;
     f->retry->other_host = true;
 }
@@ -422,10 +422,10 @@ static void the_budget_is_the_clusters(void **state)
 
 static void nobody_listens(struct fixture *f)
 {
-    struct proxy_endpoint *endpoint = fl_arena_alloc(&f->snapshot->arena, sizeof(*endpoint));
-    *endpoint = f->cluster->endpoints[0];
+    struct proxy_endpoint *endpoint = fl_arena_alloc(&f->snapshot->unit.arena, sizeof(*endpoint));
+    *endpoint = f->cluster->own.list[0];
     close(fixture_listen(&endpoint->address));
-    f->cluster->endpoints = endpoint;
+    f->cluster->own.list = endpoint;
 }
 
 static void connections_that_fail_are_tried_again_until_the_limit(void **state)

@@ -20,21 +20,27 @@ typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceRequest pb
 typedef Opentelemetry__Proto__Collector__Trace__V1__Span pb_span;
 
 static int collector; /* its listening socket */
+static struct proxy_slot tracing_slot = {.index = 1};
 static struct proxy_tracing *tracing;
 static struct proxy_trace_provider *provider;
 
 static void traced(struct fixture *f)
 {
-    struct fl_arena *arena = &f->snapshot->arena;
+    struct fl_arena *arena = &f->snapshot->unit.arena;
     struct proxy_cluster *clusters = fl_arena_alloc(arena, 2 * sizeof(*clusters));
     struct proxy_endpoint *endpoint = fl_arena_alloc(arena, sizeof(*endpoint));
     *endpoint = (struct proxy_endpoint){.weight = 1, .healthy = true};
     collector = fixture_listen(&endpoint->address);
     clusters[0] = clusters[1] = *f->cluster;
     clusters[1].name = FL_SPAN("tracing");
-    clusters[1].endpoints = endpoint;
-    f->snapshot->clusters = f->cluster = clusters;
-    f->snapshot->cluster_count = 2;
+    clusters[1].own.list = endpoint;
+    clusters[1].slot = &tracing_slot;
+    f->cluster = clusters;
+    const struct proxy_cluster **table = fl_arena_alloc(arena, 2 * sizeof(*table));
+    table[0] = &clusters[0];
+    table[1] = &clusters[1];
+    f->snapshot->clusters = table;
+    f->snapshot->cluster_slots = f->snapshot->cluster_count = 2;
     provider = fl_arena_alloc(arena, sizeof(*provider));
     *provider = (struct proxy_trace_provider){.cluster = FL_SPAN("tracing"),
                                               .authority = FL_SPAN("otel:4318"),

@@ -30,6 +30,7 @@ struct fixture {
     struct proxy_turn turn;
     struct fl_tls_context *contexts[2];
     struct fl_buf prefaces[2];
+    struct fl_span preface_texts[2];
     struct end ends[2]; /* 0: the client */
     int wires[4];       /* client – [1] relay [2] – server: the test carries the bytes */
     size_t piece;       /* bytes carried at a time */
@@ -131,7 +132,10 @@ static int start(struct fixture *f, int which)
         return result;
     }
     proxy_conn_set_owner(end->conn, &ops, end);
-    result = proxy_tls_start(end->conn, f->contexts[which], which == 1, fl_buf_span(&f->prefaces[which]), 5000);
+    f->preface_texts[which] = fl_buf_span(&f->prefaces[which]);
+    const struct proxy_tls_options options = {
+        .context = f->contexts[which], .server = which == 1, .preface = &f->preface_texts[which], .timeout_ms = 5000};
+    result = proxy_tls_start(end->conn, &options);
     if (result < 0)
         proxy_conn_close(fl_take(end->conn), PROXY_CLOSE_NOW);
     return result;

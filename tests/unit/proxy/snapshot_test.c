@@ -313,61 +313,6 @@ static void test_overlap(void **state)
 
 /* -- the snapshot itself -- */
 
-static unsigned released;
-
-static void release(void *object)
-{
-    (void)object;
-    released++;
-}
-
-static void test_references(void **state)
-{
-    (void)state;
-    released = 0;
-    struct proxy_snapshot *snapshot = proxy_snapshot_new(4096);
-    assert_non_null(snapshot);
-    assert_int_equal(proxy_snapshot_hold(snapshot, &released, release), 0);
-    assert_int_equal(proxy_snapshot_hold(snapshot, &released, release), 0);
-    assert_ptr_equal(proxy_snapshot_ref(snapshot), snapshot);
-    assert_null(proxy_snapshot_unref(snapshot));
-    assert_int_equal(released, 0);
-    assert_null(proxy_snapshot_unref(snapshot));
-    assert_int_equal(released, 2);
-    assert_null(proxy_snapshot_unref(NULL));
-    assert_null(proxy_snapshot_ref(NULL));
-}
-
-static void test_memory_running_out(void **state)
-{
-    (void)state;
-    FAIL_EACH_ALLOCATION
-    {
-        released = 0;
-        struct proxy_snapshot *snapshot = proxy_snapshot_new(4096);
-        int result = snapshot == NULL ? -ENOMEM : proxy_snapshot_hold(snapshot, &released, release);
-        fail_stop();
-        assert_int_equal(result, fail_happened() ? -ENOMEM : 0);
-        proxy_snapshot_unref(snapshot);
-        assert_int_equal(released, snapshot == NULL ? 0 : 1); /* also where the hold failed */
-    }
-}
-
-static void test_clusters_by_name(void **state)
-{
-    (void)state;
-    static const struct proxy_cluster clusters[] = {
-        {.name = {"a", 1}}, {.name = {"ab", 2}}, {.name = {"abc", 3}}, {.name = {"b", 1}}, {.name = {"c", 1}}};
-    struct proxy_snapshot snapshot = {.clusters = clusters, .cluster_count = FL_COUNT(clusters)};
-    for (size_t i = 0; i < FL_COUNT(clusters); i++)
-        assert_ptr_equal(proxy_snapshot_cluster(&snapshot, clusters[i].name), &clusters[i]);
-    assert_null(proxy_snapshot_cluster(&snapshot, FL_SPAN("")));
-    assert_null(proxy_snapshot_cluster(&snapshot, FL_SPAN("abd")));
-    assert_null(proxy_snapshot_cluster(&snapshot, FL_SPAN("d")));
-    snapshot.cluster_count = 0;
-    assert_null(proxy_snapshot_cluster(&snapshot, FL_SPAN("a")));
-}
-
 static void test_files_changed(void **state)
 {
     (void)state;
@@ -392,11 +337,10 @@ static void test_files_changed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_destination),      cmocka_unit_test(test_names_and_protocols),
-        cmocka_unit_test(test_permissive),       cmocka_unit_test(test_source),
-        cmocka_unit_test(test_no_chains),        cmocka_unit_test(test_overlap),
-        cmocka_unit_test(test_references),       cmocka_unit_test(test_memory_running_out),
-        cmocka_unit_test(test_clusters_by_name), cmocka_unit_test(test_files_changed),
+        cmocka_unit_test(test_destination),   cmocka_unit_test(test_names_and_protocols),
+        cmocka_unit_test(test_permissive),    cmocka_unit_test(test_source),
+        cmocka_unit_test(test_no_chains),     cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_files_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ static void setup(struct fixture *f, bool original_dst)
     assert_int_equal(proxy_address_from_sockaddr(&raw, &f->address), 0);
     assert_int_equal(fl_loop_new(&f->loop), 0);
     assert_int_equal(proxy_turn_init(&f->turn, f->loop), 0);
-    f->endpoint = (struct proxy_cluster_endpoint){f->address, 1, 0};
+    f->endpoint = (struct proxy_cluster_endpoint){.address = f->address, .weight = 1};
     f->options = (struct proxy_cluster_options){
         .name = FL_SPAN("test"),
         .original_dst = original_dst,
@@ -100,7 +100,8 @@ static void run(struct fixture *f)
 
 static void teardown(struct fixture *f)
 {
-    f->cluster = proxy_cluster_run_free(f->cluster);
+    proxy_cluster_run_retire(f->cluster);
+    f->cluster = proxy_cluster_run_unref(f->cluster);
     proxy_turn_abort(&f->turn);
     run(f);
     assert_int_equal(f->counted, 0);
@@ -444,7 +445,7 @@ static void limits_hold_across_workers_and_configurations(void **state)
     proxy_upstream_drop(one, PROXY_CLOSE_NOW);
     assert_int_equal(proxy_upstream_get(later, NULL, PROXY_UPSTREAM_REQUEST, 7, &ops, &f, &one), PROXY_UPSTREAM_OK);
     proxy_upstream_drop(one, PROXY_CLOSE_NOW);
-    proxy_cluster_run_free(later);
+    proxy_cluster_run_unref(later);
     teardown(&f);
     proxy_shared_free(shared);
 }

@@ -1,0 +1,16 @@
+/* The clusters of a worker at work: their state by slot, and what a snapshot changes in it. For data.c. */
+#ifndef PROXY_FILTER_CLUSTERS_H
+#define PROXY_FILTER_CLUSTERS_H
+
+#include "proxy/filter/data.h"
+
+/* Room for that many slots. 0 or -ENOMEM. */
+int proxy_clusters_grow(struct proxy_data *data, size_t slots) FL_MUST_CHECK;
+/* Prepares what this snapshot changes: 0, or -ENOMEM and nothing is prepared. */
+int proxy_clusters_stage(struct proxy_data *data, const struct proxy_snapshot *snapshot) FL_MUST_CHECK;
+/* The snapshot that was prepared for is data->snapshot now. */
+void proxy_clusters_commit(struct proxy_data *data);
+/* All of them, at the end. */
+void proxy_clusters_drop(struct proxy_data *data);
+
+#endif
