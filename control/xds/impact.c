@@ -240,8 +240,10 @@ static void on_policy(struct finding *finding, const struct control_object *obje
     finding->impact->gateways = true;
     if (object->kind == CONTROL_PEER_AUTHENTICATION)
         add_type(finding, FL_RESOURCE_ENDPOINTS); /* whether one is dialled by mTLS */
-    if (object->kind == CONTROL_TELEMETRY)
-        add_type(finding, FL_RESOURCE_LISTENER);
+    if (object->kind != CONTROL_TELEMETRY)
+        return;
+    add_type(finding, FL_RESOURCE_LISTENER);
+    finding->impact->workloads = finding->impact->groups = true; /* the collector's cluster may come or go */
 }
 
 static void on_object(struct finding *finding, const struct control_model *model, const struct control_object *object)

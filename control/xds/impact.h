@@ -36,7 +36,8 @@ struct control_impact {
     const struct control_impact_pod *pods;
     size_t pod_count;
     bool types[FL_RESOURCE_TYPES];
-    bool groups; /* members of the groups of listeners and clusters may have come or gone */
+    bool workloads; /* whatever is called workload|… */
+    bool groups;    /* members of the groups of listeners and clusters may have come or gone */
     bool gateways;
 };
 

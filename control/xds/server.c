@@ -1,7 +1,7 @@
 #include "control/xds/server.h"
 
 #include "common/base/log.h"
-#include "control/xds/impact.h"
+#include "control/xds/apply.h"
 #include "control/xds/stream.h"
 
 #include <errno.h>
@@ -381,66 +381,6 @@ void control_proxies_methods(struct control_proxies *proxies, struct fl_grpc_met
 
 /* -- a new model -- */
 
-static void drop_cached(struct control_cache *cache, const struct control_impact *impact)
-{
-    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
-        if (impact->types[type])
-            control_cache_drop_type(cache, type);
-    for (size_t i = 0; i < impact->name_count; i++)
-        control_cache_drop(cache, impact->names[i].type, impact->names[i].name);
-}
-
-/* "outbound|<ip>:" and "workload|<ip>:" */
-static void touch_address(struct control_session *session, struct fl_span ip)
-{
-    bool ipv6 = fl_span_find(ip, ':') < ip.len;
-    char text[96];
-    int len = snprintf(text, sizeof(text), "outbound|%s%.*s%s:", ipv6 ? "[" : "", FL_SPAN_ARG(ip), ipv6 ? "]" : "");
-    control_session_touch_prefix(session, FL_RESOURCE_LISTENER, fl_span_make(text, (size_t)len));
-    len = snprintf(text, sizeof(text), "workload|%s%.*s%s:", ipv6 ? "[" : "", FL_SPAN_ARG(ip), ipv6 ? "]" : "");
-    control_session_touch_prefix(session, FL_RESOURCE_CLUSTER, fl_span_make(text, (size_t)len));
-    control_session_touch_prefix(session, FL_RESOURCE_ENDPOINTS, fl_span_make(text, (size_t)len));
-}
-
-static void touch_own_side(struct control_session *session)
-{
-    control_session_touch(session, FL_RESOURCE_LISTENER, FL_SPAN(FL_RESOURCE_NAME_VIRTUAL_INBOUND));
-    control_session_touch(session, FL_RESOURCE_LISTENER, FL_SPAN(FL_RESOURCE_NAME_VIRTUAL_OUTBOUND));
-    control_session_touch_prefix(session, FL_RESOURCE_CLUSTER, FL_SPAN("inbound|"));
-    control_session_touch_groups(session, FL_RESOURCE_CLUSTER);
-}
-
-static void touch_sidecar(struct stream *stream, const struct control_impact *impact)
-{
-    struct fl_span name_space = fl_span_str(stream->node.name_space), name = fl_span_str(stream->node.name);
-    for (size_t i = 0; i < impact->namespace_count; i++)
-        if (impact->namespaces[i].len == 0 || fl_span_eq(impact->namespaces[i], name_space))
-            touch_own_side(stream->session);
-    for (size_t i = 0; i < impact->pod_count; i++)
-        if (fl_span_eq(impact->pods[i].name_space, name_space) && fl_span_eq(impact->pods[i].name, name)) {
-            control_session_touch_type(stream->session, FL_RESOURCE_LISTENER);
-            control_session_touch_type(stream->session, FL_RESOURCE_CLUSTER);
-        }
-}
-
-static void touch(struct stream *stream, const struct control_impact *impact)
-{
-    bool gateway = impact->gateways && stream->node.role == CONTROL_ROLE_GATEWAY;
-    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
-        if (impact->types[type] || (gateway && type != FL_RESOURCE_ENDPOINTS))
-            control_session_touch_type(stream->session, type);
-    for (size_t i = 0; i < impact->name_count; i++)
-        control_session_touch(stream->session, impact->names[i].type, impact->names[i].name);
-    for (size_t i = 0; i < impact->destination_count; i++)
-        touch_address(stream->session, impact->destinations[i]);
-    if (impact->groups) {
-        control_session_touch_groups(stream->session, FL_RESOURCE_LISTENER);
-        control_session_touch_groups(stream->session, FL_RESOURCE_CLUSTER);
-    }
-    if (stream->node.role == CONTROL_ROLE_SIDECAR)
-        touch_sidecar(stream, impact);
-}
-
 static void touch_everything(struct stream *stream)
 {
     for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
@@ -458,11 +398,11 @@ void control_proxies_update(struct control_proxies *proxies, const struct contro
     for (enum fl_resource_type type = 0; !known && type < FL_RESOURCE_TYPES; type++)
         control_cache_drop_type(proxies->cache, type);
     if (known)
-        drop_cached(proxies->cache, &impact);
+        control_impact_drop(&impact, proxies->cache);
     TAILQ_FOREACH(stream, &proxies->streams, link)
     {
         if (known)
-            touch(stream, &impact);
+            control_impact_touch(&impact, &stream->node, stream->session);
         else
             touch_everything(stream);
         if (!control_session_pending(stream->session))
