@@ -1,6 +1,7 @@
 #include "control/status/writer.h"
 
 #include "common/base/map.h"
+#include "control/status/block.h"
 #include "control/status/report.h"
 
 #include <dirent.h>
@@ -189,7 +190,22 @@ static void file_name(char room[NAME_ROOM], enum control_kind kind, struct fl_sp
     snprintf(room, NAME_ROOM, "%s.%.*s.%.*s.yaml", control_kind_name(kind), FL_SPAN_ARG(space), FL_SPAN_ARG(name));
 }
 
-/* An object's file: its status; a second document for every problem with a document of its name. */
+/* Appends one report as a YAML document. */
+static int append_report(const struct control_model *model, const struct control_object *object,
+                         const struct control_problem *problem, struct fl_buf *text)
+{
+    struct fl_buf json;
+    fl_buf_init(&json, CONTROL_STATUS_TEXT_MAX);
+    int result = object != NULL ? control_status_object(model, object, &json) : control_status_problem(problem, &json);
+    if (result == 0 && text->len > 0)
+        result = fl_buf_append_str(text, "---\n");
+    if (result == 0)
+        result = control_status_block(fl_buf_span(&json), text);
+    fl_buf_done(&json);
+    return result;
+}
+
+/* An object's file: its status; a further document for every problem with a document of its name. */
 static void write_object(struct round *round, const struct control_model *model, const struct control_key *key)
 {
     const struct control_problems *problems = control_model_problems(model);
@@ -200,19 +216,12 @@ static void write_object(struct round *round, const struct control_model *model,
     file_name(name, key->kind, key->name_space, key->name);
     fl_buf_init(&text, CONTROL_STATUS_TEXT_MAX);
     if (object != NULL && control_status_has(key->kind))
-        result = control_status_object(model, object, &text);
-    if (result == 0 && text.len > 0)
-        result = fl_buf_append_byte(&text, '\n');
+        result = append_report(model, object, NULL, &text);
     for (size_t i = 0; problems != NULL && i < problems->count && result == 0; i++) {
         const struct control_problem *problem = &problems->items[i];
         struct control_key other = {problem->kind, problem->name_space, problem->name};
-        if (!problem->known || control_key_compare(&other, key) != 0)
-            continue;
-        result = text.len > 0 ? fl_buf_append_str(&text, "---\n") : 0;
-        if (result == 0)
-            result = control_status_problem(problem, &text);
-        if (result == 0)
-            result = fl_buf_append_byte(&text, '\n');
+        if (problem->known && control_key_compare(&other, key) == 0)
+            result = append_report(model, NULL, problem, &text);
     }
     if (result == 0)
         result = bring(round->writer, name, &text);
@@ -246,11 +255,7 @@ static void write_problems(struct round *round, const struct control_model *mode
                 write_object(round, model, &key);
             continue;
         }
-        result = text.len > 0 ? fl_buf_append_str(&text, "---\n") : 0;
-        if (result == 0)
-            result = control_status_problem(problem, &text);
-        if (result == 0)
-            result = fl_buf_append_byte(&text, '\n');
+        result = append_report(model, NULL, problem, &text);
     }
     if (result == 0 && text.len > 0)
         result = bring(round->writer, PROBLEMS, &text);

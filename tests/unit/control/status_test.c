@@ -1,6 +1,7 @@
 /* Status in words: as JSON, and as files that change only where the text does. */
 #include "common/doc/yaml.h"
 #include "control/source/documents.h"
+#include "control/status/block.h"
 #include "control/status/report.h"
 #include "control/status/writer.h"
 #include "tests/support/fail.h"
@@ -99,6 +100,33 @@ static void everything_is_told(void **state)
     control_store_free(store);
 }
 
+static void json_becomes_a_block(void **state)
+{
+    static const struct {
+        const char *json, *expected;
+    } rows[] = {
+        {"{}", "{}\n"},
+        {"{\"a\":\"b\",\"n\":1,\"t\":\"true\",\"e\":\"\",\"x\":\"- y: z\"}",
+         "a: b\nn: 1\nt: \"true\"\ne: \"\"\nx: \"- y: z\"\n"},
+        {"{\"a\":{\"b\":[1,{\"c\":2,\"d\":[]},[3]]}}", "a:\n  b:\n  - 1\n  - c: 2\n    d: []\n  - [3]\n"},
+        {"{\"k\":{},\"l\":[{\"a\":[{\"b\":\"1\"}]}]}", "k: {}\nl:\n- a:\n  - b: \"1\"\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *json = NULL;
+        struct fl_yaml *yaml = NULL;
+        struct fl_buf out;
+        fl_buf_init(&out, 4096);
+        assert_int_equal(control_status_block(fl_span_str(rows[i].json), &out), 0);
+        assert_string_equal(fl_buf_str(&out), rows[i].expected);
+        assert_int_equal(fl_json_parse(fl_span_str(rows[i].json), NULL, &json, NULL), 0);
+        assert_int_equal(fl_yaml_parse(fl_buf_span(&out), "t", NULL, &yaml, NULL), 0);
+        assert_true(fl_json_equal(fl_yaml_document(yaml, 0), json));
+        fl_yaml_free(yaml);
+        fl_buf_done(&out);
+    }
+}
+
 static void names_in(const char *path, char *names, size_t size)
 {
     struct dirent **entries = NULL;
@@ -182,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_told),
+        cmocka_unit_test(json_becomes_a_block),
         cmocka_unit_test(files_follow_the_model),
         cmocka_unit_test(memory_that_is_out_is_told),
     };
