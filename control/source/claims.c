@@ -256,7 +256,7 @@ static void add_all(struct listing *listing, const struct control_claims *claims
 }
 
 int control_claims_problems(const struct control_claims *claims, struct control_file *const *files, size_t count,
-                            size_t max, struct control_problems **ret_problems)
+                            const char *extra, size_t max, struct control_problems **ret_problems)
 {
     struct listing listing = {.problems = calloc(1, sizeof(struct control_problems)), .max = max};
     if (listing.problems == NULL)
@@ -267,7 +267,9 @@ int control_claims_problems(const struct control_claims *claims, struct control_
     listing.problems->items = listing.items;
     if (listing.items == NULL)
         listing.result = -ENOMEM;
-    else
+    else if (extra != NULL)
+        add(&listing, (struct control_problem){.text = fl_span_str(extra)});
+    if (listing.items != NULL)
         add_all(&listing, claims, files, count);
     if (listing.result == 0 && listing.problems->count > 0) {
         *ret_problems = listing.problems;

@@ -32,8 +32,9 @@ int control_claims_update(struct control_claims *claims, struct control_file *co
                           struct control_store *store) FL_MUST_CHECK;
 void control_claims_done(struct control_claims *claims);
 
-/* All problems, duplicates included; NULL where there are none. 0, -ENOMEM. */
+/* All problems, duplicates included, and `extra` (of the folder as a whole; NULL: none) in front; NULL where there are
+ * none. 0, -ENOMEM. */
 int control_claims_problems(const struct control_claims *claims, struct control_file *const *files, size_t count,
-                            size_t max, struct control_problems **ret_problems) FL_MUST_CHECK;
+                            const char *extra, size_t max, struct control_problems **ret_problems) FL_MUST_CHECK;
 
 #endif

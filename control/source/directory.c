@@ -18,6 +18,7 @@
 #define WATCHED                                                                                                        \
     (IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_DELETE_SELF |               \
      IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR)
+#define TRUNCATED  "there are more files, bytes or levels of folders than the limits allow; the rest is left out"
 #define RETRY_MS   1000
 #define TRIM_FILES 16 /* read in a round, from which on freed memory goes back to the kernel */
 
@@ -44,6 +45,7 @@ struct control_directory {
     struct control_claims claims;
     struct control_directory_stats stats;
     bool untold; /* the store has what was not committed, or the claims were not told */
+    bool told_truncated;
 };
 
 /* -- one file --------------------------------------------------------------------------------------------------------
@@ -248,7 +250,8 @@ static int tell(struct control_directory *directory)
         files[i] = &directory->files[i]->file;
     int result = control_claims_update(&directory->claims, files, directory->count, directory->store);
     if (result == 0)
-        result = control_claims_problems(&directory->claims, files, directory->count, CONTROL_DIRECTORY_PROBLEMS_MAX,
+        result = control_claims_problems(&directory->claims, files, directory->count,
+                                         directory->stats.truncated ? TRUNCATED : NULL, CONTROL_DIRECTORY_PROBLEMS_MAX,
                                          &problems);
     if (result < 0)
         return result;
@@ -290,7 +293,8 @@ static int round_of(struct control_directory *directory, bool announce, struct f
     if (result < 0)
         return result;
     result = read_scan(directory, &scan);
-    if (result == 0 && (any_changed(directory) || directory->stats.commits == 0 || directory->untold)) {
+    if (result == 0 && (any_changed(directory) || directory->stats.commits == 0 || directory->untold ||
+                        directory->stats.truncated != directory->told_truncated)) {
         directory->untold = true;
         result = tell(directory);
     }
@@ -304,6 +308,7 @@ static int round_of(struct control_directory *directory, bool announce, struct f
     if (result < 0)
         return fl_err_errno(err, result, "folder %s", directory->path);
     directory->untold = false;
+    directory->told_truncated = directory->stats.truncated;
     directory->stats.files = directory->count;
     directory->stats.objects = directory->claims.count;
     if (directory->stats.reads - reads > TRIM_FILES)

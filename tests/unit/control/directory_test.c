@@ -276,6 +276,25 @@ static void a_policy_that_is_not_understood_denies(void **state)
     assert_true(policy->object.broken.len > 0);
 }
 
+static void what_is_too_deep_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[256];
+    in_folder(fixture, "1", path);
+    for (int depth = 0; depth < 9; depth++) {
+        assert_int_equal(mkdir(path, 0700), 0);
+        size_t used = strlen(path);
+        snprintf(path + used, sizeof(path) - used, "/1");
+    }
+    open_directory(fixture);
+    assert_true(control_directory_stats(fixture->directory).truncated);
+    assert_non_null(strstr(problem(fixture, 0)->text.data, "left out"));
+    in_folder(fixture, "1", path);
+    remove_tree(path);
+    await(fixture);
+    assert_null(problem(fixture, 0));
+}
+
 static void a_folder_that_is_not_there_is_an_error(void **state)
 {
     struct fixture *fixture = *state;
@@ -362,6 +381,7 @@ int main(void)
         TEST(of_two_the_first_file_counts),
         TEST(a_swap_of_links_is_seen),
         TEST(a_policy_that_is_not_understood_denies),
+        TEST(what_is_too_deep_is_told),
         TEST(a_folder_that_is_not_there_is_an_error),
         TEST(a_change_is_in_force_soon),
         TEST(memory_that_is_out_changes_nothing),
