@@ -3,6 +3,7 @@
 #include "common/doc/yaml.h"
 #include "control/model/reader.h"
 #include "control/model/store.h"
+#include "tests/support/fail.h"
 #include "tests/unit/control/model_dump.h"
 
 #include <dirent.h>
@@ -92,8 +93,34 @@ static void every_case(void **state)
     assert_true(cases > 0);
 }
 
+/* Everything that is derived, with memory running out at every place in turn. */
+static void memory_that_is_out_is_told(void **state)
+{
+    struct control_store *store = NULL;
+    struct control_diff *diff = NULL;
+    struct fl_buf errors;
+    (void)state;
+    fl_buf_init(&errors, 1 << 20);
+    assert_int_equal(control_store_new(&store), 0);
+    read_into(store, "mesh.yaml", GOLDEN "/mesh.yaml", &errors);
+    read_into(store, "gateway.yaml", GOLDEN "/gateway.yaml", &errors);
+    assert_int_equal(control_store_commit(store, &diff), 0);
+    FAIL_EACH_ALLOCATION
+    {
+        struct fl_buf out;
+        fl_buf_init(&out, 4 << 20);
+        int result = model_dump(diff->after, &out);
+        fail_stop();
+        assert_true(result == 0 || (result == -ENOMEM && fail_happened()));
+        fl_buf_done(&out);
+    }
+    control_diff_free(diff);
+    control_store_free(store);
+    fl_buf_done(&errors);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_case)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_case), cmocka_unit_test(memory_that_is_out_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
