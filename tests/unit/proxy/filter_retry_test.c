@@ -276,7 +276,7 @@ static void a_try_that_takes_too_long(void **state)
 
 static void slow(struct fixture *f)
 {
-    f->retry->per_try_timeout_ms = 150;
+    f->retry->per_try_timeout_ms = 250;
     f->retry->num_retries = 1;
 }
 
@@ -288,7 +288,7 @@ static void each_try_has_its_time(void **state)
     struct side client = fixture_client(&f);
     side_say(&f, &client, GET);
     struct side one = fixture_origin(&f);
-    fixture_wait(&f, 165);
+    fixture_wait(&f, 270);
     struct side two = next_try(&f, GET);
     side_say(&f, &two, OK_EMPTY);
     side_expect(&f, &client, OK_EMPTY);
@@ -296,9 +296,9 @@ static void each_try_has_its_time(void **state)
     side_done(&two);
     side_say(&f, &client, GET);
     one = fixture_origin(&f);
-    fixture_wait(&f, 165);
+    fixture_wait(&f, 270);
     two = fixture_origin(&f);
-    fixture_wait(&f, 165);
+    fixture_wait(&f, 270);
     side_expect_start(&f, &client, "HTTP/1.1 504");
     assert_true(fixture_metric_of(&f, "istio_requests_total", "response_flags=\"URX,UT\"") == 1);
     side_done(&one);

@@ -47,7 +47,7 @@ static void traced(struct fixture *f)
                                               .path = FL_SPAN("/v1/traces"),
                                               .fields = FL_SPAN("x-key: k\r\n"),
                                               .service_name = FL_SPAN("web.demo"),
-                                              .timeout_ms = 300};
+                                              .timeout_ms = 600};
     static const struct proxy_trace_tag tags[] = {{FL_SPAN("zone"), FL_SPAN(""), FL_SPAN("z1")},
                                                   {FL_SPAN("tenant"), FL_SPAN("x-tenant"), FL_SPAN("nobody")}};
     tracing = fl_arena_alloc(arena, sizeof(*tracing));
@@ -249,9 +249,9 @@ static void a_full_batch_goes_at_once_and_a_full_queue_drops(void **state)
     assert_true(full > 1000 && full < 40000);
     side_say(&f, &batch, "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno");
     assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"rejected\"") == PROXY_EXPORT_BATCH);
-    fixture_wait(&f, 350); /* the rest has gone out and is not answered in time */
+    fixture_wait(&f, 650); /* the rest has gone out and is not answered in time */
     side_hear(&f, &batch);
-    fixture_wait(&f, 350);
+    fixture_wait(&f, 650);
     assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"unreachable\"") == 40000 - full);
     side_done(&batch);
     end(&f);
