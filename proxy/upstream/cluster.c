@@ -82,14 +82,19 @@ static void host_release(struct proxy_cluster_run *cluster, struct proxy_host *h
     free(host);
 }
 
-/* Brings the items up to date with who is ejected: nearly always two loads. */
+/* Brings the items up to date with who is ejected: nearly always two loads. ejection_version is 0 where the items or
+ * the configuration are new. */
 static void look_for_ejected(struct proxy_cluster_run *cluster)
 {
-    uint64_t now_ms = fl_loop_now_ms(cluster->turn->loop);
-    if (!cluster->options.outlier.on || !proxy_shared_changed(cluster->shared, now_ms, &cluster->ejection_version))
+    bool on = cluster->options.outlier.on, first = cluster->ejection_version == 0;
+    if (!on && !first)
         return;
+    if (on && !proxy_shared_changed(cluster->shared, fl_loop_now_ms(cluster->turn->loop), &cluster->ejection_version))
+        return;
+    if (!on)
+        cluster->ejection_version = 1;
     for (size_t i = 0; i < cluster->options.endpoint_count; i++)
-        cluster->items[i].ejected = proxy_shared_is_ejected(cluster->shared, &cluster->hosts[i]->address);
+        cluster->items[i].ejected = on && proxy_shared_is_ejected(cluster->shared, &cluster->hosts[i]->address);
 }
 
 static void mark_tried(struct proxy_cluster_run *cluster, const struct proxy_upstream_tried *tried)

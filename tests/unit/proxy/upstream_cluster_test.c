@@ -363,6 +363,42 @@ static void a_host_that_fails_is_ejected_until_its_time_is_over(void **state)
     teardown(&f);
 }
 
+static void what_is_ejected_outlives_a_change_of_endpoints_but_not_of_mind(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct proxy_cluster_endpoint endpoints[2];
+    setup(&f, false);
+    endpoints[0] = endpoints[1] = f.endpoint;
+    assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.2"), 9, &endpoints[1].address), 0);
+    f.options.endpoints = endpoints;
+    f.options.endpoint_count = 2;
+    f.options.outlier = (struct proxy_outlier_config){.on = true,
+                                                      .consecutive = {1, 0, 0},
+                                                      .enforcing = {100, 0, 0},
+                                                      .max_ejection_percent = 50,
+                                                      .interval_ms = 1000,
+                                                      .base_ms = 60000,
+                                                      .max_ms = 60000};
+    start(&f);
+    struct proxy_upstream *bad = take(&f);
+    proxy_upstream_report(bad, PROXY_OUTLIER_SERVER_ERROR, 0);
+    proxy_upstream_drop(bad, PROXY_CLOSE_NOW);
+    for (int step = 0; step < 3; step++) {
+        unsigned to_bad = 0;
+        for (int i = 0; i < 4; i++) {
+            struct proxy_upstream *one = take(&f);
+            to_bad += proxy_address_eq(proxy_upstream_address(one), &f.address);
+            proxy_upstream_drop(one, PROXY_CLOSE_NOW);
+        }
+        assert_int_equal(to_bad, step < 2 ? 0 : 2);
+        f.options.outlier.on = step == 0; /* then without outlier detection */
+        assert_int_equal(proxy_cluster_run_stage(f.cluster, &f.options), 0);
+        proxy_cluster_run_commit(f.cluster);
+    }
+    teardown(&f);
+}
+
 static void a_retry_goes_elsewhere_where_it_can(void **state)
 {
     (void)state;
@@ -549,6 +585,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_that_fails_is_ejected_until_its_time_is_over),
+        cmocka_unit_test(what_is_ejected_outlives_a_change_of_endpoints_but_not_of_mind),
         cmocka_unit_test(a_retry_goes_elsewhere_where_it_can),
         cmocka_unit_test(retries_are_limited_by_number_or_by_budget),
         cmocka_unit_test(limits_hold_across_workers_and_configurations),
