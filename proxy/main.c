@@ -1,5 +1,6 @@
 /* fairlead-proxy: the data plane, as sidecar, gateway or by itself. Options here, everything else in proxy/server. */
 #include "common/base/log.h"
+#include "common/mesh/label.h"
 #include "proxy/server/limits.h"
 #include "proxy/server/server.h"
 
@@ -12,9 +13,14 @@
 #define EXIT_USAGE 2
 
 static const char usage[] =
-    "usage: fairlead-proxy -c FILE [option …]\n"
+    "usage: fairlead-proxy [-c FILE] [option …]\n"
     "\n"
-    "  -c, --config-path FILE   configuration: YAML or JSON in the form of Envoy's v3 Bootstrap\n"
+    "  -c, --config-path FILE   configuration: YAML or JSON in the form of Envoy's v3 Bootstrap; without it, it is\n"
+    "                           built from the environment (POD_NAME, FAIRLEAD_CONTROL_ADDRESS …)\n"
+    "      --state-dir FOLDER   in memory, of this proxy alone: certificate and last good configuration for a "
+    "restart;\n"
+    "                           default without -c: " FL_VOLUME_PATH "\n"
+    "      --print-bootstrap    print what the environment makes, and exit\n"
     "  -l, --log-level LEVEL    error, warning, info (default), debug, trace\n"
     "      --log-format FORMAT  json (default) or text\n"
     "      --concurrency N      worker threads; default: 1 on up to two CPUs, else one per CPU, at most 4\n"
@@ -27,7 +33,15 @@ static const char usage[] =
     "access logs; SIGUSR1 only reopens them.\n"
     "Exit status: 0 done, 1 failed (the reason is the last line of the log), 2 wrong usage.\n";
 
-enum option_id { OPTION_LOG_FORMAT = 256, OPTION_CONCURRENCY, OPTION_DRAIN_TIME, OPTION_MODE, OPTION_VERSION };
+enum option_id {
+    OPTION_LOG_FORMAT = 256,
+    OPTION_CONCURRENCY,
+    OPTION_DRAIN_TIME,
+    OPTION_MODE,
+    OPTION_STATE,
+    OPTION_PRINT,
+    OPTION_VERSION
+};
 
 static const struct option options[] = {
     {"config-path", required_argument, NULL, 'c'},
@@ -36,6 +50,8 @@ static const struct option options[] = {
     {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
     {"drain-time-s", required_argument, NULL, OPTION_DRAIN_TIME},
     {"mode", required_argument, NULL, OPTION_MODE},
+    {"state-dir", required_argument, NULL, OPTION_STATE},
+    {"print-bootstrap", no_argument, NULL, OPTION_PRINT},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -45,7 +61,7 @@ struct settings {
     struct proxy_server_options server;
     enum fl_log_level level;
     enum fl_log_format format;
-    bool validate;
+    bool validate, print;
 };
 
 static int wrong(const char *what, const char *value)
@@ -84,6 +100,12 @@ static int take_option(int option, struct settings *settings)
     case OPTION_MODE:
         settings->validate = fl_span_eq_str(fl_span_str(optarg), "validate");
         return settings->validate || fl_span_eq_str(fl_span_str(optarg), "serve") ? -1 : wrong("unknown mode", optarg);
+    case OPTION_STATE:
+        settings->server.state_folder = optarg;
+        return -1;
+    case OPTION_PRINT:
+        settings->print = true;
+        return -1;
     case 'h':
         fputs(usage, stdout);
         return EXIT_SUCCESS;
@@ -108,19 +130,23 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return wrong("unexpected argument", argv[optind]);
-    if (settings.server.config_path == NULL)
-        return wrong("-c FILE is missing", NULL);
+    if (settings.server.config_path == NULL && settings.server.state_folder == NULL &&
+        access(FL_VOLUME_PATH, W_OK) == 0)
+        settings.server.state_folder = FL_VOLUME_PATH;
 
     fl_log_open("fairlead-proxy", STDERR_FILENO, settings.format, settings.level);
     settings.server.files = proxy_limits_raise();
     struct fl_err err = {0};
-    int result = settings.validate ? proxy_server_validate(settings.server.config_path, &err)
-                                   : proxy_server_run(&settings.server, &err);
+    int result = settings.print      ? proxy_server_print_bootstrap(&err)
+                 : settings.validate ? proxy_server_validate(settings.server.config_path, &err)
+                                     : proxy_server_run(&settings.server, &err);
     if (result < 0) {
-        fl_log(FL_LOG_ERROR, settings.validate ? "configuration refused" : "stopped", FL_LOG_STR("reason", err.text));
+        fl_log(FL_LOG_ERROR, settings.validate || settings.print ? "configuration refused" : "stopped",
+               FL_LOG_STR("reason", err.text));
         return EXIT_FAILURE;
     }
     if (settings.validate)
-        fl_log(FL_LOG_INFO, "configuration accepted", FL_LOG_STR("path", settings.server.config_path));
+        fl_log(FL_LOG_INFO, "configuration accepted",
+               FL_LOG_STR("path", settings.server.config_path != NULL ? settings.server.config_path : "environment"));
     return EXIT_SUCCESS;
 }

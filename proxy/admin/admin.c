@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "common/mesh/port.h"
 #include "common/metrics/expose.h"
+#include "proxy/admin/dump.h"
 #include "proxy/admin/guard.h"
 #include "proxy/admin/pages.h"
 #include "proxy/admin/serving.h"
@@ -55,7 +56,11 @@ static int page_ready(struct proxy_admin *admin, const struct proxy_message *req
 {
     (void)request;
     enum proxy_server_state state = admin->host.state(admin->host.owner);
+    char waits[512];
     answer->status = state == PROXY_SERVER_LIVE ? 200 : 503;
+    if (state == PROXY_SERVER_INITIALIZING && admin->host.waits != NULL &&
+        admin->host.waits(admin->host.owner, waits, sizeof(waits)))
+        return fl_buf_printf(&answer->body, "%s: waits for %s\n", proxy_server_state_name(state), waits);
     return fl_buf_printf(&answer->body, "%s\n", proxy_server_state_name(state));
 }
 
@@ -111,7 +116,15 @@ static int page_clusters(struct proxy_admin *admin, const struct proxy_message *
 static int page_config_dump(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
     (void)request;
-    return proxy_page_config_dump(admin->host.snapshot(admin->host.owner), &answer->body);
+    struct proxy_assembly *assembly = admin->host.assembly != NULL ? admin->host.assembly(admin->host.owner) : NULL;
+    return proxy_dump_print(admin->host.snapshot(admin->host.owner), assembly, &answer->body);
+}
+
+static int page_xds(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)request;
+    return admin->host.xds != NULL ? admin->host.xds(admin->host.owner, &answer->body)
+                                   : fl_buf_append_str(&answer->body, "{}\n");
 }
 
 static int page_certs(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
@@ -192,6 +205,8 @@ static const struct row rows[] = {
     {"/listeners", "listeners and their addresses (?format=json)", ON_ADMIN, false, false, page_listeners, NULL},
     {"/clusters", "clusters, limits, endpoints", ON_ADMIN, false, false, page_clusters, NULL},
     {"/config_dump", "the accepted configuration, without keys", ON_ADMIN, false, false, page_config_dump, JSON},
+    {"/debug/xds", "the stream to the control plane, versions, destinations on demand", ON_ADMIN, false, false,
+     page_xds, JSON},
     {"/certs", "certificates in use and when they expire", ON_ADMIN, false, false, page_certs, JSON},
     {"/memory", "heap", ON_ADMIN, false, false, page_memory, JSON},
     {"/stats/prometheus", "metrics", ON_ADMIN | ON_STATS, false, false, page_stats, FL_METRICS_CONTENT_TYPE},

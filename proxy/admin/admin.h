@@ -5,7 +5,7 @@
  *   health    :15021                               /healthz/ready, /healthz/started
  *
  * The last three are opened in the sidecar role, on all addresses. Admin paths: /, /help, /ready, /stats/prometheus,
- * /server_info, /listeners, /clusters, /config_dump (keys are left out), /certs, /memory, and with POST
+ * /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs, /memory, and with POST
  * /logging?level=, /drain_listeners, /quitquitquit.
  *
  * What comes from outside is bounded: connections (beyond the limit the oldest silent one goes), the head, the body
@@ -21,6 +21,7 @@
 #include "proxy/snapshot/snapshot.h"
 
 struct fl_metrics;
+struct proxy_assembly;
 
 #define PROXY_ADMIN_CONNECTIONS_MAX 64          /* of each port */
 #define PROXY_ADMIN_HEAD_MAX        16384       /* bytes */
@@ -37,6 +38,10 @@ struct proxy_admin_host {
     void *owner;
     enum proxy_server_state (*state)(void *owner);
     const struct proxy_snapshot *(*snapshot)(void *owner); /* the one in force; valid during the call that asked */
+    /* These three may be NULL. Before LIVE: what is waited for; false: nothing. */
+    bool (*waits)(void *owner, char *text, size_t size);
+    struct proxy_assembly *(*assembly)(void *owner); /* for dynamic resources */
+    int (*xds)(void *owner, struct fl_buf *out);     /* /debug/xds: appends JSON. 0, -ENOMEM, -EMSGSIZE */
     /* The registries to sum, at most `max`. Reading them must not race with the workers (metrics/registry.h). */
     size_t (*registries)(void *owner, struct fl_metrics **ret_registries, size_t max);
     void (*drain)(void *owner); /* stop accepting, finish what is under way, go on living */

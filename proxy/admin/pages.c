@@ -1,16 +1,10 @@
 #include "proxy/admin/pages.h"
 
-#include "common/xds/convert.h"
-#include "proxy/config/messages.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <time.h>
-
-#define DUMP_BYTES_MAX (256u << 20) /* memory for the messages of a dump */
-#define TYPE           "type.googleapis.com/envoy.admin.v3."
 
 /* A chain of appends: the first failure stays, what follows it does nothing. */
 struct page {
@@ -151,74 +145,6 @@ int proxy_page_clusters(const struct proxy_snapshot *snapshot, struct fl_buf *ou
         put_cluster(&page, snapshot->clusters[i]);
         put_endpoints(&page, snapshot->clusters[i], proxy_snapshot_endpoints(snapshot, snapshot->clusters[i]));
     }
-    return page.result;
-}
-
-/* -- /config_dump -- */
-
-static void put_message(struct page *page, const ProtobufCMessage *message)
-{
-    if (page->result == 0)
-        page->result = fl_xds_print(message, page->out);
-}
-
-/* {"@type":…, fields…}: an Any around the message, whose bytes the printer decodes and prints. */
-static void put_any(struct page *page, const ProtobufCMessage *message, struct fl_arena *arena)
-{
-    pb_any any;
-    char type[256];
-    struct fl_span bytes;
-    google__protobuf__any__init(&any);
-    snprintf(type, sizeof(type), "type.googleapis.com/%s", message->descriptor->name);
-    if (page->result == 0)
-        page->result = fl_xds_pack(message, arena, &bytes);
-    if (page->result != 0)
-        return;
-    any.type_url = type;
-    any.value = (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.data};
-    put_message(page, &any.base);
-}
-
-static void put_listeners(struct page *page, const pb_bootstrap *bootstrap, struct fl_arena *arena)
-{
-    put(page, ",{\"@type\":\"" TYPE "ListenersConfigDump\",\"static_listeners\":[");
-    for (size_t i = 0; bootstrap->static_resources != NULL && i < bootstrap->static_resources->n_listeners; i++) {
-        put(page, "%s{\"listener\":", i > 0 ? "," : "");
-        put_any(page, &bootstrap->static_resources->listeners[i]->base, arena);
-        put(page, "}");
-    }
-    put(page, "]}");
-}
-
-static void put_clusters(struct page *page, const pb_bootstrap *bootstrap, struct fl_arena *arena)
-{
-    put(page, ",{\"@type\":\"" TYPE "ClustersConfigDump\",\"static_clusters\":[");
-    for (size_t i = 0; bootstrap->static_resources != NULL && i < bootstrap->static_resources->n_clusters; i++) {
-        put(page, "%s{\"cluster\":", i > 0 ? "," : "");
-        put_any(page, &bootstrap->static_resources->clusters[i]->base, arena);
-        put(page, "}");
-    }
-    put(page, "]}");
-}
-
-int proxy_page_config_dump(const struct proxy_snapshot *snapshot, struct fl_buf *out)
-{
-    struct page page = {.out = out};
-    struct fl_arena arena;
-    fl_arena_init(&arena, DUMP_BYTES_MAX);
-    ProtobufCMessage *message;
-    page.result = fl_xds_unpack(&envoy__config__bootstrap__v3__bootstrap__descriptor, snapshot->bootstrap, &arena, NULL,
-                                &message, NULL);
-    if (page.result == 0) {
-        const pb_bootstrap *bootstrap = (const pb_bootstrap *)message;
-        put(&page, "{\"configs\":[{\"@type\":\"" TYPE "BootstrapConfigDump\",\"bootstrap\":");
-        put_message(&page, message);
-        put(&page, "}");
-        put_clusters(&page, bootstrap, &arena);
-        put_listeners(&page, bootstrap, &arena);
-        put(&page, "]}\n");
-    }
-    fl_arena_done(&arena);
     return page.result;
 }
 

@@ -19,7 +19,6 @@ int proxy_page_server_info(const struct proxy_snapshot *snapshot, const struct p
 int proxy_page_listeners(const struct proxy_snapshot *snapshot, bool json, struct fl_buf *out) FL_MUST_CHECK;
 int proxy_page_clusters(const struct proxy_snapshot *snapshot, struct fl_buf *out) FL_MUST_CHECK;
 /* Envoy's form: BootstrapConfigDump, ListenersConfigDump, ClustersConfigDump. Also -EINVAL (never, but for a bug). */
-int proxy_page_config_dump(const struct proxy_snapshot *snapshot, struct fl_buf *out) FL_MUST_CHECK;
 int proxy_page_certs(const struct proxy_snapshot *snapshot, int64_t now, struct fl_buf *out) FL_MUST_CHECK;
 int proxy_page_memory(struct fl_buf *out) FL_MUST_CHECK;
 

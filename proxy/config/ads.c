@@ -257,6 +257,7 @@ static uint64_t expire_family(struct proxy_ads *ads, enum fl_resource_type type,
 uint64_t proxy_ads_expire(struct proxy_ads *ads, uint64_t now_ms)
 {
     uint64_t next = UINT64_MAX;
+    ads->now_ms = now_ms;
     for (size_t i = 0; i < FL_RESOURCE_TYPES; i++)
         next = earlier(next, expire_family(ads, (enum fl_resource_type)i, now_ms));
     return next;

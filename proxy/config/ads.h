@@ -17,6 +17,8 @@
  *    even be named. EDS, RDS and SDS responses change what they name.
  *  - Delta: a resource that nobody wants (any more) is passed over. One with a TTL is dropped when it passes, unless
  *    it is sent again before; one without a body only renews its TTL. Aliases are ignored.
+ *  - A server may answer a NACK by the same response at once: from the second NACK of a type in a row on, each waits
+ *    (1 s, doubling, up to PROXY_ADS_NACK_MAX_MS), unless a change of what is wanted goes out, which takes it along.
  *  - A stream that ends loses nothing: what is held stays, and its versions go with the next stream's first request.
  *  - A type that nobody asked for is NACKed; what cannot be answered (not a response, no nonce) ends the stream.
  *
@@ -38,7 +40,8 @@
 #define PROXY_ADS_NAME_MAX    1024         /* bytes */
 #define PROXY_ADS_VERSION_MAX 256          /* bytes of a version, or of a nonce */
 #define PROXY_ADS_DETAIL_MAX  1024         /* bytes of a NACK's reason */
-#define PROXY_ADS_PARTED_MS   10000u       /* a name given up: what was still on its way is passed over so long */
+#define PROXY_ADS_NACK_MAX_MS 30000u
+#define PROXY_ADS_PARTED_MS   10000u /* a name given up: what was still on its way is passed over so long */
 
 struct proxy_ads;
 

@@ -25,13 +25,15 @@ struct ads_text { /* bounded, kept in place */
 
 struct ads_family { /* a type */
     struct fl_map entries;
-    size_t wanted;   /* entries */
-    size_t timed;    /* at most so many have a TTL or were given up */
-    bool wildcard;   /* wanted as a whole */
-    bool began;      /* a request of this stream went out */
-    bool changed;    /* what is wanted is not what was told */
-    bool answer_due; /* to the response with `nonce` */
-    bool refusing;   /* … it is a NACK */
+    size_t wanted;            /* entries */
+    size_t timed;             /* at most so many have a TTL or were given up */
+    bool wildcard;            /* wanted as a whole */
+    bool began;               /* a request of this stream went out */
+    bool changed;             /* what is wanted is not what was told */
+    bool answer_due;          /* to the response with `nonce` */
+    bool refusing;            /* … it is a NACK */
+    unsigned streak;          /* NACKs in a row */
+    uint64_t answer_after_ms; /* a NACK goes out then */
     struct ads_text nonce, version;
     char detail[PROXY_ADS_DETAIL_MAX]; /* of the last NACK */
     uint64_t responses, accepted, nacks, nack_ms;
@@ -41,6 +43,7 @@ struct proxy_ads {
     struct proxy_ads_options options;
     char *node; /* owned: options.node */
     bool node_told;
+    uint64_t now_ms; /* as it was told last */
     struct ads_family families[FL_RESOURCE_TYPES];
     struct { /* a response of a type that nobody asked for */
         bool due;

@@ -177,16 +177,17 @@ static void note_sent(struct proxy_ads *ads, struct ads_family *family)
     }
 }
 
-static bool has_something(const struct ads_family *family)
+static bool has_something(const struct proxy_ads *ads, const struct ads_family *family)
 {
-    return family->began ? family->changed || family->answer_due : family->wildcard || family->wanted > 0;
+    bool answer = family->answer_due && (!family->refusing || family->answer_after_ms <= ads->now_ms);
+    return family->began ? family->changed || answer : family->wildcard || family->wanted > 0;
 }
 
 static int next_of(struct proxy_ads *ads, enum fl_resource_type type, struct fl_buf *out)
 {
     struct ads_family *family = &ads->families[type];
     struct building building;
-    if (!has_something(family))
+    if (!has_something(ads, family))
         return PROXY_ADS_NOTHING;
     struct fl_span nonce = family->answer_due || !ads->options.delta ? proxy_ads_text(&family->nonce) : FL_SPAN("");
     int result = begin(&building, ads, fl_span_str(fl_resource_type_url(type)), nonce, family->detail);

@@ -189,12 +189,20 @@ static int open_response(struct intake *intake, const char *type_url, const char
     return 0;
 }
 
+/* How long the nth NACK in a row waits. */
+static uint64_t delay_of(unsigned streak)
+{
+    uint64_t delay = streak < 2 ? 0 : streak < 8 ? UINT64_C(1000) << (streak - 2) : PROXY_ADS_NACK_MAX_MS;
+    return delay < PROXY_ADS_NACK_MAX_MS ? delay : PROXY_ADS_NACK_MAX_MS;
+}
+
 static void close_response(struct intake *intake, const char *version)
 {
     struct ads_family *family = intake->family;
     family->answer_due = true;
     if (intake->refused == 0) {
         family->accepted++;
+        family->streak = 0;
         if (!proxy_ads_text_set(&family->version, fl_span_str(version)))
             family->version.len = 0;
         if (!family->refusing)
@@ -203,6 +211,7 @@ static void close_response(struct intake *intake, const char *version)
     }
     family->refusing = true;
     family->nacks++;
+    family->answer_after_ms = intake->now_ms + delay_of(++family->streak);
     family->nack_ms = intake->now_ms;
     memcpy(family->detail, intake->detail, sizeof(family->detail));
     size_t len = strlen(family->detail);
@@ -275,6 +284,7 @@ static int whole(struct intake *intake, const pb_whole_response *response, struc
 int proxy_ads_receive(struct proxy_ads *ads, struct fl_span message, uint64_t now_ms, struct fl_err *err)
 {
     struct intake intake = {.ads = ads, .now_ms = now_ms};
+    ads->now_ms = now_ms;
     struct fl_arena arena;
     ProtobufCMessage *response;
     if (message.len > PROXY_ADS_MESSAGE_MAX)

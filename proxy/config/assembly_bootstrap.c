@@ -71,6 +71,20 @@ static int compile_static(struct staging *staging, enum fl_resource_type type, c
 
 /* -- clusters, listeners -- */
 
+/* The cluster that leads to the xDS server serves that alone (config/discovery.h reads it): nothing can be routed
+ * there. */
+static bool leads_to_server(const pb_bootstrap *bootstrap, const pb_cluster *cluster)
+{
+    const Envoy__Config__Core__V3__ApiConfigSource *ads =
+        bootstrap->dynamic_resources != NULL ? bootstrap->dynamic_resources->ads_config : NULL;
+    for (size_t i = 0; ads != NULL && i < ads->n_grpc_services; i++)
+        if (ads->grpc_services[i]->target_specifier_case ==
+                ENVOY__CONFIG__CORE__V3__GRPC_SERVICE__TARGET_SPECIFIER_ENVOY_GRPC &&
+            strcmp(ads->grpc_services[i]->envoy_grpc->cluster_name, cluster->name) == 0)
+            return true;
+    return false;
+}
+
 /* Names first: listeners and clusters may name any of them. */
 static int read_names(struct staging *staging, pb_cluster *const *messages, size_t count)
 {
@@ -82,14 +96,18 @@ static int read_names(struct staging *staging, pb_cluster *const *messages, size
     return 0;
 }
 
-static int read_clusters(struct staging *staging, pb_cluster *const *messages, size_t count)
+static int read_clusters(struct staging *staging, const pb_bootstrap *bootstrap)
 {
+    pb_cluster *const *messages = bootstrap->static_resources->clusters;
+    size_t count = bootstrap->static_resources->n_clusters;
     struct compile *compile = &staging->compile;
     if (count > PROXY_CLUSTERS_MAX)
         return compile_fail_at(compile, "clusters", "more than %d clusters", PROXY_CLUSTERS_MAX);
     int result = read_names(staging, messages, count);
     for (size_t i = 0; result == 0 && i < count; i++) {
         const void *value = NULL;
+        if (leads_to_server(bootstrap, messages[i]))
+            continue;
         struct compile_mark mark = compile_enter_at(compile, "clusters", i);
         result = compile_static(staging, FL_RESOURCE_CLUSTER, &messages[i]->base, &value);
         if (result == 0 && fl_map_get(&staging->clusters, fl_span_str(messages[i]->name)) != messages[i])
@@ -164,7 +182,7 @@ static int read_static(struct staging *staging, const pb_bootstrap *bootstrap)
         compile->known_clusters = &staging->clusters;
     int result = COMPILE_REFUSE(compile, message, "secrets");
     if (result == 0)
-        result = read_clusters(staging, message->clusters, message->n_clusters);
+        result = read_clusters(staging, bootstrap);
     if (result == 0)
         result = read_listeners(staging, message->listeners, message->n_listeners);
     if (result == 0)
@@ -217,9 +235,7 @@ static int read_base(struct staging *staging, const pb_bootstrap *bootstrap, con
     struct compile *compile = &staging->compile;
     struct base *base = &staging->base;
     if (has_dynamic(bootstrap) && !from->dynamic)
-        return compile_fail_at(compile, "dynamic_resources",
-                               "dynamic_resources is not supported yet: give listeners and clusters in "
-                               "static_resources");
+        return compile_fail_at(compile, "dynamic_resources", "nobody acts on dynamic_resources here");
     compile_begin(compile, base->unit);
     struct compile_mark mark = compile_enter(compile, "node");
     int result = compile_node(compile, bootstrap->node, &base->node);

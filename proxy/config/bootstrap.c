@@ -36,6 +36,7 @@ static int from_document(const struct fl_yaml *yaml, const char *name, const cha
         .positions = fl_yaml_positions(yaml),
         .report = &report,
         .path = fl_span_str(path),
+        .dynamic = true,
     };
     struct fl_reader reader;
     fl_reader_init(&reader, from.positions, err);

@@ -1,5 +1,6 @@
 #include "proxy/config/discovery.h"
 
+#include "common/mesh/identity.h"
 #include "common/mesh/label.h"
 #include "common/mesh/resource.h"
 #include "common/pki/bundle.h"
@@ -36,6 +37,26 @@ static struct fl_span metadata_of(const struct reading *reading, const char *nam
     return FL_SPAN("");
 }
 
+/* Which identity we are to have: another one is not taken from the CA. */
+static int read_uri(struct reading *reading)
+{
+    const struct fl_identity identity = {.trust_domain = metadata_of(reading, "TRUST_DOMAIN"),
+                                         .name_space = metadata_of(reading, "NAMESPACE"),
+                                         .service_account = metadata_of(reading, "SERVICE_ACCOUNT")};
+    if (identity.trust_domain.len == 0 || identity.name_space.len == 0 || identity.service_account.len == 0)
+        return 0;
+    struct fl_buf text;
+    fl_buf_init(&text, FL_IDENTITY_MAX + 1);
+    int result = fl_identity_print(&identity, &text, reading->err);
+    if (result == 0) {
+        reading->discovery->identity.uri = fl_arena_copy(reading->arena, fl_buf_span(&text));
+        if (reading->discovery->identity.uri.data == NULL)
+            result = fl_err_set(reading->err, -ENOMEM, "out of memory");
+    }
+    fl_buf_done(&text);
+    return result == 0 ? 0 : (fl_err_prefix(reading->err, "$.node.metadata"), result);
+}
+
 static int read_node(struct reading *reading)
 {
     struct proxy_discovery *discovery = reading->discovery;
@@ -57,7 +78,7 @@ static int read_node(struct reading *reading)
     discovery->identity.server_name = metadata_of(reading, FL_ENV_CA_NAME);
     discovery->identity.root_file = metadata_of(reading, FL_ENV_ROOT_FILE);
     discovery->identity.token_file = discovery->token_file;
-    return 0;
+    return read_uri(reading);
 }
 
 /* --- dynamic_resources ------------------------------------------------------------------------------------------ */

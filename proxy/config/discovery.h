@@ -55,6 +55,7 @@ struct proxy_discovery {
     struct {
         struct fl_span addresses; /* "ip:port", with commas between; empty: we have no identity to ask for */
         struct fl_span server_name, root_file, token_file;
+        struct fl_span uri; /* our SPIFFE ID, where the node tells trust domain, namespace and account; else empty */
     } identity;
 };
 

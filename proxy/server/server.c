@@ -7,6 +7,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/probe.h"
 #include "proxy/config/bootstrap.h"
+#include "proxy/config/live.h"
 #include "proxy/config/watch.h"
 #include "proxy/server/sockets.h"
 #include "proxy/server/worker.h"
@@ -16,7 +17,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
+
+#define PUBLISH_MS 2     /* from a change to its snapshot: what comes in one go is one */
+#define WAIT_MS    15000 /* how often one is told what the proxy waits for before it is ready */
+#define WAITS_MAX  512
 
 struct server {
     struct proxy_server_options options;
@@ -25,6 +31,8 @@ struct server {
     struct proxy_stats *stats;   /* of the main thread */
     struct proxy_shared *shared; /* of the workers */
     struct proxy_assembly *assembly;
+    struct proxy_live *live; /* NULL: everything is static */
+    struct proxy_directory directory;
     struct proxy_snapshot *snapshot, *pending;  /* in force; handed to the workers */
     struct proxy_sockets sockets, next_sockets; /* of the two */
     struct proxy_worker *workers[PROXY_SERVER_WORKERS_MAX];
@@ -34,10 +42,11 @@ struct server {
     struct proxy_admin *admin;
     struct proxy_admin_host host;
     enum proxy_server_state state;
+    bool first_settled; /* every worker had a snapshot once */
     bool reload_again;  /* asked for while a snapshot was being handed over */
     bool publish_again; /* … something has changed in the assembly */
     bool sweep;         /* … old units are to be freed; any thread's */
-    struct fl_timer drain_timer, warming_timer;
+    struct fl_timer drain_timer, warming_timer, publish_timer, wait_timer;
     int wake_fd; /* the workers' events */
     struct fl_source wake;
     atomic_uint applied, refused, drained;
@@ -96,6 +105,28 @@ static void tell_ready(const struct server *server)
 static void reload(struct server *server, bool refresh);
 static void publish(struct server *server);
 
+static void still_waiting(struct fl_timer *timer)
+{
+    struct server *server = FL_CONTAINER_OF(timer, struct server, wait_timer);
+    char text[WAITS_MAX];
+    if (!proxy_live_waits(server->live, text, sizeof(text)))
+        return;
+    fl_log(FL_LOG_WARNING, "not ready", FL_LOG_STR("waits_for", text));
+    fl_timer_set(server->loop, timer, WAIT_MS, still_waiting);
+}
+
+/* The first configuration is whole and in force: ready. */
+static void check_ready(struct server *server)
+{
+    char text[WAITS_MAX];
+    if (server->state != PROXY_SERVER_INITIALIZING || server->pending != NULL || !server->first_settled ||
+        proxy_live_waits(server->live, text, sizeof(text)))
+        return;
+    fl_timer_cancel(&server->wait_timer);
+    server->state = PROXY_SERVER_LIVE;
+    tell_ready(server);
+}
+
 /* Every worker has answered. */
 static void settled(struct server *server)
 {
@@ -108,12 +139,11 @@ static void settled(struct server *server)
     if (server->watch != NULL && proxy_watch_set(server->watch, server->snapshot) < 0)
         fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
     (void)malloc_trim(0);
-    if (server->state == PROXY_SERVER_INITIALIZING) {
-        server->state = PROXY_SERVER_LIVE;
-        tell_ready(server);
-    } else {
-        fl_log(FL_LOG_INFO, "configuration in force", FL_LOG_NUM("version", server->snapshot->version));
-    }
+    if (server->state == PROXY_SERVER_LIVE)
+        fl_log(server->live != NULL ? FL_LOG_DEBUG : FL_LOG_INFO, "configuration in force",
+               FL_LOG_NUM("version", server->snapshot->version));
+    server->first_settled = true;
+    check_ready(server);
     if (server->reload_again) {
         server->reload_again = false;
         reload(server, false);
@@ -133,8 +163,9 @@ static int load(const char *path, struct proxy_assembly *assembly, struct fl_err
 {
     struct proxy_bootstrap_warnings *warnings = calloc(1, sizeof(*warnings));
     if (warnings == NULL)
-        return fl_err_errno(err, -ENOMEM, "%s", path);
-    int result = proxy_bootstrap_load(path, warnings, assembly, err);
+        return fl_err_errno(err, -ENOMEM, "configuration");
+    int result = path != NULL ? proxy_bootstrap_load(path, warnings, assembly, err)
+                              : proxy_live_load_environment(warnings, assembly, err);
     if (result == 0)
         log_warnings(warnings);
     free(warnings);
@@ -179,6 +210,27 @@ static void publish(struct server *server)
     if (publish_now(server, false, &err) < 0)
         fl_log(FL_LOG_ERROR, "a configuration could not be handed over; the one before stays in force",
                FL_LOG_STR("reason", err.text));
+    check_ready(server); /* it may be that nothing was missing */
+}
+
+static void publish_due(struct fl_timer *timer)
+{
+    publish(FL_CONTAINER_OF(timer, struct server, publish_timer));
+}
+
+/* What comes in one go is one snapshot. */
+static void on_live_change(void *owner)
+{
+    struct server *server = owner;
+    if (!fl_timer_is_set(&server->publish_timer))
+        fl_timer_set(server->loop, &server->publish_timer, PUBLISH_MS, publish_due);
+}
+
+static void on_live_answer(void *owner, const struct proxy_address *destination, enum proxy_directory_answer answer)
+{
+    struct server *server = owner;
+    for (unsigned i = 0; i < server->worker_count; i++)
+        proxy_worker_answer(server->workers[i], destination, answer);
 }
 
 /* The bootstrap in force takes its place again. */
@@ -308,6 +360,21 @@ static void on_signal(struct fl_signals *signals, int number)
 
 /* --- what admin asks -------------------------------------------------------------------------------------------- */
 
+static bool host_waits(void *owner, char *text, size_t size)
+{
+    return proxy_live_waits(((struct server *)owner)->live, text, size);
+}
+
+static struct proxy_assembly *host_assembly(void *owner)
+{
+    return ((struct server *)owner)->assembly;
+}
+
+static int host_xds(void *owner, struct fl_buf *out)
+{
+    return proxy_live_print(((struct server *)owner)->live, out);
+}
+
 static enum proxy_server_state host_state(void *owner)
 {
     return ((struct server *)owner)->state;
@@ -374,6 +441,7 @@ static int start_workers(struct server *server, struct fl_err *err)
         .connections_max = files > 128 ? (files - 64) / 2 / count : 0,
         .on_event = on_worker_event,
         .on_probe = on_probe,
+        .directory = server->directory.ask != NULL ? &server->directory : NULL,
         .owner = server,
     };
     while (server->worker_count < count) {
@@ -405,6 +473,9 @@ static int start_admin(struct server *server, struct fl_err *err)
     server->host = (struct proxy_admin_host){
         .owner = server,
         .state = host_state,
+        .waits = host_waits,
+        .assembly = host_assembly,
+        .xds = host_xds,
         .snapshot = host_snapshot,
         .registries = host_registries,
         .drain = host_drain,
@@ -418,6 +489,33 @@ static int start_admin(struct server *server, struct fl_err *err)
         .host = &server->host,
     };
     return proxy_admin_new(&options, &server->admin, err);
+}
+
+/* What the bootstrap asks for beside itself; with a last good configuration the first snapshot has that, too. */
+static int start_live(struct server *server, struct fl_err *err)
+{
+    const struct proxy_live_options options = {
+        .loop = server->loop,
+        .metrics = proxy_stats_metrics(server->stats),
+        .assembly = server->assembly,
+        .bootstrap = server->snapshot->bootstrap,
+        .state_folder = server->options.state_folder,
+        .on_change = on_live_change,
+        .on_answer = on_live_answer,
+        .owner = server,
+    };
+    int result = proxy_live_new(&options, &server->live, err);
+    if (result < 0 || server->live == NULL)
+        return result;
+    server->directory = proxy_live_directory(server->live);
+    fl_timer_set(server->loop, &server->wait_timer, WAIT_MS, still_waiting);
+    struct proxy_snapshot *snapshot = NULL;
+    result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &snapshot, err);
+    if (result == PROXY_ASSEMBLY_PUBLISHED) {
+        proxy_snapshot_unref(server->snapshot);
+        server->snapshot = snapshot;
+    }
+    return result < 0 ? result : 0;
 }
 
 /* Order: signals are blocked before there is a thread; every port is taken before anything is said to be ready. */
@@ -445,6 +543,8 @@ static int start(struct server *server, struct fl_err *err)
     if (result == 0)
         result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &server->snapshot, err);
     if (result == PROXY_ASSEMBLY_PUBLISHED)
+        result = start_live(server, err);
+    if (result == 0)
         result = start_workers(server, err);
     if (result == 0)
         result = start_gate(server, err);
@@ -462,11 +562,14 @@ static void stop(struct server *server)
 {
     fl_timer_cancel(&server->drain_timer);
     fl_timer_cancel(&server->warming_timer);
+    fl_timer_cancel(&server->publish_timer);
+    fl_timer_cancel(&server->wait_timer);
     server->admin = proxy_admin_free(server->admin);
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);
     server->gate = proxy_gate_free(server->gate);
     server->watch = proxy_watch_free(server->watch);
+    server->live = proxy_live_free(server->live);
     server->assembly = proxy_assembly_free(server->assembly);
     if (server->signals.source.loop != NULL)
         fl_signals_done(&server->signals);
@@ -505,8 +608,24 @@ int proxy_server_validate(const char *config_path, struct fl_err *err)
 {
     struct proxy_assembly *assembly;
     if (proxy_assembly_new(NULL, NULL, &assembly) < 0)
-        return fl_err_errno(err, -ENOMEM, "%s", config_path);
+        return fl_err_errno(err, -ENOMEM, "configuration");
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
     int result = load(config_path, assembly, err);
+    if (result == 0)
+        result = proxy_assembly_publish(assembly, 0, &snapshot, err);
+    if (result == PROXY_ASSEMBLY_PUBLISHED)
+        result = proxy_live_check(snapshot->bootstrap, err);
     proxy_assembly_free(assembly);
+    return result;
+}
+
+int proxy_server_print_bootstrap(struct fl_err *err)
+{
+    struct fl_buf text;
+    fl_buf_init(&text, 1 << 20);
+    int result = proxy_live_print_bootstrap(&text, err);
+    if (result == 0 && fwrite(text.data, 1, text.len, stdout) != text.len)
+        result = fl_err_set(err, -EIO, "standard output");
+    fl_buf_done(&text);
     return result;
 }

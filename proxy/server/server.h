@@ -1,7 +1,8 @@
 /* The whole proxy: configuration in, workers out, and what the main thread owns: signals, reloads, the admin ports, the
  * start gate, draining.
  *
- *   INITIALIZING ── every worker has the first snapshot ──► LIVE ── SIGTERM, SIGINT, /quitquitquit ──► DRAINING ─► exit
+ *   INITIALIZING ── every worker has the first whole configuration ──► LIVE ── SIGTERM, SIGINT, /quitquitquit ──►
+ * DRAINING ─► exit
  *
  * SIGHUP reads the file anew, a changed certificate file refreshes what it is used in: a whole new snapshot, or the old
  * one stays and the reason is logged. Draining: what is connected is accepted, then the listeners close; HTTP
@@ -18,10 +19,11 @@
 #define PROXY_SERVER_WORKERS_MAX 64u
 
 struct proxy_server_options {
-    const char *config_path;
-    unsigned workers;       /* 0: one on up to two CPUs, else one per CPU, at most 4 */
-    uint64_t drain_time_ms; /* 0: at once */
-    unsigned long files;    /* descriptors that the process may have */
+    const char *config_path;  /* NULL: the bootstrap is built from the environment */
+    const char *state_folder; /* for the last good configuration and our identity; NULL: nothing is kept */
+    unsigned workers;         /* 0: one on up to two CPUs, else one per CPU, at most 4 */
+    uint64_t drain_time_ms;   /* 0: at once */
+    unsigned long files;      /* descriptors that the process may have */
 };
 
 /* Runs until it is told to stop. 0, or a negative errno with the reason in err where it could not start or go on. */
@@ -29,5 +31,7 @@ int proxy_server_run(const struct proxy_server_options *options, struct fl_err *
 
 /* Reads and checks the configuration alone. */
 int proxy_server_validate(const char *config_path, struct fl_err *err);
+/* Prints the bootstrap that the environment makes to standard output. */
+int proxy_server_print_bootstrap(struct fl_err *err);
 
 #endif

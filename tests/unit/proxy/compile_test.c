@@ -64,9 +64,6 @@ static const struct {
     {"not an object", "[]", "b.yaml:1:1: $: expected an object, got an array"},
     {"a field twice in both spellings", "static_resources: {}\nstaticResources: {}\n",
      "b.yaml:2:18: $.staticResources: the field is there twice, as static_resources too"},
-    {"dynamic resources", "dynamic_resources: {ads_config: {api_type: GRPC}}\n",
-     "b.yaml:1:20: $.dynamic_resources: dynamic_resources is not supported yet: give listeners and clusters in "
-     "static_resources"},
     {"static secrets", "static_resources: {secrets: [{name: a, generic_secret: {}}]}\n",
      "b.yaml:1:29: $.static_resources.secrets: secrets is not supported"},
     {"admin on a pipe", "admin: {address: {pipe: {path: /x}}}\n",
