@@ -94,6 +94,56 @@ int compile_filters(struct compile *compile, const pb_chain *message, struct pro
     return 0;
 }
 
+static int read_cluster(struct compile *compile, const char *name, struct proxy_tcp_config *tcp)
+{
+    int result = compile_cluster_index(compile, "cluster", name, &tcp->cluster_index);
+    return result == 0 ? compile_text(compile, name, &tcp->cluster) : result;
+}
+
+static int read_weight(struct compile *compile, const pb_tcp_weight *message, struct proxy_tcp_weight *weight)
+{
+    if (message->weight == 0)
+        return compile_fail_at(compile, "weight", "must be greater than 0");
+    weight->weight = message->weight;
+    return compile_cluster_index(compile, "name", message->name, &weight->cluster_index);
+}
+
+static int read_weights(struct compile *compile, const pb_tcp_weighted *message, struct proxy_tcp_config *tcp)
+{
+    struct compile_mark mark = compile_enter(compile, "weighted_clusters");
+    struct proxy_tcp_weight *weights = compile_array(compile, message->n_clusters, sizeof(*weights));
+    if (weights == NULL)
+        return compile_no_memory(compile);
+    if (message->n_clusters == 0)
+        return compile_fail_at(compile, "clusters", "must not be empty");
+    for (size_t i = 0; i < message->n_clusters; i++) {
+        struct compile_mark inner = compile_enter_at(compile, "clusters", i);
+        int result = read_weight(compile, message->clusters[i], &weights[i]);
+        if (result != 0)
+            return result;
+        tcp->weight_sum += weights[i].weight;
+        compile_leave(compile, inner);
+    }
+    if (tcp->weight_sum > UINT32_MAX)
+        return compile_fail_at(compile, "clusters", "the weights are more than %u in all", UINT32_MAX);
+    tcp->weights = weights;
+    tcp->weight_count = message->n_clusters;
+    tcp->cluster_index = weights[0].cluster_index;
+    compile_leave(compile, mark);
+    return compile_text(compile, message->clusters[0]->name, &tcp->cluster);
+}
+
+static int read_destination(struct compile *compile, const pb_tcp_proxy *message, struct proxy_tcp_config *tcp)
+{
+    if (message->cluster_specifier_case ==
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS)
+        return read_weights(compile, message->weighted_clusters, tcp);
+    if (message->cluster_specifier_case ==
+        ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER)
+        return read_cluster(compile, message->cluster, tcp);
+    return compile_fail_at(compile, "cluster", "must be set");
+}
+
 int compile_tcp_proxy(struct compile *compile, const pb_any *any, const struct proxy_tcp_config **ret_tcp)
 {
     ProtobufCMessage *unpacked;
@@ -106,18 +156,13 @@ int compile_tcp_proxy(struct compile *compile, const pb_any *any, const struct p
         return compile_no_memory(compile);
     const pb_tcp_proxy *message = (const pb_tcp_proxy *)unpacked;
     *tcp = (struct proxy_tcp_config){.idle_timeout_ms = 3600000, .connect_attempts = 1};
-    result = COMPILE_REFUSE(compile, message, "weighted_clusters", "tunneling_config", "on_demand");
+    result = COMPILE_REFUSE(compile, message, "tunneling_config", "on_demand");
     if (result == 0)
         result = compile_required(compile, "stat_prefix", message->stat_prefix);
     if (result == 0)
         result = compile_text(compile, message->stat_prefix, &tcp->stat_prefix);
-    if (result == 0 && message->cluster_specifier_case !=
-                           ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER)
-        result = compile_fail_at(compile, "cluster", "must be set");
     if (result == 0)
-        result = compile_cluster_index(compile, "cluster", message->cluster, &tcp->cluster_index);
-    if (result == 0)
-        result = compile_text(compile, message->cluster, &tcp->cluster);
+        result = read_destination(compile, message, tcp);
     if (result == 0)
         result = compile_ms(compile, "idle_timeout", message->idle_timeout, &tcp->idle_timeout_ms);
     if (result == 0)

@@ -258,10 +258,23 @@ static const struct proxy_conn_ops upstream_ops = {
     .on_closed = upstream_closed,
 };
 
+/* One cluster, or one drawn by weight. */
+static uint32_t draw_cluster(const struct proxy_tcp_config *config, uint32_t random)
+{
+    uint64_t at = (uint64_t)random * config->weight_sum >> 32; /* [0, weight_sum), without a division */
+    size_t i = 0;
+    if (config->weight_count == 0)
+        return config->cluster_index;
+    for (; i + 1 < config->weight_count && at >= config->weights[i].weight; i++)
+        at -= config->weights[i].weight;
+    return config->weights[i].cluster_index;
+}
+
 static bool find_cluster(struct tcp *tcp)
 {
+    struct proxy_data *data = tcp->downstream->data;
     struct proxy_cluster_run *cluster;
-    int result = proxy_data_cluster(tcp->downstream->data, tcp->config->cluster_index, &cluster);
+    int result = proxy_data_cluster(data, draw_cluster(tcp->config, (uint32_t)proxy_data_random(data)), &cluster);
     if (result == 0)
         tcp->cluster = proxy_cluster_run_ref(cluster);
     else if (result == -ENOENT)
@@ -313,7 +326,7 @@ static bool leads_nowhere(const struct tcp *tcp, const struct proxy_tcp_config *
 {
     const struct proxy_snapshot *snapshot = tcp->downstream->data->snapshot;
     const struct proxy_cluster *cluster = proxy_snapshot_cluster(snapshot, config->cluster_index);
-    if (config->cluster_index == tcp->config->cluster_index || cluster == NULL ||
+    if (config->weight_count > 0 || config->cluster_index == tcp->config->cluster_index || cluster == NULL ||
         cluster->type == PROXY_CLUSTER_ORIGINAL_DST)
         return false;
     const struct proxy_endpoints *endpoints = proxy_snapshot_endpoints(snapshot, cluster);

@@ -67,13 +67,20 @@ struct proxy_access_log {
     const struct proxy_log_format *format; /* telemetry/accesslog.h; NULL: the default JSON. Held by the listener */
 };
 
+struct proxy_tcp_weight {
+    uint32_t cluster_index, weight;
+};
+
 struct proxy_tcp_config {
     struct fl_span stat_prefix;
-    struct fl_span cluster;
-    uint32_t cluster_index;    /* its slot's */
-    uint64_t idle_timeout_ms;  /* 0: none. Default 3,600,000 */
-    uint32_t connect_attempts; /* ≥ 1 */
-    uint64_t max_duration_ms;  /* of a connection; 0: none */
+    struct fl_span cluster;                 /* weighted: the first of them */
+    uint32_t cluster_index;                 /* its slot's */
+    const struct proxy_tcp_weight *weights; /* weighted_clusters: drawn for each connection */
+    size_t weight_count;                    /* 0: `cluster` alone */
+    uint64_t weight_sum;                    /* of them: 1 to UINT32_MAX */
+    uint64_t idle_timeout_ms;               /* 0: none. Default 3,600,000 */
+    uint32_t connect_attempts;              /* ≥ 1 */
+    uint64_t max_duration_ms;               /* of a connection; 0: none */
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
 };

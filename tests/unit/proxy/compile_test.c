@@ -254,10 +254,10 @@ static const struct {
      CHAINS "    - filters: [{name: t, typed_config: {" NET
             "tcp_proxy.v3.TcpProxy, stat_prefix: p, cluster: c, weighted_clusters: {}}}]\n",
      "b.yaml:9:174: " AT_FILTER ".weighted_clusters: only one of cluster and weighted_clusters may be set"},
-    {"tcp_proxy by weights",
+    {"tcp_proxy by a weight of nothing",
      CHAINS "    - filters: [{name: t, typed_config: {" NET
-            "tcp_proxy.v3.TcpProxy, stat_prefix: p, weighted_clusters: {clusters: [{name: c, weight: 1}]}}}]\n",
-     "b.yaml:9:162: " AT_FILTER ".weighted_clusters: weighted_clusters is not supported"},
+            "tcp_proxy.v3.TcpProxy, stat_prefix: p, weighted_clusters: {clusters: [{name: c, weight: 0}]}}}]\n",
+     "b.yaml:9:192: " AT_FILTER ".weighted_clusters.clusters[0].weight: must be greater than 0"},
     {"negative idle_timeout",
      CHAINS "    - filters: [{name: t, typed_config: {" NET
             "tcp_proxy.v3.TcpProxy, stat_prefix: p, cluster: c, idle_timeout: -3s}}]\n",
