@@ -58,13 +58,18 @@ def serve(sock):
         pass
 
 
+def serve_and_close(sock):
+    with sock:
+        serve(sock)
+
+
 def origin():
     listener = socket.create_server(("127.0.0.1", 0))
 
     def loop():
         while True:
             sock, _peer = listener.accept()
-            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+            threading.Thread(target=serve_and_close, args=(sock,), daemon=True).start()
 
     threading.Thread(target=loop, daemon=True).start()
     return listener.getsockname()[1]
