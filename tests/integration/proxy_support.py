@@ -330,11 +330,12 @@ class Proxy:
 
     def __init__(self, role, text, identity, family=4, wait=True, files=None, environment=None, options=()):
         self.role = role
-        text = text.replace("/run/fairlead", str(FOLDER / identity))
-        if family == 6:
-            text = text.replace("10.88.0.3", "fd88::3").replace("prefix_len: 32", "prefix_len: 128")
         self.path = FOLDER / f"{role}.yaml"
-        self.path.write_text(text)
+        if text is not None:  # else its environment is its configuration
+            text = text.replace("/run/fairlead", str(FOLDER / identity))
+            if family == 6:
+                text = text.replace("10.88.0.3", "fd88::3").replace("prefix_len: 32", "prefix_len: 128")
+            self.path.write_text(text)
         self.lines = queue.Queue()
         self.seen = []
         self.log = FOLDER / f"{role}.log"
@@ -351,7 +352,7 @@ class Proxy:
 
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
-                [RUNNABLE, "-c", self.path, "-l", "debug", *options], stdin=subprocess.DEVNULL, stdout=out,
+                [RUNNABLE, *([] if text is None else ["-c", self.path]), "-l", "debug", *options], stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.PIPE, preexec_fn=become_proxy, env={**os.environ, **SANITIZER, **(environment or {})})
         processes.append(self.process)
         threading.Thread(target=self.follow, daemon=True).start()
