@@ -287,7 +287,7 @@ int fl_tls_context_new(const struct fl_tls_options *options, struct fl_tls_conte
         result = check_alpn(options, err);
     if (result == 0)
         result = check_names(options, err);
-    struct fl_tls_core *core;
+    struct fl_tls_core *core = NULL;
     if (result == 0)
         result = core_new(options, &core, err);
     return result == 0 ? context_of(core, options, ret_context, err) : result;

@@ -136,8 +136,11 @@ static int choose_host(struct proxy_cluster_run *cluster, const struct proxy_add
     struct proxy_address address = *original;
     if (options->original_dst_port != 0)
         proxy_address_set_port(&address, options->original_dst_port);
-    *ret_host = host_of_address(cluster, &address);
-    return *ret_host != NULL ? PROXY_UPSTREAM_OK : -ENOMEM;
+    struct proxy_host *host = host_of_address(cluster, &address);
+    if (host == NULL)
+        return -ENOMEM;
+    *ret_host = host;
+    return PROXY_UPSTREAM_OK;
 }
 
 static void count_active(struct proxy_upstream *upstream, int by)
