@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #define LOG_RETRY_MS 10u
+#define LOG_DELAY_MS 20u /* a line waits so long for others, so that a reader is woken once for all of them */
 
 /* --- access logs ------------------------------------------------------------------------------------------------ */
 
@@ -30,6 +31,15 @@ static void flush_logs(struct proxy_data *data)
     }
     if (waiting && !fl_timer_is_set(&data->log_timer))
         fl_timer_set(data->turn.loop, &data->log_timer, LOG_RETRY_MS, retry_logs);
+}
+
+/* Where enough has come together it goes out at the end of the turn, else a little later. */
+static void flush_logs_soon(struct proxy_data *data, bool now)
+{
+    if (now)
+        fl_hook_arm(data->turn.loop, &data->log_hook);
+    else if (!fl_timer_is_set(&data->log_timer))
+        fl_timer_set(data->turn.loop, &data->log_timer, LOG_DELAY_MS, retry_logs);
 }
 
 static void run_logs(struct fl_hook *hook)
@@ -85,6 +95,7 @@ void proxy_data_reopen_logs(struct proxy_data *data)
 void proxy_data_log(struct proxy_data *data, const struct proxy_access_log *logs, size_t count,
                     const struct proxy_log_record *record)
 {
+    bool full = false;
     for (size_t i = 0; i < count; i++) {
         struct proxy_log *log = find_log(data, logs[i].path);
         if (log == NULL) {
@@ -94,9 +105,10 @@ void proxy_data_log(struct proxy_data *data, const struct proxy_access_log *logs
         uint64_t dropped = log->dropped;
         proxy_log_write(log, logs[i].format, record);
         proxy_stats_log_dropped(data->options.stats, log->dropped - dropped);
+        full |= log->len >= PROXY_LOG_FLUSH;
     }
     if (count > 0)
-        fl_hook_arm(data->turn.loop, &data->log_hook);
+        flush_logs_soon(data, full);
 }
 
 /* --- snapshots -------------------------------------------------------------------------------------------------- */

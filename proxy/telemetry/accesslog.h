@@ -1,7 +1,8 @@
 /* Access log: one line for every request and every TCP connection, written by whoever never waits for a reader.
  *
- * Each worker has a struct proxy_log per file: a bounded buffer of finished lines, handed to the kernel once a turn by
- * proxy_log_flush without blocking. While the reader is slow lines pile up to PROXY_LOG_BUFFER_MAX; then whole lines
+ * Each worker has a struct proxy_log per file: a bounded buffer of finished lines, handed to the kernel by
+ * proxy_log_flush without blocking: at the end of a turn where PROXY_LOG_FLUSH bytes have come together, else a little
+ * later, so that the reader is not woken for every line. While the reader is slow lines pile up to PROXY_LOG_BUFFER_MAX; then whole lines
  * are dropped and counted. A line is at most PROXY_LOG_LINE_MAX bytes: long values are cut, the line stays valid JSON.
  * Bytes from outside cannot forge a line: they are escaped, and what is not UTF-8 becomes U+FFFD.
  *
@@ -20,6 +21,7 @@
 
 #define PROXY_LOG_BUFFER_MIN (8 * 1024)
 #define PROXY_LOG_BUFFER_MAX (64 * 1024)
+#define PROXY_LOG_FLUSH      (4 * 1024)  /* bytes that are worth a system call */
 #define PROXY_LOG_LINE_MAX   4096 /* = PIPE_BUF: a line goes into a pipe whole or not at all */
 #define PROXY_LOG_VALUE_MAX  1024 /* bytes of one value after escaping; most fields of the default format have less */
 
@@ -113,7 +115,7 @@ void proxy_log_done(struct proxy_log *log); /* one last flush, without waiting *
 void proxy_log_write(struct proxy_log *log, const struct proxy_log_format *format,
                      const struct proxy_log_record *record);
 
-/* Once a turn. 0 when nothing waits any more, 1 where the reader is slow (call again next turn or after some 10 ms), or
+/* 0 when nothing waits any more, 1 where the reader is slow (call again next turn or after some 10 ms), or
  * a negative errno where the file is broken (what waited is dropped and counted). */
 int proxy_log_flush(struct proxy_log *log);
 
