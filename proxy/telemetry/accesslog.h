@@ -2,9 +2,10 @@
  *
  * Each worker has a struct proxy_log per file: a bounded buffer of finished lines, handed to the kernel by
  * proxy_log_flush without blocking: at the end of a turn where PROXY_LOG_FLUSH bytes have come together, else a little
- * later, so that the reader is not woken for every line. While the reader is slow lines pile up to PROXY_LOG_BUFFER_MAX; then whole lines
- * are dropped and counted. A line is at most PROXY_LOG_LINE_MAX bytes: long values are cut, the line stays valid JSON.
- * Bytes from outside cannot forge a line: they are escaped, and what is not UTF-8 becomes U+FFFD.
+ * later, so that the reader is not woken for every line. While the reader is slow lines pile up to
+ * PROXY_LOG_BUFFER_MAX; then whole lines are dropped and counted. A line is at most PROXY_LOG_LINE_MAX bytes: long
+ * values are cut, the line stays valid JSON. Bytes from outside cannot forge a line: they are escaped, and what is not
+ * UTF-8 becomes U+FFFD.
  *
  * The default format is one JSON object with Istio's key names, keys without a value left out, times in milliseconds
  * with three decimals. Others are compiled from Envoy's text_format or json_format.
@@ -21,8 +22,8 @@
 
 #define PROXY_LOG_BUFFER_MIN (8 * 1024)
 #define PROXY_LOG_BUFFER_MAX (64 * 1024)
-#define PROXY_LOG_FLUSH      (4 * 1024)  /* bytes that are worth a system call */
-#define PROXY_LOG_LINE_MAX   4096 /* = PIPE_BUF: a line goes into a pipe whole or not at all */
+#define PROXY_LOG_FLUSH      (4 * 1024) /* bytes that are worth a system call */
+#define PROXY_LOG_LINE_MAX   4096       /* = PIPE_BUF: a line goes into a pipe whole or not at all */
 #define PROXY_LOG_VALUE_MAX  1024 /* bytes of one value after escaping; most fields of the default format have less */
 
 enum proxy_log_direction { PROXY_LOG_UNKNOWN, PROXY_LOG_INBOUND, PROXY_LOG_OUTBOUND };

@@ -417,6 +417,7 @@ int proxy_upstream_get_other(struct proxy_cluster_run *cluster, const struct pro
         host_release(cluster, host);
         return result;
     }
+    assert(upstream != NULL);
     count_active(upstream, 1);
     upstream->is_request = (want & PROXY_UPSTREAM_REQUEST) != 0;
     *ret_upstream = upstream;
