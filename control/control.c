@@ -177,6 +177,8 @@ static int start_identities(struct control *control, struct fl_err *err)
                                                           .token_audience = options->token_audience,
                                                           .validity_s = options->certificate_validity_s,
                                                           .overlap_s = options->ca_overlap_s,
+                                                          .peer_rate = options->peer_rate,
+                                                          .identity_rate = options->identity_rate,
                                                           .on_serving = on_serving,
                                                           .owner = control};
     if (options->ca_dir == NULL && options->ca_cert_dir == NULL)

@@ -25,6 +25,7 @@ struct control_options {
     const char *server_names[CONTROL_NAMES_MAX + 1]; /* ends with NULL */
     const char *token_dir, *token_audience;
     uint32_t certificate_validity_s, ca_overlap_s; /* 0: the default */
+    uint32_t peer_rate, identity_rate;             /* certificates a second; UINT32_MAX: no bound; 0: the default */
 };
 
 /* Returns when it has been drained after SIGTERM or SIGINT (0), or could not start (a negative errno, with the reason).

@@ -31,6 +31,8 @@ static const char usage[] =
     "  --ca-bundle FILE             write the trust bundle there (default: root-cert.pem in --ca-dir)\n"
     "  --ca-overlap SECONDS         how long a new root is only trusted before it issues (default: the validity)\n"
     "  --certificate-validity SECONDS  of proxies' certificates (default 86400)\n"
+    "  --peer-rate N, --identity-rate N  certificates a second for an address (default 20) and for an\n"
+    "                               identity (200); ten times as many at once; 0: no bound\n"
     "  --trust-domain NAME          of the identities (default cluster.local)\n"
     "  --server-name NAME           a DNS name or IP address in our own certificate; may be given again\n"
     "                               (default: " FL_CONTROL_NAME ", localhost, 127.0.0.1, ::1)\n"
@@ -55,6 +57,8 @@ enum option_id {
     OPTION_CA_BUNDLE,
     OPTION_CA_OVERLAP,
     OPTION_VALIDITY,
+    OPTION_PEER_RATE,
+    OPTION_IDENTITY_RATE,
     OPTION_TRUST_DOMAIN,
     OPTION_SERVER_NAME,
     OPTION_TOKEN_DIR,
@@ -76,6 +80,8 @@ static const struct option long_options[] = {
     {"ca-bundle", required_argument, NULL, OPTION_CA_BUNDLE},
     {"ca-overlap", required_argument, NULL, OPTION_CA_OVERLAP},
     {"certificate-validity", required_argument, NULL, OPTION_VALIDITY},
+    {"peer-rate", required_argument, NULL, OPTION_PEER_RATE},
+    {"identity-rate", required_argument, NULL, OPTION_IDENTITY_RATE},
     {"trust-domain", required_argument, NULL, OPTION_TRUST_DOMAIN},
     {"server-name", required_argument, NULL, OPTION_SERVER_NAME},
     {"token-dir", required_argument, NULL, OPTION_TOKEN_DIR},
@@ -115,6 +121,15 @@ static int take_seconds(const char *option, const char *value, uint32_t *ret_sec
     return 0;
 }
 
+static int take_rate(const char *option, const char *value, uint32_t *ret_rate)
+{
+    uint64_t rate;
+    if (!fl_span_to_u64(fl_span_str(value), 1000000, &rate))
+        return wrong(option, value);
+    *ret_rate = rate > 0 ? (uint32_t)rate : UINT32_MAX;
+    return 0;
+}
+
 static int take_name(struct control_options *options, const char *value)
 {
     size_t count = 0;
@@ -144,6 +159,10 @@ static int take_ca_option(struct control_options *options, int id, const char *v
     case OPTION_VALIDITY:
         return take_seconds("--certificate-validity: expected seconds, up to 90 days", value,
                             &options->certificate_validity_s);
+    case OPTION_PEER_RATE:
+        return take_rate("--peer-rate: expected a number, up to 1000000", value, &options->peer_rate);
+    case OPTION_IDENTITY_RATE:
+        return take_rate("--identity-rate: expected a number, up to 1000000", value, &options->identity_rate);
     case OPTION_TRUST_DOMAIN:
         options->trust_domain = value;
         return 0;

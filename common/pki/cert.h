@@ -50,4 +50,9 @@ struct fl_cert_request {
 int fl_cert_issue(const struct fl_cert_request *request, const struct fl_key *subject, const struct fl_cert *issuer,
                   const struct fl_key *issuer_key, struct fl_cert **ret_cert, struct fl_err *err) FL_MUST_CHECK;
 
+/* The same as PEM alone, appended, with its serial number as fl_cert_serial gives it: several times quicker. */
+int fl_cert_issue_pem(const struct fl_cert_request *request, const struct fl_key *subject, const struct fl_cert *issuer,
+                      const struct fl_key *issuer_key, struct fl_buf *out, char ret_serial[FL_CERT_SERIAL_MAX],
+                      struct fl_err *err) FL_MUST_CHECK;
+
 #endif

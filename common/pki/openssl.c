@@ -74,6 +74,19 @@ int fl_openssl_check_key(EVP_PKEY *key, struct fl_err *err)
     return fl_err_set(err, -EINVAL, "a key of type %s (EC and RSA are accepted)", type != NULL ? type : "unknown");
 }
 
+bool fl_openssl_point(EVP_PKEY *key, unsigned char ret_point[FL_OPENSSL_POINT_SIZE])
+{
+    char curve[32] = "";
+    size_t len = 0;
+    bool is =
+        EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, curve, sizeof(curve), NULL) == 1 &&
+        strcmp(curve, "prime256v1") == 0 &&
+        EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, ret_point, FL_OPENSSL_POINT_SIZE, &len) == 1 &&
+        len == FL_OPENSSL_POINT_SIZE && ret_point[0] == 4; /* uncompressed */
+    ERR_clear_error();
+    return is;
+}
+
 const EVP_MD *fl_openssl_digest(const EVP_PKEY *key)
 {
     int bits = EVP_PKEY_get_bits(key);

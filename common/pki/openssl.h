@@ -29,6 +29,9 @@ void fl_openssl_cleanup_bio(struct bio_st **bio);
 
 /* Keys of the house: RSA of 2048 to 8192 bits, EC on the named curves P-256, P-384, P-521. 0 or -EINVAL. */
 int fl_openssl_check_key(struct evp_pkey_st *key, struct fl_err *err);
+/* The point of a key on P-256, 65 bytes; false for every other key. */
+#define FL_OPENSSL_POINT_SIZE 65
+bool fl_openssl_point(struct evp_pkey_st *key, unsigned char ret_point[FL_OPENSSL_POINT_SIZE]);
 /* The digest to sign with under such a key. */
 const struct evp_md_st *fl_openssl_digest(const struct evp_pkey_st *key);
 

@@ -77,6 +77,12 @@ static int make_authority(struct control_identities *identities, const struct co
     return control_authority_new(&authority, &identities->authority, err);
 }
 
+/* As service.h has it: 0 is no bound. */
+static uint32_t rate_of(uint32_t asked, uint32_t usual)
+{
+    return asked == UINT32_MAX ? 0 : asked > 0 ? asked : usual;
+}
+
 static int make_service(struct control_identities *identities, const struct control_identities_options *options,
                         struct fl_err *err)
 {
@@ -88,14 +94,16 @@ static int make_service(struct control_identities *identities, const struct cont
         return result;
     result = control_tokens_new(path, options->token_audience != NULL ? options->token_audience : FL_TOKEN_AUDIENCE,
                                 &identities->authenticator);
+    uint32_t peer_rate = rate_of(options->peer_rate, CONTROL_PEER_RATE);
+    uint32_t identity_rate = rate_of(options->identity_rate, CONTROL_IDENTITY_RATE);
     const struct control_certificates_options certificates = {.loop = options->loop,
                                                               .metrics = options->metrics,
                                                               .authority = identities->authority,
                                                               .authenticator = identities->authenticator,
-                                                              .peer_rate = CONTROL_PEER_RATE,
-                                                              .peer_burst = CONTROL_PEER_BURST,
-                                                              .identity_rate = CONTROL_IDENTITY_RATE,
-                                                              .identity_burst = CONTROL_IDENTITY_BURST};
+                                                              .peer_rate = peer_rate,
+                                                              .peer_burst = peer_rate * CONTROL_RATE_BURST,
+                                                              .identity_rate = identity_rate,
+                                                              .identity_burst = identity_rate * CONTROL_RATE_BURST};
     if (result == 0)
         result = control_certificates_new(&certificates, &identities->certificates);
     return result < 0 ? fl_err_errno(err, result, "certificates") : 0;

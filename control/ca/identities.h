@@ -11,24 +11,24 @@ struct control_identities;
 struct fl_grpc_method;
 struct fl_grpc_server;
 
-/* Certificates that may be asked for: by an address (a pod), and for an identity (all pods of a workload at once). */
-#define CONTROL_PEER_RATE      20u /* a second */
-#define CONTROL_PEER_BURST     200u
-#define CONTROL_IDENTITY_RATE  200u
-#define CONTROL_IDENTITY_BURST 2000u
+/* Certificates a second that may be asked for: by an address (a pod), and for an identity (all pods of a workload). */
+#define CONTROL_PEER_RATE     20u
+#define CONTROL_IDENTITY_RATE 200u
+#define CONTROL_RATE_BURST    10u /* times as many at once */
 
 struct control_identities_options {
     struct fl_loop *loop;
     struct fl_metrics *metrics;
-    const char *ca_dir;              /* a self-made root; or … */
-    const char *ca_cert_dir;         /* … a given intermediate; exactly one of the two */
-    const char *bundle_file;         /* where the trust bundle is written; NULL: root-cert.pem in ca_dir */
-    const char *trust_domain;        /* NULL: cluster.local */
-    const char *const *server_names; /* ends with NULL; NULL or empty: FL_CONTROL_NAME, localhost, 127.0.0.1, ::1 */
-    const char *token_dir;           /* whose key proves tokens */
-    const char *token_audience;      /* NULL: FL_TOKEN_AUDIENCE */
-    uint32_t validity_s, overlap_s;  /* authority.h */
-    void (*on_serving)(void *owner); /* the server's TLS is there (again): the first time the program is ready */
+    const char *ca_dir;                /* a self-made root; or … */
+    const char *ca_cert_dir;           /* … a given intermediate; exactly one of the two */
+    const char *bundle_file;           /* where the trust bundle is written; NULL: root-cert.pem in ca_dir */
+    const char *trust_domain;          /* NULL: cluster.local */
+    const char *const *server_names;   /* ends with NULL; NULL or empty: FL_CONTROL_NAME, localhost, 127.0.0.1, ::1 */
+    const char *token_dir;             /* whose key proves tokens */
+    const char *token_audience;        /* NULL: FL_TOKEN_AUDIENCE */
+    uint32_t validity_s, overlap_s;    /* authority.h */
+    uint32_t peer_rate, identity_rate; /* UINT32_MAX: no bound; 0: the default above */
+    void (*on_serving)(void *owner);   /* the server's TLS is there (again): the first time the program is ready */
     void *owner;
 };
 

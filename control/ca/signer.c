@@ -52,8 +52,14 @@ static void sort_names(const char *const *all, struct names *names)
     }
 }
 
+struct issued {
+    struct fl_buf chain;
+    char serial[FL_CERT_SERIAL_MAX];
+    time_t not_after;
+};
+
 static int issue(const struct control_signer *signer, const struct control_channel_message *asked, time_t now,
-                 struct fl_cert **ret_cert, struct fl_err *err)
+                 struct issued *issued, struct fl_err *err)
 {
     struct fl_cert_request request = {0};
     struct names names = {0};
@@ -72,37 +78,29 @@ static int issue(const struct control_signer *signer, const struct control_chann
     if (result == 0)
         result = fl_key_parse_public(asked->key, &key, err);
     if (result == 0)
-        result = fl_cert_issue(&request, key, signer->root->cert, signer->root->key, ret_cert, err);
+        result = fl_cert_issue_pem(&request, key, signer->root->cert, signer->root->key, &issued->chain, issued->serial,
+                                   err);
+    issued->not_after = request.not_after;
     return result;
-}
-
-static int answer_signed(uint32_t id, const struct fl_cert *cert, struct fl_buf *out)
-{
-    FL_CLEANUP(fl_buf_done) struct fl_buf chain;
-    char serial[FL_CERT_SERIAL_MAX];
-    time_t from, to;
-    fl_buf_init(&chain, CONTROL_CHANNEL_ANSWER_MAX);
-    int result = fl_cert_print(cert, &chain);
-    if (result < 0)
-        return result;
-    fl_cert_serial(cert, serial);
-    fl_cert_validity(cert, &from, &to);
-    const struct control_channel_message answer = {.kind = CONTROL_CHANNEL_SIGNED,
-                                                   .id = id,
-                                                   .not_after = (uint64_t)to,
-                                                   .serial = fl_span_str(serial),
-                                                   .chain = fl_buf_span(&chain)};
-    return control_channel_write(&answer, out);
 }
 
 int control_signer_answer(const struct control_signer *signer, const struct control_channel_message *request,
                           time_t now, struct fl_buf *out)
 {
-    FL_CLEANUP(fl_cleanup_cert) struct fl_cert *cert = NULL;
+    struct issued issued = {.not_after = 0};
     struct fl_err err = {0};
-    if (issue(signer, request, now, &cert, &err) == 0)
-        return answer_signed(request->id, cert, out);
-    const struct control_channel_message refusal = {
-        .kind = CONTROL_CHANNEL_REFUSED, .id = request->id, .text = fl_span_str(err.text)};
-    return control_channel_write(&refusal, out);
+    fl_buf_init(&issued.chain, CONTROL_CHANNEL_ANSWER_MAX);
+    struct control_channel_message answer = {.id = request->id};
+    if (issue(signer, request, now, &issued, &err) == 0) {
+        answer.kind = CONTROL_CHANNEL_SIGNED;
+        answer.not_after = (uint64_t)issued.not_after;
+        answer.serial = fl_span_str(issued.serial);
+        answer.chain = fl_buf_span(&issued.chain);
+    } else {
+        answer.kind = CONTROL_CHANNEL_REFUSED;
+        answer.text = fl_span_str(err.text);
+    }
+    int result = control_channel_write(&answer, out);
+    fl_buf_done(&issued.chain);
+    return result;
 }
