@@ -109,7 +109,7 @@ static int close_target(struct fl_reader *reader, const struct fl_json *document
         result = read_target_selector(reader, selector, target, NULL);
     if (result == 0 && fl_json_is(refs, FL_JSON_ARRAY))
         result = control_read_list(reader, refs, &target->names, &row);
-    if (result < 0)
+    if (result < 0 || (target->selects && target->name_count > 0))
         *target = (struct control_target){0};
     return result == -ENOMEM ? result : 0;
 }
@@ -183,9 +183,9 @@ static const struct control_list not_port_list =
     LIST_OF(struct control_numbers, not_values, not_count, 1, CONTROL_VALUES_MAX, read_port_item, NULL, NULL);
 
 #define PAIR(type, field, name, not_name, list, not_list)                                                              \
-    {name, control_read_list, offsetof(type, field.values), OPT, 0, 0, &list},                                         \
+    {name, control_read_list, offsetof(type, field.values), 0, 0, 0, &list},                                           \
     {                                                                                                                  \
-        not_name, control_read_list, offsetof(type, field.not_values), OPT, 0, 0, &not_list                            \
+        not_name, control_read_list, offsetof(type, field.not_values), 0, 0, 0, &not_list                              \
     }
 
 /* -- AuthorizationPolicy ------------------------------------------------------------------------------------------- */
@@ -199,8 +199,28 @@ static const struct fl_row source_rows[] = {
     {0},
 };
 static const struct fl_table source_table = {source_rows, FL_TABLE_REFUSE_UNKNOWN};
+
+static bool texts_given(const struct control_texts *texts)
+{
+    return texts->count > 0 || texts->not_count > 0;
+}
+
+/* A source that says nothing would be everybody: more likely what a template left of it. */
+static int read_source(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct control_source *source = field;
+    (void)row;
+    int result = fl_table_read(reader, value, &source_table, source);
+    bool given = texts_given(&source->principals) || texts_given(&source->namespaces) ||
+                 texts_given(&source->request_principals) || source->ip_blocks.count > 0 ||
+                 source->ip_blocks.not_count > 0;
+    if (result == 0 && !given)
+        return fl_reader_fail(reader, value, "a source that says nothing; to mean everybody leave \"from\" out");
+    return result;
+}
+
 static const struct fl_row from_rows[] = {
-    {"source", fl_read_object, 0, REQ, 0, 0, &source_table},
+    {"source", read_source, 0, REQ, 0, 0, NULL},
     {0},
 };
 static const struct fl_table from_table = {from_rows, FL_TABLE_REFUSE_UNKNOWN};
@@ -211,11 +231,6 @@ static const struct fl_row header_rows[] = {
     {0},
 };
 static const struct fl_table header_table = {header_rows, FL_TABLE_REFUSE_UNKNOWN};
-
-static bool texts_given(const struct control_texts *texts)
-{
-    return texts->count > 0 || texts->not_count > 0;
-}
 
 static int read_header_rule(struct fl_reader *reader, const struct fl_json *value, void *field,
                             const struct fl_row *row)
@@ -235,12 +250,30 @@ static const struct fl_row operation_rows[] = {
     PAIR(struct control_operation, ports, "ports", "notPorts", port_list, not_port_list),
     PAIR(struct control_operation, methods, "methods", "notMethods", text_list, not_text_list),
     PAIR(struct control_operation, paths, "paths", "notPaths", text_list, not_text_list),
-    {"headers", control_read_list, offsetof(struct control_operation, headers), OPT, 0, 0, &header_list},
+    {"headers", control_read_list, offsetof(struct control_operation, headers), 0, 0, 0, &header_list},
     {0},
 };
 static const struct fl_table operation_table = {operation_rows, FL_TABLE_REFUSE_UNKNOWN};
+
+static bool operation_needs_http(const struct control_operation *operation)
+{
+    return texts_given(&operation->hosts) || texts_given(&operation->methods) || texts_given(&operation->paths) ||
+           operation->header_count > 0;
+}
+
+static int read_operation(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct control_operation *operation = field;
+    (void)row;
+    int result = fl_table_read(reader, value, &operation_table, operation);
+    bool given = operation_needs_http(operation) || operation->ports.count > 0 || operation->ports.not_count > 0;
+    if (result == 0 && !given)
+        return fl_reader_fail(reader, value, "an operation that says nothing; to mean every one leave \"to\" out");
+    return result;
+}
+
 static const struct fl_row to_rows[] = {
-    {"operation", fl_read_object, 0, REQ, 0, 0, &operation_table},
+    {"operation", read_operation, 0, REQ, 0, 0, NULL},
     {0},
 };
 static const struct fl_table to_table = {to_rows, FL_TABLE_REFUSE_UNKNOWN};
@@ -320,12 +353,6 @@ static bool source_needs_http(const struct control_source *source)
     return texts_given(&source->request_principals);
 }
 
-static bool operation_needs_http(const struct control_operation *operation)
-{
-    return texts_given(&operation->hosts) || texts_given(&operation->methods) || texts_given(&operation->paths) ||
-           operation->header_count > 0;
-}
-
 static const struct control_list from_list =
     LIST_OF(struct control_policy_rule, from, from_count, 1, 64, fl_read_object, NULL, &from_table);
 static const struct control_list to_list =
@@ -334,9 +361,9 @@ static const struct control_list when_list =
     LIST_OF(struct control_policy_rule, when, when_count, 1, 64, read_condition, NULL, NULL);
 #define AT(member) offsetof(struct control_policy_rule, member)
 static const struct fl_row rule_rows[] = {
-    {"from", control_read_list, AT(from), OPT, 0, 0, &from_list},
-    {"to", control_read_list, AT(to), OPT, 0, 0, &to_list},
-    {"when", control_read_list, AT(when), OPT, 0, 0, &when_list},
+    {"from", control_read_list, AT(from), 0, 0, 0, &from_list},
+    {"to", control_read_list, AT(to), 0, 0, 0, &to_list},
+    {"when", control_read_list, AT(when), 0, 0, 0, &when_list},
     {0},
 };
 static const struct fl_table rule_table = {rule_rows, FL_TABLE_REFUSE_UNKNOWN};

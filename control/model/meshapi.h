@@ -89,7 +89,8 @@ struct control_policy_rule { /* one of from, one of to, all of when; none given:
 enum control_action { CONTROL_ALLOW, CONTROL_DENY };
 
 /* No rules: ALLOW then allows nothing, DENY denies nothing. Where object.broken is set, the policy is a DENY of
- * everything for whom it targets (for its whole namespace where even that was not understood); its rules are empty.
+ * everything for whom it targets (for its whole namespace where even that was not understood, for everybody where the
+ * namespace was not); its rules are empty.
  * With a dryRun that was understood as true it is a shadow all the same. */
 struct control_authorization_policy {
     struct control_object object;
@@ -132,7 +133,7 @@ struct control_port_mtls {
     enum control_mtls mode;
 };
 
-/* Where object.broken is set it is STRICT for whom it targets. */
+/* Where object.broken is set it is STRICT for whom it targets, whatever others say. */
 struct control_peer_authentication {
     struct control_object object;
     struct control_target target;

@@ -4,6 +4,7 @@
 #include "control/model/kinds.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define CHUNK_BYTES     448         /* of an object's arena: most objects take one to three */
 #define HASH_BYTES_MAX  (64u << 20) /* of a document as JSON */
@@ -60,8 +61,9 @@ static bool has_word(struct fl_span words, struct fl_span wanted)
     return false;
 }
 
-/* CONTROL_READ_OK, CONTROL_READ_FOREIGN, -EINVAL. An unknown kind of fairlead.io is an error: it is ours. */
-static int find_kind(struct fl_reader *reader, const struct fl_json *document, enum control_kind *ret_kind)
+/* CONTROL_READ_OK, CONTROL_READ_FOREIGN, -EINVAL. An unknown kind of fairlead.io is an error: it is ours. *known: the
+ * kind is told also where its version is wrong. */
+static int find_kind(struct fl_reader *reader, const struct fl_json *document, enum control_kind *kind, bool *known)
 {
     const struct fl_json *api = fl_json_get(document, "apiVersion"), *name = fl_json_get(document, "kind");
     struct fl_span group, version;
@@ -73,10 +75,11 @@ static int find_kind(struct fl_reader *reader, const struct fl_json *document, e
     for (size_t i = 0; i < CONTROL_KIND_COUNT; i++) {
         if (!fl_span_eq_str(fl_json_string(name), kinds[i].name) || !fl_span_eq_str(group, kinds[i].group))
             continue;
+        *kind = (enum control_kind)i;
+        *known = true;
         if (!has_word(fl_span_str(kinds[i].versions), version))
             return fl_reader_fail(reader, api, "%s of version \"%.*s\" is not known; known are %s", kinds[i].name,
                                   FL_SPAN_ARG(version), kinds[i].versions);
-        *ret_kind = (enum control_kind)i;
         return CONTROL_READ_OK;
     }
     if (fl_span_eq(group, FL_SPAN("fairlead.io")))
@@ -183,6 +186,86 @@ static int fill(struct fl_reader *reader, const struct fl_json *document, struct
     return result;
 }
 
+static int read_object(struct fl_reader *reader, const struct fl_json *document, enum control_kind kind,
+                       const struct control_origin *origin, struct control_object **ret_object)
+{
+    FL_CLEANUP(control_cleanup_object) struct control_object *object = NULL;
+    int result = start_object(kind, origin, &object);
+    if (result < 0)
+        return result;
+    reader->context = &object->arena;
+    result = fill(reader, document, object);
+    if (result == 0)
+        result = hash(document, &object->version);
+    if (result == -ENOMEM)
+        return memory_result(reader, document, object);
+    if (result == 0)
+        *ret_object = fl_take(object);
+    return result;
+}
+
+/* -- closing without an object --------------------------------------------------------------------------------------
+ */
+
+/* A name of our own, the same in every process, that no file can take from another policy by accident. */
+static struct fl_span make_name(struct fl_arena *arena, const struct control_origin *origin)
+{
+    static const uint64_t key[2] = {0x6661697261616400, 0x636c6f7365640001};
+    char text[64];
+    unsigned long long source = fl_siphash_keyed(key, 1, 3, origin->source);
+    int length = snprintf(text, sizeof(text), "unnamed-%016llx-%u-%u", source, origin->document, origin->line);
+    return fl_arena_copy(arena, fl_span_make(text, (size_t)length));
+}
+
+static int name_closed(const struct control_key *key, struct control_object *object)
+{
+    object->metadata = (struct fl_metadata){.created = INT64_MAX};
+    object->metadata.name = fl_is_dns_subdomain(key->name) ? fl_arena_copy(&object->arena, key->name)
+                                                           : make_name(&object->arena, &object->origin);
+    object->metadata.name_space = fl_arena_copy(
+        &object->arena, fl_is_dns_label(key->name_space) ? key->name_space : FL_SPAN(CONTROL_ROOT_NAMESPACE));
+    return object->metadata.name.data == NULL || object->metadata.name_space.data == NULL ? -ENOMEM : 0;
+}
+
+bool control_kind_closes(enum control_kind kind)
+{
+    return reader_of(kind)->close != NULL;
+}
+
+int control_object_close(const struct control_key *key, const struct control_origin *origin, const char *why,
+                         const struct fl_json *document, struct control_object **ret_object)
+{
+    static const uint64_t hash_key[2] = {0x6661697261616400, 0x636c6f7365640002};
+    FL_CLEANUP(control_cleanup_object) struct control_object *object = NULL;
+    struct fl_err text = {0};
+    struct fl_reader reader;
+    fl_err_set(&text, -EINVAL, "%s", why);
+    fl_reader_init(&reader, NULL, &text);
+    int result = start_object(key->kind, origin, &object);
+    if (result == 0)
+        result = name_closed(key, object);
+    if (result < 0)
+        return result;
+    reader.context = &object->arena;
+    result = close_object(&reader, document, object);
+    if (result < 0)
+        return result;
+    object->version = fl_siphash_keyed(hash_key, 1, 3, object->broken);
+    *ret_object = fl_take(object);
+    return 0;
+}
+
+/* The key of a policy whose metadata may be anything: what cannot be told is empty. */
+static struct control_key closing_key(const struct fl_json *document, enum control_kind kind)
+{
+    const struct fl_json *metadata = fl_json_get(document, "metadata"), *given = fl_json_get(metadata, "namespace");
+    bool absent = given == NULL || fl_json_is(given, FL_JSON_NULL);
+    struct fl_span name_space = fl_json_string(given);
+    if (fl_json_is(metadata, FL_JSON_OBJECT) && (absent || (fl_json_is(given, FL_JSON_STRING) && name_space.len == 0)))
+        name_space = FL_SPAN(CONTROL_DEFAULT_NAMESPACE);
+    return (struct control_key){kind, name_space, fl_json_string(fl_json_get(metadata, "name"))};
+}
+
 int control_object_read(const struct fl_json *document, const struct fl_positions *positions,
                         const struct control_origin *origin, struct control_object **ret_object,
                         struct control_identity *ret_identity, struct fl_err *err)
@@ -190,26 +273,19 @@ int control_object_read(const struct fl_json *document, const struct fl_position
     struct fl_err own = {0};
     struct fl_reader reader;
     enum control_kind kind = CONTROL_NAMESPACE;
-    FL_CLEANUP(control_cleanup_object) struct control_object *object = NULL;
+    struct control_origin at = *origin;
+    bool known = false;
     fl_reader_init(&reader, positions, err != NULL ? err : &own);
-    int result = find_kind(&reader, document, &kind);
-    identify(document, positions, result == CONTROL_READ_OK, kind, ret_identity);
-    if (result != CONTROL_READ_OK)
+    int result = find_kind(&reader, document, &kind, &known);
+    identify(document, positions, known, kind, ret_identity);
+    at.line = ret_identity->position.line;
+    at.column = ret_identity->position.column;
+    if (result == CONTROL_READ_OK)
+        result = read_object(&reader, document, kind, &at, ret_object);
+    if ((result != -EINVAL && result != -EMSGSIZE) || !known || !control_kind_closes(kind))
         return result;
-    result = start_object(kind, origin, &object);
-    if (result < 0)
-        return result;
-    object->origin.line = ret_identity->position.line;
-    object->origin.column = ret_identity->position.column;
-    reader.context = &object->arena;
-    result = fill(&reader, document, object);
-    if (result == 0)
-        result = hash(document, &object->version);
-    if (result == -ENOMEM)
-        return memory_result(&reader, document, object);
-    if (result == 0)
-        *ret_object = fl_take(object);
-    return result;
+    const struct control_key key = closing_key(document, kind);
+    return control_object_close(&key, &at, reader.err->text, result == -EINVAL ? document : NULL, ret_object);
 }
 
 const struct fl_json *control_read_items(const struct fl_json *document)

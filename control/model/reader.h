@@ -27,6 +27,16 @@ int control_object_read(const struct fl_json *document, const struct fl_position
                         const struct control_origin *origin, struct control_object **ret_object,
                         struct control_identity *ret_identity, struct fl_err *err) FL_MUST_CHECK;
 
+/* A kind that fails closed (object.h, `broken`): control_object_read never refuses a document of it. Where its
+ * metadata, version or size is what is wrong, the object is closed for the namespace that the document names, and for
+ * everybody (the root namespace) where even that cannot be told; one without a good name gets one of our own. */
+bool control_kind_closes(enum control_kind kind);
+
+/* Such an object out of nothing: `key` is of a closing kind, its name and namespace may be empty or wrong. `why` is
+ * what a person reads; `document` (NULL: none) tells whom it is for, as far as that can be told. 0, -ENOMEM. */
+int control_object_close(const struct control_key *key, const struct control_origin *origin, const char *why,
+                         const struct fl_json *document, struct control_object **ret_object) FL_MUST_CHECK;
+
 /* "items" of a List; NULL where the document is no List. */
 const struct fl_json *control_read_items(const struct fl_json *document);
 

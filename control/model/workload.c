@@ -236,12 +236,30 @@ static enum control_mtls mode_of(const struct control_peer_authentication *peer,
     return peer != NULL ? peer->mode : CONTROL_MTLS_UNSET;
 }
 
+static bool any_closed(struct control_objects in, const struct control_workload *workload)
+{
+    for (size_t i = 0; i < in.count; i++)
+        if (in.items[i]->broken.len > 0 && applies(in.items[i], workload))
+            return true;
+    return false;
+}
+
+/* One that was not understood may have been of any level and of any age: it counts before all others. */
+static bool is_closed(const struct control_model *model, const struct control_workload *workload)
+{
+    const enum control_kind kind = CONTROL_PEER_AUTHENTICATION;
+    return any_closed(control_model_in(model, kind, FL_SPAN(CONTROL_ROOT_NAMESPACE)), workload) ||
+           any_closed(control_model_in(model, kind, workload->name_space), workload);
+}
+
 enum control_mtls control_workload_mtls(const struct control_model *model, const struct control_workload *workload,
                                         uint16_t port)
 {
     const struct control_object *picked[LEVELS];
     if (!workload->meshed)
         return CONTROL_MTLS_DISABLE;
+    if (is_closed(model, workload))
+        return CONTROL_MTLS_STRICT;
     pick(model, workload, CONTROL_PEER_AUTHENTICATION, picked);
     for (unsigned level = LEVELS; level-- > 0;) {
         enum control_mtls mode = mode_of(control_as_peer_authentication(picked[level]), port);
@@ -266,7 +284,7 @@ int control_workload_mtls_ports(const struct control_model *model, const struct 
     size_t count = 0;
     *ret_ports = NULL;
     *ret_count = 0;
-    if (peer == NULL || peer->port_count == 0 || !workload->meshed)
+    if (peer == NULL || peer->port_count == 0 || !workload->meshed || is_closed(model, workload))
         return 0;
     struct control_port_mtls *ports = fl_arena_array(arena, peer->port_count, sizeof(*ports));
     if (ports == NULL)

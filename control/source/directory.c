@@ -3,6 +3,7 @@
  */
 #include "control/source/directory.h"
 
+#include "common/base/log.h"
 #include "common/loop/timer.h"
 #include "control/source/claims.h"
 #include "control/source/scan.h"
@@ -18,7 +19,7 @@
 #define WATCHED                                                                                                        \
     (IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_DELETE_SELF |               \
      IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR)
-#define TRUNCATED  "there are more files, bytes or levels of folders than the limits allow; the rest is left out"
+#define TRUNCATED  "there are more levels of folders than the limit allows; what is deeper is left out"
 #define RETRY_MS   1000
 #define TRIM_FILES 16 /* read in a round, from which on freed memory goes back to the kernel */
 
@@ -44,7 +45,8 @@ struct control_directory {
     size_t count;
     struct control_claims claims;
     struct control_directory_stats stats;
-    bool untold; /* the store has what was not committed, or the claims were not told */
+    bool failing; /* the last round did not work */
+    bool untold;  /* the store has what was not committed, or the claims were not told */
     bool told_truncated;
 };
 
@@ -98,8 +100,9 @@ static int read_documents(struct control_directory *directory, const char *path,
     struct fl_buf text;
     fl_buf_init(&text, CONTROL_DIRECTORY_FILE_BYTES);
     int result = load(directory, path, &text);
-    if (result == -ENOMEM)
-        ;
+    bool starting = directory->stats.commits == 0 && result != -ENOENT;
+    if (result == -ENOMEM || (result < 0 && starting))
+        ; /* at the start there is no version before: a policy may be in it, and would be left out */
     else if (result < 0)
         result = fail_documents(path, result, documents);
     else
@@ -193,20 +196,10 @@ static int match(struct control_directory *directory, struct control_scan *scan)
     return 0;
 }
 
-/* Bytes of all files that are there; what is past the limit counts as gone. */
-static bool within_bytes(struct control_directory *directory, const struct tracked *tracked, uint64_t *total)
-{
-    *total += (uint64_t)tracked->now->size;
-    if (*total <= CONTROL_DIRECTORY_BYTES_MAX)
-        return true;
-    directory->stats.truncated = true;
-    return false;
-}
-
-static int bring_up(struct control_directory *directory, struct tracked *tracked, uint64_t *total)
+static int bring_up(struct control_directory *directory, struct tracked *tracked)
 {
     struct control_documents none = {0};
-    if (tracked->now == NULL || !within_bytes(directory, tracked, total)) {
+    if (tracked->now == NULL) {
         bool empty = tracked->file.documents.object_count == 0 && tracked->file.documents.problem_count == 0;
         if (!empty)
             exchange(&tracked->file, &none);
@@ -274,14 +267,34 @@ static int commit(struct control_directory *directory, bool announce)
     return 0;
 }
 
-static int read_scan(struct control_directory *directory, struct control_scan *scan)
+/* Half of a folder is another world than the folder (a policy may be in the other half): it is not taken at all. */
+static int check_size(const struct control_directory *directory, const struct control_scan *scan, struct fl_err *err)
 {
     uint64_t total = 0;
+    for (size_t i = 0; i < scan->count; i++)
+        total += (uint64_t)scan->files[i].size;
+    if (scan->too_many)
+        return fl_err_set(err, -E2BIG, "folder %s: more than %u files", directory->path, CONTROL_DIRECTORY_FILES_MAX);
+    if (total > CONTROL_DIRECTORY_BYTES_MAX)
+        return fl_err_set(err, -E2BIG, "folder %s: more than %u bytes", directory->path, CONTROL_DIRECTORY_BYTES_MAX);
+    return 0;
+}
+
+static int read_scan(struct control_directory *directory, struct control_scan *scan, struct fl_err *err)
+{
     directory->stats.truncated = scan->truncated;
     int result = match(directory, scan);
-    for (size_t i = 0; i < directory->count && result == 0; i++)
-        result = bring_up(directory, directory->files[i], &total);
-    return result;
+    if (result < 0)
+        return fl_err_errno(err, result, "folder %s", directory->path);
+    for (size_t i = 0; i < directory->count; i++) {
+        result = bring_up(directory, directory->files[i]);
+        if (result == -EMSGSIZE)
+            return fl_err_set(err, result, "%s/%s: larger than %u bytes", directory->path,
+                              directory->files[i]->file.path, CONTROL_DIRECTORY_FILE_BYTES);
+        if (result < 0)
+            return fl_err_errno(err, result, "%s/%s: read", directory->path, directory->files[i]->file.path);
+    }
+    return 0;
 }
 
 static int round_of(struct control_directory *directory, bool announce, struct fl_err *err)
@@ -292,7 +305,13 @@ static int round_of(struct control_directory *directory, bool announce, struct f
     int result = control_scan_folder(directory->path, &limits, watch, directory, &scan, err);
     if (result < 0)
         return result;
-    result = read_scan(directory, &scan);
+    result = check_size(directory, &scan, err);
+    if (result < 0) {
+        control_scan_done(&scan);
+        return result;
+    }
+    result = read_scan(directory, &scan, err);
+    bool read = result == 0;
     if (result == 0 && (any_changed(directory) || directory->stats.commits == 0 || directory->untold ||
                         directory->stats.truncated != directory->told_truncated)) {
         directory->untold = true;
@@ -306,7 +325,7 @@ static int round_of(struct control_directory *directory, bool announce, struct f
     if (result == 0 && directory->untold)
         result = commit(directory, announce);
     if (result < 0)
-        return fl_err_errno(err, result, "folder %s", directory->path);
+        return read ? fl_err_errno(err, result, "folder %s", directory->path) : result;
     directory->untold = false;
     directory->told_truncated = directory->stats.truncated;
     directory->stats.files = directory->count;
@@ -321,11 +340,26 @@ static int round_of(struct control_directory *directory, bool announce, struct f
 
 static void on_retry(struct fl_timer *timer);
 
+/* Once where it begins to fail, once where it is well again. */
+static void tell_state(struct control_directory *directory, bool well, const char *error)
+{
+    if (well == !directory->failing)
+        return;
+    directory->failing = !well;
+    if (well)
+        fl_log_message(FL_LOG_INFO, "the folder is followed again");
+    else
+        fl_log(FL_LOG_ERROR, "the folder cannot be followed: what is in force stays", FL_LOG_STR("error", error));
+}
+
 static void on_due(struct control_directory *directory)
 {
     bool fresh = false;
+    struct fl_err err = {0};
     directory->dirty_since_ms = 0;
-    if (round_of(directory, true, NULL) < 0) {
+    int result = round_of(directory, true, &err);
+    tell_state(directory, result == 0, err.text);
+    if (result < 0) {
         directory->stats.failures++;
         fl_timer_set(directory->loop, &directory->retry, RETRY_MS, on_retry);
         return;

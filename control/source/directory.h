@@ -9,7 +9,10 @@
  * GOOD version; a file that is no YAML at all keeps all of its. Problems are in the model (control_model_problems).
  *   AuthorizationPolicy and PeerAuthentication fail closed instead (meshapi.h), so that a restart changes nothing.
  * - The same kind, namespace and name twice: the first by (file, document) counts, the other is a problem.
- * - A file that cannot be read now (permissions, I/O) keeps what it had. One that went takes its objects with it.
+ * - A file that cannot be read now (permissions, I/O, size) keeps what it had; at the start that is an error. One that
+ * went takes its objects with it.
+ * - Where the folder as a whole cannot be told (a sub-folder that cannot be read, more than the limits below) nothing
+ *   changes, the log says so once, and it is tried again each second.
  */
 #ifndef CONTROL_SOURCE_DIRECTORY_H
 #define CONTROL_SOURCE_DIRECTORY_H
@@ -30,7 +33,7 @@ struct control_directory;
 
 struct control_directory_stats {
     uint64_t files, objects, problems; /* now */
-    bool truncated;                    /* there are more files than the limits allow */
+    bool truncated;                    /* there are folders deeper than the limit */
     uint64_t reads, commits,
         failures; /* since the start; failures: a round that memory or I/O broke (it is tried again) */
 };

@@ -1,6 +1,7 @@
 #include "control/source/documents.h"
 
 #include "common/doc/yaml.h"
+#include "control/source/guess.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static int add_object(struct control_documents *documents, struct control_object
     if (objects == NULL)
         return -ENOMEM;
     documents->objects = objects;
-    objects[documents->object_count++] = (struct control_document_object){object, document, false, false};
+    objects[documents->object_count++] = (struct control_document_object){object, document, false, false, false};
     return 0;
 }
 
@@ -80,6 +81,14 @@ void control_documents_done(struct control_documents *documents)
     *documents = (struct control_documents){0};
 }
 
+static int add_closed(struct control_documents *documents, const struct control_object *object, uint32_t document,
+                      const struct control_identity *identity)
+{
+    struct fl_err err = {0};
+    fl_err_set(&err, -EINVAL, "%.*s; closed until it is mended", FL_SPAN_ARG(object->broken));
+    return add_problem(documents, err.text, document, identity);
+}
+
 /* -- documents -------------------------------------------------------------------------------------------------------
  */
 
@@ -105,7 +114,9 @@ static int read_one(struct reading *reading, const struct fl_json *document)
         return add_problem(reading->documents, err.text, reading->document, &identity);
     if (result != CONTROL_READ_OK)
         return 0;
-    result = add_object(reading->documents, object, reading->document);
+    result = object->broken.len > 0 ? add_closed(reading->documents, object, reading->document, &identity) : 0;
+    if (result == 0)
+        result = add_object(reading->documents, object, reading->document);
     if (result < 0)
         control_object_unref(object);
     return result;
@@ -134,6 +145,36 @@ static int read_stream(struct reading *reading, struct fl_span text, struct fl_e
     reading->positions = fl_yaml_positions(yaml);
     for (size_t i = 0; i < fl_yaml_count(yaml) && result == 0; i++)
         result = read_document(reading, fl_yaml_document(yaml, i));
+    return result;
+}
+
+/* -- what is no YAML -------------------------------------------------------------------------------------------------
+ */
+
+static int close_guess(struct reading *reading, const struct control_key *key, const char *why)
+{
+    const struct control_origin origin = {fl_span_str(reading->name), reading->document, 0, 0};
+    struct control_object *object = NULL;
+    int result = control_object_close(key, &origin, why, NULL, &object);
+    if (result == 0)
+        result = add_object(reading->documents, object, reading->document);
+    if (result < 0) {
+        control_object_unref(object);
+        return result;
+    }
+    reading->documents->objects[reading->documents->object_count - 1].guessed = true;
+    return 0;
+}
+
+/* A problem, and a closed policy where the text may have been one. */
+static int refuse(struct reading *reading, struct fl_span text, const char *why)
+{
+    int result = add_problem(reading->documents, why, reading->document, NULL);
+    for (enum control_kind kind = 0; kind < CONTROL_KIND_COUNT && result == 0; kind++) {
+        struct control_key key;
+        if (control_kind_closes(kind) && control_guess_policy(text, kind, &key))
+            result = close_guess(reading, &key, why);
+    }
     return result;
 }
 
@@ -172,8 +213,10 @@ static int read_alone(struct reading *reading, struct fl_span document, size_t s
     struct fl_buf text;
     struct fl_err err = {0};
     int result = 0;
-    if (document.len + start_line > *budget)
-        return add_problem(reading->documents, "too much to look for its good documents one by one", 0, NULL);
+    if (document.len + start_line > *budget) {
+        reading->document++;
+        return refuse(reading, document, "too much to look for its good documents one by one");
+    }
     *budget -= document.len + start_line;
     fl_buf_init(&text, FILE_BYTES_MAX);
     result = fl_buf_reserve(&text, start_line + document.len + 1);
@@ -187,14 +230,14 @@ static int read_alone(struct reading *reading, struct fl_span document, size_t s
     if (result == 0 || result == -ENOMEM)
         return result;
     reading->document++;
-    return add_problem(reading->documents, err.text, reading->document, NULL);
+    return refuse(reading, document, err.text);
 }
 
 static int read_one_by_one(struct reading *reading, struct fl_span text)
 {
     size_t budget = CONTROL_DOCUMENTS_RETRY, lines = 0, start_line = 0;
     int result = 0;
-    while (text.len > 0 && result == 0 && reading->documents->problem_count < CONTROL_DOCUMENTS_ERRORS) {
+    while (text.len > 0 && result == 0) {
         struct fl_span document = next_document(&text, &lines, &start_line);
         result = read_alone(reading, document, start_line, &budget);
     }
@@ -251,7 +294,8 @@ static int read_text(struct fl_span text, struct reading *reading)
         reading->document = 0;
         return read_one_by_one(reading, text);
     }
-    return add_problem(reading->documents, err.text, 0, NULL);
+    control_documents_done(reading->documents);
+    return refuse(reading, text, err.text);
 }
 
 int control_documents_read(struct fl_span text, const char *name, struct control_documents *ret_documents)
@@ -260,8 +304,7 @@ int control_documents_read(struct fl_span text, const char *name, struct control
     struct reading reading = {.documents = &documents, .name = name};
     char tags[FL_ERR_TEXT_MAX];
     snprintf(tags, sizeof(tags), "%s: more than %d %%TAG lines", name, CONTROL_DOCUMENTS_TAGS);
-    int result =
-        count_tags(text) > CONTROL_DOCUMENTS_TAGS ? add_problem(&documents, tags, 0, NULL) : read_text(text, &reading);
+    int result = count_tags(text) > CONTROL_DOCUMENTS_TAGS ? refuse(&reading, text, tags) : read_text(text, &reading);
     if (result < 0) {
         control_documents_done(&documents);
         return result;
@@ -306,8 +349,32 @@ static struct control_document_problem *problem_of(struct control_documents *aft
     return after->unnamed && unnamed == NULL && after->problem_count > 0 ? &after->problems[0] : unnamed;
 }
 
+static bool has_kind(const struct control_documents *documents, enum control_kind kind)
+{
+    for (size_t i = 0; i < documents->object_count; i++)
+        if (documents->objects[i].object->kind == kind && !documents->objects[i].guessed)
+            return true;
+    return false;
+}
+
+/* The versions that were good are better than a guess; document 0 is one for the file as a whole. */
+static void drop_guesses(const struct control_documents *before, struct control_documents *after)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < after->object_count; i++) {
+        struct control_key key = control_object_key(after->objects[i].object);
+        if (after->objects[i].guessed &&
+            (has_key(before, &key) || (after->objects[i].document == 0 && has_kind(before, key.kind))))
+            control_object_unref(after->objects[i].object);
+        else
+            after->objects[kept++] = after->objects[i];
+    }
+    after->object_count = kept;
+}
+
 int control_documents_keep(struct control_documents *before, struct control_documents *after)
 {
+    drop_guesses(before, after);
     size_t own = after->object_count;
     for (size_t i = 0; i < before->object_count && after->problem_count > 0; i++) {
         struct control_key key = control_object_key(before->objects[i].object);

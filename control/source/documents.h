@@ -2,7 +2,8 @@
  * fuzzed half of the directory source.
  *
  * One document that is no YAML does not take the others with it: where the stream as a whole cannot be parsed, its
- * documents are parsed one by one (within CONTROL_DOCUMENTS_RETRY).
+ * documents are parsed one by one (within CONTROL_DOCUMENTS_RETRY). One that may have been a policy of a kind that
+ * fails closed (guess.h) leaves a closed one in its place, unless its last good version is known.
  */
 #ifndef CONTROL_SOURCE_DOCUMENTS_H
 #define CONTROL_SOURCE_DOCUMENTS_H
@@ -19,6 +20,7 @@ struct control_document_object {
     struct control_object *object; /* counted */
     uint32_t document;             /* from 1 */
     bool in_force, kept;           /* for claims.h */
+    bool guessed;                  /* closed for a text that is no YAML */
 };
 
 struct control_document_problem {

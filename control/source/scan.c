@@ -59,6 +59,13 @@ static int add(struct control_scan *scan, const char *path, const struct stat *i
     return 0;
 }
 
+/* Gone again since its name was read, or a link to nowhere. Anything else (permissions, descriptors that are out) says
+ * nothing of what is there, and must not look like an empty folder: what is in force would go, policies among it. */
+static bool is_gone(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
 static int walk_folder(struct walk *walk, int at, const char *relative, unsigned depth);
 
 static int visit(struct walk *walk, int folder, const char *relative, const char *name, unsigned depth)
@@ -69,7 +76,7 @@ static int visit(struct walk *walk, int folder, const char *relative, const char
     if (name[0] == '.' || length < 0 || (size_t)length >= sizeof(path))
         return 0;
     if (fstatat(folder, name, &info, 0) < 0 || fstatat(folder, name, &link, AT_SYMLINK_NOFOLLOW) < 0)
-        return 0; /* gone again, or a link to nowhere */
+        return is_gone(errno) ? 0 : -errno;
     if (S_ISDIR(link.st_mode) && depth < walk->limits->depth_max)
         return walk_folder(walk, openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), path,
                            depth + 1);
@@ -77,28 +84,35 @@ static int visit(struct walk *walk, int folder, const char *relative, const char
     if (!S_ISREG(info.st_mode) || !is_ours(fl_span_str(name)))
         return 0;
     if (walk->scan->count >= walk->limits->files_max) {
-        walk->scan->truncated = true;
+        walk->scan->too_many = true;
         return 0;
     }
     return add(walk->scan, path, &info);
 }
 
-/* Takes `at` over; a folder that could not be opened (< 0) is left out. */
+/* Takes `at` over; -1 with errno: it could not be opened. */
 static int walk_folder(struct walk *walk, int at, const char *relative, unsigned depth)
 {
     char path[PATH_MAX];
     DIR *folder = at >= 0 ? fdopendir(at) : NULL;
-    int result = 0;
     if (folder == NULL) {
-        result = at >= 0 && errno == ENOMEM ? -ENOMEM : 0;
+        int error = errno;
         if (at >= 0)
             close(at);
-        return result;
+        return is_gone(error) ? 0 : -error;
     }
+    int result = 0;
     snprintf(path, sizeof(path), "%s%s%s", walk->root, relative[0] != '\0' ? "/" : "", relative);
     walk->on_folder(walk->context, path);
-    for (struct dirent *entry = readdir(folder); entry != NULL && result == 0; entry = readdir(folder))
+    while (result == 0) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            result = is_gone(errno) ? 0 : -errno;
+            break;
+        }
         result = visit(walk, dirfd(folder), relative, entry->d_name, depth);
+    }
     closedir(folder);
     return result;
 }

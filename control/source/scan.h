@@ -19,7 +19,8 @@ struct control_scan_file {
 struct control_scan {
     struct control_scan_file *files; /* by path */
     size_t count, room;
-    bool truncated; /* there are more files, or deeper folders, than the limits */
+    bool truncated; /* there are folders deeper than the limit, which are left out */
+    bool too_many;  /* there are more files than the limit */
 };
 
 struct control_scan_limits {
@@ -28,8 +29,8 @@ struct control_scan_limits {
 };
 
 /* `on_folder` is called for every folder, before it is read (to watch it: what changes later is then seen). Links to
- * files are followed, links to folders are not. A sub-folder that cannot be read is left out. 0; -errno of the folder
- * itself. */
+ * files are followed, links to folders are not. 0; -errno where the folder, one in it, or a file's state cannot be
+ * read. */
 int control_scan_folder(const char *path, const struct control_scan_limits *limits,
                         void (*on_folder)(void *context, const char *path), void *context,
                         struct control_scan *ret_scan, struct fl_err *err) FL_MUST_CHECK;

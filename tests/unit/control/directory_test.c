@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -295,6 +296,80 @@ static void what_is_too_deep_is_told(void **state)
     assert_null(problem(fixture, 0));
 }
 
+static const struct control_object *authorization(const struct fixture *fixture, const char *name_space,
+                                                  const char *name)
+{
+    const struct control_key key = {CONTROL_AUTHORIZATION_POLICY, fl_span_str(name_space), fl_span_str(name)};
+    return control_model_get(control_store_model(fixture->store), key);
+}
+
+#define POLICY(name)                                                                                                   \
+    "apiVersion: fairlead.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: " name ", namespace: shop}\n"
+
+/* As after a restart: nothing is known of the version before. */
+static void a_policy_that_is_no_yaml_denies(void **state)
+{
+    struct fixture *fixture = *state;
+    put_file(fixture, "cut.yaml", SERVICE("a", "1") "---\n" POLICY("cut") "spec: {rules: [{from: [{sou");
+    put_file(fixture, "json.json", "{\"kind\":\"PeerAuthentication\",\"metadata\":{\"namespace\":\"shop\",");
+    put_file(fixture, "nobody.yaml", "kind: AuthorizationPolicy\nmetadata: {name: for-whom, ");
+    open_directory(fixture);
+    assert_int_equal(port(fixture, "a"), 1);
+    assert_true(authorization(fixture, "shop", "cut")->broken.len > 0);
+    assert_true(authorization(fixture, "fairlead-system", "for-whom")->broken.len > 0);
+    assert_int_equal(
+        control_model_in(control_store_model(fixture->store), CONTROL_PEER_AUTHENTICATION, FL_SPAN("shop")).count, 1);
+
+    put_file(fixture, "cut.yaml", SERVICE("a", "1") "---\n" POLICY("cut") "spec: {rules: []}\n");
+    await(fixture);
+    assert_int_equal(authorization(fixture, "shop", "cut")->broken.len, 0);
+    put_file(fixture, "cut.yaml", SERVICE("a", "2") "---\n" POLICY("cut") "spec: {rules: [{from: [{sou");
+    await(fixture);
+    assert_int_equal(port(fixture, "a"), 2);
+    assert_int_equal(authorization(fixture, "shop", "cut")->broken.len, 0); /* the last good version */
+}
+
+/* Errors in front of a policy, however many, do not hide it. */
+static void a_policy_behind_many_errors_counts(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fl_buf text;
+    fl_buf_init(&text, 1 << 20);
+    for (unsigned i = 0; i < 2 * CONTROL_DOCUMENTS_ERRORS; i++)
+        assert_int_equal(fl_buf_append_str(&text, "a: [\n---\n"), 0);
+    assert_int_equal(fl_buf_append_str(&text, POLICY("last") "spec: {rules: []}\n"), 0);
+    put_file(fixture, "a.yaml", fl_buf_str(&text));
+    fl_buf_done(&text);
+    open_directory(fixture);
+    assert_non_null(authorization(fixture, "shop", "last"));
+}
+
+/* A folder that cannot be read for the moment (no descriptors left, say) is not an empty folder. */
+static void a_folder_that_cannot_be_read_keeps_what_it_had(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit before, none;
+    char path[256];
+    in_folder(fixture, "sub", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    put_file(fixture, "sub/p.yaml", POLICY("p") "spec: {rules: []}\n");
+    open_directory(fixture);
+    put_file(fixture, "a.yaml", SERVICE("a", "1"));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)open("/dev/null", O_RDONLY | O_CLOEXEC) + 1; /* the folder itself can be opened */
+    close((int)none.rlim_cur - 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (unsigned i = 0; i < 10 && control_directory_stats(fixture->directory).failures == 0; i++)
+        assert_int_equal(fl_loop_turn(fixture->loop, 100), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_non_null(authorization(fixture, "shop", "p"));
+    assert_true(control_directory_stats(fixture->directory).failures > 0);
+    await(fixture);
+    assert_int_equal(port(fixture, "a"), 1);
+    assert_non_null(authorization(fixture, "shop", "p"));
+}
+
 static void a_folder_that_is_not_there_is_an_error(void **state)
 {
     struct fixture *fixture = *state;
@@ -382,6 +457,9 @@ int main(void)
         TEST(a_swap_of_links_is_seen),
         TEST(a_policy_that_is_not_understood_denies),
         TEST(what_is_too_deep_is_told),
+        TEST(a_policy_that_is_no_yaml_denies),
+        TEST(a_policy_behind_many_errors_counts),
+        TEST(a_folder_that_cannot_be_read_keeps_what_it_had),
         TEST(a_folder_that_is_not_there_is_an_error),
         TEST(a_change_is_in_force_soon),
         TEST(memory_that_is_out_changes_nothing),

@@ -93,7 +93,14 @@ static void everything_is_told(void **state)
         "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\","
         "\"message\":\"\"},{\"type\":\"ResolvedRefs\",\"status\":\"False\",\"reason\":\"TargetNotFound\","
         "\"message\":\"there is no Service gone\"}]}}],"
-        "\"problems\":[{\"origin\":{\"file\":\"t.yaml\",\"document\":5,\"line\":21,\"column\":1},"
+        "\"problems\":[{\"apiVersion\":\"fairlead.io/v1alpha1\",\"kind\":\"AuthorizationPolicy\","
+        "\"metadata\":{\"name\":\"p\",\"namespace\":\"default\"},"
+        "\"origin\":{\"file\":\"t.yaml\",\"document\":3,\"line\":11,\"column\":1},"
+        "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\","
+        "\"message\":\"t.yaml:14:23: $.spec.rules[0].what: unknown member; known are from, to, when; closed until it "
+        "is "
+        "mended\"}]}},"
+        "{\"origin\":{\"file\":\"t.yaml\",\"document\":5,\"line\":21,\"column\":1},"
         "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\","
         "\"message\":\"t.yaml:21:1: $: apiVersion and kind are required\"}]}}]}");
     fl_buf_done(&out);
