@@ -52,7 +52,8 @@ int fl_certificate_request_print(const struct fl_certificate_request *request, s
                                  struct fl_span *ret_wire)
 {
     int result = 0;
-    pb_request message = ISTIO__V1__AUTH__ISTIO_CERTIFICATE_REQUEST__INIT;
+    pb_request message;
+    istio__v1__auth__istio_certificate_request__init(&message);
     message.csr = text_of(request->csr, arena, &result);
     message.validity_duration = request->validity_s;
     return result < 0 ? result : fl_xds_pack(&message.base, arena, ret_wire);
@@ -63,7 +64,8 @@ int fl_certificate_response_print(const struct fl_certificate_response *response
 {
     int result = 0;
     char *chain[FL_CERTIFICATE_CHAIN_MAX];
-    pb_response message = ISTIO__V1__AUTH__ISTIO_CERTIFICATE_RESPONSE__INIT;
+    pb_response message;
+    istio__v1__auth__istio_certificate_response__init(&message);
     if (response->count > FL_CERTIFICATE_CHAIN_MAX)
         return -EINVAL;
     for (size_t i = 0; i < response->count && result == 0; i++)

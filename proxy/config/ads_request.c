@@ -120,7 +120,8 @@ static int add_versions(struct building *building, const struct ads_family *fami
 /* A first request without names asks for everything of its type; beside names, "*" does. */
 static int delta(struct building *building, const struct ads_family *family, struct fl_buf *out)
 {
-    pb_delta_request request = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+    pb_delta_request request;
+    envoy__service__discovery__v3__delta_discovery_request__init(&request);
     bool star = family->wildcard && !family->began && family->wanted > 0;
     int result = names_of(building, family, is_new, star, &request.resource_names_subscribe,
                           &request.n_resource_names_subscribe);
@@ -145,7 +146,8 @@ static int delta(struct building *building, const struct ads_family *family, str
 
 static int whole(struct building *building, const struct ads_family *family, struct fl_buf *out)
 {
-    pb_whole_request request = ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_REQUEST__INIT;
+    pb_whole_request request;
+    envoy__service__discovery__v3__discovery_request__init(&request);
     bool star = family->wildcard && family->wanted > 0;
     int result = names_of(building, family, is_wanted, star, &request.resource_names, &request.n_resource_names);
     if (result != 0)
@@ -207,14 +209,16 @@ static int next_foreign(struct proxy_ads *ads, struct fl_buf *out)
     int result = begin(&building, ads, proxy_ads_text(&ads->foreign.type_url), proxy_ads_text(&ads->foreign.nonce),
                        "nothing of this type was asked for");
     if (result == 0 && ads->options.delta) {
-        pb_delta_request request = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+        pb_delta_request request;
+        envoy__service__discovery__v3__delta_discovery_request__init(&request);
         request.node = building.node;
         request.type_url = building.type_url;
         request.response_nonce = building.nonce;
         request.error_detail = &building.status;
         result = finish(&building, &request.base, out);
     } else if (result == 0) {
-        pb_whole_request request = ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_REQUEST__INIT;
+        pb_whole_request request;
+        envoy__service__discovery__v3__discovery_request__init(&request);
         request.node = building.node;
         request.type_url = building.type_url;
         request.response_nonce = building.nonce;

@@ -27,10 +27,14 @@ static int pack(pb_secret *secret, const char *name, struct fl_arena *arena, str
 int proxy_secret_certificate(const char *name, struct fl_span key, struct fl_span chain, struct fl_arena *arena,
                              struct fl_span *ret_wire)
 {
-    pb_secret secret = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__INIT;
-    pb_tls_certificate certificate = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__TLS_CERTIFICATE__INIT;
-    pb_data_source key_source = ENVOY__CONFIG__CORE__V3__DATA_SOURCE__INIT;
-    pb_data_source chain_source = ENVOY__CONFIG__CORE__V3__DATA_SOURCE__INIT;
+    pb_secret secret;
+    envoy__extensions__transport_sockets__tls__v3__secret__init(&secret);
+    pb_tls_certificate certificate;
+    envoy__extensions__transport_sockets__tls__v3__tls_certificate__init(&certificate);
+    pb_data_source key_source;
+    envoy__config__core__v3__data_source__init(&key_source);
+    pb_data_source chain_source;
+    envoy__config__core__v3__data_source__init(&chain_source);
     set_bytes(&key_source, key);
     set_bytes(&chain_source, chain);
     certificate.private_key = &key_source;
@@ -42,9 +46,12 @@ int proxy_secret_certificate(const char *name, struct fl_span key, struct fl_spa
 
 int proxy_secret_roots(const char *name, struct fl_span roots, struct fl_arena *arena, struct fl_span *ret_wire)
 {
-    pb_secret secret = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__INIT;
-    pb_tls_validation validation = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__CERTIFICATE_VALIDATION_CONTEXT__INIT;
-    pb_data_source source = ENVOY__CONFIG__CORE__V3__DATA_SOURCE__INIT;
+    pb_secret secret;
+    envoy__extensions__transport_sockets__tls__v3__secret__init(&secret);
+    pb_tls_validation validation;
+    envoy__extensions__transport_sockets__tls__v3__certificate_validation_context__init(&validation);
+    pb_data_source source;
+    envoy__config__core__v3__data_source__init(&source);
     set_bytes(&source, roots);
     validation.trusted_ca = &source;
     secret.type_case = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__TYPE_VALIDATION_CONTEXT;

@@ -35,12 +35,13 @@ static void listener_is_gone(struct proxy_downstream *downstream)
 static void change(struct proxy_downstream *downstream, const struct proxy_listener *listener,
                    const struct proxy_filter_chain *chain)
 {
-    FL_CLEANUP(fl_cleanup_proxy_unit) struct proxy_unit *before = downstream->unit;
+    struct proxy_unit *before = downstream->unit;
     downstream->unit = proxy_unit_ref(listener->unit);
     downstream->listener = listener;
     downstream->chain = chain;
     if (downstream->ops != NULL)
         downstream->ops->rebind(downstream->filter, chain);
+    proxy_unit_unref(before);
 }
 
 static void rebind(struct proxy_downstream *downstream)

@@ -141,7 +141,8 @@ static int send_all(struct world *world)
 /* A cluster by name, whose alt_stat_name is the body. Every type is served with this shape: ads looks at field 1. */
 static struct fl_span pack_body(const char *name, const char *body, struct fl_arena *arena)
 {
-    Envoy__Config__Cluster__V3__Cluster cluster = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__INIT;
+    Envoy__Config__Cluster__V3__Cluster cluster;
+    envoy__config__cluster__v3__cluster__init(&cluster);
     struct fl_span bytes = {NULL, 0};
     cluster.name = (char *)(uintptr_t)name;
     cluster.alt_stat_name = (char *)(uintptr_t)body;
@@ -223,9 +224,10 @@ static int receive(struct world *world, const char *text, struct fl_err *err)
     Envoy__Service__Discovery__V3__Resource resources[ITEMS], *list[ITEMS];
     Google__Protobuf__Any *anys[ITEMS];
     char *removed[ITEMS];
-    Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta =
-        ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_RESPONSE__INIT;
-    Envoy__Service__Discovery__V3__DiscoveryResponse whole = ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_RESPONSE__INIT;
+    Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta;
+    envoy__service__discovery__v3__delta_discovery_response__init(&delta);
+    Envoy__Service__Discovery__V3__DiscoveryResponse whole;
+    envoy__service__discovery__v3__discovery_response__init(&whole);
     delta.resources = list;
     delta.removed_resources = removed;
     whole.resources = anys;

@@ -210,11 +210,12 @@ static void push(enum fl_resource_type type, const char *const *names, uint32_t 
 {
     struct fl_arena arena;
     struct fl_span bytes = {NULL, 0};
-    Envoy__Service__Discovery__V3__DeltaDiscoveryResponse response =
-        ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_RESPONSE__INIT;
+    Envoy__Service__Discovery__V3__DeltaDiscoveryResponse response;
+    envoy__service__discovery__v3__delta_discovery_response__init(&response);
     Envoy__Service__Discovery__V3__Resource each[8], *list[8];
     Google__Protobuf__Any anys[8];
-    Google__Protobuf__Duration ttl = GOOGLE__PROTOBUF__DURATION__INIT;
+    Google__Protobuf__Duration ttl;
+    google__protobuf__duration__init(&ttl);
     char *removed[8], number[16];
     fl_arena_init(&arena, 1 << 20);
     snprintf(number, sizeof(number), "%u", ++nonce);
@@ -499,15 +500,20 @@ static void test_on_demand(void **state)
 /* A chain by prefix that leads to BlackHoleCluster, as virtualOutbound has where it knows the mesh's ranges. */
 static struct fl_span ranges(struct fl_arena *arena)
 {
-    Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp =
-        ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__INIT;
-    Envoy__Config__Listener__V3__Listener listener = ENVOY__CONFIG__LISTENER__V3__LISTENER__INIT;
-    Envoy__Config__Listener__V3__FilterChain chain = ENVOY__CONFIG__LISTENER__V3__FILTER_CHAIN__INIT,
-                                             *chains[] = {&chain};
-    Envoy__Config__Listener__V3__FilterChainMatch match = ENVOY__CONFIG__LISTENER__V3__FILTER_CHAIN_MATCH__INIT;
-    Envoy__Config__Core__V3__CidrRange range = ENVOY__CONFIG__CORE__V3__CIDR_RANGE__INIT, *range_list[] = {&range};
-    Envoy__Config__Listener__V3__Filter filter = ENVOY__CONFIG__LISTENER__V3__FILTER__INIT, *filters[] = {&filter};
-    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+    Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp;
+    envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__init(&tcp);
+    Envoy__Config__Listener__V3__Listener listener;
+    envoy__config__listener__v3__listener__init(&listener);
+    Envoy__Config__Listener__V3__FilterChain chain, *chains[] = {&chain};
+    envoy__config__listener__v3__filter_chain__init(&chain);
+    Envoy__Config__Listener__V3__FilterChainMatch match;
+    envoy__config__listener__v3__filter_chain_match__init(&match);
+    Envoy__Config__Core__V3__CidrRange range, *range_list[] = {&range};
+    envoy__config__core__v3__cidr_range__init(&range);
+    Envoy__Config__Listener__V3__Filter filter, *filters[] = {&filter};
+    envoy__config__listener__v3__filter__init(&filter);
+    Google__Protobuf__Any any;
+    google__protobuf__any__init(&any);
     struct fl_span bytes = {NULL, 0};
     tcp.cluster_specifier_case =
         ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
