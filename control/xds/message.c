@@ -101,7 +101,8 @@ static char *text_of(const char *text)
 
 static pb_any any_of(const struct control_resource *resource)
 {
-    pb_any any = GOOGLE__PROTOBUF__ANY__INIT;
+    pb_any any;
+    google__protobuf__any__init(&any);
     any.type_url = text_of(fl_resource_type_url(resource->type));
     any.value.data = (uint8_t *)(uintptr_t)resource->bytes.data;
     any.value.len = resource->bytes.len;
@@ -118,13 +119,13 @@ struct delta_item {
 static void set_item(struct delta_item *item, const struct control_resource *resource)
 {
     item->any = any_of(resource);
-    item->resource = (pb_resource)ENVOY__SERVICE__DISCOVERY__V3__RESOURCE__INIT;
+    envoy__service__discovery__v3__resource__init(&item->resource);
     item->resource.name = text_of(resource->name.data);
     item->resource.resource = &item->any;
     control_version_print(resource->version, item->version);
     item->resource.version = item->version;
     if (resource->ttl_seconds > 0) {
-        item->ttl = (pb_duration)GOOGLE__PROTOBUF__DURATION__INIT;
+        google__protobuf__duration__init(&item->ttl);
         item->ttl.seconds = resource->ttl_seconds;
         item->resource.ttl = &item->ttl;
     }
@@ -133,7 +134,8 @@ static void set_item(struct delta_item *item, const struct control_resource *res
 static int print_delta(const struct control_response *response, pb_control_plane *plane, struct fl_arena *arena,
                        struct fl_span *ret_bytes)
 {
-    pb_delta_response message = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_RESPONSE__INIT;
+    pb_delta_response message;
+    envoy__service__discovery__v3__delta_discovery_response__init(&message);
     struct delta_item *items = fl_arena_array(arena, response->count, sizeof(*items));
     message.resources = fl_arena_array(arena, response->count, sizeof(*message.resources));
     message.removed_resources = fl_arena_array(arena, response->removed_count, sizeof(*message.removed_resources));
@@ -157,7 +159,8 @@ static int print_delta(const struct control_response *response, pb_control_plane
 static int print_world(const struct control_response *response, pb_control_plane *plane, struct fl_arena *arena,
                        struct fl_span *ret_bytes)
 {
-    pb_response message = ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_RESPONSE__INIT;
+    pb_response message;
+    envoy__service__discovery__v3__discovery_response__init(&message);
     pb_any *anys = fl_arena_array(arena, response->count, sizeof(*anys));
     message.resources = fl_arena_array(arena, response->count, sizeof(*message.resources));
     if (anys == NULL || message.resources == NULL)
@@ -177,7 +180,8 @@ static int print_world(const struct control_response *response, pb_control_plane
 int control_message_print(enum control_session_form form, const struct control_response *response,
                           const char *identifier, struct fl_arena *arena, struct fl_span *ret_bytes)
 {
-    pb_control_plane plane = ENVOY__SERVICE__DISCOVERY__V3__CONTROL_PLANE__INIT;
+    pb_control_plane plane;
+    envoy__service__discovery__v3__control_plane__init(&plane);
     plane.identifier = text_of(identifier);
     return form == CONTROL_SESSION_DELTA ? print_delta(response, &plane, arena, ret_bytes)
                                          : print_world(response, &plane, arena, ret_bytes);

@@ -394,7 +394,7 @@ int control_session_request(struct control_session *session, const struct contro
     bool delta = session->form == CONTROL_SESSION_DELTA;
     enum control_session_outcome outcome = judge(state, request);
     if (outcome == CONTROL_SESSION_STALE && !delta)
-        return outcome;
+        return (int)outcome;
     int result = delta ? request_delta(state, request, err) : request_world(state, request, err);
     return result < 0 ? result : (int)outcome;
 }
