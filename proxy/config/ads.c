@@ -51,6 +51,7 @@ void proxy_ads_entry_settle(struct ads_family *family, struct ads_entry *entry)
 
 void proxy_ads_entry_drop(struct proxy_ads *ads, enum fl_resource_type type, struct ads_entry *entry)
 {
+    ads->families[type].held -= entry->held;
     free(fl_take(entry->version));
     entry->version_len = 0;
     entry->hash = entry->expires_ms = 0;
@@ -205,6 +206,7 @@ int proxy_ads_hold(struct proxy_ads *ads, const struct proxy_ads_resource *resou
     entry->version = version;
     entry->version_len = resource->version.len;
     entry->hash = fl_siphash(resource->bytes);
+    family->held += !entry->held;
     entry->held = true;
     return 0;
 }
@@ -271,6 +273,7 @@ void proxy_ads_describe(const struct proxy_ads *ads, enum fl_resource_type type,
     *ret_info = (struct proxy_ads_info){
         .wildcard = family->wildcard,
         .wanted = family->wanted,
+        .held = family->held,
         .version = proxy_ads_text(&family->version),
         .responses = family->responses,
         .accepted = family->accepted,
@@ -278,8 +281,6 @@ void proxy_ads_describe(const struct proxy_ads *ads, enum fl_resource_type type,
         .nack = fl_span_str(family->detail),
         .nack_ms = family->nack_ms,
     };
-    for (size_t cursor = 0; proxy_ads_each(ads, type, &cursor, NULL, NULL);)
-        ret_info->held++;
 }
 
 struct fl_span proxy_ads_version(const struct proxy_ads *ads, enum fl_resource_type type, struct fl_span name)

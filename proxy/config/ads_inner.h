@@ -25,7 +25,8 @@ struct ads_text { /* bounded, kept in place */
 
 struct ads_family { /* a type */
     struct fl_map entries;
-    size_t wanted;            /* entries */
+    size_t wanted; /* entries */
+    size_t held;
     size_t timed;             /* at most so many have a TTL or were given up */
     bool wildcard;            /* wanted as a whole */
     bool began;               /* a request of this stream went out */

@@ -61,6 +61,7 @@ static void note(const struct intake *intake, struct ads_entry *entry, const str
     entry->version = version;
     entry->version_len = resource->version.len;
     entry->hash = fl_siphash(resource->bytes);
+    intake->family->held += !entry->held;
     entry->held = true;
     entry->parted_ms = 0;
     set_ttl(intake, entry, resource->ttl_ms);
