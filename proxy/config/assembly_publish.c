@@ -292,9 +292,18 @@ static int fill(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot
 
 /* -- publish -- */
 
+/* Slots that lead nowhere may have come at the end, or gone. */
 static bool same_table(const void *a, size_t a_size, const void *b, size_t b_size)
 {
-    return a_size == b_size && (a_size == 0 || memcmp(a, b, a_size * sizeof(void *)) == 0);
+    const void *const *longer = a_size > b_size ? a : b;
+    size_t common = a_size < b_size ? a_size : b_size, more = a_size > b_size ? a_size : b_size;
+    if (common > 0 && memcmp(a, b, common * sizeof(void *)) != 0)
+        return false;
+    for (size_t i = common; i < more; i++) {
+        if (longer[i] != NULL)
+            return false;
+    }
+    return true;
 }
 
 static bool is_same(const struct proxy_snapshot *a, const struct proxy_snapshot *b)
