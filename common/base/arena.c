@@ -46,10 +46,13 @@ bool fl_arena_full(const struct fl_arena *arena, size_t size)
     return size > SIZE_MAX / 2 || size > arena->max || arena->used > arena->max - size;
 }
 
-/* Chunks double up to a bound; what is larger than the next chunk gets one of its own size. */
+/* A chunk is a quarter of what is in use, so that little is left over at the end; what is larger than the next chunk
+ * gets one of its own size. */
 static struct fl_arena_chunk *chunk_new(struct fl_arena *arena, size_t size)
 {
-    size_t cap = arena->chunks == NULL ? CHUNK_MIN : arena->chunks->cap * 2;
+    size_t cap = arena->used / 4;
+    if (cap < CHUNK_MIN)
+        cap = CHUNK_MIN;
     if (cap > CHUNK_MAX)
         cap = CHUNK_MAX;
     if (arena->chunk > 0)

@@ -97,8 +97,33 @@ static int read_identity(struct compile *compile, const pb_struct *ours, struct 
     return keep_identity(compile, identities, fl_span_str(value->string_value), &endpoint->identity);
 }
 
+static bool has_labels(const struct proxy_endpoint *endpoint, const pb_struct *object)
+{
+    char room[FL_NUMBER_PRINT_MAX];
+    if (endpoint->transport_count != object->n_fields)
+        return false;
+    for (size_t i = 0; i < object->n_fields; i++) {
+        if (!fl_span_eq_str(endpoint->transport[i].key, object->fields[i]->key) ||
+            !fl_span_eq(endpoint->transport[i].value, text_of(object->fields[i]->value, room)))
+            return false;
+    }
+    return true;
+}
+
+/* Mostly the same as the endpoint's before (NULL: there is none): then it is kept once. */
+static int read_socket(struct compile *compile, const pb_struct *object, const struct proxy_endpoint *before,
+                       struct proxy_endpoint *endpoint)
+{
+    if (before == NULL || !has_labels(before, object))
+        return compile_labels(compile, object, false, &endpoint->transport, &endpoint->transport_count);
+    endpoint->transport = before->transport;
+    endpoint->transport_count = before->transport_count;
+    return 0;
+}
+
 static int read_metadata(struct compile *compile, const Envoy__Config__Core__V3__Metadata *message,
-                         struct fl_map *identities, struct proxy_endpoint *endpoint)
+                         struct fl_map *identities, const struct proxy_endpoint *before,
+                         struct proxy_endpoint *endpoint)
 {
     if (message == NULL)
         return 0;
@@ -108,8 +133,7 @@ static int read_metadata(struct compile *compile, const Envoy__Config__Core__V3_
         return result;
     compile_leave(compile, mark);
     const pb_struct *socket = compile_metadata(message, FL_METADATA_SOCKET_MATCH);
-    return socket == NULL ? 0
-                          : compile_labels(compile, socket, false, &endpoint->transport, &endpoint->transport_count);
+    return socket == NULL ? 0 : read_socket(compile, socket, before, endpoint);
 }
 
 static bool is_healthy(const pb_endpoint *message)
@@ -125,7 +149,7 @@ static bool is_healthy(const pb_endpoint *message)
 }
 
 static int read_endpoint(struct compile *compile, const pb_endpoint *message, struct fl_map *identities,
-                         struct proxy_endpoint *endpoint)
+                         const struct proxy_endpoint *before, struct proxy_endpoint *endpoint)
 {
     int result = COMPILE_REFUSE(compile, message, "endpoint_name");
     if (result != 0)
@@ -138,12 +162,14 @@ static int read_endpoint(struct compile *compile, const pb_endpoint *message, st
         return result;
     if (message->host_identifier_case != ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT)
         return compile_fail_at(compile, "endpoint", "must be set");
-    result = read_metadata(compile, message->metadata, identities, endpoint);
+    result = read_metadata(compile, message->metadata, identities, before, endpoint);
     if (result != 0)
         return result;
     compile_enter(compile, "endpoint");
     result = COMPILE_REFUSE(compile, message->endpoint, "additional_addresses");
     if (result == 0)
+        endpoint->hostname = FL_SPAN("");
+    if (result == 0 && message->endpoint->hostname[0] != '\0')
         result = compile_text(compile, message->endpoint->hostname, &endpoint->hostname);
     if (result != 0)
         return result;
@@ -162,7 +188,8 @@ static int read_locality(struct compile *compile, const pb_locality *message, st
     uint64_t sum = 0;
     for (size_t i = 0; i < message->n_lb_endpoints; i++) {
         struct compile_mark mark = compile_enter_at(compile, "lb_endpoints", i);
-        result = read_endpoint(compile, message->lb_endpoints[i], identities, &endpoints[i]);
+        result = read_endpoint(compile, message->lb_endpoints[i], identities, i > 0 ? &endpoints[i - 1] : NULL,
+                               &endpoints[i]);
         if (result != 0)
             return result;
         compile_leave(compile, mark);

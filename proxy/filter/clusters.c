@@ -9,7 +9,7 @@ struct proxy_cluster_state {
     const struct proxy_cluster *cluster;
     const struct proxy_endpoints *endpoints; /* NULL: none */
     struct proxy_unit *units[2];             /* counted: of the two */
-    bool changes;                            /* something is staged */
+    bool stale;                              /* the snapshot in force has other units for the slot */
 };
 
 static enum proxy_balance balance_of(enum proxy_lb_policy policy)
@@ -156,29 +156,75 @@ static void hold(struct proxy_cluster_state *state, const struct proxy_cluster *
 
 /* -- at first use -- */
 
+static int make_state(struct proxy_data *data, uint32_t slot, const struct proxy_cluster *cluster)
+{
+    const struct proxy_endpoints *endpoints = proxy_snapshot_endpoints(data->snapshot, cluster);
+    struct proxy_cluster_state *state = calloc(1, sizeof(*state));
+    if (state == NULL)
+        return -ENOMEM;
+    state->data = data;
+    int result = with_options(state, cluster, endpoints, make_run);
+    if (result < 0) {
+        free(state);
+        return result;
+    }
+    hold(state, cluster, endpoints);
+    data->clusters[slot] = state;
+    return 0;
+}
+
+/* -- when a snapshot has changed it -- */
+
+static void let_go(struct proxy_data *data, uint32_t slot)
+{
+    struct proxy_cluster_state *state = fl_take(data->clusters[slot]);
+    proxy_cluster_run_retire(state->run);
+    proxy_cluster_run_unref(state->run);
+}
+
+/* Whether it goes on as this cluster. */
+static bool is_same(const struct proxy_cluster_state *state, const struct proxy_cluster *cluster)
+{
+    return cluster != NULL && fl_span_eq(state->cluster->name, cluster->name) &&
+           (state->cluster->type == PROXY_CLUSTER_ORIGINAL_DST) == (cluster->type == PROXY_CLUSTER_ORIGINAL_DST);
+}
+
+/* Brings the state of a slot, if there is one, to the snapshot in force. 0 or -ENOMEM: it stays stale, and is tried
+ * again. */
+static int refresh(struct proxy_data *data, uint32_t slot)
+{
+    struct proxy_cluster_state *state = data->clusters[slot];
+    if (state == NULL || !state->stale)
+        return 0;
+    const struct proxy_cluster *cluster = proxy_snapshot_cluster(data->snapshot, slot);
+    if (!is_same(state, cluster)) {
+        let_go(data, slot);
+        return 0;
+    }
+    const struct proxy_endpoints *endpoints = proxy_snapshot_endpoints(data->snapshot, cluster);
+    int result = with_options(state, cluster, endpoints, stage_run);
+    if (result < 0)
+        return result;
+    proxy_cluster_run_commit(state->run);
+    hold(state, cluster, endpoints);
+    state->stale = false;
+    return 0;
+}
+
+/* -- for who uses it -- */
+
 int proxy_data_cluster(struct proxy_data *data, uint32_t slot, struct proxy_cluster_run **ret_cluster)
 {
     const struct proxy_cluster *cluster = proxy_snapshot_cluster(data->snapshot, slot);
     if (cluster == NULL)
         return -ENOENT;
     proxy_slot_touch(cluster->slot, fl_loop_now_ms(data->turn.loop));
-    struct proxy_cluster_state *state = data->clusters[slot];
-    if (state == NULL) {
-        state = calloc(1, sizeof(*state));
-        if (state == NULL)
-            return -ENOMEM;
-        state->data = data;
-        const struct proxy_endpoints *endpoints = proxy_snapshot_endpoints(data->snapshot, cluster);
-        int result = with_options(state, cluster, endpoints, make_run);
-        if (result < 0) {
-            free(state);
-            return result;
-        }
-        hold(state, cluster, endpoints);
-        data->clusters[slot] = state;
-    }
-    *ret_cluster = state->run;
-    return 0;
+    int result = refresh(data, slot);
+    if (result == 0 && data->clusters[slot] == NULL)
+        result = make_state(data, slot, cluster);
+    if (result == 0)
+        *ret_cluster = data->clusters[slot]->run;
+    return result;
 }
 
 const struct proxy_cluster *proxy_data_cluster_config(const struct proxy_cluster_run *cluster)
@@ -202,68 +248,44 @@ int proxy_clusters_grow(struct proxy_data *data, size_t slots)
     return 0;
 }
 
-/* Whether it goes on as this cluster. */
-static bool is_same(const struct proxy_cluster_state *state, const struct proxy_cluster *cluster)
+static void refresh_some(struct fl_timer *timer)
 {
-    return cluster != NULL && fl_span_eq(state->cluster->name, cluster->name) &&
-           (state->cluster->type == PROXY_CLUSTER_ORIGINAL_DST) == (cluster->type == PROXY_CLUSTER_ORIGINAL_DST);
-}
-
-static int stage(struct proxy_cluster_state *state, const struct proxy_snapshot *snapshot, uint32_t slot)
-{
-    const struct proxy_cluster *cluster = proxy_snapshot_cluster(snapshot, slot);
-    if (!is_same(state, cluster))
-        return 0;
-    const struct proxy_endpoints *endpoints = proxy_snapshot_endpoints(snapshot, cluster);
-    if (cluster == state->cluster && endpoints == state->endpoints)
-        return 0;
-    int result = with_options(state, cluster, endpoints, stage_run);
-    state->changes = result == 0;
-    return result;
-}
-
-int proxy_clusters_stage(struct proxy_data *data, const struct proxy_snapshot *snapshot)
-{
-    int result = 0;
-    for (uint32_t i = 0; result == 0 && i < data->cluster_slots; i++) {
-        if (data->clusters[i] != NULL)
-            result = stage(data->clusters[i], snapshot, i);
+    struct proxy_data *data = FL_CONTAINER_OF(timer, struct proxy_data, refresh_timer);
+    unsigned left = PROXY_DATA_REFRESHES;
+    bool failed = false;
+    for (; data->refresh_next < data->cluster_slots && left > 0; data->refresh_next++) {
+        struct proxy_cluster_state *state = data->clusters[data->refresh_next];
+        if (state == NULL || !state->stale)
+            continue;
+        left--;
+        failed |= refresh(data, data->refresh_next) < 0;
     }
-    for (uint32_t i = 0; result < 0 && i < data->cluster_slots; i++) {
-        if (data->clusters[i] != NULL && data->clusters[i]->changes)
-            proxy_cluster_run_unstage(data->clusters[i]->run);
-        if (data->clusters[i] != NULL)
-            data->clusters[i]->changes = false;
-    }
-    return result;
+    if (failed || data->refresh_next < data->cluster_slots)
+        fl_timer_set(data->turn.loop, timer, failed ? PROXY_DATA_RETRY_MS : 0, refresh_some);
+    if (data->refresh_next >= data->cluster_slots && failed)
+        data->refresh_next = 0;
 }
 
-static void let_go(struct proxy_data *data, uint32_t slot)
+void proxy_clusters_compare(struct proxy_data *data)
 {
-    struct proxy_cluster_state *state = fl_take(data->clusters[slot]);
-    proxy_cluster_run_retire(state->run);
-    proxy_cluster_run_unref(state->run);
-}
-
-void proxy_clusters_commit(struct proxy_data *data)
-{
+    bool any = false;
     for (uint32_t i = 0; i < data->cluster_slots; i++) {
         struct proxy_cluster_state *state = data->clusters[i];
         if (state == NULL)
             continue;
         const struct proxy_cluster *cluster = proxy_snapshot_cluster(data->snapshot, i);
-        if (!is_same(state, cluster)) {
-            let_go(data, i);
-        } else if (state->changes) {
-            state->changes = false;
-            proxy_cluster_run_commit(state->run);
-            hold(state, cluster, proxy_snapshot_endpoints(data->snapshot, cluster));
-        }
+        state->stale =
+            cluster != state->cluster || proxy_snapshot_endpoints(data->snapshot, cluster) != state->endpoints;
+        any |= state->stale;
     }
+    data->refresh_next = 0;
+    if (any)
+        fl_timer_set(data->turn.loop, &data->refresh_timer, 0, refresh_some);
 }
 
 void proxy_clusters_drop(struct proxy_data *data)
 {
+    fl_timer_cancel(&data->refresh_timer);
     for (uint32_t i = 0; i < data->cluster_slots; i++) {
         if (data->clusters[i] != NULL)
             let_go(data, i);

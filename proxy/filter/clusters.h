@@ -6,10 +6,8 @@
 
 /* Room for that many slots. 0 or -ENOMEM. */
 int proxy_clusters_grow(struct proxy_data *data, size_t slots) FL_MUST_CHECK;
-/* Prepares what this snapshot changes: 0, or -ENOMEM and nothing is prepared. */
-int proxy_clusters_stage(struct proxy_data *data, const struct proxy_snapshot *snapshot) FL_MUST_CHECK;
-/* The snapshot that was prepared for is data->snapshot now. */
-void proxy_clusters_commit(struct proxy_data *data);
+/* data->snapshot is another one: what it changes is brought up to date at its next use, or soon by itself. */
+void proxy_clusters_compare(struct proxy_data *data);
 /* All of them, at the end. */
 void proxy_clusters_drop(struct proxy_data *data);
 

@@ -159,15 +159,13 @@ int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot)
     int result = grow(data, snapshot);
     if (result == 0)
         result = fl_preface_print(&snapshot->node.preface, &preface);
-    if (result >= 0)
-        result = proxy_clusters_stage(data, snapshot);
     if (result < 0) {
         fl_buf_done(&preface);
         return result;
     }
     struct proxy_snapshot *before = data->snapshot;
     data->snapshot = proxy_snapshot_ref(snapshot);
-    proxy_clusters_commit(data);
+    proxy_clusters_compare(data);
     fl_buf_done(&data->preface_buf);
     data->preface_buf = preface;
     data->preface = fl_buf_span(&data->preface_buf);

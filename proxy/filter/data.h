@@ -1,8 +1,9 @@
 /* One worker's data path: what all its connections share, which configuration is in force, and what is kept of it.
  *
  * State is by slot and outlives snapshots: a cluster's is made at its first use, changes in place when a snapshot
- * brings another unit for its slot, and is retired when its slot leads nowhere. A snapshot is applied whole or not at
- * all; applying costs a comparison of pointers a slot, and work only for what has changed.
+ * brings another unit for its slot, and is retired when its slot leads nowhere. Applying a snapshot costs a comparison
+ * of pointers a slot; a cluster that has changed is brought up to date before it is used, and without use soon, a few a
+ * turn: so no request waits for clusters that are not its own.
  *
  * Connections hold the unit of the listener that they belong to, requests that of the route table that they follow;
  * everything else is looked up in the snapshot in force. What a changed listener means for its connections stands in
@@ -61,7 +62,9 @@ struct proxy_data {
     struct proxy_downstream *parked;      /* those that wait for a destination to be known */
     size_t parked_count;
     struct fl_hook rebind_hook;
-    struct fl_timer rebind_timer; /* the rest of many connections */
+    struct fl_timer rebind_timer;  /* the rest of many connections */
+    struct fl_timer refresh_timer; /* clusters that have changed and are not used */
+    uint32_t refresh_next;
     size_t downstream_count;
     bool draining;
     uint64_t next_id, random_state;
@@ -89,7 +92,9 @@ void proxy_data_done(struct proxy_data *data);
 
 /* A new snapshot (a reference is taken): 0, or -ENOMEM, then the old one stays in force, whole. Connections of changed
  * listeners are looked at from the end of this turn on, PROXY_DATA_REBINDS a turn. */
-#define PROXY_DATA_REBINDS 256u
+#define PROXY_DATA_REBINDS   256u
+#define PROXY_DATA_REFRESHES 16u   /* clusters that are brought up to date a turn, beside those that are used */
+#define PROXY_DATA_RETRY_MS  1000u /* where memory was out for that */
 int proxy_data_apply(struct proxy_data *data, struct proxy_snapshot *snapshot) FL_MUST_CHECK;
 
 /* What became of a question to the directory: enum proxy_directory_answer. Connections that wait for it go on, or end.

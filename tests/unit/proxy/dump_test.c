@@ -1,5 +1,5 @@
 /* /config_dump of resources that came over xDS: in force, warming, refused. */
-#include "proxy/admin/pages.h"
+#include "proxy/admin/dump.h"
 
 #include "common/doc/json.h"
 #include "proxy/config/bootstrap.h"
@@ -40,7 +40,7 @@ static void versions_and_states(void **state)
     assert_true(proxy_assembly_put(assembly, FL_RESOURCE_LISTENER, FL_SPAN("l"), FL_SPAN("v3"),
                                    wire_of(&arena, FL_RESOURCE_LISTENER, "name: l\n"), &err) < 0);
     assert_int_equal(proxy_assembly_publish(assembly, 1, &snapshot, &err), PROXY_ASSEMBLY_PUBLISHED);
-    assert_int_equal(proxy_page_config_dump(snapshot, assembly, &out), 0);
+    assert_int_equal(proxy_dump_print(snapshot, assembly, &out), 0);
     const struct fl_json_limits limits = {.bytes_max = 1u << 20, .depth_max = 64};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *dump = NULL;
     assert_int_equal(fl_json_parse(fl_buf_span(&out), &limits, &dump, &err), 0);
