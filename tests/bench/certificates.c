@@ -37,7 +37,7 @@ struct connection {
     struct fl_grpc_client *client;
 };
 
-static void die(const char *what, const char *why)
+__attribute__((noreturn)) static void die(const char *what, const char *why)
 {
     fprintf(stderr, "certificates: %s: %s\n", what, why);
     exit(1);
@@ -104,7 +104,6 @@ static unsigned read_port(FILE *log)
             return (unsigned)number;
     }
     die("fairlead-control", "it did not get ready");
-    return 0;
 }
 
 static pid_t start_control(const char *program, unsigned *ret_port)
