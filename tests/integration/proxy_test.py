@@ -600,10 +600,11 @@ def rotated_access_logs_are_reopened():
 
 
 def options_are_checked():
-    for options, words in ((("--concurrency", "0"), "from 1 to 64"), (("--concurrency", "65"), "from 1 to 64"),
-                           (("--mode", "x"), "unknown mode"), ((), "-c FILE is missing")):
-        done = subprocess.run([s.PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-        assert done.returncode == 2 and words in done.stderr.decode(), done
+    for options, status, words in ((("--concurrency", "0"), 2, "from 1 to 64"), (("--concurrency", "65"), 2, "from 1 to 64"),
+                                   (("--mode", "x"), 2, "unknown mode"), ((), 1, "POD_NAME is not set"),
+                                   (("--print-bootstrap",), 1, "POD_NAME is not set")):
+        done = subprocess.run([s.PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, env={})
+        assert done.returncode == status and words in done.stderr.decode(), done
 
 
 def replaced_certificates_are_used_without_a_word():
