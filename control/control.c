@@ -1,6 +1,7 @@
 #include "control/control.h"
 
 #include "common/base/log.h"
+#include "common/base/log_limit.h"
 #include "common/grpc/server.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
@@ -13,9 +14,14 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #define DRAIN_MS  5000 /* for streams to end after SIGTERM */
 #define STATUS_MS 200  /* behind a change: proxies come first */
+
+#define CONTROL_CONNECTIONS_MAX 16384
+#define CONTROL_STREAMS         16  /* of a connection: a proxy has one of ADS, and calls of CreateCertificate */
+#define RESERVED_FILES          256 /* descriptors for everything but gRPC: the HTTP port has 64 connections */
 
 static const struct fl_metric_family objects_family = {
     .name = "fairlead_control_objects", .help = "Objects in the model.", .kind = FL_METRIC_GAUGE};
@@ -40,6 +46,8 @@ struct control {
     struct fl_grpc_method methods[CONTROL_PROXY_METHODS + 1];
     struct fl_gauge *objects, *problems;
     struct fl_counter *commits;
+    struct fl_log_limit refusals; /* lines on connections */
+    uint32_t connections;         /* that descriptors are left for */
     uint16_t port, plaintext_port;
     bool draining, ready;
 };
@@ -114,17 +122,35 @@ static void on_signal(struct fl_signals *signals, int number)
 
 static void on_refused(void *owner, enum fl_grpc_refusal refusal, const struct fl_grpc_address *peer, const char *text)
 {
+    struct control *control = owner;
     char address[FL_GRPC_ADDRESS_TEXT_MAX];
-    (void)owner;
+    uint64_t suppressed = 0;
+    if (!fl_log_limit_take(&control->refusals, fl_loop_now_ms(control->loop), &suppressed))
+        return;
     fl_grpc_address_print(peer, address);
     fl_log(FL_LOG_INFO, "connection refused", FL_LOG_STR("reason", fl_grpc_refusal_word(refusal)),
-           FL_LOG_STR("peer", address), FL_LOG_STR("text", text));
+           FL_LOG_STR("peer", address), FL_LOG_STR("text", text), FL_LOG_NUM("suppressed", suppressed));
 }
 
 /* -- starting -- */
 
+/* Connections are refused before descriptors are out: else neither the folder nor the CA could be read, and nobody
+ * would make room for a proxy. */
+static uint32_t count_connections(void)
+{
+    struct rlimit files = {0, 0};
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return 0;
+    const struct rlimit more = {files.rlim_max, files.rlim_max};
+    if (files.rlim_cur < files.rlim_max && setrlimit(RLIMIT_NOFILE, &more) == 0)
+        files = more;
+    rlim_t left = files.rlim_cur > 2 * RESERVED_FILES ? files.rlim_cur - RESERVED_FILES : files.rlim_cur / 2;
+    return left < CONTROL_CONNECTIONS_MAX ? (uint32_t)left : CONTROL_CONNECTIONS_MAX;
+}
+
 static int start_basis(struct control *control, struct fl_err *err)
 {
+    control->connections = count_connections();
     int result = fl_loop_new(&control->loop);
     if (result == 0)
         result =
@@ -207,6 +233,9 @@ static int start_servers(struct control *control, struct fl_err *err)
         .on_refused = on_refused,
         .on_drained = on_drained,
         .owner = control,
+        .connections = control->connections,
+        .connections_per_source = (control->connections + 1) / 2,
+        .streams = CONTROL_STREAMS,
         .message_max = CONTROL_PROXY_MESSAGE_MAX,
         .queue_max = CONTROL_PROXY_MESSAGE_MAX,
     };

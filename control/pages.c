@@ -2,6 +2,7 @@
 
 #include "common/http/server.h"
 #include "common/metrics/expose.h"
+#include "control/model/ip.h"
 #include "control/status/report.h"
 
 #include <errno.h>
@@ -110,21 +111,48 @@ static void config(struct control_pages *pages, const struct fl_http_request *re
         fail(response, control_proxies_print_config(pages->proxies, fl_span_str(id), &response->body));
 }
 
+/* "127.0.0.1", "127.0.0.1:15014", "[::1]:15014", "localhost"; empty (HTTP/1.0 without one). Any other name may be a
+ * page's that resolves to loopback (DNS rebinding). */
+static bool is_own_host(struct fl_span host)
+{
+    struct control_ip ip;
+    struct fl_span name = fl_span_make(host.data, fl_span_find(host, ':'));
+    if (host.len > 0 && host.data[0] == '[')
+        name = fl_span_make(host.data + 1, fl_span_find(host, ']') - 1);
+    return host.len == 0 || fl_span_eq_nocase(name, FL_SPAN("localhost")) || control_ip_parse(name, &ip) == 0;
+}
+
+/* What the mesh is made of is for who is on this host (kubectl port-forward and exec are), and for no web page. */
+static const char *check_private(const struct fl_http_request *request)
+{
+    if (!fl_http_request_is_loopback(request))
+        return "this page is for this host alone\n";
+    return is_own_host(fl_http_request_header(request, "Host")) ? NULL : "Host must be an IP address or localhost\n";
+}
+
 static const struct {
     const char *path;
     void (*answer)(struct control_pages *pages, const struct fl_http_request *request,
                    struct fl_http_response *response);
+    bool is_private;
 } routes[] = {
-    {"/healthz", healthz}, {"/readyz", readyz},         {"/metrics", metrics},
-    {"/status", status},   {"/debug/proxies", proxies}, {"/debug/config", config},
+    {"/healthz", healthz, false}, {"/readyz", readyz, false},        {"/metrics", metrics, false},
+    {"/status", status, true},    {"/debug/proxies", proxies, true}, {"/debug/config", config, true},
 };
 
 static void handle(void *owner, const struct fl_http_request *request, struct fl_http_response *response)
 {
     struct control_pages *pages = owner;
     for (size_t i = 0; i < FL_COUNT(routes); i++) {
+        const char *refused = NULL;
         if (!fl_span_eq_str(request->path, routes[i].path))
             continue;
+        if (routes[i].is_private)
+            refused = check_private(request);
+        if (refused != NULL) {
+            say(response, 403, refused);
+            return;
+        }
         if (fl_span_eq_str(request->method, "GET") || fl_span_eq_str(request->method, "HEAD")) {
             routes[i].answer(pages, request, response);
             return;

@@ -1,20 +1,26 @@
 #include "common/http/inner.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #define REASON_MAX 128
 
 /* Answers */
 
-static struct fl_span header_of(const void *handle, const char *name)
+static struct MHD_Connection *handle_of(const void *connection)
 {
     union {
         const void *from;
         struct MHD_Connection *to;
-    } same = {.from = handle};
+    } same = {.from = connection};
+    return same.to;
+}
+
+static struct fl_span header_of(const void *handle, const char *name)
+{
     const char *value = NULL;
     size_t size = 0;
-    if (MHD_lookup_connection_value_n(same.to, MHD_HEADER_KIND, name, strlen(name), &value, &size) != MHD_YES)
+    if (MHD_lookup_connection_value_n(handle_of(handle), MHD_HEADER_KIND, name, strlen(name), &value, &size) != MHD_YES)
         return (struct fl_span){NULL, 0};
     return fl_span_make(value, value != NULL ? size : 0);
 }
@@ -219,4 +225,22 @@ void fl_http_on_completed(void *owner, struct MHD_Connection *handle, void **con
 struct fl_span fl_http_request_header(const struct fl_http_request *request, const char *name)
 {
     return header_of(request->connection, name);
+}
+
+bool fl_http_request_is_loopback(const struct fl_http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle_of(request->connection), MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info == NULL || info->client_addr == NULL)
+        return false;
+    struct sockaddr_storage address = {.ss_family = info->client_addr->sa_family};
+    if (address.ss_family == AF_INET) {
+        memcpy(&address, info->client_addr, sizeof(struct sockaddr_in));
+        return ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 == 127;
+    }
+    if (address.ss_family != AF_INET6)
+        return false;
+    memcpy(&address, info->client_addr, sizeof(struct sockaddr_in6));
+    const struct in6_addr *ip = &((const struct sockaddr_in6 *)&address)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(ip) || (IN6_IS_ADDR_V4MAPPED(ip) && ip->s6_addr[12] == 127);
 }

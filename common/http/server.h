@@ -81,6 +81,8 @@ void fl_http_server_drain(struct fl_http_server *server);
 /* Whether no connection is left. */
 bool fl_http_server_idle(const struct fl_http_server *server);
 
+/* The client is on this host. */
+bool fl_http_request_is_loopback(const struct fl_http_request *request);
 /* A request header by name (case ignored); empty where it is absent. */
 struct fl_span fl_http_request_header(const struct fl_http_request *request, const char *name);
 

@@ -322,14 +322,14 @@ static int round_of(struct control_directory *directory, bool announce, struct f
     for (size_t i = 0; i < directory->count; i++)
         directory->files[i]->now = NULL;
     control_scan_done(&scan);
+    directory->stats.files = directory->count;
+    directory->stats.objects = directory->claims.count; /* who is told of the commit asks for these */
     if (result == 0 && directory->untold)
         result = commit(directory, announce);
     if (result < 0)
         return read ? fl_err_errno(err, result, "folder %s", directory->path) : result;
     directory->untold = false;
     directory->told_truncated = directory->stats.truncated;
-    directory->stats.files = directory->count;
-    directory->stats.objects = directory->claims.count;
     if (directory->stats.reads - reads > TRIM_FILES)
         malloc_trim(0); /* parsed documents were much larger than what stays */
     return 0;

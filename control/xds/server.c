@@ -27,15 +27,22 @@ static void mark_due(struct stream *stream)
     fl_hook_arm(proxies->loop, &proxies->push);
 }
 
+static void log_refused(struct stream *stream, enum fl_grpc_status status, const char *text)
+{
+    uint64_t suppressed = 0;
+    if (fl_log_limit_take(&stream->proxies->refusals, fl_loop_now_ms(stream->proxies->loop), &suppressed))
+        fl_log(FL_LOG_WARNING, "proxy refused", FL_LOG_STR("proxy", stream->node.id),
+               FL_LOG_STR("identity", stream->identity), FL_LOG_STR("status", fl_grpc_status_text(status)),
+               FL_LOG_STR("reason", text), FL_LOG_NUM("suppressed", suppressed));
+}
+
 static void finish(struct stream *stream, enum fl_grpc_status status, struct fl_counter *counter, const char *text)
 {
     if (stream->finished)
         return;
     stream->finished = true;
     fl_counter_add(counter, 1);
-    fl_log(FL_LOG_WARNING, "proxy refused", FL_LOG_STR("proxy", stream->node.id),
-           FL_LOG_STR("identity", stream->identity), FL_LOG_STR("status", fl_grpc_status_text(status)),
-           FL_LOG_STR("reason", text));
+    log_refused(stream, status, text);
     fl_grpc_stream_finish(stream->grpc, status, text);
 }
 

@@ -264,6 +264,8 @@ static void release(struct type_state *state, struct entry *entry)
 static void leave_group(struct type_state *state, enum control_group group)
 {
     void *value;
+    if ((state->groups & 1u << group) == 0)
+        return; /* no entry is in it: one message may take "*" back a million times */
     state->groups &= ~(1u << group);
     for (size_t cursor = 0; fl_map_next(&state->entries, &cursor, NULL, &value);) {
         struct entry *entry = value;

@@ -2,6 +2,7 @@
 #ifndef CONTROL_XDS_STREAM_H
 #define CONTROL_XDS_STREAM_H
 
+#include "common/base/log_limit.h"
 #include "common/grpc/server.h"
 #include "common/mesh/identity.h"
 #include "control/ca/authenticate.h"
@@ -48,6 +49,7 @@ struct control_proxies {
     struct streams streams, due;
     size_t count;
     struct fl_hook push;
+    struct fl_log_limit refusals; /* their lines */
     struct fl_arena view_arena, arena;
     struct control_response response;
     char identifier[64];

@@ -14,15 +14,15 @@ WAIT_S = 30
 class Control:
     """with Control(program, {"web.yaml": "…"}) as control: control.write("web.yaml", text); control.plaintext"""
 
-    def __init__(self, program, files, *options):
+    def __init__(self, program, files, *options, prefix=()):
         self.folder = tempfile.TemporaryDirectory()
         self.path = pathlib.Path(self.folder.name)
         for name, text in files.items():
             (self.path / name).write_text(text)
         self.lines, self.started = [], threading.Event()
         self.process = subprocess.Popen(
-            [program, "--source", f"directory:{self.path}", "--listen", "none", "--listen-plaintext", "127.0.0.1:0",
-             "--http", "127.0.0.1:0", *options],
+            [*prefix, program, "--source", f"directory:{self.path}", "--listen", "none",
+             "--listen-plaintext", "127.0.0.1:0", "--http", "127.0.0.1:0", *options],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read)
         self.reader.start()

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -530,6 +531,30 @@ static void the_nth_allocation_fails(void **state)
     }
 }
 
+/* Three bytes each on the wire: a message may hold a million of them, and each walked over all that is subscribed. */
+static void taking_back_a_group_again_and_again_costs_nothing(void **state)
+{
+    enum { NAMES = 20000, TIMES = 200000 };
+    static char texts[NAMES][8];
+    static struct fl_span names[NAMES], stars[TIMES];
+    struct fixture fixture;
+    struct fl_err err;
+    (void)state;
+    begin(&fixture, CONTROL_SESSION_DELTA);
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "c%u", i);
+        names[i] = fl_span_str(texts[i]);
+    }
+    for (unsigned i = 0; i < TIMES; i++)
+        stars[i] = FL_SPAN("*");
+    const struct control_ask request = {
+        .type = CDS, .names = names, .name_count = NAMES, .unsubscribe = stars, .unsubscribe_count = TIMES};
+    clock_t start = clock();
+    assert_int_equal(control_session_request(fixture.session, &request, &err), CONTROL_SESSION_TAKEN);
+    assert_true((clock() - start) / CLOCKS_PER_SEC < 3); /* some milliseconds; it was minutes */
+    end(&fixture);
+}
+
 static void versions(void **state)
 {
     (void)state;
@@ -566,6 +591,7 @@ int main(void)
         cmocka_unit_test(the_state_of_the_world_breaks_last),
         cmocka_unit_test(responses_are_cut),
         cmocka_unit_test(limits),
+        cmocka_unit_test(taking_back_a_group_again_and_again_costs_nothing),
         cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(versions),
     };

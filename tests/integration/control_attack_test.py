@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""fairlead-control against strangers: bytes of HTTP/2 as no library sends them, floods, a browser.
+
+usage: control_attack_test.py FAIRLEAD_CONTROL [unittest options]
+"""
+import socket
+import sys
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+import control_support
+
+CONTROL = None
+ADS = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+WAIT_S = 10
+
+
+def frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def literal(name, value):
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+SETTINGS = frame(4, 0, 0)
+CALL = b"\x83\x86" + b"".join(literal(*pair) for pair in (
+    (b":path", ADS), (b":authority", b"a"), (b"content-type", b"application/grpc"), (b"te", b"trailers")))
+
+
+def connect(address, source="127.0.0.1"):
+    host, port = address.split(":")
+    return socket.create_connection((host, int(port)), WAIT_S, (source, 0))
+
+
+class Strangers(unittest.TestCase):
+    def start(self, files=None):
+        """With so many descriptors at most."""
+        prefix = ["prlimit", f"--nofile={files}:{files}"] if files else []
+        control = control_support.Control(CONTROL, {}, prefix=prefix)
+        control.__enter__()
+        self.addCleanup(control.__exit__)
+        return control
+
+    def test_idle_connections_of_one_source_keep_nobody_out(self):
+        control = self.start(files=700)
+        idle = []
+        self.addCleanup(lambda: [sock.close() for sock in idle])
+        for _ in range(900):
+            idle.append(connect(control.plaintext))
+        with connect(control.plaintext, "127.0.0.2") as sock:
+            sock.sendall(PREFACE + SETTINGS)
+            self.assertNotEqual(sock.recv(100), b"")
+        self.assertEqual(control.get("/healthz")[0], 200)
+        control.write("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n")
+        deadline = time.monotonic() + WAIT_S
+        while "fairlead_control_objects 1" not in control.get("/metrics")[1]:
+            self.assertLess(time.monotonic(), deadline)
+
+    def test_a_flood_of_refused_streams_is_some_lines(self):
+        control = self.start()
+        garbage = b"\x00" + (4).to_bytes(4, "big") + b"\xff\xff\xff\xff"
+        with connect(control.plaintext) as sock:
+            sock.sendall(PREFACE + SETTINGS)
+            for first in range(1, 4000, 16):
+                sock.sendall(b"".join(frame(1, 4, stream, CALL) + frame(0, 1, stream, garbage)
+                                      for stream in range(first, first + 16, 2)))
+                self.assertNotEqual(sock.recv(65536), b"")
+        self.assertEqual(control.get("/healthz")[0], 200)
+        lines = [line for line in control.lines if line["message"] == "proxy refused"]
+        self.assertGreater(len(lines), 0)
+        self.assertLess(len(lines), 1000)
+
+    def test_a_web_page_sees_nothing(self):
+        control = self.start()
+        for path, host, status in (("/debug/proxies", "evil.example", 403), ("/status", "evil.example:15014", 403),
+                                   ("/debug/proxies", "localhost:1", 200), ("/status", "[::1]:1", 200),
+                                   ("/debug/config?proxy=x", "127.0.0.1.evil.example", 403), ("/status", "[", 403),
+                                   ("/metrics", "fairlead-control:15014", 200), ("/status", "127.0.0.1", 200)):
+            request = urllib.request.Request(control.http + path, headers={"Host": host})
+            try:
+                with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+                    self.assertEqual(answer.status, status, (path, host))
+            except urllib.error.HTTPError as error:
+                with error:
+                    self.assertEqual(error.code, status, (path, host))
+
+
+if __name__ == "__main__":
+    CONTROL = sys.argv.pop(1)
+    unittest.main()
