@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""The main job, end to end: label a namespace, and its pods' traffic is in the mesh.
+"""The whole mesh, end to end: label a namespace, and its pods' traffic is in the mesh, by the control plane's rules.
 
 Real Pod manifests (examples/) go through the real webhook, their network namespaces through a real CNI chain
-(bridge + host-local + fairlead-cni), app and sidecar run inside, and every claim is checked from outside. What a cluster
-would do around them is done by standin/. Needs root. Called by ./quickstart, which builds the programs first.
+(bridge + host-local + fairlead-cni), app and sidecar run inside; the real control plane reads a folder of the objects that
+a cluster would hold (examples/mesh/), issues their certificates and tells them what to do; every claim is checked from
+outside. What a cluster would do around them is done by standin/, the claims stand in acts/. Needs root. Called by
+./quickstart, which builds the programs first.
 
 Everything made is removed at the end, also on Ctrl-C, SIGTERM or when the terminal goes: network namespaces named
 fl<pid>-…, and one folder under /tmp. What a killed run (SIGKILL) left behind, the next one removes.
@@ -21,12 +23,17 @@ import threading
 import yaml
 
 sys.dont_write_bytecode = True
+from acts.edge import Edge  # noqa: E402
+from acts.operations import Operations  # noqa: E402
 from acts.onboarding import Onboarding  # noqa: E402
+from acts.security import Security  # noqa: E402
+from acts.telemetry import Telemetry  # noqa: E402
+from acts.traffic import Traffic  # noqa: E402
 from report import Failed, Report, say  # noqa: E402
 from standin import admission, cni, netns  # noqa: E402
 from world import HOST, World  # noqa: E402
 
-ACTS = (Onboarding,)
+ACTS = (Onboarding, Traffic, Security, Telemetry, Edge, Operations)
 
 
 def commands(world):
@@ -43,6 +50,11 @@ def commands(world):
         "  # the server's metrics; its sidecar's log",
         f"  nsenter --net=/run/netns/{world.node} curl -s http://{world.server.ip(4)}:15020/stats/prometheus | grep istio_",
         f"  tail -f {world.server.logs['fairlead-proxy']}",
+        "  # what the control plane knows; what the client's sidecar runs on",
+        f"  nsenter --net=/run/netns/{world.node} {world.image}/fairlead status",
+        f"  nsenter --net=/run/netns/{world.client.netns} {world.image}/fairlead proxy-config routes",
+        "  # the rules: change a file in here, and it is in force",
+        f"  ls {world.state}/objects; ls {world.state}/status",
         "  # the pod as the webhook patched it",
         f"  cat {world.state}/server.yaml"])
 
@@ -86,7 +98,7 @@ def from_now_on(action):
 
 def main():
     parser = argparse.ArgumentParser(prog="quickstart", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--programs", required=True, help="folder of fairlead-webhook, fairlead-cni and fairlead-proxy")
+    parser.add_argument("--programs", required=True, help="folder of the programs fairlead-… and fairlead")
     parser.add_argument("--keep", action="store_true", help="leave the pods running and print commands to play with")
     options = parser.parse_args()
     if os.geteuid() != 0:

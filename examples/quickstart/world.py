@@ -1,7 +1,8 @@
-"""The world of the quickstart: a node, the webhook, certificates, pods; made here, and removed by World.close()."""
+"""The world of the quickstart: a node, the control plane, the webhook, pods; made here, removed by World.close()."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import string
 import subprocess
@@ -13,13 +14,15 @@ import urllib.request
 import yaml
 
 from report import Failed
-from standin import admission, cni, netns, pods
+from standin import admission, cluster, cni, collector, netns, pods
 
 HERE = pathlib.Path(__file__).resolve().parent
 EXAMPLES = HERE.parent
 PLUGINS = "/usr/lib/cni"
 TRUST_DOMAIN = "cluster.local"
 HOST = "server.demo.svc.cluster.local"
+NOBODY = 65534
+MANIFESTS = ("client", "server", "outsider", "canary", "broken", "intruder", "gateway")
 
 
 class World:
@@ -35,12 +38,12 @@ class World:
         self.state.chmod(0o755)
         self.image = self.state / "image"      # users other than root may not reach the build folder
         self.image.mkdir()
-        for name in ("fairlead-webhook", "fairlead-cni", "fairlead-proxy"):
+        for name in ("fairlead-webhook", "fairlead-cni", "fairlead-proxy", "fairlead-control", "fairlead"):
             shutil.copy(pathlib.Path(programs) / name, self.image / name)
         self.programs = {"fairlead-proxy": str(self.image / "fairlead-proxy")}
-        self.server = self.client = self.outsider = self.neighbour = None
+        self.server = self.client = self.outsider = self.neighbour = self.intruder = self.edge = None
         self.manifests, self.config_maps = {}, {}
-        for name in ("client", "server", "outsider"):
+        for name in MANIFESTS:
             for document in yaml.safe_load_all((EXAMPLES / f"{name}.yaml").read_text()):
                 metadata = document["metadata"]
                 if document["kind"] == "Pod":
@@ -64,10 +67,7 @@ class World:
         folder.mkdir(mode=0o700)
         self.openssl_ca(folder / "root", "fairlead quickstart root")
         self.openssl_leaf(folder, "webhook", "DNS:localhost,DNS:fairlead-webhook.fairlead-system.svc,IP:127.0.0.1")
-        for name in ("client", "server"):
-            self.openssl_leaf(folder, name, f"URI:spiffe://{TRUST_DOMAIN}/ns/demo/sa/{name}")
         self.pki = folder
-        self.report.line("certificates: a root, one for the webhook, one identity for each service account")
 
     @staticmethod
     def openssl_ca(base, name):
@@ -87,15 +87,54 @@ class World:
                   folder / "root.key", "-CAcreateserial", "-days", "1", "-extfile", folder / f"{name}.ext",
                   "-out", f"{base}.crt")
 
+    def start_control(self):
+        """The control plane over a folder of objects, on the node, as a user without rights; its CA makes its root."""
+        self.cluster = cluster.Cluster(self.state / "objects")
+        for name in ("mesh", "demo"):
+            self.cluster.apply(f"{name}.yaml", (EXAMPLES / "mesh" / f"{name}.yaml").read_text())
+        for name in ("ca", "tokens", "status"):
+            (self.state / name).mkdir(mode=0o700)
+            os.chown(self.state / name, NOBODY, NOBODY)
+        log = self.state / "control.log"
+        with open(log, "wb") as sink:
+            process = subprocess.Popen(
+                ["nsenter", f"--net={netns.path(self.node)}", "setpriv", "--pdeathsig", "KILL", *self.as_nobody(),
+                 self.image / "fairlead-control", "--source", f"directory:{self.state / 'objects'}",
+                 "--listen", "0.0.0.0:15012", "--http", "0.0.0.0:15014", "--status", self.state / "status",
+                 "--ca-dir", self.state / "ca", "--token-dir", self.state / "tokens"],
+                stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
+        self.control = process
+        self.undo.append(lambda: stop(process))
+        wait_ready(log, process)
+        self.collector = collector.Collector(self.node)
+        self.undo.append(self.collector.stop)
+        root = (self.state / "ca" / "root-cert.pem").read_text()
+        for namespace in ("demo", "plain"):
+            self.config_maps[namespace, "fairlead-root"] = {"root-cert.pem": root}
+        self.report.line("fairlead-control answers on 10.88.0.1:15012 over a folder of objects; its CA has made a root")
+
+    @staticmethod
+    def as_nobody():
+        return ["--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+                "--no-new-privs", "--"]
+
+    def token(self, namespace, account, audience):
+        """A service account's token, as the API server would hand it to the kubelet."""
+        return netns.run("setpriv", *self.as_nobody(), self.image / "fairlead-control", "token", "create", "--token-dir",
+                         self.state / "tokens", "--namespace", namespace, "--service-account", account, "--audience", audience,
+                         "--ttl", "3600").stdout
+
     def start_webhook(self):
+        config = self.state / "webhook.yaml"
+        config.write_text("control: {address: \"10.88.0.1:15012\"}\n")
         log = self.state / "webhook.log"
         with open(log, "wb") as sink:
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", self.image / "fairlead-webhook", "--listen", "127.0.0.1:0", "--tls-cert", self.pki / "webhook.crt",
-                 "--tls-key", self.pki / "webhook.key", "--namespaces", EXAMPLES / "namespaces.yaml"],
+                 "--tls-key", self.pki / "webhook.key", "--namespaces", EXAMPLES / "namespaces.yaml", "--config", config],
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
         self.undo.append(lambda: stop(process))
-        self.webhook_port = wait_port(log, process)
+        self.webhook_port = wait_ready(log, process)["port"]
         self.report.line(f"fairlead-webhook answers on https://127.0.0.1:{self.webhook_port}/inject")
 
     def make_node(self):
@@ -126,20 +165,9 @@ class World:
         begin = time.monotonic()
         pod.make_sandbox(self.chain, only)
         self.report.detail(f"addresses {', '.join(pod.ips)}; CNI chain took {(time.monotonic() - begin) * 1000:.0f} ms")
-        pod.volumes = pod.make_volumes(self.config_maps)
+        pod.volumes = pod.make_volumes(self.config_maps, self.token)
+        self.cluster.run(pod, ready=False)
         return pod, manifest
-
-    def give_identity(self, pod, role, **values):
-        """Certificate, key, root and bootstrap file into the volume that the patch added (until the CA does it)."""
-        place = pod.volumes["fairlead-proxy"]
-        for source, target in ((f"{role}.crt", "cert-chain.pem"), (f"{role}.key", "key.pem"), ("root.crt", "root-cert.pem")):
-            shutil.copy(self.pki / source, place / target)
-        text = string.Template((HERE / "bootstrap" / f"{role}.yaml").read_text())
-        (place / "bootstrap.yaml").write_text(text.substitute(POD_IPV4=pod.ip(4), **values))
-        owner = pod.sidecars()[0]["securityContext"]
-        for path in (place, *place.iterdir()):
-            os.chown(path, owner["runAsUser"], owner["runAsGroup"])
-            path.chmod(0o700 if path.is_dir() else 0o600)
 
     def run(self, pod, seconds=10):
         """Sidecars first, each until it has started; then the app's containers. False where a sidecar did not start:
@@ -152,6 +180,7 @@ class World:
             self.report.detail(f"sidecar {sidecar['name']} started in {(time.monotonic() - begin) * 1000:.0f} ms")
         for container in pod.spec["containers"]:
             pod.start(container, pod.volumes, self.programs)
+        self.cluster.run(pod)
         return True
 
     def call(self, pod, address, host=HOST, container=0, options=()):
@@ -163,9 +192,46 @@ class World:
         body, _, status = done.stdout.rpartition("\n")
         return done.returncode, int(status or 0), body if done.returncode == 0 else done.stderr.strip()
 
-    def why(self, pod):
+    def ask(self, service, pod=None, path="/", headers=None, count=1):
+        """Requests of a pod (the client) to a Service's address, one after the other on one connection."""
+        pod = pod or self.client
+        spec = next(s["spec"] for s in self.cluster.services if s["metadata"]["name"] == service)
+        host = f"{service}.{pod.namespace}.svc.cluster.local"
+        options = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+        done = pod.execute(pod.spec["containers"][0], [
+            "curl", "-sS", "-m", "20", "--noproxy", "*", "--resolve", f"{host}:8080:{spec['clusterIP']}", *options,
+            "-w", "\nstatus %{http_code}\n", f"http://{host}:8080{path}?[1-{count}]"], timeout=30)
+        return Answers(done.stdout + done.stderr)
+
+    def wait_in_force(self, name, holds, seconds=5):
+        """Until a change of the objects shows in the pods: asked again, not slept for."""
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end:
+                raise Failed(f"{name} is not in force after {seconds} s")
+
+    @staticmethod
+    def wait_log(pod, count, wanted, seconds=2):
+        """The lines of a sidecar's log for which `wanted` answers true, once there are so many."""
+        end = time.monotonic() + seconds
+        while True:
+            lines = [line for line in pod.log_lines("fairlead-proxy") if wanted(line)]
+            if len(lines) >= count or time.monotonic() > end:
+                return lines
+            time.sleep(0.01)
+
+    def command(self, *argv, pod=None):
+        """The command `fairlead`, on the node or in a pod's network."""
+        return netns.inside(pod.netns if pod else self.node, self.image / "fairlead", *argv, check=False, timeout=20)
+
+    def sum(self, pod, metric):
+        """A counter of a pod's sidecar, over all its labels."""
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.scrape(pod).splitlines()
+                   if re.match(rf"{metric}(\{{|\s)", line))
+
+    def why(self, pod, container="fairlead-proxy"):
         """The last words of a pod's sidecar, for a claim that failed."""
-        log = pod.logs.get("fairlead-proxy")
+        log = pod.logs.get(container)
         return " | ".join(log.read_text(errors="replace").splitlines()[-3:]) if log and log.exists() else ""
 
     def wait_serving(self, pod):
@@ -182,6 +248,22 @@ class World:
             with urllib.request.urlopen(f"http://{pod.ips[0]}:15020/stats/prometheus", timeout=5) as answer:
                 return answer.read().decode()
 
+    @staticmethod
+    def stop(process):
+        stop(process)
+
+
+class Answers:
+    """What curl printed for one or more requests."""
+
+    def __init__(self, text):
+        self.text = text
+        self.statuses = [int(status) for status in re.findall(r"^status (\d+)$", text, re.M)]
+
+    def lines(self, prefix):
+        """What follows the prefix, of every line that begins with it."""
+        return [line[len(prefix):] for line in self.text.splitlines() if line.startswith(prefix)]
+
 
 def stop(process):
     """Ends a process that we started: SIGTERM, then SIGKILL after five seconds."""
@@ -194,12 +276,12 @@ def stop(process):
             process.wait()
 
 
-def wait_port(log, process):
-    """The port in the line by which the webhook says that it is ready."""
+def wait_ready(log, process):
+    """The line by which a program says that it is ready."""
     end = time.monotonic() + 10
     while time.monotonic() < end and process.poll() is None:
         for line in log.read_text().splitlines():
-            if line.startswith("{") and "port" in (entry := json.loads(line)):
-                return entry["port"]
+            if line.startswith("{") and (entry := json.loads(line)).get("msg", entry.get("message")) == "ready":
+                return entry
         time.sleep(0.01)
-    raise Failed(f"the webhook is not ready: {log.read_text()[-500:]}")
+    raise Failed(f"{log.stem} is not ready: {log.read_text()[-500:]}")

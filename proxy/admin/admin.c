@@ -294,7 +294,7 @@ static int open_all(struct proxy_admin *admin, struct fl_err *err)
     } side[] = {{PORT_STATS, options->stats_port != 0 ? options->stats_port : FL_PORT_STATS},
                 {PORT_MERGED, options->merged_port != 0 ? options->merged_port : FL_PORT_MERGED},
                 {PORT_HEALTH, options->health_port != 0 ? options->health_port : FL_PORT_HEALTH}};
-    for (size_t i = 0; i < FL_COUNT(side) && result == 0 && options->sidecar; i++) {
+    for (size_t i = 0; i < FL_COUNT(side) && result == 0 && options->pod_ports; i++) {
         struct proxy_address all;
         result = proxy_address_parse(FL_SPAN("::"), side[i].port, &all);
         if (result == 0)

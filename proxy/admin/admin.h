@@ -4,9 +4,9 @@
  *   stats     :15090 and :15020                    /stats/prometheus
  *   health    :15021                               /healthz/ready, /healthz/started
  *
- * The last three are opened in the sidecar role, on all addresses. Admin paths: /, /help, /ready, /stats/prometheus,
- * /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs, /memory, and with POST
- * /logging?level=, /drain_listeners, /quitquitquit.
+ * The last three are opened in the roles of a mesh (sidecar, gateway), on all addresses. Admin paths: /, /help, /ready,
+ * /stats/prometheus, /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs,
+ * /memory, and with POST /logging?level=, /drain_listeners, /quitquitquit.
  *
  * What comes from outside is bounded: connections (beyond the limit the oldest silent one goes), the head, the body
  * (none is read: a request with one is answered 413 and closed), the time for a head, for an answer to be taken, and
@@ -53,7 +53,7 @@ struct proxy_admin;
 struct proxy_admin_options {
     struct fl_loop *loop;
     struct proxy_address address; /* of the admin port; not set: none. Port 0: any (proxy_admin_address tells) */
-    bool sidecar;                 /* open stats and health ports too */
+    bool pod_ports;               /* open stats and health ports too */
     /* For tests: other numbers than mesh/port.h has. 0: the port of the mesh. */
     uint16_t stats_port, merged_port, health_port;
     struct proxy_gate *gate; /* for /healthz; NULL: no gate */

@@ -86,6 +86,7 @@ int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *m
         if (result == 0)
             result = read_metadata(compile, message->metadata, node);
     }
-    node->sidecar = getenv(FL_ENV_CAPTURE) != NULL || fl_span_starts_with(node->id, FL_SPAN("sidecar~"));
+    node->in_mesh = getenv(FL_ENV_CAPTURE) != NULL || fl_span_starts_with(node->id, FL_SPAN("sidecar~")) ||
+                    fl_span_starts_with(node->id, FL_SPAN("router~"));
     return result;
 }

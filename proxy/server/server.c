@@ -484,7 +484,7 @@ static int start_admin(struct server *server, struct fl_err *err)
     const struct proxy_admin_options options = {
         .loop = server->loop,
         .address = server->snapshot->admin,
-        .sidecar = server->snapshot->node.sidecar,
+        .pod_ports = server->snapshot->node.in_mesh,
         .gate = server->gate,
         .host = &server->host,
     };

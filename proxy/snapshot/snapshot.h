@@ -299,8 +299,8 @@ struct proxy_cluster {
 
 struct proxy_node {
     struct fl_span id, cluster;
-    bool sidecar;                   /* id begins "sidecar~", or FAIRLEAD_CAPTURE is set */
-    bool on_demand;                 /* metadata FAIRLEAD_DISCOVERY: destinations are asked for (upstream/directory.h) */
+    bool in_mesh;   /* sidecar or gateway: id begins "sidecar~" or "router~", or FAIRLEAD_CAPTURE is set */
+    bool on_demand; /* metadata FAIRLEAD_DISCOVERY: destinations are asked for (upstream/directory.h) */
     struct fl_span service_account; /* metadata SERVICE_ACCOUNT */
     struct fl_preface preface; /* metadata as the preface sends it: workload, namespace, app, version, cluster, … */
 };

@@ -15,15 +15,14 @@ class Onboarding:
     def play(self):
         claim = self.report.claim
         self.world.make_pki()
-        self.world.start_webhook()
         self.world.make_node()
+        self.world.start_control()
+        self.world.start_webhook()
 
         self.world.server, manifest = self.world.create("server")
         claim(self.only_added(manifest, self.world.server.stored), "the patch adds the sidecar and leaves the pod's own fields alone")
-        self.world.give_identity(self.world.server, "server")
         claim(self.world.run(self.world.server), "the server's sidecar saw its own capture, then the app was started", self.world.why(self.world.server))
         self.world.client, _ = self.world.create("client")
-        self.world.give_identity(self.world.client, "client", SERVER_IPV4=self.world.server.ip(4), SERVER_IPV6=self.world.server.ip(6))
         claim(self.world.run(self.world.client), "the client's sidecar saw its own capture, then the app was started", self.world.why(self.world.client))
         self.check_privileges()
         self.world.wait_serving(self.world.server)
@@ -88,7 +87,7 @@ class Onboarding:
                      and all(f'{k}="{v}"' in line for k, v in expected.items())]
             self.report.claim(found and float(found[0].rsplit(" ", 1)[1]) >= 2,
                               f"istio_requests_total of the {reporter} names both identities", "no such series")
-        lines = [line for line in self.world.client.log_lines("fairlead-proxy") if line.get("authority", "").startswith(HOST)]
+        lines = self.world.wait_log(self.world.client, 2, lambda line: line.get("authority", "").startswith(HOST))
         self.report.claim(len(lines) == 2, "one JSON access-log line a request", f"{len(lines)} lines")
 
     def check_outsider(self):
@@ -118,7 +117,6 @@ class Onboarding:
     def check_uncaptured(self):
         """The chain without our plugin: the sidecar must wait, and no app container may start."""
         pod, _ = self.world.create("client", only=["bridge"], rename="uncaptured")
-        self.world.give_identity(pod, "client", SERVER_IPV4=self.world.server.ip(4), SERVER_IPV6=self.world.server.ip(6))
         started = self.world.run(pod, seconds=1.5)
         alive = pod.processes["fairlead-proxy"].poll() is None
         self.report.claim(not started and alive and list(pod.processes) == ["fairlead-proxy"],

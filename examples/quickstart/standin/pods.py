@@ -60,8 +60,8 @@ class Pod:
     def sidecars(self):
         return [c for c in self.spec.get("initContainers", []) if c.get("restartPolicy") == "Always"]
 
-    def make_volumes(self, config_maps):
-        """Folders for the pod's volumes; returns where each one is."""
+    def make_volumes(self, config_maps, token):
+        """Folders for the pod's volumes; returns where each one is. `token(namespace, account, audience)` makes tokens."""
         places = {}
         for volume in self.spec.get("volumes", []):
             place = self.folder / "volumes" / volume["name"]
@@ -73,7 +73,12 @@ class Pod:
             if "projected" in volume:
                 for source in volume["projected"]["sources"]:
                     if "serviceAccountToken" in source:
-                        (place / source["serviceAccountToken"]["path"]).write_text("a token, until there is a CA to show it to\n")
+                        wanted = source["serviceAccountToken"]
+                        account = self.spec.get("serviceAccountName", "default")
+                        (place / wanted["path"]).write_text(token(self.namespace, account, wanted["audience"]))
+                    for item in source.get("configMap", {}).get("items", []):
+                        data = config_maps.get((self.namespace, source["configMap"]["name"]), {})
+                        (place / item["path"]).write_text(data[item["key"]])
             places[volume["name"]] = place
         return places
 

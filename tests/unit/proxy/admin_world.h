@@ -105,7 +105,7 @@ static inline int setup(void **state)
     health_port = free_port();
     const struct proxy_admin_options options = {.loop = world.loop,
                                                 .address = local(0),
-                                                .sidecar = true,
+                                                .pod_ports = true,
                                                 .stats_port = stats_port,
                                                 .merged_port = merged_port,
                                                 .health_port = health_port,

@@ -62,7 +62,7 @@ static void test_client(void **state)
     assert_span(snapshot->node.id, "sidecar~10.88.0.2~client.demo~demo.svc.cluster.local");
     assert_span(snapshot->node.cluster, "client.demo");
     assert_span(snapshot->node.service_account, "client");
-    assert_true(snapshot->node.sidecar);
+    assert_true(snapshot->node.in_mesh);
     static const char *const preface[FL_PREFACE_FIELDS] = {
         [FL_PREFACE_WORKLOAD] = "client",      [FL_PREFACE_NAMESPACE] = "demo",
         [FL_PREFACE_APP] = "client",           [FL_PREFACE_VERSION] = "v1",
@@ -177,6 +177,16 @@ static void test_server_permissive(void **state)
 }
 
 /* The same document as JSON means the same. */
+/* A gateway has the ports of a mesh's pod, without a capture. */
+static void test_a_gateway_is_in_the_mesh(void **state)
+{
+    (void)state;
+    static const char text[] = "node: {id: \"router~10.0.0.9~edge.demo~demo.svc.cluster.local\", cluster: edge}\n";
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
+    assert_int_equal(proxy_bootstrap_parse(fl_span_str(text), "x", NULL, &snapshot, NULL), 0);
+    assert_true(snapshot->node.in_mesh);
+}
+
 static void test_json_is_yaml_too(void **state)
 {
     (void)state;
@@ -185,7 +195,7 @@ static void test_json_is_yaml_too(void **state)
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
     assert_int_equal(proxy_bootstrap_parse(fl_span_str(text), "x", NULL, &snapshot, NULL), 0);
     assert_int_equal(snapshot->clusters[0]->connect_timeout_ms, 250);
-    assert_false(snapshot->node.sidecar);
+    assert_false(snapshot->node.in_mesh);
     assert_int_equal(snapshot->listener_count, 0);
     assert_false(proxy_address_is_set(&snapshot->admin));
 }
@@ -299,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_server_strict),
         cmocka_unit_test(test_server_permissive),
         cmocka_unit_test(test_json_is_yaml_too),
+        cmocka_unit_test(test_a_gateway_is_in_the_mesh),
         cmocka_unit_test(test_ignored_fields_are_told),
         cmocka_unit_test(test_refresh_reads_the_files_anew),
         cmocka_unit_test(test_no_such_file),

@@ -350,7 +350,7 @@ static void test_node_defaults(void **state)
     FL_CLEANUP(fl_cleanup_proxy_snapshot)
     struct proxy_snapshot *snapshot =
         compile("node: {id: gw, metadata: {WORKLOAD_NAME: w, NAMESPACE: 5, LABELS: {app.kubernetes.io/name: n}}}\n");
-    assert_false(snapshot->node.sidecar);
+    assert_false(snapshot->node.in_mesh);
     const struct fl_span *fields = snapshot->node.preface.fields;
     assert_span(fields[FL_PREFACE_WORKLOAD], "w");
     assert_int_equal(fields[FL_PREFACE_NAMESPACE].len, 0); /* not a string: not there */
