@@ -232,8 +232,8 @@ static void all_clusters(int round)
 int main(void)
 {
     struct proxy_data data;
-    struct fl_loop *loop;
-    struct proxy_stats *stats;
+    struct fl_loop *loop = NULL;
+    struct proxy_stats *stats = NULL;
     long before = private_kib();
     check(proxy_assembly_new(NULL, NULL, &assembly) == 0 && fl_loop_new(&loop) == 0 && proxy_stats_new(&stats) == 0,
           "start");
