@@ -1,7 +1,7 @@
 #include "control/model/reader.h"
 
 #include "common/base/siphash.h"
-#include "control/model/kinds.h"
+#include "control/model/kind/kinds.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,13 +3,10 @@
 #include "common/mesh/label.h"
 #include "common/pki/cert.h"
 #include "common/xds/scalar.h"
-#include "control/model/field.h"
-#include "control/model/kinds.h"
+#include "control/model/kind/kinds.h"
+#include "control/model/kind/row.h"
 
 #include <errno.h>
-
-#define OPT FL_ROW_NULL_OK
-#define REQ FL_ROW_REQUIRED
 
 /* -- ports --------------------------------------------------------------------------------------------------------- */
 

@@ -2,8 +2,8 @@
  * object's arena (reader->context is that arena), lists become arrays, and their counts stand beside them. Private to
  * the readers of kinds.
  */
-#ifndef CONTROL_MODEL_FIELD_H
-#define CONTROL_MODEL_FIELD_H
+#ifndef CONTROL_MODEL_KIND_FIELD_H
+#define CONTROL_MODEL_KIND_FIELD_H
 
 #include "control/model/object.h"
 
@@ -14,6 +14,9 @@ int control_copy_lower(struct fl_reader *reader, struct fl_span text, struct fl_
 /* struct fl_span; row min and max as for fl_read_string. */
 int control_read_text(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 int control_read_lower(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
+/* struct fl_span of 1 to 1024 bytes. */
+int control_read_short_text(struct fl_reader *reader, const struct fl_json *value, void *field,
+                            const struct fl_row *row);
 /* A header's name (RFC 9110 token), lower case; 256 bytes at most. */
 int control_read_header_name(struct fl_reader *reader, const struct fl_json *value, void *field,
                              const struct fl_row *row);
@@ -28,6 +31,9 @@ int control_read_hostname(struct fl_reader *reader, const struct fl_json *value,
 int control_read_duration(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 /* Port numbers from 1; uint16_t. */
 int control_read_port(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
+/* A response code that may be tried again, 400 to 599; uint16_t. */
+int control_read_retry_code(struct fl_reader *reader, const struct fl_json *value, void *field,
+                            const struct fl_row *row);
 int control_read_labels(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 int control_read_selector(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 int control_read_cidr(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);

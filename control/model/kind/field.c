@@ -1,4 +1,4 @@
-#include "control/model/field.h"
+#include "control/model/kind/field.h"
 
 #include "common/mesh/capture.h"
 #include "control/model/ip.h"
@@ -204,6 +204,22 @@ static int read_items(struct fl_reader *reader, const struct fl_json *value, con
             return result;
     }
     return 0;
+}
+
+int control_read_short_text(struct fl_reader *reader, const struct fl_json *value, void *field,
+                            const struct fl_row *row)
+{
+    static const struct fl_row range = {.min = 1, .max = 1024};
+    (void)row;
+    return control_read_text(reader, value, field, &range);
+}
+
+int control_read_retry_code(struct fl_reader *reader, const struct fl_json *value, void *field,
+                            const struct fl_row *row)
+{
+    static const struct fl_row range = {.min = 400, .max = 599};
+    (void)row;
+    return fl_read_u16(reader, value, field, &range);
 }
 
 int control_read_list(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)

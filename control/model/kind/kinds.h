@@ -1,6 +1,6 @@
 /* What reader.c knows of each kind: how large its struct is and how its document is read. Private to the readers. */
-#ifndef CONTROL_MODEL_KINDS_H
-#define CONTROL_MODEL_KINDS_H
+#ifndef CONTROL_MODEL_KIND_KINDS_H
+#define CONTROL_MODEL_KIND_KINDS_H
 
 #include "control/model/object.h"
 
@@ -13,7 +13,7 @@ struct control_kind_reader {
     int (*close)(struct fl_reader *reader, const struct fl_json *document, struct control_object *object);
 };
 
-/* By kind; core.c, gatewayapi.c, meshapi.c. */
+/* By kind: of core.h, gatewayapi.h, meshapi.h. */
 extern const struct control_kind_reader control_read_namespace, control_read_service, control_read_slice,
     control_read_pod, control_read_service_account, control_read_secret;
 extern const struct control_kind_reader control_read_gateway_class, control_read_gateway, control_read_http_route,

@@ -1,0 +1,218 @@
+#include "control/model/kind/filter.h"
+
+#include "control/model/kind/row.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define AT(member) offsetof(struct control_name_value, member)
+static const struct fl_row header_rows[] = {
+    {"name", control_read_header_name, AT(name), REQ, 0, 0, NULL},
+    {"value", control_read_header_value, AT(value), REQ, 1, 4096, NULL},
+    {0},
+};
+static const struct fl_table header_table = {header_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static const struct control_list set_list =
+    LIST_OF(struct control_header_changes, set, set_count, 0, CONTROL_HEADERS_MAX, fl_read_object, NULL, &header_table);
+static const struct control_list add_list =
+    LIST_OF(struct control_header_changes, add, add_count, 0, CONTROL_HEADERS_MAX, fl_read_object, NULL, &header_table);
+static const struct control_list remove_list = LIST_OF(struct control_header_changes, remove, remove_count, 0,
+                                                       CONTROL_HEADERS_MAX, control_read_header_name, NULL, NULL);
+#define AT(member) offsetof(struct control_header_changes, member)
+static const struct fl_row changes_rows[] = {
+    {"set", control_read_list, AT(set), OPT, 0, 0, &set_list},
+    {"add", control_read_list, AT(add), OPT, 0, 0, &add_list},
+    {"remove", control_read_list, AT(remove), OPT, 0, 0, &remove_list},
+    {0},
+};
+static const struct fl_table changes_table = {changes_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+struct path_change {
+    struct fl_span type, full, prefix;
+};
+
+static int read_path_text(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct fl_span text = fl_json_string(value);
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == 0x7f || text.data[i] == '?' || text.data[i] == '#')
+            return fl_reader_fail(reader, value, "a character that a path cannot hold");
+    return control_read_text(reader, value, field, row);
+}
+
+#define AT(member) offsetof(struct path_change, member)
+static const struct fl_row path_change_rows[] = {
+    {"type", fl_read_string, AT(type), REQ, 0, 0, NULL},
+    {"replaceFullPath", read_path_text, AT(full), OPT, 0, 1024, NULL},
+    {"replacePrefixMatch", read_path_text, AT(prefix), OPT, 0, 1024, NULL},
+    {0},
+};
+static const struct fl_table path_change_table = {path_change_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static int read_path_change(struct fl_reader *reader, const struct fl_json *value, enum control_path_change *ret_change,
+                            struct fl_span *ret_path)
+{
+    struct path_change change = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    int result = fl_table_read(reader, value, &path_change_table, &change);
+    if (result < 0)
+        return result;
+    if (fl_span_eq_str(change.type, "ReplaceFullPath") && change.full.data != NULL) {
+        *ret_change = CONTROL_PATH_REPLACE_FULL;
+        *ret_path = change.full.len > 0 ? change.full : FL_SPAN("/");
+        return 0;
+    }
+    if (!fl_span_eq_str(change.type, "ReplacePrefixMatch") || change.prefix.data == NULL)
+        return fl_reader_fail(reader, value,
+                              "expected type ReplaceFullPath with replaceFullPath, or ReplacePrefixMatch with "
+                              "replacePrefixMatch");
+    *ret_change = CONTROL_PATH_REPLACE_PREFIX;
+    *ret_path = change.prefix;
+    return 0;
+}
+
+static int read_redirect_path(struct fl_reader *reader, const struct fl_json *value, void *field,
+                              const struct fl_row *row)
+{
+    struct control_redirect *redirect = field;
+    (void)row;
+    return read_path_change(reader, value, &redirect->path_change, &redirect->path);
+}
+
+static int read_rewrite_path(struct fl_reader *reader, const struct fl_json *value, void *field,
+                             const struct fl_row *row)
+{
+    struct control_rewrite *rewrite = field;
+    (void)row;
+    return read_path_change(reader, value, &rewrite->path_change, &rewrite->path);
+}
+
+static int read_redirect_status(struct fl_reader *reader, const struct fl_json *value, void *field,
+                                const struct fl_row *row)
+{
+    static const int64_t known[] = {301, 302, 303, 307, 308};
+    int64_t status = 0;
+    (void)row;
+    for (size_t i = 0; i < FL_COUNT(known); i++)
+        if (fl_json_int(value, known[i], known[i], &status))
+            *(uint16_t *)field = (uint16_t)status;
+    return status != 0 ? 0 : fl_reader_expected(reader, value, "301, 302, 303, 307 or 308");
+}
+
+static int read_scheme(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct fl_span text = fl_json_string(value);
+    if (!fl_span_eq_str(text, "http") && !fl_span_eq_str(text, "https"))
+        return fl_reader_expected(reader, value, "http or https");
+    return control_read_text(reader, value, field, row);
+}
+
+#define AT(member) offsetof(struct control_redirect, member)
+static const struct fl_row redirect_rows[] = {
+    {"scheme", read_scheme, AT(scheme), OPT, 0, 0, NULL},
+    {"hostname", control_read_hostname, AT(hostname), OPT, 0, 0, NULL},
+    {"path", read_redirect_path, 0, OPT, 0, 0, NULL},
+    {"port", control_read_port, AT(port), OPT, 0, 0, NULL},
+    {"statusCode", read_redirect_status, AT(status), OPT, 0, 0, NULL},
+    {0},
+};
+static const struct fl_table redirect_table = {redirect_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+#define AT(member) offsetof(struct control_rewrite, member)
+static const struct fl_row rewrite_rows[] = {
+    {"hostname", control_read_hostname, AT(hostname), OPT, 0, 0, NULL},
+    {"path", read_rewrite_path, 0, OPT, 0, 0, NULL},
+    {0},
+};
+static const struct fl_table rewrite_table = {rewrite_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static const struct control_redirect redirect_start = {.status = 302};
+static const struct control_part changes_part = {sizeof(struct control_header_changes), NULL, &changes_table};
+static const struct control_part redirect_part = {sizeof(struct control_redirect), &redirect_start, &redirect_table};
+static const struct control_part rewrite_part = {sizeof(struct control_rewrite), NULL, &rewrite_table};
+
+/* One filter's kinds: the member that holds its settings, where it goes. */
+static const struct {
+    const char *type, *member;
+    size_t offset;
+    const struct control_part *part;
+} filter_kinds[] = {
+    {"RequestHeaderModifier", "requestHeaderModifier", offsetof(struct control_http_filters, request), &changes_part},
+    {"ResponseHeaderModifier", "responseHeaderModifier", offsetof(struct control_http_filters, response),
+     &changes_part},
+    {"RequestRedirect", "requestRedirect", offsetof(struct control_http_filters, redirect), &redirect_part},
+    {"URLRewrite", "urlRewrite", offsetof(struct control_http_filters, rewrite), &rewrite_part},
+};
+
+static int note_unsupported(struct fl_reader *reader, struct control_http_filters *filters, const char *what,
+                            struct fl_span type)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "%s: %.*s", what, (int)(type.len < 64 ? type.len : 64), type.data);
+    return filters->unsupported.len > 0 ? 0 : control_copy(reader, fl_span_str(text), &filters->unsupported);
+}
+
+static int read_filter(struct fl_reader *reader, const struct fl_json *value, struct control_http_filters *filters)
+{
+    const struct fl_json *type_value = fl_json_get(value, "type");
+    struct fl_span type = fl_json_string(type_value);
+    if (!fl_json_is(type_value, FL_JSON_STRING))
+        return fl_reader_fail(reader, value, "type: required, but missing");
+    for (size_t i = 0; i < FL_COUNT(filter_kinds); i++) {
+        if (!fl_span_eq_str(type, filter_kinds[i].type))
+            continue;
+        const struct fl_json *settings = fl_json_get(value, filter_kinds[i].member);
+        void **part = (void **)(void *)((char *)filters + filter_kinds[i].offset);
+        if (*part != NULL)
+            return note_unsupported(reader, filters, "a filter twice", type);
+        if (settings == NULL)
+            return fl_reader_fail(reader, value, "%s: required, but missing", filter_kinds[i].member);
+        const struct fl_row row = {.detail = filter_kinds[i].part};
+        size_t mark = fl_reader_enter(reader, fl_span_str(filter_kinds[i].member));
+        int result = control_read_part(reader, settings, part, &row);
+        fl_reader_leave(reader, mark);
+        return result;
+    }
+    return note_unsupported(reader, filters, "a filter that is not supported", type);
+}
+
+int control_read_filters(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct control_http_filters *filters = field;
+    int result = 0;
+    size_t i = 0;
+    (void)row;
+    if (!fl_json_is(value, FL_JSON_ARRAY))
+        return fl_reader_expected(reader, value, "an array");
+    if (fl_json_count(value) > CONTROL_FILTERS_MAX)
+        return fl_reader_fail(reader, value, "more than %d filters", CONTROL_FILTERS_MAX);
+    for (const struct fl_json *item = fl_json_first(value); item != NULL && result == 0; item = fl_json_next(item)) {
+        size_t mark = fl_reader_enter_at(reader, i++);
+        result = read_filter(reader, item, filters);
+        fl_reader_leave(reader, mark);
+    }
+    if (result == 0 && filters->redirect != NULL && filters->rewrite != NULL)
+        return fl_reader_fail(reader, value, "RequestRedirect and URLRewrite exclude each other");
+    return result;
+}
+
+/* A backend's own filters: a struct in the arena. */
+int control_read_filters_part(struct fl_reader *reader, const struct fl_json *value, void *field,
+                              const struct fl_row *row)
+{
+    struct control_http_filters *filters = fl_arena_alloc(reader->context, sizeof(*filters));
+    if (filters == NULL)
+        return -ENOMEM;
+    int result = control_read_filters(reader, value, filters, row);
+    if (result < 0 || fl_json_count(value) == 0)
+        return result;
+    if (filters->redirect != NULL || filters->rewrite != NULL)
+        result = note_unsupported(reader, filters, "not supported at a backend",
+                                  filters->redirect != NULL ? FL_SPAN("RequestRedirect") : FL_SPAN("URLRewrite"));
+    *(struct control_http_filters **)field = filters;
+    return result;
+}

@@ -1,0 +1,178 @@
+#include "control/model/kind/match.h"
+
+#include "control/model/kind/row.h"
+
+#include <errno.h>
+
+struct path_texts {
+    struct fl_span type, value;
+};
+
+struct match_item { /* one of headers or queryParams */
+    struct fl_span type, name, value;
+};
+
+#define AT(member) offsetof(struct path_texts, member)
+static const struct fl_row path_rows[] = {
+    {"type", fl_read_string, AT(type), OPT, 0, 0, NULL},
+    {"value", fl_read_string, AT(value), OPT, 0, 1024, NULL},
+    {0},
+};
+static const struct fl_table path_table = {path_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+/* What the reader of one match notes beside the match. */
+struct match_reading {
+    struct control_http_match match;
+    struct fl_span unsupported; /* static text: the rule is dropped */
+};
+
+static bool is_prefix_type(struct fl_span type)
+{
+    return type.len == 0 || fl_span_eq_str(type, "PathPrefix");
+}
+
+static int read_match_path(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct match_reading *reading = field;
+    struct path_texts texts = {FL_SPAN(""), FL_SPAN("/")};
+    (void)row;
+    int result = fl_table_read(reader, value, &path_table, &texts);
+    if (result < 0)
+        return result;
+    bool exact = fl_span_eq_str(texts.type, "Exact");
+    if (!exact && !is_prefix_type(texts.type)) {
+        reading->unsupported = FL_SPAN("a path match of type RegularExpression is not supported");
+        return fl_span_eq_str(texts.type, "RegularExpression")
+                   ? 0
+                   : fl_reader_expected(reader, fl_json_get(value, "type"), "Exact or PathPrefix");
+    }
+    if (texts.value.len == 0 || texts.value.data[0] != '/')
+        return fl_reader_expected(reader, fl_json_get(value, "value"), "a path that begins with '/'");
+    while (!exact && texts.value.len > 1 && texts.value.data[texts.value.len - 1] == '/')
+        texts.value.len--;
+    reading->match.path_match = exact ? CONTROL_PATH_EXACT : CONTROL_PATH_PREFIX;
+    return control_copy(reader, texts.value, &reading->match.path);
+}
+
+static int read_method(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct fl_span text = fl_json_string(value);
+    bool good = text.len > 0 && text.len <= 32;
+    for (size_t i = 0; i < text.len && good; i++)
+        good = text.data[i] >= 'A' && text.data[i] <= 'Z';
+    return good ? control_read_text(reader, value, field, row)
+                : fl_reader_expected(reader, value, "a method in capital letters");
+}
+
+#define AT(member) offsetof(struct match_item, member)
+static const struct fl_row item_rows[] = {
+    {"type", fl_read_string, AT(type), OPT, 0, 0, NULL},
+    {"name", fl_read_string, AT(name), REQ, 1, 256, NULL},
+    {"value", fl_read_string, AT(value), REQ, 0, 4096, NULL},
+    {0},
+};
+static const struct fl_table item_table = {item_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static int read_match_item(struct fl_reader *reader, const struct fl_json *value, bool header,
+                           struct match_reading *reading, struct control_name_value *ret_item)
+{
+    struct match_item item = {FL_SPAN(""), FL_SPAN(""), FL_SPAN("")};
+    int result = fl_table_read(reader, value, &item_table, &item);
+    if (result < 0)
+        return result;
+    if (fl_span_eq_str(item.type, "RegularExpression"))
+        reading->unsupported = header ? FL_SPAN("a header match of type RegularExpression is not supported")
+                                      : FL_SPAN("a query match of type RegularExpression is not supported");
+    else if (item.type.len > 0 && !fl_span_eq_str(item.type, "Exact"))
+        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact");
+    result = header ? control_read_header_name(reader, fl_json_get(value, "name"), &ret_item->name, NULL)
+                    : control_copy(reader, item.name, &ret_item->name);
+    return result < 0 ? result : control_copy(reader, item.value, &ret_item->value);
+}
+
+static int read_match_items(struct fl_reader *reader, const struct fl_json *value, bool header,
+                            struct match_reading *reading, const struct control_name_value **ret_items,
+                            size_t *ret_count)
+{
+    size_t count = fl_json_count(value), used = 0, i = 0;
+    if (!fl_json_is(value, FL_JSON_ARRAY))
+        return fl_reader_expected(reader, value, "an array");
+    if (count > CONTROL_HEADERS_MAX)
+        return fl_reader_fail(reader, value, "more than %d", CONTROL_HEADERS_MAX);
+    struct control_name_value *items = fl_arena_array(reader->context, count, sizeof(*items));
+    if (items == NULL)
+        return -ENOMEM;
+    for (const struct fl_json *item = fl_json_first(value); item != NULL; item = fl_json_next(item)) {
+        size_t mark = fl_reader_enter_at(reader, i++);
+        int result = read_match_item(reader, item, header, reading, &items[used]);
+        fl_reader_leave(reader, mark);
+        if (result < 0)
+            return result;
+        bool twice = false; /* of one name the first counts, as Gateway API says */
+        for (size_t k = 0; k < used && !twice; k++)
+            twice = fl_span_eq(items[k].name, items[used].name);
+        used += !twice;
+    }
+    *ret_items = items;
+    *ret_count = used;
+    return 0;
+}
+
+static int read_match_headers(struct fl_reader *reader, const struct fl_json *value, void *field,
+                              const struct fl_row *row)
+{
+    struct match_reading *reading = field;
+    (void)row;
+    return read_match_items(reader, value, true, reading, &reading->match.headers, &reading->match.header_count);
+}
+
+static int read_match_queries(struct fl_reader *reader, const struct fl_json *value, void *field,
+                              const struct fl_row *row)
+{
+    struct match_reading *reading = field;
+    (void)row;
+    return read_match_items(reader, value, false, reading, &reading->match.queries, &reading->match.query_count);
+}
+
+static const struct fl_row match_rows[] = {
+    {"path", read_match_path, 0, OPT, 0, 0, NULL},
+    {"headers", read_match_headers, 0, OPT, 0, 0, NULL},
+    {"queryParams", read_match_queries, 0, OPT, 0, 0, NULL},
+    {"method", read_method, offsetof(struct match_reading, match.method), OPT, 0, 0, NULL},
+    {0},
+};
+static const struct fl_table match_table = {match_rows, FL_TABLE_IGNORE_UNKNOWN};
+
+const struct control_http_match control_match_all = {.path_match = CONTROL_PATH_PREFIX, .path = {"/", 1}};
+
+int control_read_matches(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct control_http_rule *rule = field;
+    size_t count = fl_json_count(value), i = 0;
+    (void)row;
+    if (!fl_json_is(value, FL_JSON_ARRAY))
+        return fl_reader_expected(reader, value, "an array");
+    if (count > CONTROL_MATCHES_MAX)
+        return fl_reader_fail(reader, value, "more than %d matches", CONTROL_MATCHES_MAX);
+    struct control_http_match *matches = fl_arena_array(reader->context, count, sizeof(*matches));
+    if (matches == NULL)
+        return -ENOMEM;
+    for (const struct fl_json *item = fl_json_first(value); item != NULL; item = fl_json_next(item)) {
+        struct match_reading reading = {.match = control_match_all};
+        size_t mark = fl_reader_enter_at(reader, i);
+        int result = fl_table_read(reader, item, &match_table, &reading);
+        fl_reader_leave(reader, mark);
+        if (result < 0)
+            return result;
+        matches[i++] = reading.match;
+        if (reading.unsupported.len > 0)
+            rule->dropped = reading.unsupported;
+    }
+    if (count > 0) {
+        rule->matches = matches;
+        rule->match_count = count;
+    }
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* MeshSettings. */
+#include "common/mesh/identity.h"
+#include "control/model/kind/document.h"
+#include "control/model/kind/kinds.h"
+#include "control/model/kind/row.h"
+#include "control/model/meshapi.h"
+
+#include <stdio.h>
+
+static int read_trust_domain(struct fl_reader *reader, const struct fl_json *value, void *field,
+                             const struct fl_row *row)
+{
+    char uri[FL_IDENTITY_TRUST_DOMAIN_MAX + 16];
+    struct fl_span text = fl_json_string(value);
+    (void)row;
+    int length = snprintf(uri, sizeof(uri), "spiffe://%.*s", FL_SPAN_ARG(text));
+    if (!fl_json_is(value, FL_JSON_STRING) || text.len == 0 || text.len > FL_IDENTITY_TRUST_DOMAIN_MAX ||
+        memchr(text.data, '/', text.len) != NULL || fl_spiffe_check(fl_span_make(uri, (size_t)length), NULL, NULL) < 0)
+        return fl_reader_expected(reader, value, "a trust domain (lower-case letters, digits, '-', '.', '_')");
+    return control_copy(reader, text, field);
+}
+
+static const char *const egresses[] = {"AllowAny", "Refuse", NULL};
+static const struct control_list cidr_list =
+    LIST_OF(struct control_mesh_settings, cidrs, cidr_count, 0, CONTROL_CIDRS_MAX, control_read_cidr, NULL, NULL);
+#define AT(member) offsetof(struct control_mesh_settings, member)
+static const struct fl_row settings_rows[] = {
+    {"trustDomain", read_trust_domain, AT(trust_domain), OPT, 0, 0, NULL},
+    {"clusterDomain", control_read_name, AT(cluster_domain), OPT, 0, 0, NULL},
+    {"egress", fl_read_enum, AT(egress), OPT, 0, 0, egresses},
+    {"meshCIDRs", control_read_list, AT(cidrs), OPT, 0, 0, &cidr_list},
+    {0},
+};
+static const struct fl_table settings_table = {settings_rows, FL_TABLE_REFUSE_UNKNOWN};
+#undef AT
+
+static int read_settings(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+{
+    struct control_mesh_settings *settings = FL_CONTAINER_OF(object, struct control_mesh_settings, object);
+    settings->trust_domain = FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
+    settings->cluster_domain = FL_SPAN("cluster.local");
+    return control_read_document(reader, document, &settings_table, settings);
+}
+
+const struct control_kind_reader control_read_mesh_settings = {sizeof(struct control_mesh_settings), read_settings,
+                                                               NULL};
