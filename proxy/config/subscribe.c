@@ -347,7 +347,8 @@ int proxy_subscribe_new(const struct proxy_subscribe_options *options, struct pr
         proxy_subscribe_free(subscribe);
         return result;
     }
-    fl_timer_set(options->loop, &subscribe->retry, 0, connect_now);
+    bool own = options->discovery->tls.on && options->discovery->tls.own_certificate;
+    fl_timer_set(options->loop, &subscribe->retry, own ? PROXY_SUBSCRIBE_WAIT_MS : 0, connect_now);
     *ret_subscribe = subscribe;
     return 0;
 }

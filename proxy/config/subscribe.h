@@ -32,6 +32,7 @@ struct proxy_subscribe;
 #define PROXY_SUBSCRIBE_BACKOFF_MAX_MS 30000u
 #define PROXY_SUBSCRIBE_SAVE_MS        3000u  /* from a change to the file */
 #define PROXY_SUBSCRIBE_AWAY_MS        1000u  /* without a stream for so long: questions are answered without it */
+#define PROXY_SUBSCRIBE_WAIT_MS        1000u  /* the first connection waits so long for a certificate to show */
 #define PROXY_SUBSCRIBE_LOG_MS         30000u /* a failure that stays is told so often */
 
 struct proxy_subscribe_options {
@@ -48,7 +49,9 @@ struct proxy_subscribe_options {
     void *owner;
 };
 
-/* Takes the last good configuration, if any, into the assembly, and connects in the loop's next turn. */
+/* Takes the last good configuration, if any, into the assembly, and connects: in the loop's next turn, or where our own
+ * certificate is to be shown once proxy_subscribe_identity brings it. Where it does not come in PROXY_SUBSCRIBE_WAIT_MS,
+ * the token has to do. */
 int proxy_subscribe_new(const struct proxy_subscribe_options *options, struct proxy_subscribe **ret_subscribe,
                         struct fl_err *err) FL_MUST_CHECK;
 struct proxy_subscribe *proxy_subscribe_free(struct proxy_subscribe *subscribe); /* NULL is allowed; returns NULL */

@@ -1,5 +1,6 @@
 """What a person asks the mesh, what the control plane says of the objects, and what happens when it goes away."""
 import pathlib
+import re
 
 import yaml
 
@@ -18,7 +19,9 @@ class Operations:
     def commands(self):
         world = self.world
         status = world.command("status")
-        self.report.claim(status.returncode == 0 and "server.demo" in status.stdout and "0 refusing" in status.stdout,
+        rows = [line for line in status.stdout.splitlines() if re.match(r"\w+\.demo ", line)]
+        self.report.claim(status.returncode == 0 and "0 refusing" in status.stdout and len(rows) == 6
+                          and all(re.search(r"\d+[ms]\d* of 1d0h ", row) for row in rows),
                           "fairlead status: every proxy is in sync and has a certificate", status.stdout + status.stderr)
         for line in status.stdout.splitlines():
             self.report.detail(line[:118])
