@@ -50,8 +50,8 @@ struct proxy_subscribe_options {
 };
 
 /* Takes the last good configuration, if any, into the assembly, and connects: in the loop's next turn, or where our own
- * certificate is to be shown once proxy_subscribe_identity brings it. Where it does not come in PROXY_SUBSCRIBE_WAIT_MS,
- * the token has to do. */
+ * certificate is to be shown once proxy_subscribe_identity brings it. Where it does not come in
+ * PROXY_SUBSCRIBE_WAIT_MS, the token has to do. */
 int proxy_subscribe_new(const struct proxy_subscribe_options *options, struct proxy_subscribe **ret_subscribe,
                         struct fl_err *err) FL_MUST_CHECK;
 struct proxy_subscribe *proxy_subscribe_free(struct proxy_subscribe *subscribe); /* NULL is allowed; returns NULL */
