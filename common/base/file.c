@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int fl_file_path(const char *folder, const char *name, char *path, struct fl_err *err)
 {
@@ -27,6 +28,8 @@ int fl_file_read(const char *folder, const char *name, mode_t forbidden, struct 
     if ((status.st_mode & forbidden) != 0)
         return fl_err_set(err, -EACCES, "%s: others may read or write it (mode %04o)", path,
                           (unsigned)(status.st_mode & 07777));
+    if (forbidden == FL_FILE_OWNER_ALONE && status.st_uid != 0 && status.st_uid != geteuid())
+        return fl_err_set(err, -EACCES, "%s: belongs to user %u", path, (unsigned)status.st_uid);
     result = fl_buf_read_fd(out, fd);
     return result < 0 ? fl_err_errno(err, result, "%s", path) : 0;
 }

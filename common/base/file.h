@@ -7,9 +7,11 @@
 
 #include <sys/types.h>
 
-/* Reads a regular file, in addition to what is there. `forbidden`: permission bits that refuse it (0077: its owner's
- * alone); 0 for what everybody may see. 0, -EACCES for those bits, -EMSGSIZE past out's maximum, or what the system
- * said; the reason names the file. */
+#define FL_FILE_OWNER_ALONE 0077u
+
+/* Reads a regular file, in addition to what is there. `forbidden`: permission bits that refuse it; 0 for what everybody
+ * may see; FL_FILE_OWNER_ALONE also wants that owner to be root or this process. 0, -EACCES for those, -EMSGSIZE past
+ * out's maximum, or what the system said; the reason names the file. */
 int fl_file_read(const char *folder, const char *name, mode_t forbidden, struct fl_buf *out,
                  struct fl_err *err) FL_MUST_CHECK;
 

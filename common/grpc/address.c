@@ -91,13 +91,15 @@ bool fl_grpc_address_is_loopback(const struct fl_grpc_address *address)
     return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
 }
 
+struct fl_span fl_grpc_address_source(const struct fl_grpc_address *address)
+{
+    return address->any.sa_family == AF_INET ? fl_span_make(&address->v4.sin_addr, sizeof(address->v4.sin_addr))
+                                             : fl_span_make(&address->v6.sin6_addr, 8);
+}
+
 bool fl_grpc_address_same_source(const struct fl_grpc_address *a, const struct fl_grpc_address *b)
 {
-    if (a->any.sa_family != b->any.sa_family)
-        return false;
-    if (a->any.sa_family == AF_INET)
-        return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-    return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 8) == 0;
+    return fl_span_eq(fl_grpc_address_source(a), fl_grpc_address_source(b)); /* 4 bytes, or 8 */
 }
 
 size_t fl_grpc_address_print(const struct fl_grpc_address *address, char text[FL_GRPC_ADDRESS_TEXT_MAX])

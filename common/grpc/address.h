@@ -31,6 +31,7 @@ uint16_t fl_grpc_address_port(const struct fl_grpc_address *address);
 bool fl_grpc_address_is_loopback(const struct fl_grpc_address *address);
 /* Whether both are one source for limits: the same IPv4 address, or the same IPv6 /64. Ports do not count. */
 bool fl_grpc_address_same_source(const struct fl_grpc_address *a, const struct fl_grpc_address *b);
+struct fl_span fl_grpc_address_source(const struct fl_grpc_address *address); /* the same as a key; borrowed */
 
 /* "10.0.0.1:80", "[::1]:80". Writes a NUL; returns the length. */
 size_t fl_grpc_address_print(const struct fl_grpc_address *address, char text[FL_GRPC_ADDRESS_TEXT_MAX]);

@@ -8,10 +8,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define YEAR_S     (365 * INT64_C(86400) + 21600)
-#define OWNER_ONLY 0077 /* bits that a self-made key's file must not have */
-#define OTHERS     0027 /* and a given one's: a mounted Secret is often readable by a group */
-#define PAIR_MAX   (FL_KEY_PEM_MAX + FL_CERT_PEM_MAX)
+#define YEAR_S   (365 * INT64_C(86400) + 21600)
+#define OTHERS   0027 /* and a given one's: a mounted Secret is often readable by a group */
+#define PAIR_MAX (FL_KEY_PEM_MAX + FL_CERT_PEM_MAX)
 
 void control_root_done(struct control_root *root)
 {
@@ -62,7 +61,7 @@ static int read_pair(const char *folder, unsigned number, struct pair *pair, str
     fl_buf_init(&text, PAIR_MAX);
     int result = fl_buf_reserve(&text, FL_KEY_PEM_MAX);
     if (result == 0)
-        result = fl_file_read(folder, name, OWNER_ONLY, &text, err);
+        result = fl_file_read(folder, name, FL_FILE_OWNER_ALONE, &text, err);
     if (result < 0)
         return result;
     struct fl_span start = {text.data, text.len < FL_KEY_PEM_MAX ? text.len : FL_KEY_PEM_MAX};

@@ -294,14 +294,6 @@ static void on_closed(void *owner)
     free(call);
 }
 
-/* An address without its port: one of an IPv6 /64 counts as all of it. */
-static struct fl_span peer_key(const struct fl_grpc_address *peer)
-{
-    if (peer->any.sa_family == AF_INET)
-        return fl_span_make(&peer->v4.sin_addr, sizeof(peer->v4.sin_addr));
-    return fl_span_make(&peer->v6.sin6_addr, 8);
-}
-
 static void open_call(void *context, struct fl_grpc_stream *stream)
 {
     static const struct fl_grpc_stream_ops ops = {.on_message = on_message, .on_closed = on_closed};
@@ -312,7 +304,8 @@ static void open_call(void *context, struct fl_grpc_stream *stream)
         refuse_quietly(&refused, REASON_CALLS);
         return;
     }
-    if (!control_quota_take(service->peers, peer_key(fl_grpc_stream_peer(stream)), fl_loop_now_ms(service->loop))) {
+    struct fl_span source = fl_grpc_address_source(fl_grpc_stream_peer(stream));
+    if (!control_quota_take(service->peers, source, fl_loop_now_ms(service->loop))) {
         refuse_quietly(&refused, REASON_PEER_RATE);
         free(call);
         return;

@@ -252,7 +252,7 @@ static int read_key(const char *folder, struct fl_key **ret_key, struct fl_err *
     fl_buf_init(&pem, FL_KEY_PEM_MAX);
     if (fl_buf_reserve(&pem, FL_KEY_PEM_MAX) < 0)
         return fl_err_set(err, -ENOMEM, "token key: out of memory");
-    int result = fl_file_read(folder, CONTROL_TOKEN_KEY, 0077, &pem, err);
+    int result = fl_file_read(folder, CONTROL_TOKEN_KEY, FL_FILE_OWNER_ALONE, &pem, err);
     return result < 0 ? result : fl_key_parse(fl_buf_span(&pem), ret_key, err);
 }
 

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#define OTHERS_WRITE 0022
+
 struct tokens {
     struct control_authenticator authenticator;
     char *path, *audience;
@@ -27,12 +29,13 @@ static int read_key(const char *path, struct fl_key **ret_key)
     return result < 0 ? result : fl_key_parse_public(fl_buf_span(&der), ret_key, NULL);
 }
 
-/* A look at the file for each token: a rotated key counts at once. What cannot be read leaves the key that there is. */
+/* A look at the file for each token: a rotated key counts at once. What cannot be read, or what others could have
+ * written, leaves the key that there is. */
 static void refresh(struct tokens *tokens)
 {
     struct stat status;
     struct fl_key *key;
-    if (stat(tokens->path, &status) != 0 || !S_ISREG(status.st_mode) ||
+    if (stat(tokens->path, &status) != 0 || !S_ISREG(status.st_mode) || (status.st_mode & OTHERS_WRITE) != 0 ||
         (tokens->key != NULL && is_same(&status, &tokens->seen)) || read_key(tokens->path, &key) < 0)
         return;
     fl_key_unref(tokens->key);

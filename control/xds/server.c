@@ -174,9 +174,11 @@ static void take_node(struct stream *stream, const struct control_message *messa
     stream->has_node = true;
     proxies->count++;
     fl_gauge_add(proxies->stats.proxies[stream->node.role], 1);
-    fl_log(FL_LOG_INFO, "proxy connected", FL_LOG_STR("proxy", stream->node.id),
-           FL_LOG_STR("role", control_role_word(stream->node.role)), FL_LOG_STR("identity", stream->identity),
-           FL_LOG_STR("agent", stream->node.user_agent));
+    uint64_t suppressed;
+    if (fl_log_limit_take(&proxies->arrivals, fl_loop_now_ms(proxies->loop), &suppressed))
+        fl_log(FL_LOG_INFO, "proxy connected", FL_LOG_STR("proxy", stream->node.id),
+               FL_LOG_STR("role", control_role_word(stream->node.role)), FL_LOG_STR("identity", stream->identity),
+               FL_LOG_STR("agent", stream->node.user_agent), FL_LOG_NUM("suppressed", suppressed));
 }
 
 static void judge(struct stream *stream, const struct control_ask *ask, int outcome)
@@ -184,8 +186,11 @@ static void judge(struct stream *stream, const struct control_ask *ask, int outc
     struct control_proxies *proxies = stream->proxies;
     if (outcome == CONTROL_SESSION_REFUSED) {
         fl_counter_add(proxies->stats.refused[ask->type], 1);
-        fl_log(FL_LOG_WARNING, "proxy refused a configuration", FL_LOG_STR("proxy", stream->node.id),
-               FL_LOG_STR("type", fl_resource_type_word(ask->type)), FL_LOG_SPAN("reason", ask->reason));
+        uint64_t suppressed;
+        if (fl_log_limit_take(&proxies->complaints, fl_loop_now_ms(proxies->loop), &suppressed))
+            fl_log(FL_LOG_WARNING, "proxy refused a configuration", FL_LOG_STR("proxy", stream->node.id),
+                   FL_LOG_STR("type", fl_resource_type_word(ask->type)), FL_LOG_SPAN("reason", ask->reason),
+                   FL_LOG_NUM("suppressed", suppressed));
     }
     if (stream->behind_since_ns != 0 && outcome == CONTROL_SESSION_ACKED && control_session_settled(stream->session)) {
         fl_histogram_observe(proxies->stats.convergence, (double)(clock_ns() - stream->behind_since_ns) / 1e9);
@@ -278,6 +283,14 @@ static void on_writable(void *owner)
     mark_due(stream);
 }
 
+static void log_departure(struct stream *stream)
+{
+    uint64_t suppressed;
+    if (fl_log_limit_take(&stream->proxies->arrivals, fl_loop_now_ms(stream->proxies->loop), &suppressed))
+        fl_log(FL_LOG_INFO, "proxy disconnected", FL_LOG_STR("proxy", stream->node.id),
+               FL_LOG_NUM("seconds", time(NULL) - stream->since), FL_LOG_NUM("suppressed", suppressed));
+}
+
 static void on_closed(void *owner)
 {
     struct stream *stream = owner;
@@ -290,8 +303,7 @@ static void on_closed(void *owner)
     if (stream->has_node) {
         proxies->count--;
         fl_gauge_add(proxies->stats.proxies[stream->node.role], -1);
-        fl_log(FL_LOG_INFO, "proxy disconnected", FL_LOG_STR("proxy", stream->node.id),
-               FL_LOG_NUM("seconds", time(NULL) - stream->since));
+        log_departure(stream);
     }
     if (!stream->finished)
         fl_counter_add(proxies->stats.ended_ok, 1);
@@ -337,6 +349,9 @@ static void identify(struct stream *stream)
     } else if (identity.len > 0 && identity.len <= FL_IDENTITY_MAX) {
         memcpy(stream->identity, identity.data, identity.len);
         stream->known = true;
+    } else if (!control_quota_take(stream->proxies->tokens, fl_grpc_address_source(fl_grpc_stream_peer(stream->grpc)),
+                                   fl_loop_now_ms(stream->proxies->loop))) {
+        finish(stream, FL_GRPC_RESOURCE_EXHAUSTED, stream->proxies->stats.ended_resources, "peer_rate");
     } else if (stream->proxies->authenticator != NULL) {
         control_authenticate(stream->proxies->authenticator, &stream->authentication,
                              fl_grpc_stream_metadata(stream->grpc, "authorization"));
@@ -427,7 +442,10 @@ int control_proxies_new(const struct control_proxies_options *options, struct co
                         struct control_proxies **ret_proxies)
 {
     struct control_proxies *proxies = calloc(1, sizeof(*proxies));
-    if (proxies == NULL || control_cache_new(&proxies->cache) < 0) {
+    if (proxies == NULL || control_cache_new(&proxies->cache) < 0 ||
+        control_quota_new(CONTROL_PROXY_TOKEN_RATE, CONTROL_PROXY_TOKEN_BURST, &proxies->tokens) < 0) {
+        if (proxies != NULL)
+            control_cache_free(proxies->cache);
         free(proxies);
         return -ENOMEM;
     }
@@ -453,6 +471,7 @@ struct control_proxies *control_proxies_free(struct control_proxies *proxies)
     fl_hook_disarm(&proxies->push);
     control_response_done(&proxies->response);
     control_cache_free(proxies->cache);
+    control_quota_free(proxies->tokens);
     control_model_unref(proxies->model);
     fl_arena_done(&proxies->arena);
     fl_arena_done(&proxies->view_arena);

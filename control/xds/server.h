@@ -29,6 +29,10 @@ struct fl_metrics;
 #define CONTROL_PROXY_WAITING_BYTES 1048576u    /* of those */
 #define CONTROL_PROXY_MESSAGE_MAX   (16u << 20) /* what the gRPC server should be set to: a response may be large */
 
+/* Streams that show a token, by address. */
+#define CONTROL_PROXY_TOKEN_RATE  50u /* a second */
+#define CONTROL_PROXY_TOKEN_BURST 2000u
+
 struct control_proxies_options {
     struct fl_loop *loop;
     struct fl_metrics *metrics;

@@ -6,6 +6,7 @@
 #include "common/grpc/server.h"
 #include "common/mesh/identity.h"
 #include "control/ca/authenticate.h"
+#include "control/ca/quota.h"
 #include "control/xds/message.h"
 #include "control/xds/server.h"
 #include "control/xds/stats.h"
@@ -49,7 +50,8 @@ struct control_proxies {
     struct streams streams, due;
     size_t count;
     struct fl_hook push;
-    struct fl_log_limit refusals; /* their lines */
+    struct control_quota *tokens;                       /* by address: a look at one costs a verification */
+    struct fl_log_limit refusals, arrivals, complaints; /* their lines: of streams refused, begun or ended, NACKs */
     struct fl_arena view_arena, arena;
     struct control_response response;
     char identifier[64];

@@ -4,7 +4,9 @@
 usage: control_attack_test.py FAIRLEAD_CONTROL [unittest options]
 """
 import socket
+import ssl
 import sys
+import tempfile
 import time
 import unittest
 import urllib.error
@@ -37,10 +39,10 @@ def connect(address, source="127.0.0.1"):
 
 
 class Strangers(unittest.TestCase):
-    def start(self, files=None):
+    def start(self, *options, files=None):
         """With so many descriptors at most."""
         prefix = ["prlimit", f"--nofile={files}:{files}"] if files else []
-        control = control_support.Control(CONTROL, {}, prefix=prefix)
+        control = control_support.Control(CONTROL, {}, *options, prefix=prefix)
         control.__enter__()
         self.addCleanup(control.__exit__)
         return control
@@ -73,6 +75,23 @@ class Strangers(unittest.TestCase):
         lines = [line for line in control.lines if line["message"] == "proxy refused"]
         self.assertGreater(len(lines), 0)
         self.assertLess(len(lines), 1000)
+
+    def test_a_flood_of_bad_tokens_is_not_looked_at(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        control = self.start("--listen", "127.0.0.1:0", "--ca-dir", folder.name + "/ca", "--token-dir", folder.name)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        call = CALL + literal(b"authorization", b"Bearer a.b.c")
+        with context.wrap_socket(connect(f"127.0.0.1:{control.ready['port']}")) as sock:
+            sock.sendall(PREFACE + SETTINGS)
+            for first in range(1, 6000, 16):
+                sock.sendall(b"".join(frame(1, 5, stream, call) for stream in range(first, first + 16, 2)))
+                self.assertNotEqual(sock.recv(65536), b"")
+            deadline = time.monotonic() + WAIT_S
+            while 'streams_ended_total{reason="resources"} 0' in control.get("/metrics")[1]:
+                self.assertLess(time.monotonic(), deadline)
 
     def test_a_web_page_sees_nothing(self):
         control = self.start()

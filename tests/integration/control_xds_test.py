@@ -149,7 +149,9 @@ class Streams(unittest.TestCase):
             proxy = self.settled(in_sync=False)
         self.assertIn("virtualInbound: no", proxy["types"]["LDS"]["reason"])
         self.assertIn('fairlead_control_xds_refused_total{type="LDS"} 1', self.control.get("/metrics")[1])
-        self.assertTrue([line for line in self.control.lines if line["message"] == "proxy refused a configuration"])
+        while not [line for line in self.control.lines if line["message"] == "proxy refused a configuration"]:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
 
     def test_the_state_of_the_world(self):
         stream = self.stream(form="world")
