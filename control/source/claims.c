@@ -94,21 +94,15 @@ static int put_winners(struct control_claims *claims, struct control_store *stor
     return 0;
 }
 
+static int compare_key(const void *key, const void *claim)
+{
+    struct control_key there = control_object_key(object_of(claim)->object);
+    return control_key_compare(key, &there);
+}
+
 static bool has_key(const struct control_claims *claims, const struct control_key *key)
 {
-    size_t low = 0, high = claims->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        struct control_key there = control_object_key(object_of(&claims->items[middle])->object);
-        int order = control_key_compare(&there, key);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    return claims->count > 0 && bsearch(key, claims->items, claims->count, sizeof(*claims->items), compare_key) != NULL;
 }
 
 static int remove_gone(const struct control_claims *claims, const struct control_file *file,

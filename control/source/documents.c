@@ -317,21 +317,16 @@ int control_documents_read(struct fl_span text, const char *name, struct control
 /* -- last good versions ----------------------------------------------------------------------------------------------
  */
 
+static int compare_key(const void *key, const void *object)
+{
+    struct control_key there = control_object_key(((const struct control_document_object *)object)->object);
+    return control_key_compare(key, &there);
+}
+
 static bool has_key(const struct control_documents *documents, const struct control_key *key)
 {
-    size_t low = 0, high = documents->object_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        struct control_key there = control_object_key(documents->objects[middle].object);
-        int order = control_key_compare(&there, key);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    return documents->object_count > 0 &&
+           bsearch(key, documents->objects, documents->object_count, sizeof(*documents->objects), compare_key) != NULL;
 }
 
 /* The problem by which an object of before is worth keeping; NULL: it went. */
