@@ -265,6 +265,7 @@ static int copy(struct fl_buf *to, struct fl_span from)
 
 int proxy_subscribe_identity(struct proxy_subscribe *subscribe, const struct proxy_discovery_identity *identity)
 {
+    bool first = subscribe->chain.len == 0;
     int result = copy(&subscribe->key, identity->key);
     if (result == 0)
         result = copy(&subscribe->chain, identity->chain);
@@ -273,8 +274,8 @@ int proxy_subscribe_identity(struct proxy_subscribe *subscribe, const struct pro
     bool own = subscribe->options.discovery->tls.on && subscribe->options.discovery->tls.own_certificate;
     if (result != 0 || !own)
         return result;
-    if (subscribe->call != NULL && !subscribe->showed_own)
-        return 0; /* let in by its token: good as long as it lasts */
+    if (subscribe->call != NULL && !subscribe->showed_own && first)
+        return 0; /* let in by its token a moment ago: good until the certificate is renewed */
     fl_grpc_call_cancel(fl_take(subscribe->call));
     fl_grpc_client_close(subscribe->client);
     fl_buf_clear(&subscribe->unsent);

@@ -57,7 +57,7 @@ int proxy_subscribe_new(const struct proxy_subscribe_options *options, struct pr
 struct proxy_subscribe *proxy_subscribe_free(struct proxy_subscribe *subscribe); /* NULL is allowed; returns NULL */
 
 /* Our certificate is another one: it is shown from the next connection on, and a connection that showed the old one is
- * made anew. Copied. 0 or -ENOMEM. */
+ * made anew. One that a token let in stays as long as our first certificate does. Copied. 0 or -ENOMEM. */
 int proxy_subscribe_identity(struct proxy_subscribe *subscribe,
                              const struct proxy_discovery_identity *identity) FL_MUST_CHECK;
 

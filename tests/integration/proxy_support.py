@@ -127,15 +127,15 @@ def inside(role, as_proxy=False):
     there = os.open(f"/run/netns/{NAME[role]}", os.O_RDONLY)
     if libc.setns(there, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
-    if as_proxy:
-        os.setegid(GID)
-        os.seteuid(UID)
+    if as_proxy:  # what a socket's owner is taken from; seteuid(2) would be for every thread
+        libc.setfsgid(GID)
+        libc.setfsuid(UID)
     try:
         yield
     finally:
         if as_proxy:
-            os.seteuid(0)
-            os.setegid(0)
+            libc.setfsuid(0)
+            libc.setfsgid(0)
         libc.setns(home, CLONE_NEWNET)
         os.close(home)
         os.close(there)

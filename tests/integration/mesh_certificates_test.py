@@ -1,0 +1,128 @@
+"""Certificates that live for seconds, under traffic in both directions: renewals, then a new root, and nothing is felt of it.
+
+    mesh_certificates_test.py <fairlead-proxy> <fairlead-control>
+"""
+import json
+import os
+import ssl
+import subprocess
+
+import mesh_support as mesh
+import proxy_support as support
+from mesh_support import BACK, Control, Http, Load, Tcp, sidecar, status, xds
+from proxy_support import FOLDER, Origin, eventually, run
+
+VALIDITY_S = 4
+OVERLAP_S = 3  # longer than until the next renewal, so that by then everybody knows the new root
+RENEWALS = 3
+STRICT = mesh.policy("PeerAuthentication", "strict", mesh.ROOT_NAMESPACE, {"mtls": {"mode": "STRICT"}})
+
+
+class World:
+    """What the tests share: they run in their order."""
+
+
+def renewals(proxy):
+    return proxy.metric("fairlead_identity_renewals_total", result="success")
+
+
+def await_renewals(count):
+    """So many more, of both."""
+    wanted = [(proxy, renewals(proxy) + count) for proxy in (World.a, World.b)]
+    eventually(lambda: all(renewals(proxy) >= number for proxy, number in wanted), "no renewals")
+
+
+def leaf(role):
+    """The certificate that a pod's sidecar shows to a client of now."""
+    sock = support.dial("b" if role == "a" else "a", role, 8080, as_proxy=True)
+    with support.tls_client().wrap_socket(sock) as shown:
+        return ssl.DER_cert_to_PEM_cert(shown.getpeercert(binary_form=True))
+
+
+def is_of(role, root):
+    command = ["openssl", "verify", "-CAfile", FOLDER / "ca" / root]
+    return subprocess.run(command, input=leaf(role), text=True, capture_output=True).returncode == 0
+
+
+def begin(proxy):
+    """When the certificate in use began, as a text that sorts."""
+    return json.loads(proxy.admin("/certs")[1])["certificates"][0]["cert_chain"][0]["valid_from"]
+
+
+def await_streams(proxy, connects):
+    eventually(lambda: xds(proxy)["connects"] >= connects and xds(proxy)["connected"], "the stream did not come back")
+    seen = xds(proxy)
+    assert seen["complete"] and all(kind["refused"] == 0 for kind in seen["types"].values()), seen
+
+
+# -- tests ------------------------------------------------------------------------------------------------------------
+
+def test_traffic():
+    World.control = Control("--certificate-validity", VALIDITY_S, "--ca-overlap", OVERLAP_S)
+    World.control.put("strict", STRICT)
+    World.control.start()
+    for role in "ab":
+        Origin(8080, mesh.serve_http, role)
+    Origin(9000, mesh.serve_echo)
+    World.b, World.a = sidecar("b"), sidecar("a")
+    World.connections = kept, opaque, back = Http(), Tcp(), Http(BACK, role="b")
+    World.loads = [Load(lambda: kept.get() == 200), Load(lambda: opaque.echo(b"still the same connection")),
+                   Load(lambda: back.get() == 200), Load(lambda: status() == 200),
+                   Load(lambda: status(BACK, role="b") == 200)]
+    World.first = leaf("b")
+
+
+def test_renewals():
+    held = [xds(proxy)["types"]["LDS"]["held"] for proxy in (World.a, World.b)]
+    await_renewals(RENEWALS)
+    assert leaf("b") != World.first, "new connections see the certificate of before"
+    for proxy, before in zip((World.a, World.b), held):
+        await_streams(proxy, 3)
+        assert xds(proxy)["types"]["LDS"]["held"] >= before, "configuration was lost"
+    for load in World.loads:
+        load.check()
+
+
+def test_old_and_new_root_talk_both_ways():
+    before = len(World.control.said("issuer ready"))
+    run(mesh.CONTROL, "ca", "rotate", "--ca-dir", FOLDER / "ca")
+    eventually(lambda: len(World.control.said("issuer ready")) == before + 1, "the new root was not noticed")
+    assert World.control.said("issuer ready")[-1]["roots"] == 2
+    eventually(lambda: len(World.control.said("issuer ready")) == before + 2, "the new root does not issue")
+    young, old = ("a", "b") if begin(World.a) > begin(World.b) else ("b", "a")
+    token = FOLDER / f"token-{young}"
+    os.rename(token, FOLDER / "kept-token")  # it stays on its old certificate, which outlives the other's
+    eventually(lambda: is_of(old, "root-2.pem"), "no certificate of the new root")
+    assert is_of(young, "root-1.pem")
+    for _ in range(10):
+        assert status() == 200 and status(BACK, role="b") == 200
+    assert is_of(young, "root-1.pem"), "the two were not different all the time"
+    os.rename(FOLDER / "kept-token", token)
+    eventually(lambda: is_of(young, "root-2.pem"), "no certificate of the new root")
+    for load in World.loads:
+        load.check()
+
+
+def test_the_old_root_goes():
+    before = len(World.control.said("issuer ready"))
+    os.remove(FOLDER / "ca" / "root-1.pem")
+    eventually(lambda: len(World.control.said("issuer ready")) == before + 1, "the old root's end was not noticed")
+    assert World.control.said("issuer ready")[-1]["roots"] == 1
+    await_renewals(1)
+    for load in World.loads:
+        load.stop()
+    for connection in World.connections:
+        connection.close()
+    for proxy in (World.a, World.b):
+        assert xds(proxy)["connected"]
+        proxy.stop()
+
+
+def main():
+    mesh.skip_unless_possible()
+    mesh.make_pods()
+    support.run_tests([test_traffic, test_renewals, test_old_and_new_root_talk_both_ways, test_the_old_root_goes])
+
+
+if __name__ == "__main__":
+    main()
