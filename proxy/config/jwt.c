@@ -389,6 +389,7 @@ static int read_rules(struct jwt_reader *reader, struct proxy_jwt_filter *filter
         compile_leave(compile, mark);
     }
     filter->requirements = requirements;
+    filter->requirement_count = count;
     return make_table(compile, routes, count, &filter->rules);
 }
 

@@ -142,8 +142,7 @@ struct proxy_exchange_run *proxy_exchange_new(struct proxy_hcm *hcm)
     exchange->start_ns = fl_loop_now_ns(hcm->downstream->data->turn.loop);
     exchange->active_ns = exchange->start_ns;
     exchange->response_sent_before = proxy_conn_bytes_sent(hcm->downstream->conn);
-    if (hcm->config->access_log_count > 0 || hcm->config->tracing != NULL)
-        exchange->start_us = proxy_data_now_us();
+    exchange->start_us = proxy_data_now_us(); /* tokens are judged by it, too, whatever is logged */
     return exchange;
 }
 

@@ -180,7 +180,7 @@ static int take_in(const struct proxy_jwt_found *good, struct proxy_judgement *j
  */
 static struct proxy_header challenge(const struct proxy_judgement *judgement, enum proxy_jwt_failure failure)
 {
-    struct fl_span host = judgement->request->authority;
+    struct fl_span host = judgement->request != NULL ? judgement->request->authority : FL_SPAN("");
     bool tls = proxy_tls_of(judgement->exchange->hcm->downstream->conn) != NULL;
     if (host.len > REALM_MAX)
         host.len = 0;
@@ -229,12 +229,32 @@ static const struct proxy_jwt_requirement *requirement_of(const struct proxy_jwt
     return found.route != NULL ? &filter->requirements[found.route - found.virtual_host->routes] : NULL;
 }
 
+/* Under way, and not known any more. */
+static bool judge_unknown(const struct proxy_jwt_filter *filter, struct proxy_judgement *judgement)
+{
+    struct proxy_message nothing;
+    proxy_message_init(&nothing);
+    struct proxy_jwt_case request = {
+        .providers = filter->providers,
+        .provider_count = filter->provider_count,
+        .request = &nothing,
+        .now_s = judgement->now_s,
+    };
+    enum proxy_jwt_failure failure = PROXY_JWT_GOOD;
+    for (size_t i = 0; failure == PROXY_JWT_GOOD && i < filter->requirement_count; i++)
+        failure = proxy_jwt_judge(&filter->requirements[i], &request);
+    proxy_jwt_case_done(&request);
+    if (failure != PROXY_JWT_GOOD)
+        refuse(filter, judgement, failure);
+    return failure == PROXY_JWT_GOOD;
+}
+
 static bool judge(const void *config, struct proxy_judgement *judgement)
 {
     const struct proxy_jwt_filter *filter = config;
     struct proxy_data *data = judgement->exchange->hcm->downstream->data;
-    if (judgement->request == NULL) /* under way, and not known any more: rules that ask for claims will err */
-        return true;
+    if (judgement->request == NULL)
+        return judge_unknown(filter, judgement);
     remove_forged(filter, judgement->request);
     const struct proxy_jwt_requirement *requirement = requirement_of(filter, judgement->request);
     if (requirement == NULL || requirement->kind == PROXY_JWT_NOTHING)

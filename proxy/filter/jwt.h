@@ -1,6 +1,9 @@
 /* JWT authentication at work: proxy/policy/jwt.h over requests. Puts the claims of good tokens where rules find them
  * (exchange->claims), takes the fields away that only it may write (forward_payload_header, claim_to_headers), and
  * writes them; removes tokens that do not go on. Refused: 401 with www-authenticate.
+ *
+ * A request that is judged again and is not known any more (recall.h) brings no token, and might be any rule's: it goes
+ * on only where none of them refuses a request without one.
  */
 #ifndef PROXY_FILTER_JWT_H
 #define PROXY_FILTER_JWT_H
@@ -15,6 +18,7 @@ struct proxy_jwt_filter {
      * requirements[i]. Held by the snapshot. What no rule matches needs no token. */
     const struct proxy_route_table *rules;
     const struct proxy_jwt_requirement *requirements;
+    size_t requirement_count;
     bool bypass_cors_preflight;
     bool strip_failure_response; /* 401 says nothing of why */
 };

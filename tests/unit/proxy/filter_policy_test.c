@@ -343,8 +343,11 @@ static const struct proxy_jwt_requirement requirements[] = {
     {.kind = PROXY_JWT_NOTHING},
     {.kind = PROXY_JWT_PROVIDER, .provider = &me},
 };
-static struct proxy_jwt_filter jwt = {
-    .providers = &me, .provider_count = 1, .requirements = requirements, .bypass_cors_preflight = true};
+static struct proxy_jwt_filter jwt = {.providers = &me,
+                                      .provider_count = 1,
+                                      .requirements = requirements,
+                                      .requirement_count = FL_COUNT(requirements),
+                                      .bypass_cors_preflight = true};
 static const struct proxy_http_filter jwt_then_rbac[] = {{.ops = &proxy_jwt_ops, .config = &jwt}, RBAC(&f_alice)};
 
 static int jwt_setup(void **state)
@@ -493,6 +496,47 @@ static void a_stream_is_judged_again_by_its_token(void **state)
     chat_done(&c);
 }
 
+/* By the clock, also where nothing is logged or traced. */
+static void times_are_judged_without_a_log(void **state)
+{
+    (void)state;
+    static const char *const claims[] = {"{\"iss\":\"me\",\"sub\":\"alice\",\"exp\":1000000000}",
+                                         "{\"iss\":\"me\",\"sub\":\"alice\",\"nbf\":1000000000}"};
+    for (size_t i = 0; i < FL_COUNT(claims); i++) {
+        struct chat c;
+        chat_init(&c, jwt_then_rbac, 2);
+        assert_int_equal(c.f.hcm->access_log_count, 0);
+        char *token = jwt_sign(maker.ec, ES, claims[i]);
+        ask(&c, "/x", "authorization: Bearer ", token);
+        if (i == 0)
+            side_expect_start(&c.f, &c.client, "HTTP/1.1 401");
+        assert_int_equal(fixture_origin_waits(&c.f), i == 1);
+        free(token);
+        chat_done(&c);
+    }
+}
+
+/* Nothing was kept of it where there was no filter: it is as one without a token. */
+static void what_is_not_known_any_more_has_no_token(void **state)
+{
+    (void)state;
+    static const struct proxy_jwt_requirement may_lack[] = {{.kind = PROXY_JWT_NOTHING},
+                                                            {.kind = PROXY_JWT_ALLOW_MISSING}};
+    for (int required = 0; required < 2; required++) {
+        struct chat c;
+        struct proxy_jwt_filter filter = jwt;
+        const struct proxy_http_filter list[] = {{.ops = &proxy_jwt_ops, .config = &filter}};
+        if (!required)
+            filter.requirements = may_lack;
+        begin(&c, NULL, 0, GET("/x"));
+        change(&c, list, 1);
+        if (!required)
+            side_say(&c.f, &c.origin, "HTTP/1.1 204 No Content\r\n\r\n");
+        side_expect_start(&c.f, &c.client, required ? "HTTP/1.1 401" : "HTTP/1.1 204");
+        chat_done(&c);
+    }
+}
+
 /* Whatever allocation fails: an answer or an end, never a pass that was not earned. */
 static void memory_runs_out(void **state)
 {
@@ -535,6 +579,8 @@ int main(void)
         cmocka_unit_test(a_token_in_the_query_is_taken_out),
         cmocka_unit_test(rules_and_preflights_ask_for_none),
         cmocka_unit_test(a_stream_is_judged_again_by_its_token),
+        cmocka_unit_test(times_are_judged_without_a_log),
+        cmocka_unit_test(what_is_not_known_any_more_has_no_token),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, jwt_setup, jwt_teardown);
