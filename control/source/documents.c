@@ -97,6 +97,8 @@ struct reading {
     const struct fl_positions *positions;
     const char *name;
     uint32_t document;
+    unsigned guesses;                     /* closed for what is no YAML */
+    bool closed_rest[CONTROL_KIND_COUNT]; /* for everybody, as there are too many */
 };
 
 static int read_one(struct reading *reading, const struct fl_json *document)
@@ -166,15 +168,26 @@ static int close_guess(struct reading *reading, const struct control_key *key, c
     return 0;
 }
 
+/* Of very many broken policies not each has one of its own: one for everybody stands for the rest. */
+static int close_text(struct reading *reading, struct fl_span text, enum control_kind kind, const char *why)
+{
+    struct control_key key;
+    if (reading->closed_rest[kind] || !control_guess_policy(text, kind, &key))
+        return 0;
+    if (reading->guesses++ >= CONTROL_DOCUMENTS_GUESSES) {
+        key = (struct control_key){kind, FL_SPAN(""), FL_SPAN("")};
+        reading->closed_rest[kind] = true;
+    }
+    return close_guess(reading, &key, why);
+}
+
 /* A problem, and a closed policy where the text may have been one. */
 static int refuse(struct reading *reading, struct fl_span text, const char *why)
 {
     int result = add_problem(reading->documents, why, reading->document, NULL);
-    for (enum control_kind kind = 0; kind < CONTROL_KIND_COUNT && result == 0; kind++) {
-        struct control_key key;
-        if (control_kind_closes(kind) && control_guess_policy(text, kind, &key))
-            result = close_guess(reading, &key, why);
-    }
+    for (enum control_kind kind = 0; kind < CONTROL_KIND_COUNT && result == 0; kind++)
+        if (control_kind_closes(kind))
+            result = close_text(reading, text, kind, why);
     return result;
 }
 
@@ -374,7 +387,8 @@ int control_documents_keep(struct control_documents *before, struct control_docu
     for (size_t i = 0; i < before->object_count && after->problem_count > 0; i++) {
         struct control_key key = control_object_key(before->objects[i].object);
         struct control_documents found = {.objects = after->objects, .object_count = own};
-        struct control_document_problem *problem = has_key(&found, &key) ? NULL : problem_of(after, &key);
+        struct control_document_problem *problem =
+            before->objects[i].guessed || has_key(&found, &key) ? NULL : problem_of(after, &key);
         if (problem == NULL)
             continue;
         struct control_object *object = control_object_ref(before->objects[i].object);

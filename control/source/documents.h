@@ -10,11 +10,12 @@
 
 #include "control/model/reader.h"
 
-#define CONTROL_DOCUMENTS_MAX    100000      /* of one file, items of Lists included */
-#define CONTROL_DOCUMENTS_VALUES (1u << 20)  /* scalars, arrays and objects of one file */
-#define CONTROL_DOCUMENTS_TAGS   16          /* %TAG lines: libyaml takes quadratic time for them */
-#define CONTROL_DOCUMENTS_RETRY  (32u << 20) /* bytes that parsing one by one may handle */
-#define CONTROL_DOCUMENTS_ERRORS 100         /* problems of one file that are kept; the last one counts the rest */
+#define CONTROL_DOCUMENTS_MAX     100000      /* of one file, items of Lists included */
+#define CONTROL_DOCUMENTS_VALUES  (1u << 20)  /* scalars, arrays and objects of one file */
+#define CONTROL_DOCUMENTS_TAGS    16          /* %TAG lines: libyaml takes quadratic time for them */
+#define CONTROL_DOCUMENTS_RETRY   (32u << 20) /* bytes that parsing one by one may handle */
+#define CONTROL_DOCUMENTS_GUESSES 100         /* texts of one file that are no YAML and close a policy of their own */
+#define CONTROL_DOCUMENTS_ERRORS  100         /* problems of one file that are kept; the last one counts the rest */
 
 struct control_document_object {
     struct control_object *object; /* counted */

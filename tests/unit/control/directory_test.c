@@ -329,6 +329,28 @@ static void a_policy_that_is_no_yaml_denies(void **state)
     assert_int_equal(authorization(fixture, "shop", "cut")->broken.len, 0); /* the last good version */
 }
 
+/* However many texts are no YAML, the policies that stand for them are few, and none of them is anybody's last good
+ * version. */
+static void very_many_broken_policies_are_closed_by_few(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fl_buf text;
+    fl_buf_init(&text, 4 << 20);
+    for (unsigned i = 0; i < 10 * CONTROL_DOCUMENTS_GUESSES; i++)
+        assert_int_equal(fl_buf_append_str(&text, "kind: AuthorizationPolicy\nmetadata: {namespace: shop, [\n---\n"),
+                         0);
+    put_file(fixture, "a.yaml", fl_buf_str(&text));
+    fl_buf_done(&text);
+    open_directory(fixture);
+    const enum control_kind kind = CONTROL_AUTHORIZATION_POLICY;
+    assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("shop")).count,
+                     CONTROL_DOCUMENTS_GUESSES);
+    assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("fairlead-system")).count, 1);
+    put_file(fixture, "a.yaml", "a: [");
+    await(fixture);
+    assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("shop")).count, 0);
+}
+
 /* Errors in front of a policy, however many, do not hide it. */
 static void a_policy_behind_many_errors_counts(void **state)
 {
@@ -458,6 +480,7 @@ int main(void)
         TEST(a_policy_that_is_not_understood_denies),
         TEST(what_is_too_deep_is_told),
         TEST(a_policy_that_is_no_yaml_denies),
+        TEST(very_many_broken_policies_are_closed_by_few),
         TEST(a_policy_behind_many_errors_counts),
         TEST(a_folder_that_cannot_be_read_keeps_what_it_had),
         TEST(a_folder_that_is_not_there_is_an_error),
