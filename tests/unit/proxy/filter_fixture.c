@@ -248,14 +248,14 @@ bool fixture_origin_waits(struct fixture *f)
 
 struct side fixture_origin(struct fixture *f)
 {
-    assert_true(fixture_origin_waits(f));
+    FIXTURE_UNTIL(f, fixture_origin_waits(f));
     int fd = accept4(f->origin, NULL, NULL, SOCK_CLOEXEC);
     assert_true(fd >= 0);
     fixture_run(f);
     return fixture_side(fd);
 }
 
-/* Loopback delivers within the sending call: a few empty turns mean that nothing is under way. */
+/* Loopback delivers within the sending call, mostly: a few empty turns mean that nothing is under way. */
 void fixture_run(struct fixture *f)
 {
     for (int i = 0; i < 12; i++)
@@ -304,16 +304,29 @@ void side_hear(struct fixture *f, struct side *side)
     side->text[side->len] = '\0';
 }
 
+static void hear_at_least(struct fixture *f, struct side *side, size_t size)
+{
+    uint64_t until_us = proxy_data_now_us() + FIXTURE_PATIENCE_US;
+    do
+        side_hear(f, side);
+    while (side->len < size && !side->ended && !side->reset && proxy_data_now_us() < until_us);
+}
+
+void side_hear_end(struct fixture *f, struct side *side)
+{
+    FIXTURE_UNTIL(f, (side_hear(f, side), side->ended || side->reset));
+}
+
 void side_expect(struct fixture *f, struct side *side, const char *text)
 {
-    side_hear(f, side);
+    hear_at_least(f, side, strlen(text));
     assert_string_equal(side->text, text);
     side->len = 0;
 }
 
 void side_expect_start(struct fixture *f, struct side *side, const char *text)
 {
-    side_hear(f, side);
+    hear_at_least(f, side, strlen(text));
     if (strncmp(side->text, text, strlen(text)) != 0)
         assert_string_equal(side->text, text);
     side->len = 0;

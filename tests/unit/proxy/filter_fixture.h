@@ -48,25 +48,37 @@ void fixture_next(struct fixture *f);
 
 /* A client that has connected and was accepted by the data path. */
 struct side fixture_client(struct fixture *f);
-/* The next connection at the origin; asserts that there is one. */
+/* The next connection at the origin; waits for it, and asserts that it came. */
 struct side fixture_origin(struct fixture *f);
 bool fixture_origin_waits(struct fixture *f); /* whether another one has come */
 void side_done(struct side *side);
 
 /* Turns of the loop until nothing moves any more. */
 void fixture_run(struct fixture *f);
-/* Turns for a time, for timers. */
+/* Turns for a time: where nothing may happen. */
 void fixture_wait(struct fixture *f, unsigned ms);
+/* Runs until it is so; asserts that it comes so within FIXTURE_PATIENCE_US. What is waited for is an event, so that a
+ * busy machine only takes longer. */
+#define FIXTURE_PATIENCE_US 20000000u
+#define FIXTURE_UNTIL(f, condition)                                                                                    \
+    do {                                                                                                               \
+        uint64_t until_us = proxy_data_now_us() + FIXTURE_PATIENCE_US;                                                 \
+        while (!(condition)) {                                                                                         \
+            assert_true(proxy_data_now_us() < until_us);                                                               \
+            fixture_run(f);                                                                                            \
+        }                                                                                                              \
+    } while (0)
 
 void side_say(struct fixture *f, struct side *side, const char *text); /* and runs */
 void side_say_bytes(struct fixture *f, struct side *side, const char *bytes, size_t len);
 void side_hear(struct fixture *f, struct side *side); /* runs and reads what is there */
-/* Hears, asserts that all of it is this text, and forgets it. */
+/* Hears as much as that, asserts that all of it is this text, and forgets it. */
 void side_expect(struct fixture *f, struct side *side, const char *text);
-/* Hears, asserts that it begins so, and forgets it. */
+/* Hears as much as that, asserts that it begins so, and forgets it. */
 void side_expect_start(struct fixture *f, struct side *side, const char *text);
-void side_end(struct side *side);   /* FIN */
-void side_abort(struct side *side); /* RST */
+void side_hear_end(struct fixture *f, struct side *side); /* hears until the other side ends or resets it */
+void side_end(struct side *side);                         /* FIN */
+void side_abort(struct side *side);                       /* RST */
 
 double fixture_metric(const struct fixture *f, const char *name); /* sum over all series */
 /* … over those whose labels have this text, as response_flags="UO" */

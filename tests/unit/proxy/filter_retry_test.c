@@ -110,7 +110,6 @@ static double retries(const struct fixture *f, const char *result)
 /* A try arrives at the origin, after the back-off. */
 static struct side next_try(struct fixture *f, const char *request)
 {
-    fixture_wait(f, 10);
     struct side origin = fixture_origin(f);
     side_expect(f, &origin, request);
     return origin;
@@ -192,7 +191,6 @@ static void a_body_is_sent_again_as_it_was(void **state)
     struct side one = fixture_origin(&f);
     side_hear(&f, &one);
     side_abort(&one); /* in the middle of the request */
-    fixture_wait(&f, 10);
     struct side two = fixture_origin(&f);
     side_say(&f, &client, "2\r\nde\r\n0\r\n\r\n"); /* the rest goes on where it was */
     side_expect(&f, &two, all);
@@ -267,8 +265,7 @@ static void a_try_that_takes_too_long(void **state)
     struct side client = fixture_client(&f);
     side_say(&f, &client, "GET /retry-slow HTTP/1.1\r\nHost: web\r\n\r\n");
     struct side one = fixture_origin(&f);
-    fixture_wait(&f, 350); /* the route's timeout is for all tries together */
-    side_expect_start(&f, &client, "HTTP/1.1 504");
+    side_expect_start(&f, &client, "HTTP/1.1 504"); /* the route's timeout is for all tries together */
     side_done(&one);
     side_done(&client);
     fixture_done(&f);
@@ -288,7 +285,6 @@ static void each_try_has_its_time(void **state)
     struct side client = fixture_client(&f);
     side_say(&f, &client, GET);
     struct side one = fixture_origin(&f);
-    fixture_wait(&f, 270);
     struct side two = next_try(&f, GET);
     side_say(&f, &two, OK_EMPTY);
     side_expect(&f, &client, OK_EMPTY);
@@ -296,9 +292,7 @@ static void each_try_has_its_time(void **state)
     side_done(&two);
     side_say(&f, &client, GET);
     one = fixture_origin(&f);
-    fixture_wait(&f, 270);
     two = fixture_origin(&f);
-    fixture_wait(&f, 270);
     side_expect_start(&f, &client, "HTTP/1.1 504");
     assert_true(fixture_metric_of(&f, "istio_requests_total", "response_flags=\"URX,UT\"") == 1);
     side_done(&one);
@@ -337,14 +331,15 @@ static void a_retry_goes_to_another_host(void **state)
         fixture_init_with(&f, true, two_hosts);
         struct side client = fixture_client(&f);
         side_say(&f, &client, GET);
-        bool first_to_second = waits_at_second(&f); /* which closes */
+        bool first_to_second = false;
+        FIXTURE_UNTIL(&f, (first_to_second = waits_at_second(&f) /* which closes */) || fixture_origin_waits(&f));
         if (!first_to_second) {
             struct side one = fixture_origin(&f);
             side_abort(&one);
             side_done(&one);
         }
-        fixture_wait(&f, 10);
-        assert_int_equal(waits_at_second(&f), !first_to_second);
+        FIXTURE_UNTIL(&f, first_to_second ? fixture_origin_waits(&f) : waits_at_second(&f));
+        assert_false(first_to_second && waits_at_second(&f));
         side_done(&client);
         fixture_done(&f);
         close(second);
@@ -435,7 +430,6 @@ static void connections_that_fail_are_tried_again_until_the_limit(void **state)
     fixture_init_with(&f, true, nobody_listens);
     struct side client = fixture_client(&f);
     side_say(&f, &client, GET);
-    fixture_wait(&f, 30);
     side_expect_start(&f, &client, "HTTP/1.1 503");
     assert_true(retries(&f, "\"started\"") == 2);
     assert_true(fixture_metric_of(&f, "istio_requests_total", "response_flags=\"UF,URX\"") == 1);

@@ -195,11 +195,8 @@ static void a_chain_of_another_kind_ends_the_connection(void **state)
     chain->kind = PROXY_FILTER_TCP;
     chain->tcp = f.tcp;
     apply(&f);
-    fixture_wait(&f, PROXY_DOWNSTREAM_EXPEL_MS + 100);
-    side_hear(&f, &client);
-    assert_true(client.ended || client.reset);
-    side_hear(&f, &busy);
-    assert_true(busy.ended || busy.reset);
+    side_hear_end(&f, &client);
+    side_hear_end(&f, &busy);
     side_done(&client);
     side_done(&busy);
     side_done(&origin);
@@ -351,8 +348,7 @@ static void an_answer_or_the_end_of_time_decides(void **state)
     side_hear(&f, &refused);
     assert_true(refused.reset);
     late = fixture_client(&f);
-    fixture_wait(&f, PROXY_DIRECTORY_WAIT_MS + 100);
-    side_hear(&f, &late);
+    side_hear_end(&f, &late);
     assert_true(late.reset);
     assert_true(fixture_metric_of(&f, "fairlead_connections_refused_total", "unknown_destination") == 2);
     side_done(&passes);

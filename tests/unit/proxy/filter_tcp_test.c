@@ -71,7 +71,7 @@ static void a_reset_is_carried_through(void **state)
         struct side client = fixture_client(&f), origin = fixture_origin(&f);
         side_abort(who == 0 ? &client : &origin);
         struct side *other = who == 0 ? &origin : &client;
-        side_hear(&f, other);
+        side_hear_end(&f, other);
         assert_true(other->reset);
         assert_int_equal(f.data.downstream_count, 0);
         side_done(&client);
@@ -87,7 +87,7 @@ static void no_server_resets_the_client(void **state)
     fixture_init(&f, false);
     assert_int_equal(shutdown(f.origin, SHUT_RDWR), 0);
     struct side client = fixture_client(&f);
-    side_hear(&f, &client);
+    side_hear_end(&f, &client);
     assert_true(client.reset);
     assert_true(fixture_metric(&f, "fairlead_upstream_connect_failures_total") == 1);
     side_done(&client);
@@ -102,7 +102,7 @@ static void a_limit_resets_the_client(void **state)
     f.cluster->max_pending_requests = 0;
     assert_int_equal(proxy_data_apply(&f.data, f.snapshot), 0);
     struct side client = fixture_client(&f);
-    side_hear(&f, &client);
+    side_hear_end(&f, &client);
     assert_true(client.reset);
     assert_false(fixture_origin_waits(&f));
     assert_true(fixture_metric_of(&f, "fairlead_upstream_overflows_total", "limit=\"pending_requests\"") == 1);
@@ -147,8 +147,7 @@ static void an_idle_connection_ends(void **state)
     f.tcp->idle_timeout_ms = 50;
     struct side client = fixture_client(&f), origin = fixture_origin(&f);
     side_say(&f, &client, "x");
-    fixture_wait(&f, 150);
-    side_hear(&f, &client);
+    side_hear_end(&f, &client);
     assert_true(client.ended);
     assert_int_equal(f.data.downstream_count, 0);
     side_done(&client);
@@ -161,7 +160,7 @@ static void a_connection_ends_when_its_longest_duration_is_over(void **state)
     (void)state;
     struct fixture f;
     fixture_init(&f, false);
-    f.tcp->max_duration_ms = 120;
+    f.tcp->max_duration_ms = 500;
     struct side client = fixture_client(&f), origin = fixture_origin(&f);
     for (int i = 0; i < 3; i++) { /* it is not idle meanwhile */
         side_say(&f, &client, "x");
@@ -169,9 +168,8 @@ static void a_connection_ends_when_its_longest_duration_is_over(void **state)
         assert_false(client.ended);
         fixture_wait(&f, 20);
     }
-    fixture_wait(&f, 150);
-    side_hear(&f, &client);
-    side_hear(&f, &origin);
+    side_hear_end(&f, &client);
+    side_hear_end(&f, &origin);
     assert_true(client.ended && origin.ended);
     assert_int_equal(f.data.downstream_count, 0);
     assert_true(fixture_metric_of(&f, "istio_tcp_connections_closed_total", "response_flags=\"DT\"") == 1);
@@ -187,8 +185,7 @@ static void a_server_that_does_not_answer_ends_by_the_duration_too(void **state)
     fixture_init(&f, false);
     f.tcp->max_duration_ms = 50;
     struct side client = fixture_client(&f);
-    fixture_wait(&f, 150);
-    side_hear(&f, &client);
+    side_hear_end(&f, &client);
     assert_true(client.ended);
     assert_int_equal(f.data.downstream_count, 0);
     side_done(&client);

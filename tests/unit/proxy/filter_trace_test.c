@@ -6,6 +6,7 @@
 #include "tests/support/fail.h"
 #include "tests/unit/proxy/filter_fixture.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,11 +87,13 @@ static void ask(struct fixture *f, struct side *client, struct side *origin, con
 
 static struct side at_collector(struct fixture *f)
 {
+    struct pollfd ready = {.fd = collector, .events = POLLIN};
     fixture_run(f);
+    FIXTURE_UNTIL(f, poll(&ready, 1, 0) == 1);
     int fd = accept4(collector, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     assert_true(fd >= 0);
     struct side side = fixture_side(fd);
-    side_hear(f, &side);
+    FIXTURE_UNTIL(f, (side_hear(f, &side), side.len > 0));
     return side;
 }
 
@@ -139,7 +142,6 @@ static void a_span_for_each_request(void **state)
     assert_non_null(strstr(sent, "tracestate: v=1\r\n"));
     side_say(&f, &origin, OK_EMPTY);
     side_expect(&f, &client, OK_EMPTY);
-    fixture_wait(&f, PROXY_EXPORT_DELAY_MS + 50);
     struct side batch = at_collector(&f);
     assert_non_null(strstr(batch.text, "POST /v1/traces HTTP/1.1\r\nhost: otel:4318\r\n"));
     assert_non_null(strstr(batch.text, "content-type: application/x-protobuf\r\n"));
@@ -169,8 +171,7 @@ static void a_span_for_each_request(void **state)
     assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"exported\"") == 1);
     batch.len = 0; /* the next batch goes the same way */
     ask(&f, &client, &origin, "GET / HTTP/1.1\r\nHost: web\r\n\r\n", "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
-    fixture_wait(&f, PROXY_EXPORT_DELAY_MS + 50);
-    side_hear(&f, &batch);
+    FIXTURE_UNTIL(&f, (side_hear(&f, &batch), batch.len > 0));
     request = spans_of(&batch);
     span = request->resource_spans[0]->scope_spans[0]->spans[0];
     assert_int_equal(span->status->code, 2);
@@ -209,7 +210,6 @@ static void two_spans_where_the_upstream_has_its_own(void **state)
     struct side client = fixture_client(&f), origin = {.fd = -1};
     ask(&f, &client, &origin, "GET / HTTP/1.1\r\nHost: web\r\n\r\n", OK_EMPTY);
     ask(&f, &client, &origin, "GET /direct HTTP/1.1\r\nHost: web\r\n\r\n", "");
-    fixture_wait(&f, PROXY_EXPORT_DELAY_MS + 50);
     struct side batch = at_collector(&f);
     pb_request *request = spans_of(&batch);
     assert_int_equal(request->resource_spans[0]->scope_spans[0]->n_spans, 3); /* our own answer has no upstream */
@@ -249,10 +249,9 @@ static void a_full_batch_goes_at_once_and_a_full_queue_drops(void **state)
     assert_true(full > 1000 && full < 40000);
     side_say(&f, &batch, "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno");
     assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"rejected\"") == PROXY_EXPORT_BATCH);
-    fixture_wait(&f, 650); /* the rest has gone out and is not answered in time */
-    side_hear(&f, &batch);
-    fixture_wait(&f, 650);
-    assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"unreachable\"") == 40000 - full);
+    /* The rest has gone out and is not answered in time. */
+    FIXTURE_UNTIL(&f, (side_hear(&f, &batch),
+                       fixture_metric_of(&f, "fairlead_trace_spans_total", "\"unreachable\"") == 40000 - full));
     side_done(&batch);
     end(&f);
 }
@@ -265,8 +264,7 @@ static void a_collector_that_is_away(void **state)
     close(collector);
     struct side client = fixture_client(&f), origin = {.fd = -1};
     ask(&f, &client, &origin, "GET / HTTP/1.1\r\nHost: web\r\n\r\n", OK_EMPTY);
-    fixture_wait(&f, PROXY_EXPORT_DELAY_MS + 50);
-    assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"unreachable\"") == 1);
+    FIXTURE_UNTIL(&f, fixture_metric_of(&f, "fairlead_trace_spans_total", "\"unreachable\"") == 1);
     assert_false(proxy_exporters_busy(&f.data));
     side_done(&origin);
     side_done(&client);
@@ -298,7 +296,6 @@ static void the_proxy_ends_while_a_batch_is_under_way(void **state)
     begin(&f);
     struct side client = fixture_client(&f), origin = {.fd = -1};
     ask(&f, &client, &origin, "GET / HTTP/1.1\r\nHost: web\r\n\r\n", OK_EMPTY);
-    fixture_wait(&f, PROXY_EXPORT_DELAY_MS + 50);
     struct side batch = at_collector(&f);
     ask(&f, &client, &origin, "GET / HTTP/1.1\r\nHost: web\r\n\r\n", OK_EMPTY);
     side_done(&origin);
