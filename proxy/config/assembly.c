@@ -21,8 +21,8 @@ struct resource *assembly_find(const struct proxy_assembly *assembly, enum fl_re
 
 static void resource_free(struct proxy_assembly *assembly, struct resource *resource)
 {
-    build_free(assembly, fl_take(resource->active));
-    build_free(assembly, fl_take(resource->warming));
+    assembly_put_waiting(assembly, resource, NULL);
+    assembly_put_in_force(assembly, resource, NULL);
     free(resource->refused);
     free(resource->refused_version);
     free(resource);
@@ -70,6 +70,8 @@ int proxy_assembly_new(void (*on_dead)(void *owner), void *owner, struct proxy_a
         fl_map_init(&assembly->resources[i],
                     i == FL_RESOURCE_SECRET ? PROXY_ASSEMBLY_SECRETS_MAX : PROXY_ASSEMBLY_RESOURCES_MAX);
     fl_map_init(&assembly->tls, PROXY_SLOTS_MAX);
+    for (size_t i = 0; i < PROXY_TABLE_KINDS; i++)
+        proxy_table_init(&assembly->tables[i], (enum proxy_table_kind)i);
     assembly->graveyard = proxy_graveyard_new(on_dead, owner);
     assembly->slots = proxy_slots_new();
     assembly->waits_for = malloc(FL_ERR_TEXT_MAX);
@@ -91,8 +93,8 @@ struct proxy_assembly *proxy_assembly_free(struct proxy_assembly *assembly)
         for (size_t cursor = 0; fl_map_next(&assembly->resources[i], &cursor, NULL, &value);) {
             struct resource *resource = value;
             resource->wanted++; /* stays until all builds are gone */
-            build_free(assembly, fl_take(resource->active));
-            build_free(assembly, fl_take(resource->warming));
+            assembly_put_waiting(assembly, resource, NULL);
+            assembly_put_in_force(assembly, resource, NULL);
         }
     }
     for (size_t i = 0; i < FL_RESOURCE_TYPES; i++) {
@@ -101,6 +103,9 @@ struct proxy_assembly *proxy_assembly_free(struct proxy_assembly *assembly)
         fl_map_done(&assembly->resources[i]);
     }
     fl_map_done(&assembly->tls);
+    for (size_t i = 0; i < PROXY_TABLE_KINDS; i++)
+        proxy_table_done(&assembly->tables[i]);
+    proxy_unit_unref(assembly->certs != NULL ? &assembly->certs->unit : NULL);
     assembly_base_done(&assembly->base);
     proxy_snapshot_unref(assembly->last);
     proxy_graveyard_close(assembly->graveyard);
@@ -176,7 +181,7 @@ static int compile_one(struct proxy_assembly *assembly, struct compile *compile,
     if (result < 0)
         return result;
     unit = NULL; /* build_new takes it */
-    result = build_new(assembly, compile, value, wire, version, ret_build);
+    result = build_new(assembly, compile, type, value, wire, version, ret_build);
     if (result == 0)
         (*ret_build)->ignored = compile->report->ignored - ignored_before;
     return result;
@@ -208,7 +213,7 @@ static int put(struct proxy_assembly *assembly, enum fl_resource_type type, stru
     }
     if (resource != NULL && is_same(resource->active, wire)) {
         accept_version(resource->active, version);
-        build_free(assembly, fl_take(resource->warming));
+        assembly_put_waiting(assembly, resource, NULL);
         return 0;
     }
     struct fl_xds_report report = {0};
@@ -226,8 +231,7 @@ static int put(struct proxy_assembly *assembly, enum fl_resource_type type, stru
         build_free(assembly, build);
         return result;
     }
-    build_free(assembly, fl_take(resource->warming));
-    resource->warming = build;
+    assembly_put_waiting(assembly, resource, build);
     resource->absent = false;
     return 0;
 }
@@ -268,8 +272,8 @@ int proxy_assembly_remove(struct proxy_assembly *assembly, enum fl_resource_type
     if (resource == NULL || resource->is_static)
         return 0;
     resource->absent = true;
-    build_free(assembly, fl_take(resource->active));
-    build_free(assembly, fl_take(resource->warming));
+    assembly_put_in_force(assembly, resource, NULL);
+    assembly_put_waiting(assembly, resource, NULL);
     replace_text(&resource->refused, NULL);
     replace_text(&resource->refused_version, NULL);
     assembly_settle(assembly, resource);

@@ -44,7 +44,7 @@ static int keep(struct staging *staging, enum fl_resource_type type, struct fl_s
         proxy_unit_unref(fl_take(compile->unit));
         return 0;
     }
-    return build_new(staging->assembly, compile, value, wire, FL_SPAN(""), &staged->build);
+    return build_new(staging->assembly, compile, type, value, wire, FL_SPAN(""), &staged->build);
 }
 
 static int compile_static(struct staging *staging, enum fl_resource_type type, const ProtobufCMessage *message,
@@ -268,11 +268,8 @@ static void commit(struct staging *staging)
         resource->absent = false;
         if (staging->list[i].build == NULL)
             continue;
-        struct build *before = resource->active, *waiting = resource->warming;
-        resource->active = fl_take(staging->list[i].build);
-        resource->warming = NULL;
-        build_free(assembly, before);
-        build_free(assembly, waiting);
+        assembly_put_in_force(assembly, resource, fl_take(staging->list[i].build));
+        assembly_put_waiting(assembly, resource, NULL);
     }
     for (size_t type = 0; type < FL_RESOURCE_TYPES; type++) {
         void *value;
@@ -281,13 +278,14 @@ static void commit(struct staging *staging)
             if (!resource->was_static)
                 continue;
             resource->was_static = resource->is_static = false;
-            build_free(assembly, fl_take(resource->active));
+            assembly_put_in_force(assembly, resource, NULL);
             assembly_settle(assembly, resource);
         }
     }
     assembly_base_done(&assembly->base);
     assembly->base = staging->base;
     staging->base.unit = NULL;
+    assembly->certs_touched = true;
     assembly->force = true;
 }
 

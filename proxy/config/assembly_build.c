@@ -111,6 +111,7 @@ struct build *build_free(struct proxy_assembly *assembly, struct build *build)
         struct tls_entry *entry = build->uses[i];
         if (--entry->users == 0) {
             fl_map_remove(&assembly->tls, entry->setting->slot->name);
+            assembly_hide_context(assembly, entry);
             assembly_tls_free(entry);
         }
     }
@@ -155,12 +156,17 @@ static int tls_intern(struct proxy_assembly *assembly, struct proxy_tls_setting 
         return -ENOMEM;
     entry->setting = proxy_tls_setting_ref(setting);
     entry->context = fl_tls_context_ref(setting->context);
-    int result = fl_map_put(&assembly->tls, setting->slot->name, entry);
-    if (result < 0)
+    int result = proxy_table_reserve(&assembly->tables[PROXY_TABLE_TLS], setting->slot->index);
+    if (result == 0)
+        result = fl_map_put(&assembly->tls, setting->slot->name, entry);
+    if (result < 0) {
         assembly_tls_free(entry);
-    else
-        *ret_entry = entry;
-    return result;
+        return result;
+    }
+    assembly_show_context(assembly, entry);
+    assembly->contexts_touched = true;
+    *ret_entry = entry;
+    return 0;
 }
 
 static int count_uses(struct proxy_assembly *assembly, const struct compile *compile, struct build *build)
@@ -204,8 +210,8 @@ static int fill(struct proxy_assembly *assembly, struct compile *compile, struct
     return 0;
 }
 
-int build_new(struct proxy_assembly *assembly, struct compile *compile, const void *value, struct fl_span wire,
-              struct fl_span version, struct build **ret_build)
+int build_new(struct proxy_assembly *assembly, struct compile *compile, enum fl_resource_type type, const void *value,
+              struct fl_span wire, struct fl_span version, struct build **ret_build)
 {
     struct build *build = calloc(1, sizeof(*build));
     if (build == NULL) {
@@ -214,7 +220,8 @@ int build_new(struct proxy_assembly *assembly, struct compile *compile, const vo
     }
     *build = (struct build){
         .unit = compile->unit, .value = value, .harmless = compile->harmless, .reads_files = compile->reads_files};
-    int result = fill(assembly, compile, wire, version, build);
+    int result = assembly_reserve(assembly, type, value) < 0 ? compile_no_memory(compile)
+                                                             : fill(assembly, compile, wire, version, build);
     compile->unit = NULL;
     if (result < 0)
         build_free(assembly, build);

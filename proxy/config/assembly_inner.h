@@ -10,6 +10,7 @@
 
 #include "proxy/config/context.h"
 #include "proxy/config/setting.h"
+#include "proxy/snapshot/table.h"
 
 struct resource;
 
@@ -29,6 +30,7 @@ struct build {
     char *version;
     struct resource **needs;
     size_t need_count;
+    size_t missed; /* which need was missing when it was looked at last */
     struct tls_entry **uses;
     size_t use_count;
     uint64_t harmless, ignored;
@@ -36,6 +38,9 @@ struct build {
     uint64_t since_ms; /* it waits; 0: no publish has seen it yet */
     bool overdue;      /* it has waited for too long, and waits for secrets alone */
     bool reads_files;
+    /* A cluster in force follows its endpoints (EDS), in a list of theirs. */
+    struct resource *follows;
+    struct build *next_follower, *previous_follower;
 };
 
 struct resource {
@@ -46,7 +51,9 @@ struct resource {
     bool is_static, was_static; /* was: while a bootstrap is taken */
     bool absent;                /* removed by name */
     struct build *active, *warming;
-    char *refused, *refused_version; /* the last put since; NULL: it was taken */
+    struct resource *next_warming, *previous_warming; /* in a list of the assembly's, where warming is not NULL */
+    struct build *followers;                          /* endpoints: of clusters in force */
+    char *refused, *refused_version;                  /* the last put since; NULL: it was taken */
 };
 
 /* What the bootstrap says beside resources. */
@@ -68,6 +75,12 @@ struct proxy_assembly {
     struct proxy_slots *slots;
     struct fl_map resources[FL_RESOURCE_TYPES];
     struct fl_map tls; /* struct tls_entry by the slot's name */
+    struct proxy_table tables[PROXY_TABLE_KINDS];
+    struct resource *warming[FL_RESOURCE_TYPES];
+    struct certs *certs;        /* counted: of the last snapshot */
+    bool certs_touched;         /* … and these are others */
+    bool contexts_touched;      /* settings or secrets are others than when contexts were made last */
+    uint64_t harmless, ignored; /* of all builds in force */
     struct base base;
     size_t bytes; /* of all builds */
     uint64_t wants_version;
@@ -85,11 +98,24 @@ int assembly_intern(struct proxy_assembly *assembly, enum fl_resource_type type,
 /* It goes where nothing is known of it and nobody wants it. */
 void assembly_settle(struct proxy_assembly *assembly, struct resource *resource);
 
+/* assembly_force.c */
+/* `build` (NULL: nothing) takes the place of what is in force; what was there goes. Cannot fail. */
+void assembly_put_in_force(struct proxy_assembly *assembly, struct resource *resource, struct build *build);
+/* The same with what waits. */
+void assembly_put_waiting(struct proxy_assembly *assembly, struct resource *resource, struct build *build);
+/* What waits is in force. */
+void assembly_promote(struct proxy_assembly *assembly, struct resource *resource);
+/* Room in the tables for what it will lead to. 0 or -ENOMEM. */
+int assembly_reserve(struct proxy_assembly *assembly, enum fl_resource_type type, const void *value) FL_MUST_CHECK;
+/* The setting's slot leads to its context. */
+void assembly_show_context(struct proxy_assembly *assembly, const struct tls_entry *entry);
+void assembly_hide_context(struct proxy_assembly *assembly, const struct tls_entry *entry);
+
 /* assembly_build.c */
 /* What the present resource of `compile` became: takes over its unit (whatever comes); counts what it refers to. `wire`
  * and `version` are copied. 0 or a negative errno with the error set. */
-int build_new(struct proxy_assembly *assembly, struct compile *compile, const void *value, struct fl_span wire,
-              struct fl_span version, struct build **ret_build) FL_MUST_CHECK;
+int build_new(struct proxy_assembly *assembly, struct compile *compile, enum fl_resource_type type, const void *value,
+              struct fl_span wire, struct fl_span version, struct build **ret_build) FL_MUST_CHECK;
 struct build *build_free(struct proxy_assembly *assembly, struct build *build); /* NULL allowed; returns NULL */
 /* A resource of any type from its message, at the present place; the unit is compile->unit. */
 int build_value(struct compile *compile, enum fl_resource_type type, const ProtobufCMessage *message,
@@ -106,6 +132,12 @@ void assembly_tls_stage(struct proxy_assembly *assembly, const struct compile *c
 void assembly_tls_unstage(struct proxy_assembly *assembly, bool take);
 
 /* assembly_publish.c */
+/* The certificates of a snapshot, shared by all in which they are the same. */
+struct certs {
+    struct proxy_unit unit; /* first; it holds the secrets' units */
+    struct proxy_cert_info *list;
+    size_t count;
+};
 /* The bootstrap's part of a snapshot; and its end. */
 void assembly_base_done(struct base *base);
 /* The first thing that it waits for, as text; NULL where it waits for nothing. */

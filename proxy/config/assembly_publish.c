@@ -20,17 +20,20 @@ static bool is_here(const struct resource *need)
     return need->active != NULL || (need->absent && need->type != FL_RESOURCE_SECRET);
 }
 
-/* What it waits for: a need, or a TLS setting that its secrets do not fit; both NULL: nothing. Secrets are waited for
- * however long it takes. */
-static void find_missing(const struct build *build, bool overdue, const struct resource **ret_need,
-                         const struct tls_entry **ret_use)
+/* Secrets are waited for however long it takes. */
+static bool is_missing(const struct resource *need, bool overdue)
+{
+    return !is_here(need) && !(overdue && need->type != FL_RESOURCE_SECRET);
+}
+
+/* What it waits for: a need, or a TLS setting that its secrets do not fit; both NULL: nothing. */
+static void find_missing(const struct build *build, const struct resource **ret_need, const struct tls_entry **ret_use)
 {
     *ret_need = NULL;
     *ret_use = NULL;
     for (size_t i = 0; i < build->need_count && *ret_need == NULL; i++) {
-        const struct resource *need = build->needs[i];
-        if (!is_here(need) && !(overdue && need->type != FL_RESOURCE_SECRET))
-            *ret_need = need;
+        if (is_missing(build->needs[i], false))
+            *ret_need = build->needs[i];
     }
     for (size_t i = 0; i < build->use_count && *ret_need == NULL && *ret_use == NULL; i++) {
         if (build->uses[i]->context == NULL)
@@ -38,19 +41,25 @@ static void find_missing(const struct build *build, bool overdue, const struct r
     }
 }
 
-static bool is_warm(const struct build *build, bool overdue)
+/* What was missing the last time mostly still is: then nothing else is looked at. */
+static bool is_warm(struct build *build, bool overdue)
 {
-    const struct resource *need;
-    const struct tls_entry *use;
-    find_missing(build, overdue, &need, &use);
-    return need == NULL && use == NULL;
+    if (build->missed < build->need_count && is_missing(build->needs[build->missed], overdue))
+        return false;
+    for (build->missed = 0; build->missed < build->need_count; build->missed++)
+        if (is_missing(build->needs[build->missed], overdue))
+            return false;
+    for (size_t i = 0; i < build->use_count; i++)
+        if (build->uses[i]->context == NULL)
+            return false;
+    return true;
 }
 
 const char *assembly_waits_for(const struct resource *resource, char *room, size_t size)
 {
     const struct resource *need;
     const struct tls_entry *use;
-    find_missing(resource->warming, false, &need, &use);
+    find_missing(resource->warming, &need, &use);
     if (need != NULL)
         snprintf(room, size, "%s %.*s", fl_resource_type_word(need->type), FL_SPAN_ARG(need->name));
     else if (use != NULL)
@@ -67,20 +76,15 @@ static bool is_overdue(const struct build *build, uint64_t now_ms)
 
 static void promote(struct proxy_assembly *assembly, enum fl_resource_type type, uint64_t now_ms)
 {
-    void *value;
-    for (size_t cursor = 0; fl_map_next(&assembly->resources[type], &cursor, NULL, &value);) {
-        struct resource *resource = value;
+    struct resource *next = NULL;
+    for (struct resource *resource = assembly->warming[type]; resource != NULL; resource = next) {
         struct build *warming = resource->warming;
-        if (warming == NULL)
-            continue;
+        next = resource->next_warming;
         warming->overdue |= is_overdue(warming, now_ms);
-        if (is_warm(warming, warming->overdue)) {
-            struct build *before = resource->active;
-            resource->active = fl_take(resource->warming);
-            build_free(assembly, before);
-        } else if (warming->since_ms == 0) {
+        if (is_warm(warming, warming->overdue))
+            assembly_promote(assembly, resource);
+        else if (warming->since_ms == 0)
             warming->since_ms = now_ms;
-        }
     }
 }
 
@@ -88,167 +92,84 @@ uint64_t proxy_assembly_due_ms(const struct proxy_assembly *assembly)
 {
     uint64_t due = UINT64_MAX;
     for (size_t i = 0; i < FL_RESOURCE_TYPES; i++) {
-        void *value;
-        for (size_t cursor = 0; fl_map_next(&assembly->resources[i], &cursor, NULL, &value);) {
-            const struct build *warming = ((const struct resource *)value)->warming;
+        for (const struct resource *one = assembly->warming[i]; one != NULL; one = one->next_warming) {
+            const struct build *warming = one->warming;
             /* Who is overdue waits for secrets alone: time does not help. */
-            if (warming != NULL && warming->since_ms != 0 && !warming->overdue &&
-                warming->since_ms + PROXY_ASSEMBLY_WARMING_MS < due)
+            if (warming->since_ms != 0 && !warming->overdue && warming->since_ms + PROXY_ASSEMBLY_WARMING_MS < due)
                 due = warming->since_ms + PROXY_ASSEMBLY_WARMING_MS;
         }
     }
     return due;
 }
 
-/* -- tables -- */
+/* -- certificates -- */
 
-/* A snapshot counts its units by one array. */
-struct members {
-    struct proxy_unit **units;
-    size_t count;
-};
-
-static void release_members(void *object)
+static void release_unit(void *unit)
 {
-    const struct members *members = object;
-    for (size_t i = 0; i < members->count; i++)
-        proxy_unit_unref(members->units[i]);
+    proxy_unit_unref(unit);
 }
 
-static void release_contexts(void *object)
-{
-    struct proxy_snapshot *snapshot = object;
-    for (size_t i = 0; i < snapshot->tls_slots; i++)
-        fl_tls_context_unref(snapshot->tls[i]);
-}
-
-static void join(struct members *members, struct proxy_unit *unit)
-{
-    members->units[members->count++] = proxy_unit_ref(unit);
-}
-
-static size_t count_active(const struct proxy_assembly *assembly)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < FL_RESOURCE_TYPES; i++)
-        count += assembly->resources[i].count;
-    return count;
-}
-
-static const struct build *next_active(const struct proxy_assembly *assembly, enum fl_resource_type type,
-                                       size_t *cursor)
+/* Those of secrets, which are held. */
+static int add_secrets(struct proxy_assembly *assembly, struct certs *certs)
 {
     void *value;
-    while (fl_map_next(&assembly->resources[type], cursor, NULL, &value)) {
-        if (((const struct resource *)value)->active != NULL)
-            return ((const struct resource *)value)->active;
-    }
-    return NULL;
-}
-
-static void *table(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, enum proxy_slot_kind kind,
-                   size_t *ret_size)
-{
-    *ret_size = proxy_slots_bound(assembly->slots, kind);
-    return fl_arena_array(&snapshot->unit.arena, *ret_size, sizeof(void *));
-}
-
-static int fill_clusters(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, struct members *members)
-{
-    const struct proxy_cluster **clusters = table(assembly, snapshot, PROXY_SLOT_CLUSTER, &snapshot->cluster_slots);
-    const struct proxy_endpoints **endpoints =
-        fl_arena_array(&snapshot->unit.arena, snapshot->cluster_slots, sizeof(void *));
-    if (clusters == NULL || endpoints == NULL)
-        return -ENOMEM;
-    const struct build *build;
-    for (size_t cursor = 0; (build = next_active(assembly, FL_RESOURCE_CLUSTER, &cursor)) != NULL;) {
-        const struct proxy_cluster *cluster = build->value;
-        clusters[cluster->slot->index] = cluster;
-        snapshot->cluster_count++;
-        join(members, build->unit);
-        if (cluster->type != PROXY_CLUSTER_EDS)
+    int result = 0;
+    for (size_t cursor = 0; fl_map_next(&assembly->resources[FL_RESOURCE_SECRET], &cursor, NULL, &value);) {
+        const struct build *build = ((const struct resource *)value)->active;
+        const struct proxy_secret *secret = build != NULL ? build->value : NULL;
+        if (secret == NULL || secret->cert == NULL)
             continue;
-        const struct resource *eds = assembly_find(assembly, FL_RESOURCE_ENDPOINTS, cluster->eds_name);
-        if (eds != NULL && eds->active != NULL)
-            endpoints[cluster->slot->index] = eds->active->value;
+        certs->list[certs->count++] = secret->info;
+        result = proxy_unit_hold(&certs->unit, proxy_unit_ref(build->unit), release_unit);
+        if (result < 0)
+            break;
     }
-    for (size_t cursor = 0; (build = next_active(assembly, FL_RESOURCE_ENDPOINTS, &cursor)) != NULL;)
-        join(members, build->unit);
-    snapshot->clusters = clusters;
-    snapshot->endpoints = endpoints;
-    return 0;
-}
-
-static int fill_listeners(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, struct members *members)
-{
-    const struct proxy_listener **listeners = table(assembly, snapshot, PROXY_SLOT_LISTENER, &snapshot->listener_slots);
-    if (listeners == NULL)
-        return -ENOMEM;
-    const struct build *build;
-    for (size_t cursor = 0; (build = next_active(assembly, FL_RESOURCE_LISTENER, &cursor)) != NULL;) {
-        const struct proxy_listener *listener = build->value;
-        listeners[listener->slot->index] = listener;
-        snapshot->listener_count++;
-        join(members, build->unit);
-    }
-    snapshot->listeners = listeners;
-    return proxy_snapshot_index(snapshot);
-}
-
-static int fill_routes(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, struct members *members)
-{
-    const struct proxy_routes **routes = table(assembly, snapshot, PROXY_SLOT_ROUTES, &snapshot->routes_slots);
-    if (routes == NULL)
-        return -ENOMEM;
-    const struct build *build;
-    for (size_t cursor = 0; (build = next_active(assembly, FL_RESOURCE_ROUTES, &cursor)) != NULL;) {
-        const struct proxy_routes *one = build->value;
-        routes[one->slot->index] = one;
-        join(members, build->unit);
-    }
-    snapshot->routes = routes;
-    return 0;
-}
-
-static int fill_tls(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot)
-{
-    struct fl_tls_context **contexts = table(assembly, snapshot, PROXY_SLOT_TLS, &snapshot->tls_slots);
-    if (contexts == NULL) {
-        snapshot->tls_slots = 0;
-        return -ENOMEM;
-    }
-    snapshot->tls = contexts;
-    void *value;
-    for (size_t cursor = 0; fl_map_next(&assembly->tls, &cursor, NULL, &value);) {
-        const struct tls_entry *entry = value;
-        contexts[entry->setting->slot->index] = fl_tls_context_ref(entry->context);
-    }
-    return proxy_unit_hold(&snapshot->unit, snapshot, release_contexts);
+    return result;
 }
 
 /* Those of the bootstrap's files, and those of secrets. */
-static int fill_certs(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, struct members *members)
+static int make_certs(struct proxy_assembly *assembly)
 {
-    size_t max = assembly->base.cert_count + assembly->resources[FL_RESOURCE_SECRET].count, count = 0;
-    struct proxy_cert_info *certs = fl_arena_array(&snapshot->unit.arena, max, sizeof(*certs));
+    if (assembly->certs != NULL && !assembly->certs_touched)
+        return 0;
+    struct base *base = &assembly->base;
+    struct certs *certs = proxy_unit_new(sizeof(*certs), PROXY_SNAPSHOT_MAX, NULL);
     if (certs == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < assembly->base.cert_count; i++)
-        certs[count++] = assembly->base.certs[i];
-    const struct build *build;
-    for (size_t cursor = 0; (build = next_active(assembly, FL_RESOURCE_SECRET, &cursor)) != NULL;) {
-        const struct proxy_secret *secret = build->value;
-        if (secret->cert == NULL)
-            continue;
-        certs[count++] = secret->info;
-        join(members, build->unit);
+    size_t max = base->cert_count + assembly->resources[FL_RESOURCE_SECRET].count;
+    certs->list = fl_arena_array(&certs->unit.arena, max, sizeof(*certs->list));
+    int result = certs->list == NULL ? -ENOMEM : 0;
+    if (result == 0 && base->unit != NULL)
+        result = proxy_unit_hold(&certs->unit, proxy_unit_ref(base->unit), release_unit);
+    for (size_t i = 0; result == 0 && i < base->cert_count; i++)
+        certs->list[certs->count++] = base->certs[i];
+    if (result == 0)
+        result = add_secrets(assembly, certs);
+    if (result < 0) {
+        proxy_unit_unref(&certs->unit);
+        return result;
     }
-    snapshot->certs = certs;
-    snapshot->cert_count = count;
+    proxy_unit_unref(assembly->certs != NULL ? &assembly->certs->unit : NULL);
+    assembly->certs = certs;
+    assembly->certs_touched = false;
     return 0;
 }
 
-static void fill_base(const struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, struct members *members)
+static int fill_certs(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot)
+{
+    int result = make_certs(assembly);
+    if (result == 0)
+        result = proxy_unit_hold(&snapshot->unit, proxy_unit_ref(&assembly->certs->unit), release_unit);
+    if (result < 0)
+        return result;
+    snapshot->certs = assembly->certs->list;
+    snapshot->cert_count = assembly->certs->count;
+    return 0;
+}
+
+/* -- the snapshot -- */
+
+static int fill_base(const struct proxy_assembly *assembly, struct proxy_snapshot *snapshot)
 {
     const struct base *base = &assembly->base;
     snapshot->node = base->node;
@@ -257,63 +178,43 @@ static void fill_base(const struct proxy_assembly *assembly, struct proxy_snapsh
     snapshot->file_count = base->file_count;
     snapshot->bootstrap = base->bootstrap;
     snapshot->path = base->path;
-    snapshot->ignored_fields = base->ignored;
-    join(members, base->unit);
-    for (size_t i = 0; i < FL_RESOURCE_TYPES; i++) {
-        const struct build *build;
-        for (size_t cursor = 0; (build = next_active(assembly, (enum fl_resource_type)i, &cursor)) != NULL;) {
-            snapshot->harmless_filters += build->harmless;
-            snapshot->ignored_fields += build->ignored;
-        }
-    }
+    snapshot->ignored_fields = base->ignored + assembly->ignored;
+    snapshot->harmless_filters = assembly->harmless;
+    return base->unit != NULL ? proxy_unit_hold(&snapshot->unit, proxy_unit_ref(base->unit), release_unit) : 0;
 }
 
-static int fill(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot)
+/* The tables of the kind; a snapshot's own are typed. */
+#define FREEZE(kind, member, size)                                                                                     \
+    (result = result == 0 ? proxy_table_freeze(&assembly->tables[kind], &snapshot->unit, &values, &(size)) : result,   \
+     snapshot->member = result == 0 ? (void *)(uintptr_t)values : NULL)
+
+static int fill_tables(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot)
 {
-    struct members *members = fl_arena_alloc(&snapshot->unit.arena, sizeof(*members));
-    if (members == NULL)
-        return -ENOMEM;
-    members->units = fl_arena_array(&snapshot->unit.arena, count_active(assembly) + 1, sizeof(struct proxy_unit *));
-    if (members->units == NULL)
-        return -ENOMEM;
-    int result = proxy_unit_hold(&snapshot->unit, members, release_members);
-    if (result < 0)
-        return result;
-    fill_base(assembly, snapshot, members);
-    result = fill_clusters(assembly, snapshot, members);
+    const void *const *values = NULL;
+    size_t endpoint_slots = 0;
+    int result = 0;
+    FREEZE(PROXY_TABLE_LISTENERS, listeners, snapshot->listener_slots);
+    FREEZE(PROXY_TABLE_CLUSTERS, clusters, snapshot->cluster_slots);
+    FREEZE(PROXY_TABLE_ENDPOINTS, endpoints, endpoint_slots);
+    FREEZE(PROXY_TABLE_ROUTES, routes, snapshot->routes_slots);
+    FREEZE(PROXY_TABLE_TLS, tls, snapshot->tls_slots);
+    snapshot->listener_count = assembly->tables[PROXY_TABLE_LISTENERS].count;
+    snapshot->cluster_count = assembly->tables[PROXY_TABLE_CLUSTERS].count;
+    return result;
+}
+
+/* `same_listeners`: as in the last snapshot. */
+static int fill(struct proxy_assembly *assembly, struct proxy_snapshot *snapshot, bool same_listeners)
+{
+    int result = fill_base(assembly, snapshot);
     if (result == 0)
-        result = fill_routes(assembly, snapshot, members);
+        result = fill_tables(assembly, snapshot);
     if (result == 0)
-        result = fill_listeners(assembly, snapshot, members);
-    if (result == 0)
-        result = fill_tls(assembly, snapshot);
-    return result == 0 ? fill_certs(assembly, snapshot, members) : result;
+        result = proxy_snapshot_index(snapshot, same_listeners ? assembly->last : NULL);
+    return result == 0 ? fill_certs(assembly, snapshot) : result;
 }
 
 /* -- publish -- */
-
-/* Slots that lead nowhere may have come at the end, or gone. */
-static bool same_table(const void *a, size_t a_size, const void *b, size_t b_size)
-{
-    const void *const *longer = a_size > b_size ? a : b;
-    size_t common = a_size < b_size ? a_size : b_size, more = a_size > b_size ? a_size : b_size;
-    if (common > 0 && memcmp(a, b, common * sizeof(void *)) != 0)
-        return false;
-    for (size_t i = common; i < more; i++) {
-        if (longer[i] != NULL)
-            return false;
-    }
-    return true;
-}
-
-static bool is_same(const struct proxy_snapshot *a, const struct proxy_snapshot *b)
-{
-    return same_table(a->clusters, a->cluster_slots, b->clusters, b->cluster_slots) &&
-           same_table(a->endpoints, a->cluster_slots, b->endpoints, b->cluster_slots) &&
-           same_table(a->routes, a->routes_slots, b->routes, b->routes_slots) &&
-           same_table(a->listeners, a->listener_slots, b->listeners, b->listener_slots) &&
-           same_table(a->tls, a->tls_slots, b->tls, b->tls_slots) && a->bootstrap.data == b->bootstrap.data;
-}
 
 static int warm(struct proxy_assembly *assembly, uint64_t now_ms)
 {
@@ -326,20 +227,32 @@ static int warm(struct proxy_assembly *assembly, uint64_t now_ms)
     return 0;
 }
 
+static bool has_changed(struct proxy_assembly *assembly)
+{
+    bool any = assembly->force || assembly->last == NULL;
+    for (size_t i = 0; i < PROXY_TABLE_KINDS; i++)
+        any |= proxy_table_changed(&assembly->tables[i]);
+    return any;
+}
+
 int proxy_assembly_publish(struct proxy_assembly *assembly, uint64_t now_ms, struct proxy_snapshot **ret_snapshot,
                            struct fl_err *err)
 {
     (void)proxy_graveyard_sweep(assembly->graveyard);
     int result = warm(assembly, now_ms);
-    FL_CLEANUP(fl_cleanup_proxy_snapshot)
-    struct proxy_snapshot *snapshot = result == 0 ? proxy_snapshot_new(assembly->graveyard) : NULL;
-    if (snapshot == NULL)
-        return fl_err_set(err, -ENOMEM, "out of memory");
-    result = fill(assembly, snapshot);
     if (result < 0)
         return fl_err_set(err, result, "out of memory");
-    if (!assembly->force && assembly->last != NULL && is_same(assembly->last, snapshot))
+    if (!has_changed(assembly))
         return PROXY_ASSEMBLY_UNCHANGED;
+    bool same_listeners =
+        !assembly->force && assembly->last != NULL && !assembly->tables[PROXY_TABLE_LISTENERS].touched;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = proxy_snapshot_new(assembly->graveyard);
+    result = snapshot != NULL ? fill(assembly, snapshot, same_listeners) : -ENOMEM;
+    if (result < 0) {
+        assembly->force = true; /* pages may have been renewed: there is something to publish */
+        return fl_err_set(err, result, "out of memory");
+    }
     snapshot->version = ++assembly->version;
     assembly->force = false;
     proxy_snapshot_unref(assembly->last);

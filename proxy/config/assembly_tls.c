@@ -76,8 +76,10 @@ static int make(struct proxy_assembly *assembly, struct tls_entry *entry, struct
         entry->reason = strdup(err.text);
         return 0;
     }
+    assembly_hide_context(assembly, entry);
     fl_tls_context_unref(entry->context);
     entry->context = context;
+    assembly_show_context(assembly, entry);
     return 0;
 }
 
@@ -110,8 +112,12 @@ static bool all_settled(const struct proxy_assembly *assembly)
 
 int assembly_make_contexts(struct proxy_assembly *assembly)
 {
-    if (all_settled(assembly))
+    if (!assembly->contexts_touched)
         return 0;
+    if (all_settled(assembly)) {
+        assembly->contexts_touched = false;
+        return 0;
+    }
     struct fl_map cores;
     struct fl_arena arena;
     fl_map_init(&cores, FL_MAP_MAX);
@@ -124,6 +130,8 @@ int assembly_make_contexts(struct proxy_assembly *assembly)
     }
     fl_map_done(&cores);
     fl_arena_done(&arena);
+    if (result == 0)
+        assembly->contexts_touched = false;
     return result;
 }
 
@@ -158,9 +166,12 @@ void assembly_tls_unstage(struct proxy_assembly *assembly, bool take)
         proxy_tls_setting_unref(entry->setting);
         entry->setting = staged;
         if (staged->context != NULL) {
+            assembly_hide_context(assembly, entry);
             fl_tls_context_unref(entry->context);
             entry->context = fl_tls_context_ref(staged->context);
+            assembly_show_context(assembly, entry);
         }
         note_tried(entry, NULL, NULL);
+        assembly->contexts_touched = true;
     }
 }

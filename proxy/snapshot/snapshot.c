@@ -112,22 +112,32 @@ static void index_put(uint32_t *table, size_t size, const struct proxy_snapshot 
     table[at] = index;
 }
 
-int proxy_snapshot_index(struct proxy_snapshot *snapshot)
+static size_t index_size(const struct proxy_snapshot *snapshot)
 {
     size_t size = 16;
     while (size < snapshot->listener_count * 2)
         size *= 2;
+    return size;
+}
+
+int proxy_snapshot_index(struct proxy_snapshot *snapshot, const struct proxy_snapshot *same)
+{
+    size_t size = same != NULL ? same->by_address_size : index_size(snapshot);
     uint32_t *table = fl_arena_array(&snapshot->unit.arena, size, sizeof(*table));
     if (table == NULL)
         return -ENOMEM;
+    snapshot->by_address = table;
+    snapshot->by_address_size = size;
+    if (same != NULL) {
+        memcpy(table, same->by_address, size * sizeof(*table));
+        return 0;
+    }
     for (size_t i = 0; i < size; i++)
         table[i] = PROXY_SLOT_NONE;
     for (uint32_t i = 0; i < snapshot->listener_slots; i++) {
         if (snapshot->listeners[i] != NULL)
             index_put(table, size, snapshot, i);
     }
-    snapshot->by_address = table;
-    snapshot->by_address_size = size;
     return 0;
 }
 

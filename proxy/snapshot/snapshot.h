@@ -359,8 +359,9 @@ struct proxy_snapshot *proxy_snapshot_new(struct proxy_graveyard *graveyard);
 struct proxy_snapshot *proxy_snapshot_ref(struct proxy_snapshot *snapshot);
 struct proxy_snapshot *proxy_snapshot_unref(struct proxy_snapshot *snapshot);
 void fl_cleanup_proxy_snapshot(struct proxy_snapshot **snapshot);
-/* For who builds it, when its listeners are there: so that proxy_snapshot_listener_of finds them. 0 or -ENOMEM. */
-int proxy_snapshot_index(struct proxy_snapshot *snapshot) FL_MUST_CHECK;
+/* For who builds it, when its listeners are there: so that proxy_snapshot_listener_of finds them. `same`: a snapshot
+ * with the same listeners, or NULL. 0 or -ENOMEM. */
+int proxy_snapshot_index(struct proxy_snapshot *snapshot, const struct proxy_snapshot *same) FL_MUST_CHECK;
 
 /* What an index of a slot leads to; any index is fine. NULL: nothing. */
 const struct proxy_cluster *proxy_snapshot_cluster(const struct proxy_snapshot *snapshot, uint32_t index);

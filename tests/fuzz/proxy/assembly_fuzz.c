@@ -1,7 +1,10 @@
-/* Sequences of puts, removals and publishes of arbitrary bytes: no crash, and what holds at all times. Input: records
- * of an operation byte, a name byte and, for a put, two bytes of length and the resource.
+/* Sequences of puts, removals and publishes of arbitrary bytes: no crash, and what holds at all times; every snapshot
+ * is what one made from scratch would be. Input: records of an operation byte, a name byte and, for a put, two bytes of
+ * length and the resource.
  */
 #include "proxy/config/assembly.h"
+
+#include "tests/unit/proxy/assembly_scratch.h"
 
 #include <stdlib.h>
 
@@ -55,6 +58,8 @@ static struct proxy_snapshot *publish(struct proxy_assembly *assembly, uint64_t 
         proxy_snapshot_unref(last);
         last = next;
     }
+    if (result > 0 && assembly_scratch_differs(assembly, last) != NULL)
+        abort();
     if (result > 0 && proxy_assembly_publish(assembly, now_ms, &again, &err) == PROXY_ASSEMBLY_PUBLISHED)
         abort(); /* nothing has changed since */
     return last;

@@ -3,6 +3,7 @@
 
 #include "tests/support/fail.h"
 #include "tests/unit/common/authority.h"
+#include "tests/unit/proxy/assembly_scratch.h"
 #include "tests/unit/proxy/wire.h"
 
 #include <errno.h>
@@ -51,11 +52,14 @@ static bool publish_at(uint64_t now_ms)
     struct proxy_snapshot *next = NULL;
     int result = proxy_assembly_publish(assembly, now_ms, &next, &err);
     assert_true(result == PROXY_ASSEMBLY_PUBLISHED || result == PROXY_ASSEMBLY_UNCHANGED);
-    if (result == PROXY_ASSEMBLY_UNCHANGED)
-        return false;
-    proxy_snapshot_unref(snapshot);
-    snapshot = next;
-    return true;
+    if (result == PROXY_ASSEMBLY_PUBLISHED) {
+        proxy_snapshot_unref(snapshot);
+        snapshot = next;
+    }
+    const char *differs = assembly_scratch_differs(assembly, snapshot);
+    if (differs != NULL)
+        fail_msg("not what a publish from scratch gives: %s", differs);
+    return result == PROXY_ASSEMBLY_PUBLISHED;
 }
 
 static bool publish(void)
@@ -408,6 +412,123 @@ static void secrets_come_and_are_rotated(void **state)
     authority_done(&authority);
 }
 
+/* -- any sequence: what is kept from publish to publish is what walking everything gives (see publish_at) -- */
+
+#define NAMES 90 /* more than one page */
+#define STEPS 6000
+
+static uint64_t random_state;
+
+static unsigned draw(unsigned below)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((random_state >> 33) % below);
+}
+
+static void put_drawn(struct identity identities[2])
+{
+    char name[8], text[1024], service[32] = "";
+    unsigned n = draw(NAMES), other = draw(NAMES), variant = draw(3);
+    snprintf(name, sizeof(name), "n%u", n);
+    switch (draw(6)) {
+    case 0:
+        if (variant == 0)
+            snprintf(service, sizeof(service), ", service_name: n%u", other);
+        if (variant == 2)
+            snprintf(text, sizeof(text), "name: %s\nconnect_timeout: %u.5s\n", name, other);
+        else
+            snprintf(text, sizeof(text), "name: %s\ntype: EDS\neds_cluster_config: {eds_config: " ADS "%s}\n", name,
+                     service);
+        must_put(FL_RESOURCE_CLUSTER, name, text);
+        return;
+    case 1:
+        snprintf(text, sizeof(text),
+                 "cluster_name: %s\nendpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
+                 "10.1.0.%u, port_value: 80}}}}]}]\n",
+                 name, variant + 1);
+        must_put(FL_RESOURCE_ENDPOINTS, name, text);
+        return;
+    case 2:
+        snprintf(text, sizeof(text),
+                 "name: %s\nvirtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: "
+                 "n%u}}]}]\n",
+                 name, other);
+        must_put(FL_RESOURCE_ROUTES, name, text);
+        return;
+    case 3:
+        snprintf(text, sizeof(text),
+                 "name: %s\naddress: {socket_address: {address: 10.0.0.%u, port_value: 80}}\nbind_to_port: "
+                 "false\nfilter_chains: [{filters: [{name: h, typed_config: {" TYPE
+                 "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, rds: "
+                 "{route_config_name: n%u, config_source: " ADS "}, http_filters: [{name: router, typed_config: {" TYPE
+                 "extensions.filters.http.router.v3.Router}}]}}]}]\n",
+                 name, n / 2 + 1, other);
+        must_put(FL_RESOURCE_LISTENER, name, text);
+        return;
+    case 4:
+        must_put(FL_RESOURCE_CLUSTER, variant == 0 ? "a" : "b",
+                 variant == 0   ? TLS_CLUSTER("a", "x")
+                 : variant == 1 ? TLS_CLUSTER("b", "y")
+                                : TLS_CLUSTER("b", "z"));
+        return;
+    default:
+        if (draw(8) == 0)
+            put_roots("ROOTCA");
+        else
+            put_secret("default", &identities[draw(2)]);
+    }
+}
+
+static void remove_drawn(void)
+{
+    static const char *const others[] = {"a", "b", "default", "ROOTCA"};
+    char name[8];
+    snprintf(name, sizeof(name), "n%u", draw(NAMES));
+    enum fl_resource_type type = (enum fl_resource_type)draw(FL_RESOURCE_TYPES);
+    if (draw(8) == 0)
+        snprintf(name, sizeof(name), "%s", others[draw(FL_COUNT(others))]);
+    if (draw(4) == 0)
+        proxy_assembly_forget(assembly, type, fl_span_str(name));
+    else
+        assert_int_equal(proxy_assembly_remove(assembly, type, fl_span_str(name)), 0);
+}
+
+static void any_sequence_gives_what_a_publish_from_scratch_gives(void **state)
+{
+    struct identity identities[2];
+    struct proxy_snapshot *kept = NULL;
+    size_t published = 0;
+    authority_init(&authority, "root");
+    for (size_t i = 0; i < 2; i++)
+        authority_issue(&authority, "spiffe://cluster.local/ns/a/sa/b", NULL, &identities[i]);
+    for (random_state = 1; random_state <= 3;) {
+        uint64_t seed = random_state, now_ms = 1000;
+        assert_int_equal(setup(state), 0);
+        for (unsigned i = 0; i < STEPS / 3; i++) {
+            unsigned what = draw(16);
+            if (what < 8)
+                put_drawn(identities);
+            else if (what < 11)
+                remove_drawn();
+            else
+                published += publish_at(now_ms += draw(3000));
+            if (draw(40) == 0) { /* an old one may outlive many */
+                proxy_snapshot_unref(kept);
+                kept = proxy_snapshot_ref(snapshot);
+            }
+            if (i % 64 == 0)
+                fl_arena_reset(&arena);
+        }
+        teardown(state);
+        kept = proxy_snapshot_unref(kept);
+        random_state = seed + 1;
+    }
+    assert_true(published > 100);
+    for (size_t i = 0; i < 2; i++)
+        identity_done(&identities[i]);
+    authority_done(&authority);
+}
+
 /* -- memory -- */
 
 static void memory_running_out(void **state)
@@ -459,6 +580,7 @@ int main(void)
         cmocka_unit_test(removal_in_any_order),
         TEST(slots_outlive_what_names_them),
         TEST(secrets_come_and_are_rotated),
+        cmocka_unit_test(any_sequence_gives_what_a_publish_from_scratch_gives),
         cmocka_unit_test(memory_running_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,7 +292,7 @@ static void init_asking(struct fixture *f)
     fixture_next(f);
     f->listener->hand_over = true;
     f->snapshot->node.on_demand = true;
-    assert_int_equal(proxy_snapshot_index(f->snapshot), 0);
+    assert_int_equal(proxy_snapshot_index(f->snapshot, NULL), 0);
     f->data.options.directory = &directory;
     apply(f);
 }
@@ -320,7 +320,7 @@ static void a_parked_connection_goes_on_with_its_listener(void **state)
     f.snapshot->listeners = table;
     f.snapshot->listener_slots = f.snapshot->listener_count = 2;
     f.snapshot->node.on_demand = true;
-    assert_int_equal(proxy_snapshot_index(f.snapshot), 0);
+    assert_int_equal(proxy_snapshot_index(f.snapshot, NULL), 0);
     apply(&f);
     assert_int_equal(f.data.parked_count, 0);
     origin = fixture_origin(&f);
