@@ -10,56 +10,14 @@ import threading
 
 import grpc
 
+from wire import field, fields
+
 PREFIX = "type.googleapis.com/envoy."
 CDS, EDS = PREFIX + "config.cluster.v3.Cluster", PREFIX + "config.endpoint.v3.ClusterLoadAssignment"
 LDS, RDS = PREFIX + "config.listener.v3.Listener", PREFIX + "config.route.v3.RouteConfiguration"
 SDS = PREFIX + "extensions.transport_sockets.tls.v3.Secret"
 SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 WAIT_S = 20
-
-
-def varint(number):
-    out = b""
-    while True:
-        number, low = number >> 7, number & 127
-        if not number:
-            return out + bytes([low])
-        out += bytes([low | 128])
-
-
-def field(number, content):
-    content = content.encode() if isinstance(content, str) else content
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def fields(message):
-    """[(number, value)]: bytes of length-delimited fields, ints of the others."""
-    at, out = 0, []
-
-    def take():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(message):
-        tag = take()
-        if tag & 7 == 2:
-            size = take()
-            out.append((tag >> 3, message[at:at + size]))
-            at += size
-        elif tag & 7 == 0:
-            out.append((tag >> 3, take()))
-        else:
-            size = 8 if tag & 7 == 1 else 4
-            out.append((tag >> 3, message[at:at + size]))
-            at += size
-    return out
 
 
 def texts(message, number):

@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 
 import control_support
+from waiting import free_port
 
 try:
     import ads_client
@@ -271,12 +272,6 @@ class Backend:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 BOOTSTRAP = """

@@ -5,6 +5,7 @@ connection, a stream and an opaque connection, each within a second.
     proxy_policy_test.py PROGRAM
 """
 import atexit
+import http.client
 import json
 import os
 import pathlib
@@ -17,7 +18,8 @@ import tempfile
 import threading
 import time
 
-PATIENCE = 20
+from waiting import PATIENCE, free_port
+
 PROGRAM = os.path.abspath(sys.argv[1])
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="fl-policy-"))
 TYPE = "type.googleapis.com/envoy."
@@ -30,12 +32,6 @@ def clean_up():
             process.kill()
             process.wait()
     shutil.rmtree(FOLDER, ignore_errors=True)
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def serve(sock):
@@ -136,8 +132,11 @@ class Proxy:
 
 def get(sock, target):
     sock.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    answer = sock.recv(65536)
-    return int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2]
+    with sock.makefile("rb") as reader:
+        status = int(reader.readline().split()[1])
+        headers = http.client.parse_headers(reader)
+        length = int(headers["content-length"])
+        return status, reader.read(length) if length < 1000 else None  # the stream's does not end
 
 
 def assert_cut(sock):

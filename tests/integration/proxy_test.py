@@ -7,7 +7,6 @@ transparent capture; IPv4 and IPv6, HTTP and opaque TCP, STRICT and PERMISSIVE, 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl

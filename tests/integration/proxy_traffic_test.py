@@ -14,14 +14,14 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 
-PATIENCE = 20
+from waiting import PATIENCE, eventually, free_port
+from wire import fields
+
 PROGRAM = os.path.abspath(sys.argv[1])
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="fl-traffic-"))
 processes = []
@@ -33,21 +33,6 @@ def clean_up():
             process.kill()
             process.wait()
     shutil.rmtree(FOLDER, ignore_errors=True)
-
-
-def eventually(check, what):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if value := check():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"never: {what}")
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 # -- servers ----------------------------------------------------------------------------------------------------------
@@ -83,37 +68,6 @@ class Server:
 
 
 # -- what a collector reads: protobuf by hand -------------------------------------------------------------------------
-
-def fields(data):
-    """(number, value) of a message; bytes, or a number."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7f) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        tag = varint()
-        kind = tag & 7
-        if kind == 0:
-            yield tag >> 3, varint()
-        elif kind == 1:
-            yield tag >> 3, int.from_bytes(data[at:at + 8], "little")
-            at += 8
-        else:
-            assert kind == 2, kind
-            size = varint()
-            assert at + size <= len(data)
-            yield tag >> 3, data[at:at + size]
-            at += size
-
 
 def attributes(items):
     found = {}

@@ -25,9 +25,9 @@ import time
 import unittest
 
 import xds_go
+from waiting import PATIENCE, eventually, free_port
 
 SKIPPED = 77
-PATIENCE = 20
 PROXY = os.path.abspath(sys.argv.pop(1))
 BUILD = sys.argv.pop(1)
 GO = None  # the server's program
@@ -35,12 +35,6 @@ HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_mana
 ROUTER = {"name": "envoy.filters.http.router",
           "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
 ADS = {"ads": {}, "resource_api_version": "V3"}
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Origin:
@@ -294,10 +288,8 @@ class Case(unittest.TestCase):
                 self.assertEqual(get(self.port), (200, "two"))
                 server.update(resources(self.port, [self.one.port]))
                 until(self.port, (200, "one"))
-                end = time.monotonic() + PATIENCE  # a NACK that is repeated waits, and the answer to it comes then
-                while "last_nack" in proxy.xds()["types"]["CDS"]:
-                    self.assertLess(time.monotonic(), end)
-                    time.sleep(0.05)
+                # A NACK that is repeated waits, and the answer to it comes then.
+                eventually(lambda: "last_nack" not in proxy.xds()["types"]["CDS"], "no NACK is told of")
                 self.assertEqual(proxy.stop(), 0)
                 server.close()
 
@@ -348,10 +340,7 @@ class Case(unittest.TestCase):
         server = self.serve(resources(self.port, [self.one.port]))
         proxy = self.start(server.address, True, "--state-dir", state).ready()
         kept = pathlib.Path(state) / "last-good"
-        end = time.monotonic() + PATIENCE
-        while not kept.exists():
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.05)
+        eventually(kept.exists, "the last good state is kept")
         self.assertEqual(kept.stat().st_mode & 0o777, 0o600)
         proxy.stop(signal.SIGKILL)
         address = server.address
@@ -379,10 +368,8 @@ class Case(unittest.TestCase):
         proxy.ready()
         until(port, (200, "one"))
         proxy.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + PATIENCE
-        while 'fairlead_config_reloads_total{result="accepted"} 1' not in proxy.ask("/stats/prometheus")[1]:
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.02)
+        eventually(lambda: 'fairlead_config_reloads_total{result="accepted"} 1' in proxy.ask("/stats/prometheus")[1],
+                   "the reload is counted")
         self.assertEqual(get(port), (200, "one"))
         self.assertEqual(get(self.port), (200, "one"))
         self.assertEqual(proxy.stop(), 0)
