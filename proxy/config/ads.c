@@ -42,7 +42,7 @@ int proxy_ads_entry(struct ads_family *family, struct fl_span name, struct ads_e
 
 void proxy_ads_entry_settle(struct ads_family *family, struct ads_entry *entry)
 {
-    if (entry->wanted || entry->told || entry->held || entry->parted_ms != 0)
+    if (entry->wanted || entry->told || entry->held || entry->refused || entry->parted_ms != 0)
         return;
     fl_map_remove(&family->entries, entry->name);
     free(entry->version);
@@ -55,7 +55,7 @@ void proxy_ads_entry_drop(struct proxy_ads *ads, enum fl_resource_type type, str
     free(fl_take(entry->version));
     entry->version_len = 0;
     entry->hash = entry->expires_ms = 0;
-    entry->held = false;
+    entry->held = entry->refused = false;
     ads->options.drop(ads->options.owner, type, entry->name);
 }
 
@@ -142,7 +142,7 @@ static void unwant(struct proxy_ads *ads, enum fl_resource_type type, struct ads
         family->changed = true;
     }
     entry->leaving = entry->told;
-    if (!family->wildcard && entry->held)
+    if (!family->wildcard && (entry->held || entry->refused))
         proxy_ads_entry_drop(ads, type, entry);
     if (!family->wildcard && entry->told) {
         entry->parted_ms = now_ms + PROXY_ADS_PARTED_MS;
@@ -185,7 +185,7 @@ void proxy_ads_mark_end(struct proxy_ads *ads, enum fl_resource_type type, uint6
     void *value;
     for (size_t cursor = 0; fl_map_next(&family->entries, &cursor, NULL, &value);) {
         struct ads_entry *entry = value;
-        if (!entry->marked && (entry->wanted || (entry->held && !family->wildcard)))
+        if (!entry->marked && (entry->wanted || ((entry->held || entry->refused) && !family->wildcard)))
             unwant(ads, type, entry, now_ms);
     }
 }
@@ -223,6 +223,8 @@ void proxy_ads_start(struct proxy_ads *ads)
             struct ads_entry *entry = value;
             entry->told = entry->leaving = false;
             entry->parted_ms = 0;
+            if (entry->refused && !entry->held && !entry->wanted) /* of such a one the new stream knows nothing */
+                proxy_ads_entry_drop(ads, (enum fl_resource_type)i, entry);
             proxy_ads_entry_settle(family, entry);
         }
     }

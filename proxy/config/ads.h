@@ -13,6 +13,8 @@
  *  - A resource is taken or refused by itself. A refused one keeps what was held before; the response that it came in
  *    is NACKed with its name and the reason, and the good ones of that response are in force all the same.
  *  - A resource whose bytes are those in force is not taken again; its version is noted.
+ *  - What is removed goes before what comes is taken: a listener may have the address of one that leaves. What was
+ *    refused and is removed is dropped, too, so that nobody remembers it for ever.
  *  - State of the world: what a whole CDS or LDS response does not name is dropped, unless something in it could not
  *    even be named. EDS, RDS and SDS responses change what they name.
  *  - Delta: a resource that nobody wants (any more) is passed over. One with a TTL is dropped when it passes, unless

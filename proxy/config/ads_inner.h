@@ -13,6 +13,7 @@ struct ads_entry { /* a resource by name; goes when nothing is left to remember 
     uint64_t expires_ms; /* TTL; 0: none */
     uint64_t parted_ms;  /* given up: passed over until then; 0: not */
     bool wanted, told, held;
+    bool refused; /* the last one that came was: the owner may remember that */
     bool leaving; /* told, and to be taken back before it may be told again */
     bool marked;  /* for the walk at hand */
     char text[];
@@ -64,7 +65,7 @@ static inline struct fl_span proxy_ads_text(const struct ads_text *text)
 int proxy_ads_entry(struct ads_family *family, struct fl_span name, struct ads_entry **ret_entry) FL_MUST_CHECK;
 /* Frees it where nothing is left to remember. */
 void proxy_ads_entry_settle(struct ads_family *family, struct ads_entry *entry);
-/* What was held is gone, and the owner is told. */
+/* What was held, or refused, is gone, and the owner is told. */
 void proxy_ads_entry_drop(struct proxy_ads *ads, enum fl_resource_type type, struct ads_entry *entry);
 /* "outbound|*" is a name that brings others: those that begin as it does. */
 bool proxy_ads_is_collected(const struct ads_family *family, struct fl_span name);

@@ -2,6 +2,7 @@
 #include "proxy/config/ads_inner.h"
 
 #include "common/base/siphash.h"
+#include "common/base/utf8.h"
 #include "common/xds/message.h"
 #include "proxy/config/messages.h"
 
@@ -9,7 +10,8 @@
 #include <stdio.h>
 
 #define TYPE_RESOURCE "envoy.service.discovery.v3.Resource"
-#define NAMED_MAX     8 /* refused resources that a NACK names */
+#define NAMED_MAX     8   /* refused resources that a NACK names */
+#define SHOWN_MAX     256 /* bytes of such a name */
 
 struct intake { /* one response */
     struct proxy_ads *ads;
@@ -33,9 +35,22 @@ static void refuse(struct intake *intake, struct fl_span name, const char *reaso
     size_t len = strlen(intake->detail);
     if (intake->refused > NAMED_MAX || len >= sizeof(intake->detail) - 1)
         return;
-    struct fl_span shown = name.len > 256 ? fl_span_make(name.data, 256) : name;
+    struct fl_span shown = fl_utf8_cut(name, SHOWN_MAX);
     snprintf(intake->detail + len, sizeof(intake->detail) - len, "%s%.*s: %s", len > 0 ? "; " : "", FL_SPAN_ARG(shown),
              reason);
+}
+
+/* A protobuf string is UTF-8: a server could not even read a NACK that were none, and would end the stream. The
+ * text, and names in it, may have been cut within a character. */
+static void make_utf8(char *text)
+{
+    struct fl_span rest = fl_span_str(text);
+    while (rest.len > 0) {
+        size_t length = fl_utf8_length(rest);
+        if (length == 0)
+            text[(size_t)(rest.data - text)] = '?';
+        rest = fl_span_from(rest, length > 0 ? length : 1);
+    }
 }
 
 /* --- one resource ----------------------------------------------------------------------------------------------- */
@@ -63,6 +78,7 @@ static void note(const struct intake *intake, struct ads_entry *entry, const str
     entry->hash = fl_siphash(resource->bytes);
     intake->family->held += !entry->held;
     entry->held = true;
+    entry->refused = false;
     entry->parted_ms = 0;
     set_ttl(intake, entry, resource->ttl_ms);
 }
@@ -76,7 +92,7 @@ static int take(struct intake *intake, const struct proxy_ads_resource *resource
         return fl_err_set(err, -ENOMEM, "out of memory");
     if (resource->version.len > 0)
         memcpy(version, resource->version.data, resource->version.len);
-    bool same = entry->held && entry->hash == fl_siphash(resource->bytes);
+    bool same = entry->held && !entry->refused && entry->hash == fl_siphash(resource->bytes);
     int result = same ? 0 : intake->ads->options.take(intake->ads->options.owner, resource, err);
     if (result == 0)
         note(intake, entry, resource, fl_take(version));
@@ -99,7 +115,8 @@ static void take_named(struct intake *intake, const struct proxy_ads_resource *r
         return;
     }
     entry->marked = true;
-    if (take(intake, resource, entry, &err) < 0)
+    entry->refused = take(intake, resource, entry, &err) < 0;
+    if (entry->refused)
         refuse(intake, resource->name, err.text);
     proxy_ads_entry_settle(intake->family, entry);
 }
@@ -156,7 +173,7 @@ static void take_wrapped(struct intake *intake, const pb_resource *resource)
 static void remove_named(struct intake *intake, struct fl_span name)
 {
     struct ads_entry *entry = fl_map_get(&intake->family->entries, name);
-    if (entry == NULL || (!entry->held && !entry->wanted))
+    if (entry == NULL || (!entry->held && !entry->wanted && !entry->refused))
         return;
     proxy_ads_entry_drop(intake->ads, intake->type, entry);
     proxy_ads_entry_settle(intake->family, entry);
@@ -218,6 +235,7 @@ static void close_response(struct intake *intake, const char *version)
     size_t len = strlen(family->detail);
     if (intake->refused > NAMED_MAX)
         snprintf(family->detail + len, sizeof(family->detail) - len, "; and %zu more", intake->refused - NAMED_MAX);
+    make_utf8(family->detail);
 }
 
 static int delta(struct intake *intake, const pb_delta_response *response, struct fl_err *err)
@@ -225,10 +243,10 @@ static int delta(struct intake *intake, const pb_delta_response *response, struc
     int result = open_response(intake, response->type_url, response->nonce, err);
     if (result != 0 || intake->family == NULL)
         return result;
-    for (size_t i = 0; i < response->n_resources; i++)
-        take_wrapped(intake, response->resources[i]);
     for (size_t i = 0; i < response->n_removed_resources; i++)
         remove_named(intake, fl_span_str(response->removed_resources[i]));
+    for (size_t i = 0; i < response->n_resources; i++)
+        take_wrapped(intake, response->resources[i]);
     close_response(intake, response->system_version_info);
     return 0;
 }
@@ -256,16 +274,28 @@ static void take_bare(struct intake *intake, const pb_any *any, const char *vers
     }
 }
 
-static void drop_absent(struct intake *intake)
+/* True: something went. */
+static bool drop_absent(struct intake *intake)
 {
+    bool any = false;
     void *value;
     for (size_t cursor = 0; fl_map_next(&intake->family->entries, &cursor, NULL, &value);) {
         struct ads_entry *entry = value;
-        if (!entry->held || entry->marked)
+        if ((!entry->held && !entry->refused) || entry->marked)
             continue;
         proxy_ads_entry_drop(intake->ads, intake->type, entry);
         proxy_ads_entry_settle(intake->family, entry);
+        any = true;
     }
+    return any;
+}
+
+static void take_all(struct intake *intake, const pb_whole_response *response, struct fl_arena *arena)
+{
+    intake->refused = 0;
+    intake->detail[0] = '\0';
+    for (size_t i = 0; i < response->n_resources; i++)
+        take_bare(intake, response->resources[i], response->version_info, arena);
 }
 
 static int whole(struct intake *intake, const pb_whole_response *response, struct fl_arena *arena, struct fl_err *err)
@@ -274,10 +304,10 @@ static int whole(struct intake *intake, const pb_whole_response *response, struc
     if (result != 0 || intake->family == NULL)
         return result;
     proxy_ads_mark_begin(intake->ads, intake->type);
-    for (size_t i = 0; i < response->n_resources; i++)
-        take_bare(intake, response->resources[i], response->version_info, arena);
-    if ((intake->type == FL_RESOURCE_CLUSTER || intake->type == FL_RESOURCE_LISTENER) && !intake->nameless)
-        drop_absent(intake);
+    take_all(intake, response, arena);
+    bool all = (intake->type == FL_RESOURCE_CLUSTER || intake->type == FL_RESOURCE_LISTENER) && !intake->nameless;
+    if (all && drop_absent(intake) && intake->refused > 0) /* what went may have been in the way of what came */
+        take_all(intake, response, arena);
     close_response(intake, response->version_info);
     return 0;
 }

@@ -2,6 +2,7 @@
  * requests that are sent then, or what was taken and dropped. */
 #include "proxy/config/ads.h"
 
+#include "common/base/utf8.h"
 #include "common/xds/message.h"
 #include "common/xds/proto/cluster.pb-c.h"
 #include "common/xds/proto/discovery.pb-c.h"
@@ -16,8 +17,8 @@
 
 struct world {
     struct proxy_ads *ads;
-    bool delta;
-    char log[4096]; /* what was taken, dropped and sent since the last row */
+    bool delta, old; /* the resource "old" is there */
+    char log[4096];  /* what was taken, dropped and sent since the last row */
 };
 
 struct row {
@@ -36,20 +37,24 @@ static void tell(struct world *world, const char *format, ...)
     va_end(arguments);
 }
 
-/* A body that begins with '!' is refused. */
+/* A body that begins with '!' is refused; with '&' as long as there is a resource "old". */
 static int on_take(void *owner, const struct proxy_ads_resource *resource, struct fl_err *err)
 {
     struct fl_span body;
     assert_true(fl_xds_wire_string(resource->bytes, 28, &body));
-    if (body.len > 0 && body.data[0] == '!')
+    struct world *world = owner;
+    if (body.len > 0 && (body.data[0] == '!' || (body.data[0] == '&' && world->old)))
         return fl_err_set(err, -EINVAL, "bad");
+    world->old |= fl_span_eq_str(resource->name, "old");
     tell(owner, "+%.*s=%.*s", FL_SPAN_ARG(resource->name), FL_SPAN_ARG(resource->version));
     return 0;
 }
 
 static void on_drop(void *owner, enum fl_resource_type type, struct fl_span name)
 {
+    struct world *world = owner;
     (void)type;
+    world->old &= !fl_span_eq_str(name, "old");
     tell(owner, "-%.*s", FL_SPAN_ARG(name));
 }
 
@@ -161,7 +166,7 @@ static Google__Protobuf__Any *make_any(const char *type_url, struct fl_span byte
 
 struct item { /* "name=version[:body][~ttl]", "-name", "name?" (its Any is a listener's), "name#" (garbage inside),
                  "name~ttl" (no body) */
-    char text[64], *name, *version, *body;
+    char text[512], *name, *version, *body;
     unsigned long ttl;
     bool removed, other, garbage;
 };
@@ -326,7 +331,7 @@ static void test_delta_refused(void **state)
     (void)state;
     RUN(true, {"all CDS", "CDS{n }"}, {"recv CDS 1 a=1 b=1:!", "+a=1 CDS{ nack:1 (b: bad) }"},
         {"recv CDS 2 a=2:!", ""}, /* the old a is still held */
-        {"expire 1999", ""}, {"expire 2000", "CDS{ nack:2 (a: bad) }"}, {"start", "CDS{n a@1 }"},
+        {"expire 1999", ""}, {"expire 2000", "CDS{ nack:2 (a: bad) }"}, {"start", "-b CDS{n a@1 }"},
         {"recv CDS 3 c=1", "+c=1 CDS{ ack:3 }"},
         {"recv CDS 4 d?=1 e#=1 f=1",
          "+f=1 CDS{ nack:4 (d: is of another type than the response; e: malformed protobuf, or no name (or one longer "
@@ -408,6 +413,53 @@ static void test_whole(void **state)
         {"want EDS e", "EDS{ e v }"}, {"recv EDS 5 e=1 f=1", "+e=5 EDS{ e v5 ack:5 }"},
         {"want EDS g", "EDS{ e g v5 ack:5 }"}, {"recv EDS 6 g=1", "+g=6 EDS{ e g v6 ack:6 }"}, /* e stays */
         {"unwant EDS e", "-e EDS{ g v6 ack:6 }"}, {"start", "CDS{n v2 } EDS{ g v6 } LDS{ v }"});
+}
+
+/* What is removed goes first: what comes may have been kept out by it. */
+static void test_in_the_way(void **state)
+{
+    (void)state;
+    RUN(true, {"all LDS", "LDS{n }"}, {"recv LDS 1 old=1", "+old=1 LDS{ ack:1 }"},
+        {"recv LDS 2 new=1:& -old", "-old +new=1 LDS{ ack:2 }"});
+    RUN(false, {"all LDS", "LDS{n v }"}, {"recv LDS 1 old=1", "+old=1 LDS{ v1 ack:1 }"},
+        {"recv LDS 2 new=1:&", "-old +new=2 LDS{ v2 ack:2 }"});
+}
+
+/* Whoever remembers a refusal is told when the resource is gone, or its like was taken again. */
+static void test_refused_is_forgotten(void **state)
+{
+    (void)state;
+    RUN(true, {"all CDS", "CDS{n }"}, {"recv CDS 1 a=1:!", "CDS{ nack:1 (a: bad) }"},
+        {"recv CDS 2 -a", "-a CDS{ ack:2 }"}, {"recv CDS 3 -a", "CDS{ ack:3 }"},
+        {"recv CDS 4 b=1", "+b=1 CDS{ ack:4 }"}, {"recv CDS 5 b=2:!", "CDS{ nack:5 (b: bad) }"},
+        {"recv CDS 6 b=3", "+b=3 CDS{ ack:6 }"}, {"want EDS e", "EDS{ e }"},
+        {"recv EDS 7 e=1:!", "EDS{ nack:7 (e: bad) }"}, {"unwant EDS e", "-e EDS{ -e }"});
+    RUN(false, {"all CDS", "CDS{n v }"}, {"recv CDS 1 a=1:!", "CDS{ v nack:1 (a: bad) }"},
+        {"recv CDS 2", "-a CDS{ v2 ack:2 }"});
+}
+
+/* A name that is cut never ends within a character: a NACK that is not UTF-8 could be read by no server. */
+static void test_nack_is_utf8(void **state)
+{
+    (void)state;
+    struct world world;
+    struct fl_err err = {0};
+    struct proxy_ads_info info;
+    assert_non_null(make(&world, true));
+    act(&world, "all CDS");
+    char text[512], long_name[401] = "";
+    for (size_t i = 0; i < sizeof(long_name) - 1; i += 2)
+        memcpy(long_name + i, "\u00e4", 3);
+    snprintf(text, sizeof(text), "CDS 1 x%s=1:!", long_name);
+    assert_int_equal(receive(&world, text, &err), 0);
+    proxy_ads_describe(world.ads, FL_RESOURCE_CLUSTER, &info);
+    assert_true(fl_span_ends_with(info.nack, FL_SPAN("\u00e4: bad")));
+    for (struct fl_span rest = info.nack; rest.len > 0;) {
+        size_t length = fl_utf8_length(rest);
+        assert_true(length > 0);
+        rest = fl_span_from(rest, length);
+    }
+    proxy_ads_free(world.ads);
 }
 
 static void test_foreign(void **state)
@@ -519,6 +571,9 @@ int main(void)
         cmocka_unit_test(test_ttl),
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_in_the_way),
+        cmocka_unit_test(test_refused_is_forgotten),
+        cmocka_unit_test(test_nack_is_utf8),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_limits),
