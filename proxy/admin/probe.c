@@ -187,6 +187,12 @@ static void on_retry(struct fl_timer *timer)
         tell_waiting(gate, dial);
 }
 
+void proxy_gate_dial(struct proxy_gate *gate)
+{
+    if (gate != NULL && gate->state == PROXY_GATE_WAITING && gate->start_ms != 0)
+        fl_timer_set(gate->options.loop, &gate->retry, 0, on_retry);
+}
+
 static void on_start(struct fl_timer *timer)
 {
     struct proxy_gate *gate = FL_CONTAINER_OF(timer, struct proxy_gate, retry);

@@ -39,6 +39,9 @@ struct proxy_gate_options {
 
 /* 0 or a negative errno. Dials begin with the next turn of the loop. */
 int proxy_gate_new(const struct proxy_gate_options *options, struct proxy_gate **ret_gate) FL_MUST_CHECK;
+/* Dials now instead of at the next interval: the listener that dials come back to may just have been opened. NULL is
+ * allowed; nothing happens where the gate does not wait. On the loop's thread. */
+void proxy_gate_dial(struct proxy_gate *gate);
 struct proxy_gate *proxy_gate_free(struct proxy_gate *gate); /* after the workers have stopped */
 
 enum proxy_gate_state proxy_gate_state(const struct proxy_gate *gate); /* on the loop's thread */

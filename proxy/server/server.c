@@ -22,6 +22,7 @@
 
 #define PUBLISH_MS 2     /* from a change to its snapshot: what comes in one go is one */
 #define WAIT_MS    15000 /* how often one is told what the proxy waits for before it is ready */
+#define TRIM_MS    1000
 #define WAITS_MAX  512
 
 struct server {
@@ -46,7 +47,7 @@ struct server {
     bool reload_again;  /* asked for while a snapshot was being handed over */
     bool publish_again; /* … something has changed in the assembly */
     bool sweep;         /* … old units are to be freed; any thread's */
-    struct fl_timer drain_timer, warming_timer, publish_timer, wait_timer;
+    struct fl_timer drain_timer, warming_timer, publish_timer, wait_timer, trim_timer;
     int wake_fd; /* the workers' events */
     struct fl_source wake;
     atomic_uint applied, refused, drained;
@@ -127,6 +128,13 @@ static void check_ready(struct server *server)
     tell_ready(server);
 }
 
+/* What went with the configurations before goes back to the system: it looks at the whole heap. */
+static void trim(struct fl_timer *timer)
+{
+    (void)timer;
+    (void)malloc_trim(0);
+}
+
 /* Every worker has answered. */
 static void settled(struct server *server)
 {
@@ -138,7 +146,9 @@ static void settled(struct server *server)
     proxy_assembly_sweep(server->assembly);
     if (server->watch != NULL && proxy_watch_set(server->watch, server->snapshot) < 0)
         fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
-    (void)malloc_trim(0);
+    proxy_gate_dial(server->gate); /* it may be that its dials have a listener to come back to now */
+    if (!fl_timer_is_set(&server->trim_timer))
+        fl_timer_set(server->loop, &server->trim_timer, TRIM_MS, trim);
     if (server->state == PROXY_SERVER_LIVE)
         fl_log(server->live != NULL ? FL_LOG_DEBUG : FL_LOG_INFO, "configuration in force",
                FL_LOG_NUM("version", server->snapshot->version));
@@ -564,6 +574,7 @@ static void stop(struct server *server)
     fl_timer_cancel(&server->warming_timer);
     fl_timer_cancel(&server->publish_timer);
     fl_timer_cancel(&server->wait_timer);
+    fl_timer_cancel(&server->trim_timer);
     server->admin = proxy_admin_free(server->admin);
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);

@@ -126,6 +126,31 @@ static void test_opens_when_every_family_came_back(void **state)
     end(&fixture);
 }
 
+/* The first dial comes before there is a listener: the next need not wait for its interval. */
+static void test_dials_at_once_when_asked(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, true);
+    proxy_gate_dial(fixture.gate); /* it will anyway */
+    fl_loop_turn(fixture.loop, 50);
+    uint64_t begin_ms = fl_loop_now_ms(fixture.loop);
+    fl_loop_turn(fixture.loop, 0);
+    proxy_gate_dial(fixture.gate);
+    fl_loop_turn(fixture.loop, PROXY_GATE_RETRY_MS); /* the dial is due: the turn does not wait for the interval */
+    assert_true(fl_loop_now_ms(fixture.loop) - begin_ms < PROXY_GATE_RETRY_MS);
+    assert_true(arrive(fixture.gate, "127.0.0.1", FL_PASSTHROUGH_IPV4));
+    if (has_ipv6())
+        assert_true(arrive(fixture.gate, "::1", FL_PASSTHROUGH_IPV6));
+    fl_loop_turn(fixture.loop, 0);
+    assert_true(proxy_gate_is_open(fixture.gate));
+    proxy_gate_dial(fixture.gate); /* it is open for good */
+    proxy_gate_dial(NULL);
+    fl_loop_turn(fixture.loop, 0);
+    assert_int_equal(fixture.told.open, 1);
+    end(&fixture);
+}
+
 static void test_strangers_do_not_open_it(void **state)
 {
     (void)state;
@@ -231,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_capture_there_is_no_gate),
         cmocka_unit_test(test_opens_when_every_family_came_back),
+        cmocka_unit_test(test_dials_at_once_when_asked),
         cmocka_unit_test(test_strangers_do_not_open_it),
         cmocka_unit_test(test_waiting_is_told_once),
         cmocka_unit_test(test_a_worker_reports_from_its_thread),
