@@ -19,30 +19,44 @@ static void check(bool holds)
         abort();
 }
 
+static void write_text(unsigned kind, unsigned name, unsigned content, char *text, size_t size)
+{
+    switch (kind) {
+    case 0:
+        snprintf(text, size,
+                 "{apiVersion: v1, kind: Service, metadata: {name: n%u}, spec: {clusterIPs: [10.0.0.%u, 'fd00::%u'], "
+                 "selector: {a: b}}}",
+                 name, content, content);
+        return;
+    case 1:
+        snprintf(text, size,
+                 "{apiVersion: v1, kind: Pod, metadata: {name: n%u}, spec: {serviceAccountName: s%u}, status: {podIP: "
+                 "10.1.0.%u}}",
+                 name, content, content);
+        return;
+    case 2:
+        snprintf(text, size,
+                 "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: n%u, labels: "
+                 "{kubernetes.io/service-name: n%u, x: '%u'}}}",
+                 name, content, content);
+        return;
+    default:
+        snprintf(
+            text, size,
+            "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: n%u}, spec: {parentRefs: "
+            "[{group: '', kind: Service, name: n%u}, {name: n%u}]}}",
+            name, content, content);
+    }
+}
+
 static struct control_object *make(unsigned index)
 {
-    static const char *const templates[] = {
-        "{apiVersion: v1, kind: Service, metadata: {name: n%u}, spec: {clusterIPs: [10.0.0.%u, 'fd00::%u'], selector: "
-        "{a: b}}}",
-        "{apiVersion: v1, kind: Pod, metadata: {name: n%u}, spec: {serviceAccountName: s%u}, status: {podIP: "
-        "10.1.0.%u}}",
-        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: n%u, labels: "
-        "{kubernetes.io/service-name: "
-        "n%u, x: '%u'}}}",
-        "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: n%u}, spec: {parentRefs: "
-        "[{group: '', "
-        "kind: Service, name: n%u}, {name: n%u}]}}",
-    };
     char text[512];
-    unsigned kind = index / 16, name = index / 4 % 4, content = index % 4;
     FL_CLEANUP(fl_cleanup_yaml) struct fl_yaml *yaml = NULL;
     const struct control_origin origin = {FL_SPAN("f"), 1, 0, 0};
     struct control_identity identity;
     struct control_object *object = NULL;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(text, sizeof(text), templates[kind], name, content, content);
-#pragma GCC diagnostic pop
+    write_text(index / 16, index / 4 % 4, index % 4, text, sizeof(text));
     check(fl_yaml_parse(fl_span_str(text), "f", NULL, &yaml, NULL) == 0);
     check(control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, &object, &identity, NULL) == 0);
     return object;
