@@ -131,9 +131,59 @@ static void start_filter(struct proxy_downstream *downstream)
         downstream_refuse(downstream, PROXY_REFUSED_NO_MEMORY);
 }
 
+/* What chains are picked by, also when the listener changes later: the server name and its NUL, then each ALPN token
+ * behind a byte of its length, and a 0. False: memory is out. */
+static bool keep_hello(struct proxy_downstream *downstream, enum proxy_detect_result kind,
+                       const struct proxy_detect *detect)
+{
+    downstream->seen = (uint8_t)kind;
+    size_t size = detect->server_name_len + 2;
+    for (size_t i = 0; i < detect->alpn_count; i++)
+        size += detect->alpn_len[i] + 1u;
+    if (size == 2)
+        return true;
+    char *at = downstream->hello = malloc(size);
+    if (at == NULL)
+        return false;
+    downstream->server_name = detect->server_name_len > 0 ? at : NULL;
+    memcpy(at, detect->server_name, detect->server_name_len);
+    at += detect->server_name_len;
+    *at++ = '\0';
+    for (size_t i = 0; i < detect->alpn_count; i++) {
+        *at++ = (char)detect->alpn_len[i];
+        memcpy(at, detect->alpn[i], detect->alpn_len[i]);
+        at += detect->alpn_len[i];
+    }
+    *at = '\0';
+    return true;
+}
+
+/* Of a listener that does not look at first bytes it is known only now what they were: so the connection is found again
+ * when the listener begins to look. */
+static bool keep_session(struct proxy_downstream *downstream)
+{
+    struct proxy_detect detect = {.alpn_count = 0};
+    struct fl_span alpn = proxy_tls_alpn(proxy_tls_of(downstream->conn));
+    if (downstream->seen == PROXY_DETECT_TLS)
+        return true;
+    if (alpn.len > 0 && alpn.len <= PROXY_DETECT_TOKEN_MAX) {
+        memcpy(detect.alpn[0], alpn.data, alpn.len);
+        detect.alpn_len[0] = (uint8_t)alpn.len;
+        detect.alpn_count = 1;
+    }
+    return keep_hello(downstream, PROXY_DETECT_TLS, &detect);
+}
+
 static void on_open(void *owner)
 {
-    start_filter(owner);
+    struct proxy_downstream *downstream = owner;
+    if (!keep_session(downstream)) {
+        downstream_refuse(downstream, PROXY_REFUSED_NO_MEMORY);
+        return;
+    }
+    downstream_rebind(downstream); /* to what changed during the handshake */
+    if (downstream->conn != NULL)
+        start_filter(downstream);
 }
 
 static size_t on_data(void *owner, struct fl_span bytes)
@@ -174,33 +224,6 @@ static enum proxy_refused why_no_chain(const struct proxy_listener *listener, en
     if (!listener->tls_inspector)
         return PROXY_REFUSED_NO_FILTER_CHAIN;
     return transport == PROXY_TRANSPORT_TLS ? PROXY_REFUSED_FOREIGN_TLS : PROXY_REFUSED_PLAINTEXT;
-}
-
-/* What chains are picked by, also when the listener changes later: the server name and its NUL, then each ALPN token
- * behind a byte of its length, and a 0. False: memory is out. */
-static bool keep_hello(struct proxy_downstream *downstream, enum proxy_detect_result kind,
-                       const struct proxy_detect *detect)
-{
-    downstream->seen = (uint8_t)kind;
-    size_t size = detect->server_name_len + 2;
-    for (size_t i = 0; i < detect->alpn_count; i++)
-        size += detect->alpn_len[i] + 1u;
-    if (size == 2)
-        return true;
-    char *at = downstream->hello = malloc(size);
-    if (at == NULL)
-        return false;
-    downstream->server_name = detect->server_name_len > 0 ? at : NULL;
-    memcpy(at, detect->server_name, detect->server_name_len);
-    at += detect->server_name_len;
-    *at++ = '\0';
-    for (size_t i = 0; i < detect->alpn_count; i++) {
-        *at++ = (char)detect->alpn_len[i];
-        memcpy(at, detect->alpn[i], detect->alpn_len[i]);
-        at += detect->alpn_len[i];
-    }
-    *at = '\0';
-    return true;
 }
 
 const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *downstream,

@@ -23,7 +23,7 @@
 
 #include "proxy/filter/data.h"
 
-#define PROXY_DOWNSTREAM_EXPEL_MS 1000u
+#define PROXY_DOWNSTREAM_EXPEL_MS 500u /* what decides it comes from afar: all of it within a second */
 
 /* A terminal filter's part: it owns the connection's callbacks, and calls proxy_downstream_end when it is done. */
 struct proxy_downstream_ops {

@@ -16,6 +16,8 @@ void downstream_begin(struct proxy_downstream *downstream);
 /* The chain that a listener has for it, by what its first bytes were. NULL: none. */
 const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *downstream,
                                                  const struct proxy_listener *listener);
+/* rebind.c. Where its listener has changed: under the new one, or refused (conn is NULL then), or soon ended. */
+void downstream_rebind(struct proxy_downstream *downstream);
 
 /* parking.c. Where nobody knows its destination yet and the directory can be asked: true, it is parked (or refused). */
 bool downstream_park(struct proxy_downstream *downstream);

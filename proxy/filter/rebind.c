@@ -1,5 +1,6 @@
 /* Connections whose listener has changed. */
 #include "proxy/filter/downstream_inner.h"
+#include "proxy/net/detect.h"
 
 static void expel_now(struct fl_timer *timer)
 {
@@ -44,7 +45,13 @@ static void change(struct proxy_downstream *downstream, const struct proxy_liste
     proxy_unit_unref(before);
 }
 
-static void rebind(struct proxy_downstream *downstream)
+/* Its listener did not look, and the handshake is under way: what it is will be known at the end of that. */
+static bool is_unknown(const struct proxy_downstream *downstream)
+{
+    return downstream->ops == NULL && downstream->chain->tls != NULL && downstream->seen != PROXY_DETECT_TLS;
+}
+
+void downstream_rebind(struct proxy_downstream *downstream)
 {
     const struct proxy_listener *listener =
         proxy_snapshot_listener(downstream->data->snapshot, downstream->listener->slot->index);
@@ -58,6 +65,8 @@ static void rebind(struct proxy_downstream *downstream)
         change(downstream, listener, NULL);
         return;
     }
+    if (is_unknown(downstream))
+        return;
     const struct proxy_filter_chain *chain = downstream_pick(downstream, listener);
     if (is_same_kind(downstream->chain, chain))
         change(downstream, listener, chain);
@@ -79,7 +88,7 @@ void proxy_downstream_rebind(struct proxy_data *data)
         for (; state->rebind != NULL && left > 0; left--) {
             struct proxy_downstream *one = state->rebind;
             state->rebind = one->listener_next;
-            rebind(one);
+            downstream_rebind(one);
         }
         if (state->rebind != NULL) { /* the rest in the next turn */
             fl_timer_set(data->turn.loop, &data->rebind_timer, 0, go_on);

@@ -211,7 +211,7 @@ class Tcp(support.Reader):
         self.sock.close()
 
 
-def echoes(to=SERVICE, port=9000, text=b"are you there", banner=b"", **how):
+def echoes(to=SERVICE, port=9000, text=b"\0are you there\n", banner=b"", **how):
     """Whether a connection of its own brings the bytes back."""
     try:
         client = Tcp(to, port, **how)
