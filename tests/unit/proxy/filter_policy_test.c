@@ -189,7 +189,7 @@ static void a_request_under_way_gets_its_403(void **state)
     begin(&c, deny_then_allow, 2, GET("/api/x"));
     change(&c, deny_everything, 1);
     side_expect_start(&c.f, &c.client, "HTTP/1.1 403");
-    side_hear(&c.f, &c.origin);
+    side_hear_end(&c.f, &c.origin);
     assert_true(c.origin.reset);
     expect_status(&c, GET("/direct"), 403, DENIED_BODY); /* the connection lives on */
     chat_done(&c);
@@ -226,7 +226,7 @@ static void a_tunnel_is_cut(void **state)
     side_say(&c.f, &c.origin, "y");
     side_expect(&c.f, &c.client, "y");
     change(&c, deny_everything, 1);
-    side_hear(&c.f, &c.client);
+    side_hear_end(&c.f, &c.client);
     assert_true(c.client.reset);
     chat_done(&c);
 }
@@ -267,7 +267,7 @@ static void a_denied_connection_is_reset(void **state)
         fixture_init(&f, i % 2 == 0);
         network(&f, deny[i / 2]);
         struct side client = fixture_client(&f);
-        side_hear(&f, &client);
+        side_hear_end(&f, &client);
         assert_true(client.reset);
         assert_false(fixture_origin_waits(&f));
         assert_true(fixture_metric_of(&f, "fairlead_connections_refused_total", "reason=\"policy\"") == 1);
@@ -490,7 +490,7 @@ static void a_stream_is_judged_again_by_its_token(void **state)
     side_say(&c.f, &c.origin, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
     side_expect_start(&c.f, &c.client, "HTTP/1.1 200");
     change(&c, jwt_then_rbac + 1, 1); /* RBAC alone: nobody is known any more */
-    side_hear(&c.f, &c.client);
+    side_hear_end(&c.f, &c.client);
     assert_true(c.client.reset);
     free(token);
     chat_done(&c);

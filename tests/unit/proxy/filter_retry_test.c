@@ -250,7 +250,7 @@ static void nothing_is_tried_again_once_the_client_has_a_byte(void **state)
     side_abort(&one);
     fixture_wait(&f, 10);
     assert_false(fixture_origin_waits(&f));
-    side_hear(&f, &client);
+    side_hear_end(&f, &client);
     assert_true(client.reset);
     side_done(&one);
     side_done(&client);

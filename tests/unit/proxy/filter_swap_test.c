@@ -106,7 +106,7 @@ static void a_request_to_an_endpoint_that_goes_is_finished(void **state)
     apply(&f);
     side_say(&f, &origin, OK);
     side_expect(&f, &client, OK);
-    side_hear(&f, &origin);
+    side_hear_end(&f, &origin);
     assert_true(origin.ended); /* not used again */
     side_say(&f, &client, GET);
     side_expect_start(&f, &client, "HTTP/1.1 503");
@@ -130,7 +130,7 @@ static void another_endpoint_at_the_address_is_another_host(void **state)
     endpoint->identity = FL_SPAN("spiffe://cluster.local/ns/a/sa/b");
     f.cluster->own.list = endpoint;
     apply(&f);
-    side_hear(&f, &origin);
+    side_hear_end(&f, &origin);
     assert_true(origin.ended);
     side_say(&f, &client, GET); /* meshed, and there is no TLS for it: never in plaintext */
     side_expect_start(&f, &client, "HTTP/1.1 503");
@@ -151,7 +151,7 @@ static void a_cluster_that_goes_is_503(void **state)
     fixture_next(&f);
     ((const struct proxy_cluster **)(uintptr_t)f.snapshot->clusters)[0] = NULL;
     apply(&f);
-    side_hear(&f, &origin);
+    side_hear_end(&f, &origin);
     assert_true(origin.ended);
     side_say(&f, &client, GET);
     side_expect_start(&f, &client, "HTTP/1.1 503");
@@ -345,7 +345,7 @@ static void an_answer_or_the_end_of_time_decides(void **state)
     side_expect_start(&f, &origin, "GET /");
     refused = fixture_client(&f);
     proxy_data_answer(&f.data, &f.data.parked->destination, PROXY_DIRECTORY_REFUSE);
-    side_hear(&f, &refused);
+    side_hear_end(&f, &refused);
     assert_true(refused.reset);
     late = fixture_client(&f);
     side_hear_end(&f, &late);

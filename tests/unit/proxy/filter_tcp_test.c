@@ -48,7 +48,7 @@ static void half_close_is_carried_through(void **state)
     side_expect(&f, &client, "answer");
     assert_false(client.ended);
     side_end(&origin);
-    side_hear(&f, &client);
+    side_hear_end(&f, &client);
     assert_true(client.ended);
     fixture_run(&f);
     assert_int_equal(f.data.downstream_count, 0);
