@@ -552,6 +552,7 @@ static int start(struct server *server, struct fl_err *err)
     result = load(server->options.config_path, server->assembly, err);
     if (result == 0)
         result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &server->snapshot, err);
+    uint64_t version = server->snapshot != NULL ? server->snapshot->version : 0;
     if (result == PROXY_ASSEMBLY_PUBLISHED)
         result = start_live(server, err);
     if (result == 0)
@@ -565,7 +566,8 @@ static int start(struct server *server, struct fl_err *err)
     if (proxy_watch_new(server->loop, on_files_changed, server, &server->watch) < 0)
         fl_log_message(FL_LOG_WARNING, "certificate files are not watched; SIGHUP re-reads them");
     watch_warming(server);
-    return hand_over(server, server->snapshot, true, err);
+    /* A port that was taken would stop every start from the last good configuration, and so its mending. */
+    return hand_over(server, server->snapshot, server->snapshot->version == version, err);
 }
 
 static void stop(struct server *server)

@@ -355,6 +355,22 @@ class Case(unittest.TestCase):
         proxy.wait_log("the control plane cannot be reached")
         self.assertEqual(proxy.stop(), 0)
 
+    def test_restart_with_a_port_taken(self):
+        """A listener of the last good configuration that cannot be opened stops no start: another one mends it."""
+        state = pathlib.Path(self.folder) / "state"
+        state.mkdir(mode=0o700)
+        server = self.serve(resources(self.port, [self.one.port]))
+        proxy = self.start(server.address, True, "--state-dir", state).ready()
+        eventually((state / "last-good").exists, "the configuration is kept")
+        proxy.stop(signal.SIGKILL)
+        with socket.create_server(("127.0.0.1", self.port)):
+            proxy = self.start(server.address, True, "--state-dir", state).ready()
+            proxy.wait_log("a listener cannot be opened")
+            other = free_port()
+            server.update(resources(other, [self.one.port]))
+            until(other, (200, "one"))
+        self.assertEqual(proxy.stop(), 0)
+
     def test_static_and_dynamic(self):
         """Listeners of the file beside those of the server, and a reload that keeps both."""
         port = free_port()
