@@ -305,6 +305,45 @@ static struct proxy_exporter *exporter_new(struct proxy_data *data, const struct
     return exporter;
 }
 
+static void release(struct fl_deferred *deferred)
+{
+    struct proxy_exporter *exporter = FL_CONTAINER_OF(deferred, struct proxy_exporter, deferred);
+    free(exporter->texts);
+    free(exporter);
+}
+
+/* It is in the list no more. */
+static void exporter_end(struct proxy_exporter *exporter)
+{
+    fl_timer_cancel(&exporter->delay);
+    fl_timer_cancel(&exporter->deadline);
+    if (exporter->upstream != NULL)
+        proxy_upstream_drop(fl_take(exporter->upstream), PROXY_CLOSE_RESET);
+    fl_buf_done(&exporter->waiting);
+    fl_buf_done(&exporter->sending);
+    fl_buf_done(&exporter->head);
+    fl_loop_defer(exporter->data->turn.loop, &exporter->deferred, release);
+}
+
+static bool is_busy(const struct proxy_exporter *exporter)
+{
+    return exporter->under_way || exporter->waiting_count > 0;
+}
+
+/* Providers come and go with configurations: one that has nothing to do makes room. */
+static bool end_an_idle_one(struct proxy_data *data)
+{
+    struct proxy_exporter **at = &data->exporters;
+    while (*at != NULL && is_busy(*at))
+        at = &(*at)->next;
+    struct proxy_exporter *idle = *at;
+    if (idle == NULL)
+        return false;
+    *at = idle->next;
+    exporter_end(idle);
+    return true;
+}
+
 struct proxy_exporter *proxy_exporter_of(struct proxy_data *data, const struct proxy_trace_provider *provider)
 {
     size_t count = 0;
@@ -312,7 +351,9 @@ struct proxy_exporter *proxy_exporter_of(struct proxy_data *data, const struct p
         if (is_provider(&one->provider, provider))
             return one;
     }
-    struct proxy_exporter *exporter = count < PROXY_EXPORTERS_MAX ? exporter_new(data, provider) : NULL;
+    if (count >= PROXY_EXPORTERS_MAX && !end_an_idle_one(data))
+        return NULL;
+    struct proxy_exporter *exporter = exporter_new(data, provider);
     if (exporter != NULL) {
         exporter->next = data->exporters;
         data->exporters = exporter;
@@ -329,17 +370,10 @@ void proxy_exporters_flush(struct proxy_data *data)
 bool proxy_exporters_busy(const struct proxy_data *data)
 {
     for (const struct proxy_exporter *one = data->exporters; one != NULL; one = one->next) {
-        if (one->under_way || one->waiting_count > 0)
+        if (is_busy(one))
             return true;
     }
     return false;
-}
-
-static void release(struct fl_deferred *deferred)
-{
-    struct proxy_exporter *exporter = FL_CONTAINER_OF(deferred, struct proxy_exporter, deferred);
-    free(exporter->texts);
-    free(exporter);
 }
 
 void proxy_exporters_free(struct proxy_data *data)
@@ -347,13 +381,6 @@ void proxy_exporters_free(struct proxy_data *data)
     while (data->exporters != NULL) {
         struct proxy_exporter *exporter = data->exporters;
         data->exporters = exporter->next;
-        fl_timer_cancel(&exporter->delay);
-        fl_timer_cancel(&exporter->deadline);
-        if (exporter->upstream != NULL)
-            proxy_upstream_drop(fl_take(exporter->upstream), PROXY_CLOSE_RESET);
-        fl_buf_done(&exporter->waiting);
-        fl_buf_done(&exporter->sending);
-        fl_buf_done(&exporter->head);
-        fl_loop_defer(data->turn.loop, &exporter->deferred, release);
+        exporter_end(exporter);
     }
 }

@@ -338,6 +338,27 @@ static void answers_of_collectors(void **state)
     }
 }
 
+/* Configurations come and go, each with another provider: those that have nothing to do make room. */
+static void providers_come_and_go(void **state)
+{
+    (void)state;
+    struct fixture f;
+    static const uint8_t id[16] = {1};
+    const struct proxy_span span = {.trace_id = id, .span_id = id, .name = FL_SPAN("x")};
+    begin(&f);
+    for (size_t i = 0; i <= PROXY_EXPORTERS_MAX; i++) {
+        struct proxy_trace_provider another = *provider;
+        another.timeout_ms = 1000 + (uint32_t)i;
+        struct proxy_exporter *exporter = proxy_exporter_of(&f.data, &another);
+        assert_non_null(exporter);
+        if (i > 0) /* this one has something to send, and stays */
+            proxy_exporter_add(&f.data, exporter, &span);
+    }
+    assert_null(proxy_exporter_of(&f.data, provider));
+    assert_true(fixture_metric_of(&f, "fairlead_trace_spans_total", "\"unsent\"") == 0);
+    end(&f);
+}
+
 static void memory_that_is_out_costs_spans(void **state)
 {
     (void)state;
@@ -372,6 +393,7 @@ int main(void)
         cmocka_unit_test(a_drain_waits_for_the_spans),
         cmocka_unit_test(the_proxy_ends_while_a_batch_is_under_way),
         cmocka_unit_test(answers_of_collectors),
+        cmocka_unit_test(providers_come_and_go),
         cmocka_unit_test(memory_that_is_out_costs_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
