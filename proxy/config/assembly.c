@@ -337,13 +337,12 @@ static struct fl_span text_of(const char *text)
     return text != NULL ? fl_span_str(text) : (struct fl_span){NULL, 0};
 }
 
-static uint64_t used_ms(const struct proxy_assembly *assembly, const struct resource *resource)
+uint64_t proxy_assembly_used_ms(const struct proxy_assembly *assembly, enum fl_resource_type type, struct fl_span name)
 {
-    if (resource->type != FL_RESOURCE_LISTENER && resource->type != FL_RESOURCE_CLUSTER)
+    if (type != FL_RESOURCE_LISTENER && type != FL_RESOURCE_CLUSTER)
         return 0;
     const struct proxy_slot *slot = proxy_slots_find(
-        assembly->slots, resource->type == FL_RESOURCE_LISTENER ? PROXY_SLOT_LISTENER : PROXY_SLOT_CLUSTER,
-        resource->name);
+        assembly->slots, type == FL_RESOURCE_LISTENER ? PROXY_SLOT_LISTENER : PROXY_SLOT_CLUSTER, name);
     return slot != NULL ? proxy_slot_used_ms(slot) : 0;
 }
 
@@ -363,7 +362,7 @@ bool proxy_assembly_next_state(const struct proxy_assembly *assembly, size_t *cu
         .has_active = active != NULL,
         .refused = resource->refused,
         .refused_version = text_of(resource->refused_version),
-        .used_ms = used_ms(assembly, resource),
+        .used_ms = proxy_assembly_used_ms(assembly, resource->type, resource->name),
     };
     if (active != NULL) {
         ret_state->active_version = text_of(active->version);

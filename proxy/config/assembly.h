@@ -127,6 +127,8 @@ struct proxy_resource_state {
     uint64_t used_ms; /* listeners and clusters: when a connection used it last; 0: never */
 };
 
+/* When a listener or a cluster was used last; 0: never, or it is another thing. */
+uint64_t proxy_assembly_used_ms(const struct proxy_assembly *assembly, enum fl_resource_type type, struct fl_span name);
 /* *cursor starts at 0; false at the end. */
 bool proxy_assembly_next_state(const struct proxy_assembly *assembly, size_t *cursor,
                                struct proxy_resource_state *ret_state);

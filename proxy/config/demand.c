@@ -50,6 +50,19 @@ static void touch(struct proxy_demand *demand, struct entry *entry, uint64_t use
     put_in(demand, entry);
 }
 
+/* The least recently used one. Workers do not tell of each use, so those at the front are looked at until one stays
+ * there. NULL: there is none. */
+static struct entry *find_oldest(struct proxy_demand *demand)
+{
+    for (size_t i = 0; demand->options.used_ms != NULL && i < demand->entries.count; i++) {
+        uint64_t used_ms = demand->options.used_ms(demand->options.owner, demand->oldest->name);
+        if (used_ms <= demand->oldest->used_ms)
+            break;
+        touch(demand, demand->oldest, used_ms);
+    }
+    return demand->oldest;
+}
+
 static void drop(struct proxy_demand *demand, struct entry *entry)
 {
     fl_map_remove(&demand->entries, entry->name);
@@ -94,7 +107,7 @@ static bool take_token(struct proxy_demand *demand, uint64_t now_ms)
 
 static bool may_go(const struct entry *entry, uint64_t now_ms)
 {
-    return entry != NULL && entry->used_ms + PROXY_DEMAND_BUSY_MS <= now_ms;
+    return entry->used_ms + PROXY_DEMAND_BUSY_MS <= now_ms;
 }
 
 int proxy_demand_ask(struct proxy_demand *demand, struct fl_span name, uint64_t now_ms,
@@ -106,12 +119,11 @@ int proxy_demand_ask(struct proxy_demand *demand, struct fl_span name, uint64_t 
         touch(demand, entry, now_ms);
         return entry->answered ? PROXY_DEMAND_KNOWN : PROXY_DEMAND_WAIT;
     }
-    bool full = demand->entries.count >= demand->options.max;
-    if (full && !may_go(demand->oldest, now_ms))
+    struct entry *going = demand->entries.count >= demand->options.max ? find_oldest(demand) : NULL;
+    if (going != NULL && !may_go(going, now_ms))
         return PROXY_DEMAND_FULL;
     if (!take_token(demand, now_ms))
         return PROXY_DEMAND_FLOOD;
-    struct entry *going = full ? demand->oldest : NULL;
     int result = add(demand, name, now_ms);
     if (result < 0)
         return result;
@@ -149,13 +161,6 @@ void proxy_demand_forget(struct proxy_demand *demand, struct fl_span name)
         drop(demand, entry);
 }
 
-void proxy_demand_touch(struct proxy_demand *demand, struct fl_span name, uint64_t used_ms)
-{
-    struct entry *entry = fl_map_get(&demand->entries, name);
-    if (entry != NULL)
-        touch(demand, entry, used_ms);
-}
-
 bool proxy_demand_has(const struct proxy_demand *demand, struct fl_span name)
 {
     return fl_map_get(&demand->entries, name) != NULL;
@@ -163,9 +168,14 @@ bool proxy_demand_has(const struct proxy_demand *demand, struct fl_span name)
 
 /* --- time and looking ------------------------------------------------------------------------------------------- */
 
-bool proxy_demand_idle(const struct proxy_demand *demand, uint64_t now_ms, struct fl_span *ret_name)
+static bool is_idle(const struct proxy_demand *demand, const struct entry *entry, uint64_t now_ms)
 {
-    if (demand->oldest == NULL || demand->oldest->used_ms + demand->options.idle_ms > now_ms)
+    return entry != NULL && entry->used_ms + demand->options.idle_ms <= now_ms;
+}
+
+bool proxy_demand_idle(struct proxy_demand *demand, uint64_t now_ms, struct fl_span *ret_name)
+{
+    if (!is_idle(demand, demand->oldest, now_ms) || !is_idle(demand, find_oldest(demand), now_ms))
         return false;
     *ret_name = demand->oldest->name;
     return true;

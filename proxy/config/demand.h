@@ -29,6 +29,9 @@ struct proxy_demand;
 struct proxy_demand_options {
     size_t max;       /* 0: PROXY_DEMAND_MAX */
     uint64_t idle_ms; /* 0: PROXY_DEMAND_IDLE_MS */
+    /* When a destination was used last, as workers know it; asked before one goes. NULL: questions alone count. */
+    uint64_t (*used_ms)(void *owner, struct fl_span name);
+    void *owner;
 };
 
 enum proxy_demand_answer {
@@ -58,12 +61,10 @@ int proxy_demand_restore(struct proxy_demand *demand, struct fl_span name, uint6
 void proxy_demand_answered(struct proxy_demand *demand, struct fl_span name);
 /* It is gone (TTL, given up). */
 void proxy_demand_forget(struct proxy_demand *demand, struct fl_span name);
-/* It was used then. */
-void proxy_demand_touch(struct proxy_demand *demand, struct fl_span name, uint64_t used_ms);
 bool proxy_demand_has(const struct proxy_demand *demand, struct fl_span name);
 
 /* One that is idle for too long; call until false, and forget what it names. */
-bool proxy_demand_idle(const struct proxy_demand *demand, uint64_t now_ms, struct fl_span *ret_name);
+bool proxy_demand_idle(struct proxy_demand *demand, uint64_t now_ms, struct fl_span *ret_name);
 /* When to look for idle ones again; UINT64_MAX: never. */
 uint64_t proxy_demand_due(const struct proxy_demand *demand);
 

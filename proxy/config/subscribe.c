@@ -303,7 +303,10 @@ static int make_demand(struct proxy_subscribe *subscribe)
 {
     if (!subscribe->options.discovery->on_demand)
         return 0;
-    int result = proxy_demand_new(&subscribe->options.demand, &subscribe->demand);
+    struct proxy_demand_options options = subscribe->options.demand;
+    options.used_ms = proxy_subscribe_used_ms;
+    options.owner = subscribe;
+    int result = proxy_demand_new(&options, &subscribe->demand);
     if (result == 0)
         result =
             proxy_questions_new(subscribe->options.loop, proxy_subscribe_on_question, subscribe, &subscribe->questions);

@@ -41,7 +41,7 @@ struct proxy_subscribe_options {
     struct proxy_assembly *assembly;
     const struct proxy_discovery *discovery; /* outlives it */
     const char *state_folder;                /* NULL: nothing is kept */
-    struct proxy_demand_options demand;
+    struct proxy_demand_options demand;      /* max and idle_ms alone */
     /* The assembly has something to publish. Never from within proxy_subscribe_new. */
     void (*on_change)(void *owner);
     /* An answer for all workers. */

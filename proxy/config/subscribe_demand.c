@@ -128,23 +128,17 @@ void proxy_subscribe_give_up_gone(struct proxy_subscribe *subscribe)
     fl_buf_done(&gone);
 }
 
-static void touch_used(struct proxy_subscribe *subscribe)
+uint64_t proxy_subscribe_used_ms(void *owner, struct fl_span name)
 {
-    struct proxy_resource_state state;
-    for (size_t cursor = 0; proxy_assembly_next_state(subscribe->options.assembly, &cursor, &state);)
-        if (state.type == FL_RESOURCE_LISTENER && state.used_ms != 0)
-            proxy_demand_touch(subscribe->demand, state.name, state.used_ms);
+    const struct proxy_subscribe *subscribe = owner;
+    return proxy_assembly_used_ms(subscribe->options.assembly, FL_RESOURCE_LISTENER, name);
 }
 
-/* The uses are read when something seems idle: rarely. */
 static void expire_idle(struct proxy_subscribe *subscribe)
 {
     struct fl_span name;
     uint64_t now = proxy_subscribe_now(subscribe);
-    if (subscribe->demand == NULL || !proxy_demand_idle(subscribe->demand, now, &name))
-        return;
-    touch_used(subscribe);
-    while (proxy_demand_idle(subscribe->demand, now, &name)) {
+    while (subscribe->demand != NULL && proxy_demand_idle(subscribe->demand, now, &name)) {
         char text[PROXY_DEMAND_NAME_MAX];
         memcpy(text, name.data, name.len); /* it goes with the entry */
         proxy_subscribe_count_question(subscribe, "expired");

@@ -55,6 +55,7 @@ int proxy_subscribe_begin(struct proxy_subscribe *subscribe) FL_MUST_CHECK; /* w
 void proxy_subscribe_restore(struct proxy_subscribe *subscribe);
 
 /* subscribe_demand.c */
+uint64_t proxy_subscribe_used_ms(void *owner, struct fl_span name); /* of proxy_demand_options */
 void proxy_subscribe_on_question(void *owner, const struct proxy_address *destination);
 /* A destination's listener is gone: to be given up after ads has done its work. */
 void proxy_subscribe_note_gone(struct proxy_subscribe *subscribe, struct fl_span name);

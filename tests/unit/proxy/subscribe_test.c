@@ -133,6 +133,13 @@ bool proxy_assembly_next_state(const struct proxy_assembly *assembly, size_t *cu
     return next_state(cursor, ret_state);
 }
 
+uint64_t proxy_assembly_used_ms(const struct proxy_assembly *assembly, enum fl_resource_type type, struct fl_span name)
+{
+    const struct fake *fake = find(type, name);
+    (void)assembly;
+    return fake != NULL ? fake->used_ms : 0;
+}
+
 /* --- a control plane ---------------------------------------------------------------------------------------------- */
 
 static struct fl_loop *loop;
