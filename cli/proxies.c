@@ -46,20 +46,20 @@ static void age_cell(struct cli_table *table, const struct fl_json *object, cons
     cli_table_cell_str(table, text);
 }
 
-/* "1h5m of 24h0m": its age, and how long it is good for in all. */
+/* How long it is still good for, of how long in all. */
 static void certificate_cell(struct cli_table *table, const struct fl_json *proxy, time_t now)
 {
     const struct fl_json *certificate = fl_json_get(proxy, "certificate");
     int64_t from, until;
-    char age[32], life[32];
+    char left[32], life[32];
     if (!fl_json_int(fl_json_get(certificate, "not_before"), 1, INT64_MAX >> 11, &from) ||
         !fl_json_int(fl_json_get(certificate, "not_after"), 1, INT64_MAX >> 11, &until)) {
         cli_table_cell_str(table, "");
         return;
     }
-    print_span((int64_t)now - from, age, sizeof(age));
+    print_span(until - (int64_t)now, left, sizeof(left));
     print_span(until - from, life, sizeof(life));
-    cli_table_cellf(table, until <= (int64_t)now ? "expired" : "%s of %s", age, life);
+    cli_table_cellf(table, until <= (int64_t)now ? "expired" : "%s of %s left", left, life);
 }
 
 static void type_cell(struct cli_table *table, const struct fl_json *type)

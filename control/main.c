@@ -238,7 +238,11 @@ static int parse(int argc, char **argv, struct command_line *line)
         return result;
     if (optind < argc)
         return wrong("unexpected argument", argv[optind]);
-    return line->options.source == NULL ? wrong("--source directory:PATH is missing", NULL) : 0;
+    if (line->options.source == NULL)
+        return wrong("--source directory:PATH is missing", NULL);
+    return fl_span_starts_with(fl_span_str(line->options.source), FL_SPAN("directory:"))
+               ? 0
+               : wrong("--source: expected directory:PATH", line->options.source);
 }
 
 int main(int argc, char **argv)

@@ -68,6 +68,14 @@ static bool take_option(int option, struct token_settings *settings)
     }
 }
 
+static bool wants_help(int argc, char **argv, const char *usage)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return fputs(usage, stdout) >= 0;
+    return false;
+}
+
 static bool is_command(int argc, char **argv, const char *command)
 {
     return argc >= 2 && fl_span_eq_str(fl_span_str(argv[1]), command);
@@ -117,6 +125,8 @@ int control_token_main(int argc, char **argv)
 {
     struct token_settings settings = {.audience = FL_TOKEN_AUDIENCE, .ttl = TTL_DEFAULT};
     struct fl_err err = {0};
+    if (wants_help(argc, argv, token_usage))
+        return EXIT_SUCCESS;
     if (!is_command(argc, argv, "create") || !read_options(argc - 1, argv + 1, &settings)) {
         fputs(token_usage, stderr);
         return EXIT_USAGE;
@@ -134,6 +144,8 @@ int control_ca_main(int argc, char **argv)
     struct fl_err err = {0};
     int option = -1;
     optind = 0;
+    if (wants_help(argc, argv, ca_usage))
+        return EXIT_SUCCESS;
     if (is_command(argc, argv, "rotate")) {
         while ((option = getopt_long(argc - 1, argv + 1, "", options, NULL)) == 'd')
             folder = optarg;

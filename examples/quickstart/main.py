@@ -41,8 +41,8 @@ def commands(world):
     enter = f"nsenter --net=/run/netns/{world.client.netns} setpriv --reuid 65534 --regid 65534 --clear-groups"
     return "\n".join([
         "The pods are kept until you press Ctrl-C. In another shell, as root:",
-        "  # a request from the client, through both sidecars",
-        f"  {enter} curl -s --resolve {HOST}:8080:{world.server.ip(4)} http://{HOST}:8080/",
+        "  # a request from the client to the Service's address, by the rules, through both sidecars",
+        f"  {enter} curl -s --resolve {HOST}:8080:10.96.0.10 http://{HOST}:8080/",
         "  # the same from outside the mesh: refused",
         f"  nsenter --net=/run/netns/{world.outsider.netns} curl -s http://{world.server.ip(4)}:8080/",
         "  # what captures the client's traffic",

@@ -95,6 +95,15 @@ class World:
         for name in ("ca", "tokens", "status"):
             (self.state / name).mkdir(mode=0o700)
             os.chown(self.state / name, NOBODY, NOBODY)
+        self.run_control()
+        self.collector = collector.Collector(self.node)
+        self.undo.append(self.collector.stop)
+        root = (self.state / "ca" / "root-cert.pem").read_text()
+        for namespace in ("demo", "plain"):
+            self.config_maps[namespace, "fairlead-root"] = {"root-cert.pem": root}
+        self.report.line("fairlead-control answers on 10.88.0.1:15012 over a folder of objects; its CA has made a root")
+
+    def run_control(self):
         log = self.state / "control.log"
         with open(log, "wb") as sink:
             process = subprocess.Popen(
@@ -106,12 +115,6 @@ class World:
         self.control = process
         self.undo.append(lambda: stop(process))
         wait_ready(log, process)
-        self.collector = collector.Collector(self.node)
-        self.undo.append(self.collector.stop)
-        root = (self.state / "ca" / "root-cert.pem").read_text()
-        for namespace in ("demo", "plain"):
-            self.config_maps[namespace, "fairlead-root"] = {"root-cert.pem": root}
-        self.report.line("fairlead-control answers on 10.88.0.1:15012 over a folder of objects; its CA has made a root")
 
     @staticmethod
     def as_nobody():

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #define PUBLISH_MS 2     /* from a change to its snapshot: what comes in one go is one */
 #define WAIT_MS    15000 /* how often one is told what the proxy waits for before it is ready */
@@ -501,6 +502,14 @@ static int start_admin(struct server *server, struct fl_err *err)
     return proxy_admin_new(&options, &server->admin, err);
 }
 
+/* Made where it is missing; what else is wrong with it is told by who uses it. */
+static void make_state_folder(const char *folder)
+{
+    if (folder != NULL && mkdir(folder, 0700) < 0 && errno != EEXIST)
+        fl_log(FL_LOG_WARNING, "the state folder cannot be made", FL_LOG_STR("folder", folder),
+               FL_LOG_STR("reason", strerrordesc_np(errno)));
+}
+
 /* What the bootstrap asks for beside itself; with a last good configuration the first snapshot has that, too. */
 static int start_live(struct server *server, struct fl_err *err)
 {
@@ -514,6 +523,7 @@ static int start_live(struct server *server, struct fl_err *err)
         .on_answer = on_live_answer,
         .owner = server,
     };
+    make_state_folder(server->options.state_folder);
     int result = proxy_live_new(&options, &server->live, err);
     if (result < 0 || server->live == NULL)
         return result;
