@@ -234,12 +234,11 @@ class Options(unittest.TestCase):
     def test_usage(self):
         self.assertEqual(self.run_with("--help").returncode, 0)
         self.assertIn("fairlead-control", self.run_with("--version").stdout)
-        for options in ((), ("--source",), ("--nothing",), ("--source", "directory:/", "more")):
+        for options in ((), ("--source",), ("--nothing",), ("--source", "directory:/", "more"), ("--source", "kubernetes:")):
             self.assertEqual(self.run_with(*options).returncode, 2, options)
 
     def test_what_cannot_start(self):
-        for options, reason in ((("--source", "kubernetes:"), "expected directory:PATH"),
-                                (("--source", "directory:/nonexistent"), "/nonexistent"),
+        for options, reason in ((("--source", "directory:/nonexistent"), "/nonexistent"),
                                 (("--source", "directory:/proc/self/fdinfo", "--listen", "none", "--listen-plaintext",
                                   "0.0.0.0:0"), "not a loopback address")):
             done = self.run_with(*options, "--http", "none")
