@@ -79,9 +79,11 @@ int proxy_credential_take(struct fl_span key, struct fl_span chain, struct fl_sp
         fl_buf_append(&credential.text, key) < 0 || fl_buf_append(&credential.text, chain) < 0 ||
         fl_buf_append(&credential.text, roots) < 0)
         return fl_err_set(err, -ENOMEM, "identity: out of memory");
-    credential.key = fl_span_make(credential.text.data, key.len);
-    credential.chain = fl_span_make(credential.text.data + key.len, chain.len);
-    credential.roots = fl_span_make(credential.text.data + key.len + chain.len, roots.len);
+    struct fl_span rest = fl_buf_span(&credential.text); /* of empty parts there is no text at all */
+    credential.key = fl_span_make(rest.data, key.len);
+    rest = fl_span_from(rest, key.len);
+    credential.chain = fl_span_make(rest.data, chain.len);
+    credential.roots = fl_span_from(rest, chain.len);
     int result = check(uri, now, &credential, err);
     if (result == 0) {
         *ret_credential = credential;
