@@ -336,10 +336,25 @@ static int compare_key(const void *key, const void *object)
     return control_key_compare(key, &there);
 }
 
+/* NULL: it has none of this key. */
+static const struct control_document_object *find(const struct control_documents *documents,
+                                                  const struct control_key *key)
+{
+    if (documents->object_count == 0)
+        return NULL;
+    return bsearch(key, documents->objects, documents->object_count, sizeof(*documents->objects), compare_key);
+}
+
 static bool has_key(const struct control_documents *documents, const struct control_key *key)
 {
-    return documents->object_count > 0 &&
-           bsearch(key, documents->objects, documents->object_count, sizeof(*documents->objects), compare_key) != NULL;
+    return find(documents, key) != NULL;
+}
+
+/* A version that was read, not guessed. */
+static bool has_good(const struct control_documents *documents, const struct control_key *key)
+{
+    const struct control_document_object *found = find(documents, key);
+    return found != NULL && !found->guessed;
 }
 
 /* The problem by which an object of before is worth keeping; NULL: it went. */
@@ -372,7 +387,7 @@ static void drop_guesses(const struct control_documents *before, struct control_
     for (size_t i = 0; i < after->object_count; i++) {
         struct control_key key = control_object_key(after->objects[i].object);
         if (after->objects[i].guessed &&
-            (has_key(before, &key) || (after->objects[i].document == 0 && has_kind(before, key.kind))))
+            (has_good(before, &key) || (after->objects[i].document == 0 && has_kind(before, key.kind))))
             control_object_unref(after->objects[i].object);
         else
             after->objects[kept++] = after->objects[i];

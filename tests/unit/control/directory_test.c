@@ -346,6 +346,12 @@ static void very_many_broken_policies_are_closed_by_few(void **state)
     assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("shop")).count,
                      CONTROL_DOCUMENTS_GUESSES);
     assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("fairlead-system")).count, 1);
+    put_file(fixture, "b.yaml", "kind: AuthorizationPolicy\nmetadata: {namespace: other, [\n");
+    await(fixture);
+    put_file(fixture, "b.yaml", "kind: AuthorizationPolicy\nmetadata: {namespace: other, [\n# read again\n");
+    put_file(fixture, "c.yaml", SERVICE("c", "1"));
+    await(fixture);
+    assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("other")).count, 1);
     put_file(fixture, "a.yaml", "a: [");
     await(fixture);
     assert_int_equal(control_model_in(control_store_model(fixture->store), kind, FL_SPAN("shop")).count, 0);
