@@ -16,7 +16,7 @@ struct jwt_reader {
 
 static void release_jwks(void *jwks)
 {
-    proxy_jwks_free(jwks);
+    fl_jwks_free(jwks);
 }
 
 static int read_jwks(struct compile *compile, const pb_jwt_provider *message, struct proxy_jwt_provider *provider)
@@ -27,11 +27,11 @@ static int read_jwks(struct compile *compile, const pb_jwt_provider *message, st
             ENVOY__EXTENSIONS__FILTERS__HTTP__JWT_AUTHN__V3__JWT_PROVIDER__JWKS_SOURCE_SPECIFIER_LOCAL_JWKS)
         return compile_fail_at(compile, "local_jwks", "must be set");
     struct compile_mark mark = compile_enter(compile, "local_jwks");
-    int result = compile_source(compile, message->local_jwks, PROXY_JWKS_BYTES_MAX, &text);
+    int result = compile_source(compile, message->local_jwks, FL_JWKS_BYTES_MAX, &text);
     if (result != 0)
         return result;
-    struct proxy_jwks *jwks;
-    result = proxy_jwks_parse(text, &jwks, compile->err);
+    struct fl_jwks *jwks;
+    result = fl_jwks_parse(text, &jwks, compile->err);
     if (result != 0)
         return compile_prefix(compile, result);
     result = compile_hold(compile, jwks, release_jwks);

@@ -64,9 +64,9 @@ static int read_header(struct proxy_jws *jws)
         return PROXY_JWT_HEADER;
     jws->kid = fl_json_string(kid);
     if (fl_span_eq_str(algorithm, "RS256"))
-        jws->algorithm = PROXY_JWT_RS256;
+        jws->algorithm = FL_JWK_RS256;
     else if (fl_span_eq_str(algorithm, "ES256"))
-        jws->algorithm = PROXY_JWT_ES256;
+        jws->algorithm = FL_JWK_ES256;
     else
         return PROXY_JWT_ALGORITHM;
     return 0;

@@ -8,7 +8,7 @@
 #define PROXY_POLICY_JWS_H
 
 #include "common/doc/json.h"
-#include "proxy/policy/jwks.h"
+#include "common/jose/jwks.h"
 
 #define PROXY_JWT_BYTES_MAX 8192 /* of a token */
 
@@ -50,7 +50,7 @@ struct proxy_jws {
     struct fl_span payload_part; /* of the token: the payload, encoded */
     struct fl_buf signature;     /* owned, decoded */
     struct fl_span kid;          /* in the header; empty: none */
-    enum proxy_jwt_algorithm algorithm;
+    enum fl_jwk_algorithm algorithm;
     struct fl_json *header, *payload; /* owned: objects */
 };
 

@@ -8,20 +8,20 @@
 
 /* --- one token --------------------------------------------------------------------------------------------------- */
 
-static int check_signature(const struct proxy_jwk *jwk, const struct proxy_jws *jws)
+static int check_signature(const struct fl_jwk *jwk, const struct proxy_jws *jws)
 {
     struct fl_span signature = fl_buf_span(&jws->signature);
-    if (jwk->algorithm == PROXY_JWT_RS256)
+    if (jwk->algorithm == FL_JWK_RS256)
         return fl_signature_check_rs256(jwk->key, jws->signed_part, signature);
     return fl_signature_check(jwk->key, jws->signed_part, signature);
 }
 
 /* A key that fits: of the token's algorithm, and of its kid where both have one. */
-static int verify_by_keys(const struct proxy_jwks *keys, const struct proxy_jws *jws)
+static int verify_by_keys(const struct fl_jwks *keys, const struct proxy_jws *jws)
 {
     int failure = PROXY_JWT_KEY;
     for (size_t i = 0; i < keys->count; i++) {
-        const struct proxy_jwk *jwk = &keys->keys[i];
+        const struct fl_jwk *jwk = &keys->keys[i];
         if (jwk->algorithm != jws->algorithm ||
             (jwk->kid.len > 0 && jws->kid.len > 0 && !fl_span_eq(jwk->kid, jws->kid)))
             continue;

@@ -12,9 +12,9 @@
 #ifndef PROXY_POLICY_JWT_H
 #define PROXY_POLICY_JWT_H
 
+#include "common/jose/jwks.h"
 #include "proxy/http/message.h"
 #include "proxy/policy/claims.h"
-#include "proxy/policy/jwks.h"
 #include "proxy/policy/jws.h"
 #include "proxy/route/match.h"
 
@@ -46,7 +46,7 @@ struct proxy_jwt_provider {
     bool require_expiration;
     uint64_t max_lifetime_s; /* exp - iat (without iat: exp - now); 0: no limit */
     uint32_t clock_skew_s;
-    const struct proxy_jwks *keys; /* held by the snapshot */
+    const struct fl_jwks *keys; /* held by the snapshot */
     const struct proxy_jwt_header *headers;
     size_t header_count;
     const struct fl_span *params; /* of the query */

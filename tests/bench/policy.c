@@ -123,12 +123,12 @@ static void measure(const char *what, void (*work)(void), size_t times)
 int main(void)
 {
     struct proxy_h1_parser parser = {0};
-    struct proxy_jwks *keys = NULL;
+    struct fl_jwks *keys = NULL;
     struct proxy_payload *payload = NULL;
     static const struct proxy_h1_limits limits;
     size_t size;
     if (proxy_h1_parse_request(&parser, head, &limits, &request, &size) != PROXY_H1_DONE ||
-        proxy_jwks_parse(set, &keys, NULL) != 0)
+        fl_jwks_parse(set, &keys, NULL) != 0)
         return 1;
     provider = (struct proxy_jwt_provider){.id = 1, .keys = keys, .clock_skew_s = 60};
     proxy_jwt_cache_init(&cache);
@@ -142,6 +142,6 @@ int main(void)
     measure("a token that is known already", remember, 200000);
     proxy_payload_unref(payload);
     proxy_jwt_cache_done(&cache);
-    proxy_jwks_free(keys);
+    fl_jwks_free(keys);
     return 0;
 }

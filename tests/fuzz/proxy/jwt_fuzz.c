@@ -20,8 +20,8 @@ static const char signed_once[] =
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct proxy_jwks *keys;
-    if (keys == NULL && proxy_jwks_parse(fl_span_str(set), &keys, NULL) != 0)
+    static struct fl_jwks *keys;
+    if (keys == NULL && fl_jwks_parse(fl_span_str(set), &keys, NULL) != 0)
         abort();
     struct fl_span token = fl_span_make(data, size);
     struct proxy_jws jws = {0};

@@ -313,7 +313,7 @@ static void an_allowed_connection_passes_until_it_is_denied(void **state)
 #define CLAIM "{\"iss\":\"me\",\"sub\":\"alice\",\"n\":7,\"deep\":{\"list\":[1]},\"evil\":\"a\\nb\"}"
 
 static struct jwt_maker maker;
-static struct proxy_jwks *keys;
+static struct fl_jwks *keys;
 static struct proxy_route_table *rules;
 
 static const struct fl_span step_sub[] = {TEXT("sub")}, step_n[] = {TEXT("n")}, step_evil[] = {TEXT("evil")};
@@ -363,7 +363,7 @@ static int jwt_setup(void **state)
         .name = TEXT("r"), .virtual_hosts = &host, .virtual_host_count = 1};
     jwt_maker_init(&maker);
     char *text = jwt_maker_jwks(&maker);
-    assert_int_equal(proxy_jwks_parse(fl_span_str(text), &keys, NULL), 0);
+    assert_int_equal(fl_jwks_parse(fl_span_str(text), &keys, NULL), 0);
     free(text);
     assert_int_equal(proxy_route_table_new(&config, NULL, NULL, &rules, NULL), 0);
     me.keys = keys;
@@ -374,7 +374,7 @@ static int jwt_setup(void **state)
 static int jwt_teardown(void **state)
 {
     (void)state;
-    proxy_jwks_free(keys);
+    fl_jwks_free(keys);
     proxy_route_table_free(rules);
     jwt_maker_done(&maker);
     return 0;

@@ -23,13 +23,13 @@
     "1699999900}"
 
 static struct jwt_maker ours, theirs;
-static struct proxy_jwks *keys, *their_keys;
+static struct fl_jwks *keys, *their_keys;
 
-static struct proxy_jwks *parse_jwks(char *text)
+static struct fl_jwks *parse_jwks(char *text)
 {
-    struct proxy_jwks *jwks;
+    struct fl_jwks *jwks;
     struct fl_err err = {0};
-    if (proxy_jwks_parse(fl_span_str(text), &jwks, &err) != 0)
+    if (fl_jwks_parse(fl_span_str(text), &jwks, &err) != 0)
         fail_msg("%s", err.text);
     free(text);
     return jwks;
@@ -48,8 +48,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    proxy_jwks_free(keys);
-    proxy_jwks_free(their_keys);
+    fl_jwks_free(keys);
+    fl_jwks_free(their_keys);
     jwt_maker_done(&ours);
     jwt_maker_done(&theirs);
     return 0;
@@ -232,13 +232,13 @@ static void test_broken_tokens(void **state)
 static int parse(const char *before, char *middle, const char *after, char *ret_error, size_t size)
 {
     struct fl_buf text;
-    struct proxy_jwks *jwks = NULL;
+    struct fl_jwks *jwks = NULL;
     struct fl_err err = {0};
     fl_buf_init(&text, 1u << 20);
     assert_int_equal(fl_buf_printf(&text, "%s%s%s", before, middle != NULL ? middle : "", after), 0);
-    int result = proxy_jwks_parse(fl_buf_span(&text), &jwks, &err);
+    int result = fl_jwks_parse(fl_buf_span(&text), &jwks, &err);
     snprintf(ret_error, size, "%s", err.text);
-    proxy_jwks_free(jwks);
+    fl_jwks_free(jwks);
     fl_buf_done(&text);
     free(middle);
     return result;
@@ -310,9 +310,9 @@ static void test_which_keys_count(void **state)
     fl_buf_init(&text, 1u << 16);
     assert_int_equal(fl_buf_printf(&text, "{\"keys\":[%s,%s]}", twice, twice), 0);
     free(twice);
-    struct proxy_jwks *jwks;
+    struct fl_jwks *jwks;
     struct fl_err err = {0};
-    assert_int_equal(proxy_jwks_parse(fl_buf_span(&text), &jwks, &err), -EINVAL);
+    assert_int_equal(fl_jwks_parse(fl_buf_span(&text), &jwks, &err), -EINVAL);
     assert_string_equal(err.text, "keys[1].kid: another key has it");
     fl_buf_done(&text);
 }
@@ -323,11 +323,11 @@ static void test_memory_runs_out(void **state)
     char *text = jwt_maker_jwks(&ours), *token = jwt_sign(ours.ec, ES, OK);
     FAIL_EACH_ALLOCATION
     {
-        struct proxy_jwks *jwks = NULL;
-        int result = proxy_jwks_parse(fl_span_str(text), &jwks, NULL);
+        struct fl_jwks *jwks = NULL;
+        int result = fl_jwks_parse(fl_span_str(text), &jwks, NULL);
         fail_stop();
         assert_int_equal(result, fail_happened() ? -ENOMEM : 0);
-        proxy_jwks_free(jwks);
+        fl_jwks_free(jwks);
     }
     struct proxy_jwt_provider by = provider();
     static const struct fl_span words[] = {FL_SPAN("sub")};

@@ -1,4 +1,4 @@
-#include "proxy/policy/jwks.h"
+#include "common/jose/jwks.h"
 
 #include "common/base/base64.h"
 #include "common/doc/json.h"
@@ -9,7 +9,7 @@
 #define NUMBER_MAX 1024 /* bytes of one of a key's numbers */
 
 struct reader {
-    struct proxy_jwks *jwks;
+    struct fl_jwks *jwks;
     struct fl_err *err;
     size_t index; /* of the key that is read */
 };
@@ -71,13 +71,13 @@ static int read_purpose(const struct reader *reader, const struct fl_json *key, 
         result = read_text(reader, key, "kid", &purpose->kid);
     if (result == 0 && purpose->kty.len == 0)
         result = fail(reader, "kty", "must be set");
-    if (result == 0 && purpose->kid.len > PROXY_JWK_KID_MAX)
+    if (result == 0 && purpose->kid.len > FL_JWK_KID_MAX)
         result = fail(reader, "kid", "is longer than 256 bytes");
     return result;
 }
 
 /* Whether it is one of ours, and for which algorithm. */
-static bool is_ours(const struct fl_json *key, const struct purpose *purpose, enum proxy_jwt_algorithm *ret_algorithm)
+static bool is_ours(const struct fl_json *key, const struct purpose *purpose, enum fl_jwk_algorithm *ret_algorithm)
 {
     const struct fl_json *operations = fl_json_get(key, "key_ops");
     if (purpose->use.len > 0 && !fl_span_eq_str(purpose->use, "sig"))
@@ -87,7 +87,7 @@ static bool is_ours(const struct fl_json *key, const struct purpose *purpose, en
     bool rsa = fl_span_eq_str(purpose->kty, "RSA");
     if (!rsa && !(fl_span_eq_str(purpose->kty, "EC") && fl_span_eq_str(purpose->crv, "P-256")))
         return false;
-    *ret_algorithm = rsa ? PROXY_JWT_RS256 : PROXY_JWT_ES256;
+    *ret_algorithm = rsa ? FL_JWK_RS256 : FL_JWK_ES256;
     return purpose->alg.len == 0 || fl_span_eq_str(purpose->alg, rsa ? "RS256" : "ES256");
 }
 
@@ -109,7 +109,7 @@ static int read_material(const struct reader *reader, const struct fl_json *key,
     return result;
 }
 
-static bool is_taken(const struct proxy_jwks *jwks, struct fl_span kid, enum proxy_jwt_algorithm algorithm)
+static bool is_taken(const struct fl_jwks *jwks, struct fl_span kid, enum fl_jwk_algorithm algorithm)
 {
     for (size_t i = 0; i < jwks->count; i++) {
         if (jwks->keys[i].algorithm == algorithm && fl_span_eq(jwks->keys[i].kid, kid))
@@ -121,7 +121,7 @@ static bool is_taken(const struct proxy_jwks *jwks, struct fl_span kid, enum pro
 static int read_key(struct reader *reader, const struct fl_json *key)
 {
     struct purpose purpose;
-    enum proxy_jwt_algorithm algorithm;
+    enum fl_jwk_algorithm algorithm;
     if (!fl_json_is(key, FL_JSON_OBJECT))
         return fl_err_set(reader->err, -EINVAL, "keys[%zu]: expected an object", reader->index);
     int result = read_purpose(reader, key, &purpose);
@@ -129,8 +129,8 @@ static int read_key(struct reader *reader, const struct fl_json *key)
         return result;
     if (is_taken(reader->jwks, purpose.kid, algorithm))
         return fail(reader, "kid", "another key has it");
-    struct proxy_jwk *jwk = &reader->jwks->keys[reader->jwks->count];
-    result = read_material(reader, key, algorithm == PROXY_JWT_RS256, &jwk->key);
+    struct fl_jwk *jwk = &reader->jwks->keys[reader->jwks->count];
+    result = read_material(reader, key, algorithm == FL_JWK_RS256, &jwk->key);
     if (result < 0)
         return result;
     reader->jwks->count++;
@@ -148,8 +148,8 @@ static int read_keys(struct reader *reader, const struct fl_json *root)
     if (!fl_json_is(keys, FL_JSON_ARRAY))
         return fl_err_set(reader->err, -EINVAL, "expected an object with a list \"keys\"");
     size_t count = fl_json_count(keys);
-    if (count > PROXY_JWKS_KEYS_MAX)
-        return fl_err_set(reader->err, -EMSGSIZE, "keys: more than %d", PROXY_JWKS_KEYS_MAX);
+    if (count > FL_JWKS_KEYS_MAX)
+        return fl_err_set(reader->err, -EMSGSIZE, "keys: more than %d", FL_JWKS_KEYS_MAX);
     reader->jwks->keys = calloc(count + 1, sizeof(*reader->jwks->keys));
     if (reader->jwks->keys == NULL)
         return fl_err_set(reader->err, -ENOMEM, "out of memory");
@@ -164,7 +164,7 @@ static int read_keys(struct reader *reader, const struct fl_json *root)
     return 0;
 }
 
-struct proxy_jwks *proxy_jwks_free(struct proxy_jwks *jwks)
+struct fl_jwks *fl_jwks_free(struct fl_jwks *jwks)
 {
     for (size_t i = 0; jwks != NULL && i < jwks->count; i++) {
         fl_key_unref(jwks->keys[i].key);
@@ -176,9 +176,9 @@ struct proxy_jwks *proxy_jwks_free(struct proxy_jwks *jwks)
     return NULL;
 }
 
-int proxy_jwks_parse(struct fl_span text, struct proxy_jwks **ret_jwks, struct fl_err *err)
+int fl_jwks_parse(struct fl_span text, struct fl_jwks **ret_jwks, struct fl_err *err)
 {
-    static const struct fl_json_limits limits = {.bytes_max = PROXY_JWKS_BYTES_MAX, .depth_max = 8};
+    static const struct fl_json_limits limits = {.bytes_max = FL_JWKS_BYTES_MAX, .depth_max = 8};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *root = NULL;
     int result = fl_json_parse(text, &limits, &root, err);
     if (result < 0)
@@ -188,7 +188,7 @@ int proxy_jwks_parse(struct fl_span text, struct proxy_jwks **ret_jwks, struct f
         return fl_err_set(err, -ENOMEM, "out of memory");
     result = read_keys(&reader, root);
     if (result < 0)
-        proxy_jwks_free(reader.jwks);
+        fl_jwks_free(reader.jwks);
     else
         *ret_jwks = reader.jwks;
     return result;
