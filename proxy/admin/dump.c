@@ -68,12 +68,19 @@ static void put_statics(struct dump *dump, enum fl_resource_type type)
     fl_print(&dump->print, "]");
 }
 
-static void put_version(struct dump *dump, enum fl_resource_type type, struct fl_span version, struct fl_span wire)
+static void put_version(struct dump *dump, enum fl_resource_type type, struct fl_span version,
+                        const struct fl_packed *packed)
 {
+    struct fl_arena arena;
+    fl_arena_init(&arena, PROXY_ASSEMBLY_RESOURCE_BYTES + 16);
+    struct fl_span wire = fl_unpack(packed, &arena);
+    if (wire.data == NULL && dump->print.result == 0)
+        dump->print.result = -ENOMEM;
     fl_print(&dump->print, "\"version_info\":");
     fl_print_json(&dump->print, version);
     fl_print(&dump->print, ",\"%s\":", words[type].member);
     put_any(dump, fl_resource_type_url(type), wire);
+    fl_arena_done(&arena);
 }
 
 static void put_refusal(struct dump *dump, const struct proxy_resource_state *state)
@@ -102,12 +109,12 @@ static void put_listener(struct dump *dump, const struct proxy_resource_state *s
     fl_print_json(&dump->print, state->name);
     if (state->active_wire.len > 0) {
         fl_print(&dump->print, ",\"active_state\":{");
-        put_version(dump, state->type, state->active_version, state->active_wire);
+        put_version(dump, state->type, state->active_version, &state->active_wire);
         fl_print(&dump->print, "}");
     }
     if (state->warming_wire.len > 0) {
         fl_print(&dump->print, ",\"warming_state\":{");
-        put_version(dump, state->type, state->warming_version, state->warming_wire);
+        put_version(dump, state->type, state->warming_version, &state->warming_wire);
         fl_print(&dump->print, "}");
     }
     put_waits(dump, state);
@@ -121,7 +128,7 @@ static void put_resource(struct dump *dump, const struct proxy_resource_state *s
     fl_print_json(&dump->print, state->name);
     fl_print(&dump->print, ",");
     put_version(dump, state->type, warming ? state->warming_version : state->active_version,
-                warming ? state->warming_wire : state->active_wire);
+                warming ? &state->warming_wire : &state->active_wire);
     if (warming)
         put_waits(dump, state);
     put_refusal(dump, state);

@@ -137,7 +137,7 @@ static void accept_version(struct build *build, struct fl_span version)
 
 static bool is_same(const struct build *build, struct fl_span wire)
 {
-    return build != NULL && fl_span_eq(build->wire, wire);
+    return build != NULL && fl_packed_eq(&build->wire, wire);
 }
 
 /* Two listeners that open one port would share its connections by chance. */

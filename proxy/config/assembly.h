@@ -21,6 +21,7 @@
 #ifndef PROXY_CONFIG_ASSEMBLY_H
 #define PROXY_CONFIG_ASSEMBLY_H
 
+#include "common/base/pack.h"
 #include "common/mesh/resource.h"
 #include "proxy/config/compile.h"
 #include "proxy/snapshot/snapshot.h"
@@ -119,8 +120,9 @@ struct proxy_resource_state {
     enum proxy_presence presence;  /* of the newest that was taken */
     bool has_active;               /* an older version is in force, where presence is WARMING */
     struct fl_span active_version; /* empty where nothing is in force, or it has none */
-    struct fl_span active_wire;    /* as it came */
-    struct fl_span warming_version, warming_wire;
+    struct fl_packed active_wire;  /* as it came */
+    struct fl_span warming_version;
+    struct fl_packed warming_wire;
     const char *waits_for; /* WARMING: the first thing missing, as "cluster outbound|80||a"; NULL */
     const char *refused;   /* the last put since was refused, and why; NULL */
     struct fl_span refused_version;

@@ -24,7 +24,7 @@ struct staging {
 static bool is_unchanged(const struct resource *resource, const struct compile *compile, struct fl_span wire)
 {
     return resource->is_static && resource->active != NULL && !compile->reads_files && !resource->active->reads_files &&
-           fl_span_eq(resource->active->wire, wire);
+           fl_packed_eq(&resource->active->wire, wire);
 }
 
 static int keep(struct staging *staging, enum fl_resource_type type, struct fl_span name, const void *value,

@@ -191,8 +191,7 @@ static int count_uses(struct proxy_assembly *assembly, const struct compile *com
 static int fill(struct proxy_assembly *assembly, struct compile *compile, struct fl_span wire, struct fl_span version,
                 struct build *build)
 {
-    build->wire = fl_arena_copy(&build->unit->arena, wire);
-    if (build->wire.data == NULL)
+    if (!fl_pack(wire, &compile->scratch, &build->unit->arena, &build->wire))
         return compile_no_memory(compile);
     build->version = fl_span_dup(version);
     int result = build->version != NULL ? count_needs(assembly, compile, build) : -ENOMEM;

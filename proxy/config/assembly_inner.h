@@ -26,7 +26,7 @@ struct tls_entry {                     /* a TLS setting in use */
 struct build {
     struct proxy_unit *unit; /* counted */
     const void *value;       /* in the unit: struct proxy_listener, _cluster, _endpoints, _routes, _secret */
-    struct fl_span wire;     /* in the unit */
+    struct fl_packed wire;   /* in the unit */
     char *version;
     struct resource **needs;
     size_t need_count;
@@ -113,7 +113,7 @@ void assembly_hide_context(struct proxy_assembly *assembly, const struct tls_ent
 
 /* assembly_build.c */
 /* What the present resource of `compile` became: takes over its unit (whatever comes); counts what it refers to. `wire`
- * and `version` are copied. 0 or a negative errno with the error set. */
+ * is packed, `version` copied. 0 or a negative errno with the error set. */
 int build_new(struct proxy_assembly *assembly, struct compile *compile, enum fl_resource_type type, const void *value,
               struct fl_span wire, struct fl_span version, struct build **ret_build) FL_MUST_CHECK;
 struct build *build_free(struct proxy_assembly *assembly, struct build *build); /* NULL allowed; returns NULL */

@@ -233,17 +233,22 @@ static struct fl_span node_text(const struct proxy_subscribe *subscribe, char te
 
 static int add_state(struct proxy_subscribe *subscribe, const struct proxy_resource_state *state, struct fl_buf *file)
 {
-    bool active = state->active_wire.data != NULL && state->presence != PROXY_PRESENCE_ABSENT;
+    bool active = state->has_active && state->presence != PROXY_PRESENCE_ABSENT;
     if (state->is_static || !active || is_ours(state->type, state->name) ||
         proxy_ads_is_passing(subscribe->ads, state->type, state->name))
         return 0;
-    return proxy_lastgood_add(file, &(struct proxy_lastgood_record){
-                                        .type = state->type,
-                                        .by_name = subscribe->demand != NULL && state->type == FL_RESOURCE_LISTENER &&
-                                                   proxy_demand_has(subscribe->demand, state->name),
-                                        .name = state->name,
-                                        .version = state->active_version,
-                                        .bytes = state->active_wire});
+    struct fl_arena arena;
+    fl_arena_init(&arena, PROXY_ASSEMBLY_RESOURCE_BYTES + 16);
+    struct proxy_lastgood_record record = {.type = state->type,
+                                           .by_name = subscribe->demand != NULL &&
+                                                      state->type == FL_RESOURCE_LISTENER &&
+                                                      proxy_demand_has(subscribe->demand, state->name),
+                                           .name = state->name,
+                                           .version = state->active_version,
+                                           .bytes = fl_unpack(&state->active_wire, &arena)};
+    int result = record.bytes.data == NULL ? -ENOMEM : proxy_lastgood_add(file, &record);
+    fl_arena_done(&arena);
+    return result;
 }
 
 static void on_save(struct fl_timer *timer)

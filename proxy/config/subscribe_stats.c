@@ -139,12 +139,14 @@ static const char *string_of(const pb_struct *object, const char *key)
 }
 
 /* "service", "workload" … as the answer itself says. */
-static void put_kind(struct fl_print *page, struct fl_span wire)
+static void put_kind(struct fl_print *page, const struct fl_packed *packed)
 {
     struct fl_arena arena;
     ProtobufCMessage *message;
     fl_arena_init(&arena, 1 << 22);
-    if (fl_xds_unpack(&envoy__config__listener__v3__listener__descriptor, wire, &arena, NULL, &message, NULL) == 0) {
+    struct fl_span wire = fl_unpack(packed, &arena);
+    if (wire.data != NULL &&
+        fl_xds_unpack(&envoy__config__listener__v3__listener__descriptor, wire, &arena, NULL, &message, NULL) == 0) {
         const Envoy__Config__Core__V3__Metadata *metadata = ((const pb_listener *)message)->metadata;
         for (size_t i = 0; metadata != NULL && i < metadata->n_filter_metadata; i++)
             if (strcmp(metadata->filter_metadata[i]->key, FL_METADATA) == 0)
@@ -163,7 +165,7 @@ static void put_destination(struct fl_print *page, const struct proxy_subscribe 
              now > used_ms ? (now - used_ms) / 1000 : 0, entry->answered ? "true" : "false");
     put_text(page, "name", entry->name);
     if (state != NULL) {
-        put_kind(page, state->active_wire.len > 0 ? state->active_wire : state->warming_wire);
+        put_kind(page, state->active_wire.len > 0 ? &state->active_wire : &state->warming_wire);
         put_text(page, "version", state->active_version);
     }
     fl_print(page, "}");

@@ -37,7 +37,7 @@ static void check_states(const struct proxy_assembly *assembly)
     struct proxy_resource_state state;
     struct proxy_want want;
     for (size_t cursor = 0; proxy_assembly_next_state(assembly, &cursor, &state);) {
-        if ((state.presence == PROXY_PRESENCE_ACTIVE) != (state.has_active && state.warming_wire.data == NULL))
+        if ((state.presence == PROXY_PRESENCE_ACTIVE) != (state.has_active && state.warming_wire.len == 0))
             abort();
     }
     for (size_t cursor = 0; proxy_assembly_next_want(assembly, &cursor, &want);) {

@@ -118,7 +118,8 @@ static bool next_state(size_t *cursor, struct proxy_resource_state *ret_state)
             .name = fl_span_str(fake->name),
             .presence = PROXY_PRESENCE_ACTIVE,
             .active_version = fl_span_str(fake->version),
-            .active_wire = fl_span_make(fake->wire, fake->wire_len),
+            .has_active = true,
+            .active_wire = {fl_span_make(fake->wire, fake->wire_len), fake->wire_len},
             .used_ms = fake->used_ms,
         };
         return true;
