@@ -3,7 +3,7 @@
 #include <stdalign.h>
 #include <stdint.h>
 
-#define CHUNK_MIN 512 /* thousands of small arenas live side by side in a proxy */
+#define CHUNK_MIN 256 /* thousands of small arenas live side by side in a proxy */
 #define CHUNK_MAX 65536
 
 struct fl_arena_chunk {

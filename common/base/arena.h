@@ -13,7 +13,7 @@ struct fl_arena {
     struct fl_arena_chunk *chunks; /* the newest first */
     size_t used;                   /* bytes handed out, rounded up to the alignment */
     size_t max;                    /* used never grows beyond it */
-    size_t chunk;                  /* bytes of every chunk; 0: they double from 4 to 64 KiB */
+    size_t chunk;                  /* bytes of every chunk; 0: a quarter of what is used, 256 bytes to 64 KiB */
 };
 
 /* `max` in bytes; no allocation yet. */
