@@ -2,7 +2,7 @@
 """Writes a folder of YAML for the control plane's directory source: N services with M endpoints (each a Pod of its own) in a few
 hundred files, as `kubectl get -o yaml` of a cluster would leave it. The same arguments give the same bytes.
 
-    tests/bench/mesh-yaml.py FOLDER [--services 1000] [--endpoints 10000] [--files 300]
+    tests/bench/mesh-yaml.py FOLDER [--services 1000] [--endpoints 10000] [--files 300] [--ports 2]
 """
 
 import argparse
@@ -11,7 +11,11 @@ import pathlib
 NAMESPACES = 20
 
 
-def service(index, name, namespace):
+PORTS = (("http", 80, 8080), ("grpc", 9090, 9090))
+
+
+def service(index, name, namespace, ports=PORTS):
+    lines = "\n".join(f"  - {{name: {port}, port: {number}, targetPort: {target}}}" for port, number, target in ports)
     return f"""apiVersion: v1
 kind: Service
 metadata:
@@ -22,8 +26,7 @@ spec:
   clusterIP: 10.96.{index // 250}.{index % 250 + 1}
   selector: {{app: {name}}}
   ports:
-  - {{name: http, port: 80, targetPort: 8080}}
-  - {{name: grpc, port: 9090, targetPort: 9090}}
+{lines}
 ---
 apiVersion: v1
 kind: ServiceAccount
@@ -55,7 +58,8 @@ status: {{phase: Running, podIP: {address(pod)}, podIPs: [{{ip: {address(pod)}}}
 """
 
 
-def slice_of(name, namespace, pods):
+def slice_of(name, namespace, pods, ports=PORTS):
+    numbers = "\n".join(f"- {{name: {port}, port: {target}, protocol: TCP}}" for port, _, target in ports)
     lines = [f"""apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata:
@@ -64,8 +68,7 @@ metadata:
   labels: {{kubernetes.io/service-name: {name}}}
 addressType: IPv4
 ports:
-- {{name: http, port: 8080, protocol: TCP}}
-- {{name: grpc, port: 9090, protocol: TCP}}
+{numbers}
 endpoints:
 """]
     for pod in pods:
@@ -84,6 +87,7 @@ def main():
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--endpoints", type=int, default=10000)
     parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--ports", type=int, choices=(1, 2), default=2, help="of a Service")
     arguments = parser.parse_args()
     files = [[] for _ in range(arguments.files)]
     for namespace in range(NAMESPACES):
@@ -92,8 +96,8 @@ def main():
         name, namespace = f"service-{index}", f"ns-{index % NAMESPACES}"
         pods = range(index * arguments.endpoints // arguments.services, (index + 1) * arguments.endpoints // arguments.services)
         documents = files[index * arguments.files // arguments.services]
-        documents.append(service(index, name, namespace))
-        documents.append(slice_of(name, namespace, pods))
+        documents.append(service(index, name, namespace, PORTS[:arguments.ports]))
+        documents.append(slice_of(name, namespace, pods, PORTS[:arguments.ports]))
         documents.extend(pods_of(name, namespace, pods))
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number, documents in enumerate(files):
