@@ -38,25 +38,38 @@ static struct fl_span peer_text(const struct proxy_subscribe *subscribe, char te
     return fl_span_make(text, fl_grpc_address_print(peer, text));
 }
 
+enum loss { UNREACHED, REFUSED, ENDED };
+
 /* Told when it is news: the first failure after a stream, then now and again. */
-static void tell_lost(struct proxy_subscribe *subscribe, const char *reason, bool was_open)
+static void tell_lost(struct proxy_subscribe *subscribe, const char *reason, enum loss loss)
 {
+    static const char *const words[] = {
+        [UNREACHED] = "the control plane cannot be reached; it is tried again",
+        [REFUSED] = "the control plane refuses the stream; it is tried again",
+        [ENDED] = "the stream to the control plane ended; what is in force stays",
+    };
     char text[FL_GRPC_ADDRESS_TEXT_MAX];
     uint64_t now = proxy_subscribe_now(subscribe);
     fl_err_set(&subscribe->lost, -ENOTCONN, "%s", reason);
-    if (!was_open && subscribe->told_ms != 0 && now - subscribe->told_ms < PROXY_SUBSCRIBE_LOG_MS)
+    if (loss != ENDED && subscribe->told_ms != 0 && now - subscribe->told_ms < PROXY_SUBSCRIBE_LOG_MS)
         return;
     subscribe->told_ms = now;
-    fl_log(FL_LOG_WARNING,
-           was_open ? "the stream to the control plane ended; what is in force stays"
-                    : "the control plane cannot be reached; it is tried again",
-           FL_LOG_SPAN("address", peer_text(subscribe, text)), FL_LOG_STR("reason", reason));
+    fl_log(FL_LOG_WARNING, words[loss], FL_LOG_SPAN("address", peer_text(subscribe, text)),
+           FL_LOG_STR("reason", reason));
+}
+
+/* Once it answers: a connection alone says little. */
+static void tell_connected(const struct proxy_subscribe *subscribe)
+{
+    char text[FL_GRPC_ADDRESS_TEXT_MAX];
+    fl_log(FL_LOG_INFO, "connected to the control plane", FL_LOG_SPAN("address", peer_text(subscribe, text)),
+           FL_LOG_STR("protocol", subscribe->options.discovery->delta ? "delta" : "state of the world"));
 }
 
 static void lose(struct proxy_subscribe *subscribe, const char *reason)
 {
     bool was_open = subscribe->call != NULL;
-    tell_lost(subscribe, reason, was_open && subscribe->answered);
+    tell_lost(subscribe, reason, !was_open ? UNREACHED : subscribe->answered ? ENDED : REFUSED);
     fl_grpc_call_cancel(fl_take(subscribe->call));
     fl_grpc_client_close(subscribe->client);
     fl_buf_clear(&subscribe->unsent);
@@ -127,6 +140,7 @@ static void on_message(void *owner, struct fl_span message)
     int result = proxy_ads_receive(subscribe->ads, message, proxy_subscribe_now(subscribe), &err);
     if (result == 0 && !subscribe->answered) {
         subscribe->answered = true;
+        tell_connected(subscribe);
         fl_grpc_backoff_reset(&subscribe->backoff);
     }
     tell_nacks(subscribe);
@@ -193,7 +207,6 @@ static void on_connected(void *owner)
     struct proxy_subscribe *subscribe = owner;
     struct fl_err err = {0};
     struct fl_buf token;
-    char text[FL_GRPC_ADDRESS_TEXT_MAX];
     int result = 0;
     fl_buf_init(&token, PROXY_DISCOVERY_TOKEN_MAX + 16);
     if (!subscribe->showed_own &&
@@ -213,8 +226,6 @@ static void on_connected(void *owner)
     subscribe->connects++;
     proxy_subscribe_count_connect(subscribe, true);
     proxy_subscribe_show(subscribe);
-    fl_log(FL_LOG_INFO, "connected to the control plane", FL_LOG_SPAN("address", peer_text(subscribe, text)),
-           FL_LOG_STR("protocol", subscribe->options.discovery->delta ? "delta" : "state of the world"));
     proxy_ads_start(subscribe->ads);
     proxy_subscribe_send(subscribe);
 }
@@ -241,7 +252,7 @@ static void connect_now(struct fl_timer *timer)
             fl_err_errno(&err, result, "connect");
     }
     if (result < 0) {
-        tell_lost(subscribe, err.text, false);
+        tell_lost(subscribe, err.text, UNREACHED);
         proxy_subscribe_count_connect(subscribe, false);
         retry_later(subscribe);
     }
