@@ -67,11 +67,21 @@ static bool host_match(const struct proxy_header_match *match, const struct prox
     return host_text_match(&folded, request->authority) != match->invert;
 }
 
+/* A list that does not match, with a member that does: nobody knows what the application reads. */
+static bool is_ambiguous(const struct proxy_header_match *match, const struct proxy_message *request)
+{
+    struct proxy_header_match plain = *match;
+    plain.invert = false;
+    return !proxy_header_match(&plain, request) && proxy_header_match_single(&plain, request);
+}
+
 static enum proxy_answer header_match(const struct proxy_header_match *match, const struct proxy_facts *facts)
 {
     if (facts->request == NULL)
         return PROXY_ANSWER_ERR;
     if (fl_span_eq_str(match->name, ":path") && (facts->path_doubtful || facts->request->path.len == 0))
+        return PROXY_ANSWER_ERR;
+    if (is_ambiguous(match, facts->request))
         return PROXY_ANSWER_ERR;
     return answer(proxy_header_match(match, facts->request));
 }

@@ -6,6 +6,9 @@
  * is ERR; a set is YES or NO where the others decide it whatever the erring one would have said, else ERR. Whoever acts
  * on it denies (rbac.h).
  *
+ * A field that comes several times is one list (route/match.h); where that does not match and a member of it would, it
+ * is ERR: an application may read that member alone.
+ *
  * What is absent is no error: a caller without identity is nobody's match (so "not Alice" holds for it), an absent
  * field is as route/match.h says, absent claims match nothing.
  */

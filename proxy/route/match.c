@@ -126,6 +126,17 @@ bool proxy_header_match(const struct proxy_header_match *match, const struct pro
     return matched != match->invert;
 }
 
+bool proxy_header_match_single(const struct proxy_header_match *match, const struct proxy_message *request)
+{
+    enum proxy_header_id id = proxy_header_id(match->name);
+    const struct proxy_header *field = NULL;
+    while ((field = proxy_headers_next(&request->headers, id, match->name, field)) != NULL) {
+        if (value_match(match, field->value))
+            return true;
+    }
+    return false;
+}
+
 bool proxy_query_match(const struct proxy_query_match *match, struct fl_span query)
 {
     struct fl_span parameter;

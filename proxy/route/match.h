@@ -43,6 +43,8 @@ struct proxy_query_match {
 
 bool proxy_string_match(const struct proxy_string_match *match, struct fl_span text);
 bool proxy_header_match(const struct proxy_header_match *match, const struct proxy_message *request);
+/* Whether one of the fields of that name matches by itself; `invert` is not looked at. */
+bool proxy_header_match_single(const struct proxy_header_match *match, const struct proxy_message *request);
 /* `query` without '?'. The first parameter of that name counts (Envoy's rule). */
 bool proxy_query_match(const struct proxy_query_match *match, struct fl_span query);
 
