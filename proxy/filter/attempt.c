@@ -114,7 +114,7 @@ void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result
                              NULL, 0);
     } else {
         proxy_report_not_dialled(exchange->hcm->downstream, exchange->cluster, result);
-        proxy_label_failure(exchange->failure, strerrordesc_np(-result));
+        proxy_label_failure(exchange->failure, proxy_connect_text(result));
         if (!proxy_attempt_again(exchange, &one))
             proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
                                  "upstream connect error", NULL, 0);

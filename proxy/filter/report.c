@@ -230,7 +230,7 @@ void proxy_report_upstream_closed(struct proxy_downstream *downstream, const str
 void proxy_report_not_dialled(struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster, int error)
 {
     proxy_stats_connect_failed(downstream->data->options.stats, error);
-    tell_upstream(downstream, cluster, NULL, proxy_connect_word(error), strerrordesc_np(-error));
+    tell_upstream(downstream, cluster, NULL, proxy_connect_word(error), proxy_connect_text(error));
 }
 
 /* --- the life of a connection ------------------------------------------------------------------------------------ */

@@ -306,7 +306,7 @@ static void dial(struct tcp *tcp)
             return;
         }
         proxy_report_not_dialled(downstream, tcp->cluster, result);
-        tcp->details = strerrordesc_np(-result);
+        tcp->details = proxy_connect_text(result);
     }
     end_by_reset(tcp, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, tcp->details);
 }

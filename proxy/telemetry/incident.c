@@ -234,9 +234,17 @@ const char *proxy_connect_word(int error)
     case ECONNRESET:
     case EPIPE:
         return "reset";
+    case ENOKEY:
+        return "no_tls";
     default:
         return "other";
     }
+}
+
+const char *proxy_connect_text(int error)
+{
+    error = error < 0 ? -error : error;
+    return error == ENOKEY ? "it is to be spoken to in TLS alone, and there is no TLS for it" : strerrordesc_np(error);
 }
 
 void proxy_stats_connect_failed(struct proxy_stats *stats, int error)

@@ -150,8 +150,10 @@ void proxy_stats_accept_failed(struct proxy_stats *stats, int error);
 void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, enum proxy_h1_error error);
 /* fairlead_access_log_dropped_total */
 void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines);
-/* fairlead_upstream_connect_failures_total{reason}: "refused", "timeout", "unreachable", "reset", "other" by errno. */
+/* fairlead_upstream_connect_failures_total{reason}: "refused", "timeout", "unreachable", "reset", "no_tls" (ENOKEY:
+ * it was not dialled; upstream/cluster.h), "other" by errno. */
 const char *proxy_connect_word(int error);
+const char *proxy_connect_text(int error); /* the same for a person */
 void proxy_stats_connect_failed(struct proxy_stats *stats, int error);
 
 /* fairlead_upstream_overflows_total{limit}: what a circuit breaker refused. */
