@@ -321,7 +321,8 @@ bool proxy_assembly_next_want(const struct proxy_assembly *assembly, size_t *cur
         *ret_want = (struct proxy_want){.type = resource->type,
                                         .name = resource->name,
                                         .source = resource->source,
-                                        .presence = presence_of(resource)};
+                                        .presence = presence_of(resource),
+                                        .is_static = resource->is_static};
         return true;
     }
     return false;

@@ -88,6 +88,7 @@ struct proxy_want {
     struct fl_span name;        /* valid until the next put, remove, bootstrap or publish */
     enum proxy_want_source source;
     enum proxy_presence presence;
+    bool is_static; /* the bootstrap has it: nothing to subscribe to */
 };
 
 /* Walks every name that a resource refers to, in force or warming, static ones included; each once. *cursor starts at

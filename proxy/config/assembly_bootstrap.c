@@ -21,10 +21,18 @@ struct staging {
 
 /* -- one resource -- */
 
-static bool is_unchanged(const struct resource *resource, const struct compile *compile, struct fl_span wire)
+/* A secret of the same message may have come from files that are others now. */
+static bool same_files(enum fl_resource_type type, const void *before, const void *value)
+{
+    return type != FL_RESOURCE_SECRET ||
+           ((const struct proxy_secret *)before)->digest == ((const struct proxy_secret *)value)->digest;
+}
+
+static bool is_unchanged(const struct resource *resource, const struct compile *compile, const void *value,
+                         struct fl_span wire)
 {
     return resource->is_static && resource->active != NULL && !compile->reads_files && !resource->active->reads_files &&
-           fl_packed_eq(&resource->active->wire, wire);
+           fl_packed_eq(&resource->active->wire, wire) && same_files(resource->type, resource->active->value, value);
 }
 
 static int keep(struct staging *staging, enum fl_resource_type type, struct fl_span name, const void *value,
@@ -40,7 +48,7 @@ static int keep(struct staging *staging, enum fl_resource_type type, struct fl_s
     struct staged *staged = &staging->list[staging->count++];
     *staged = (struct staged){.resource = resource};
     resource->wanted++;
-    if (is_unchanged(resource, compile, wire)) {
+    if (is_unchanged(resource, compile, value, wire)) {
         proxy_unit_unref(fl_take(compile->unit));
         return 0;
     }
@@ -69,7 +77,47 @@ static int compile_static(struct staging *staging, enum fl_resource_type type, c
     return result;
 }
 
-/* -- clusters, listeners -- */
+/* -- secrets, clusters, listeners -- */
+
+static bool has_dynamic(const pb_bootstrap *bootstrap)
+{
+    return bootstrap->dynamic_resources != NULL &&
+           (bootstrap->dynamic_resources->ads_config != NULL || bootstrap->dynamic_resources->lds_config != NULL ||
+            bootstrap->dynamic_resources->cds_config != NULL);
+}
+
+static int check_secret(struct staging *staging, const pb_bootstrap *bootstrap, const pb_secret *message)
+{
+    struct compile *compile = &staging->compile;
+    if (has_dynamic(bootstrap) && (strcmp(message->name, FL_RESOURCE_NAME_OWN_CERTIFICATE) == 0 ||
+                                   strcmp(message->name, FL_RESOURCE_NAME_TRUST_BUNDLE) == 0))
+        return compile_fail_at(compile, "name", "\"%s\" is of our own identity", message->name);
+    for (size_t i = 0; i < staging->count; i++)
+        if (fl_span_eq_str(staging->list[i].resource->name, message->name))
+            return compile_fail_at(compile, "name", "a secret \"%s\" is there already", message->name);
+    return 0;
+}
+
+/* The first in the list. */
+static int read_secrets(struct staging *staging, const pb_bootstrap *bootstrap)
+{
+    pb_secret *const *messages = bootstrap->static_resources->secrets;
+    size_t count = bootstrap->static_resources->n_secrets;
+    struct compile *compile = &staging->compile;
+    int result = 0;
+    if (count > PROXY_ASSEMBLY_SECRETS_MAX)
+        return compile_fail_at(compile, "secrets", "more than %u secrets", PROXY_ASSEMBLY_SECRETS_MAX);
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        const void *value = NULL;
+        struct compile_mark mark = compile_enter_at(compile, "secrets", i);
+        result = check_secret(staging, bootstrap, messages[i]);
+        if (result == 0)
+            result = compile_static(staging, FL_RESOURCE_SECRET, &messages[i]->base, &value);
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    return result;
+}
 
 /* The cluster that leads to the xDS server serves that alone (config/discovery.h reads it): nothing can be routed
  * there. */
@@ -161,13 +209,6 @@ static int read_listeners(struct staging *staging, pb_listener *const *messages,
     return result;
 }
 
-static bool has_dynamic(const pb_bootstrap *bootstrap)
-{
-    return bootstrap->dynamic_resources != NULL &&
-           (bootstrap->dynamic_resources->ads_config != NULL || bootstrap->dynamic_resources->lds_config != NULL ||
-            bootstrap->dynamic_resources->cds_config != NULL);
-}
-
 static int read_static(struct staging *staging, const pb_bootstrap *bootstrap)
 {
     const Envoy__Config__Bootstrap__V3__Bootstrap__StaticResources *message = bootstrap->static_resources;
@@ -175,12 +216,12 @@ static int read_static(struct staging *staging, const pb_bootstrap *bootstrap)
         return 0;
     struct compile *compile = &staging->compile;
     struct compile_mark mark = compile_enter(compile, "static_resources");
-    staging->list = calloc(message->n_clusters + message->n_listeners + 1, sizeof(*staging->list));
+    staging->list = calloc(message->n_secrets + message->n_clusters + message->n_listeners + 1, sizeof(*staging->list));
     if (staging->list == NULL)
         return compile_no_memory(compile);
     if (!has_dynamic(bootstrap)) /* else clusters may come later */
         compile->known_clusters = &staging->clusters;
-    int result = COMPILE_REFUSE(compile, message, "secrets");
+    int result = read_secrets(staging, bootstrap);
     if (result == 0)
         result = read_clusters(staging, bootstrap);
     if (result == 0)

@@ -109,15 +109,16 @@ static void release_unit(void *unit)
     proxy_unit_unref(unit);
 }
 
-/* Those of secrets, which are held. */
+/* Those of secrets, which are held. A static one is among the bootstrap's. */
 static int add_secrets(struct proxy_assembly *assembly, struct certs *certs)
 {
     void *value;
     int result = 0;
     for (size_t cursor = 0; fl_map_next(&assembly->resources[FL_RESOURCE_SECRET], &cursor, NULL, &value);) {
-        const struct build *build = ((const struct resource *)value)->active;
+        const struct resource *resource = value;
+        const struct build *build = resource->active;
         const struct proxy_secret *secret = build != NULL ? build->value : NULL;
-        if (secret == NULL || secret->cert == NULL)
+        if (resource->is_static || secret == NULL || secret->cert == NULL)
             continue;
         certs->list[certs->count++] = secret->info;
         result = proxy_unit_hold(&certs->unit, proxy_unit_ref(build->unit), release_unit);

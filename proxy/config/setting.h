@@ -33,6 +33,7 @@ struct proxy_secret {
     const struct fl_tls_name_match *names;
     size_t name_count;
     struct proxy_cert_info info; /* of cert */
+    uint64_t digest;             /* of what was read from files and variables */
 };
 
 /* Builds the context; `cert` and `trust` are the secrets that the setting names (else NULL). Contexts that differ in

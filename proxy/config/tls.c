@@ -514,6 +514,7 @@ int compile_secret(struct compile *compile, const pb_secret *message, const stru
     int result = compile_required(compile, "name", message->name);
     if (result != 0)
         return result;
+    compile->digest = 0;
     switch ((int)message->type_case) {
     case ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__TYPE_TLS_CERTIFICATE:
         mark = compile_enter(compile, "tls_certificate");
@@ -532,6 +533,7 @@ int compile_secret(struct compile *compile, const pb_secret *message, const stru
     struct proxy_secret *secret = compile_array(compile, 1, sizeof(*secret));
     if (secret == NULL)
         return compile_no_memory(compile);
+    secret->digest = compile->digest;
     result = keep_secret(compile, message->name, &settings, secret);
     if (result == 0)
         *ret_secret = secret;

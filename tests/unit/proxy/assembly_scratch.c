@@ -127,7 +127,8 @@ static bool same_certs(const struct proxy_assembly *assembly, const struct proxy
     const struct resource *one;
     size_t count = assembly->base.cert_count;
     for (size_t cursor = 0; (one = next(assembly, FL_RESOURCE_SECRET, &cursor)) != NULL;)
-        count += one->active != NULL && ((const struct proxy_secret *)one->active->value)->cert != NULL;
+        count +=
+            !one->is_static && one->active != NULL && ((const struct proxy_secret *)one->active->value)->cert != NULL;
     return assembly->certs_touched || count == last->cert_count;
 }
 

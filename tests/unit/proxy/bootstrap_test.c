@@ -268,6 +268,98 @@ static void test_refresh_reads_the_files_anew(void **state)
     pki_folder_issue(&folder, "spiffe://cluster.local/ns/demo/sa/server", 4000000000);
 }
 
+/* Secrets of the bootstrap: used by name, read anew like other files, listed once, never replaced over the wire. */
+#define SECRETS                                                                                                        \
+    "static_resources:\n  secrets:\n"                                                                                  \
+    "  - {name: pair, tls_certificate: {certificate_chain: {filename: @/cert-chain.pem}, private_key: {filename: "     \
+    "@/key.pem}}}\n"                                                                                                   \
+    "  - {name: roots, validation_context: {trusted_ca: {filename: @/root-cert.pem}}}\n"                               \
+    "  clusters:\n  - name: c\n    transport_socket: {name: tls, typed_config: {\"@type\": "                           \
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: "           \
+    "{tls_certificate_sds_secret_configs: [{name: pair}], validation_context_sds_secret_config: {name: roots}}}}\n"
+
+static void write_secrets(char path[128])
+{
+    struct fl_buf text;
+    fl_buf_init(&text, 65536);
+    for (const char *c = SECRETS; *c != '\0'; c++)
+        assert_int_equal(
+            *c == '@' && c[1] == '/' ? fl_buf_append_str(&text, folder.path) : fl_buf_append_byte(&text, *c), 0);
+    pki_folder_write(&folder, "secrets.yaml", fl_buf_span(&text));
+    fl_buf_done(&text);
+    snprintf(path, 128, "%s/secrets.yaml", folder.path);
+}
+
+static void test_static_secrets(void **state)
+{
+    (void)state;
+    char path[128];
+    struct proxy_assembly *assembly;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *next = NULL;
+    struct fl_err err = {0};
+    write_secrets(path);
+    assert_int_equal(proxy_assembly_new(NULL, NULL, &assembly), 0);
+    if (proxy_bootstrap_load(path, NULL, assembly, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(proxy_assembly_publish(assembly, 0, &snapshot, &err), PROXY_ASSEMBLY_PUBLISHED);
+    const struct proxy_cluster *cluster = proxy_snapshot_cluster_named(snapshot, FL_SPAN("c"));
+    const struct fl_tls_context *before = proxy_snapshot_tls(snapshot, cluster->tls);
+    assert_non_null(before);
+    assert_int_equal(snapshot->cert_count, 1);
+    assert_int_equal(snapshot->file_count, 3);
+    assert_int_equal(proxy_assembly_put(assembly, FL_RESOURCE_SECRET, FL_SPAN("pair"), FL_SPAN("1"), FL_SPAN(""), &err),
+                     -EINVAL);
+    struct proxy_want want;
+    for (size_t cursor = 0; proxy_assembly_next_want(assembly, &cursor, &want);)
+        assert_true(want.is_static && want.presence == PROXY_PRESENCE_ACTIVE);
+
+    assert_int_equal(proxy_assembly_refresh(assembly, &err), 0);
+    assert_int_equal(proxy_assembly_publish(assembly, 0, &next, &err), PROXY_ASSEMBLY_PUBLISHED);
+    assert_ptr_equal(proxy_snapshot_tls(next, cluster->tls), before); /* the same files */
+    next = proxy_snapshot_unref(next);
+    pki_folder_issue(&folder, "spiffe://cluster.local/ns/demo/sa/renewed", 3000000000);
+    assert_true(proxy_snapshot_files_changed(snapshot));
+    assert_int_equal(proxy_assembly_refresh(assembly, &err), 0);
+    assert_int_equal(proxy_assembly_publish(assembly, 0, &next, &err), PROXY_ASSEMBLY_PUBLISHED);
+    cluster = proxy_snapshot_cluster_named(next, FL_SPAN("c"));
+    assert_true(proxy_snapshot_tls(next, cluster->tls) != before);
+    assert_span(next->certs[0].spiffe, "spiffe://cluster.local/ns/demo/sa/renewed");
+    proxy_assembly_free(assembly);
+    pki_folder_issue(&folder, "spiffe://cluster.local/ns/demo/sa/server", 4000000000);
+}
+
+static void test_static_secrets_have_names_of_their_own(void **state)
+{
+    (void)state;
+    struct proxy_assembly *assembly;
+    struct fl_err err = {0};
+    struct fl_buf text, root;
+    FILE *file;
+    char path[128];
+    snprintf(path, sizeof(path), "%s/root-cert.pem", folder.path);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    fl_buf_init(&root, 65536);
+    for (int c; (c = fgetc(file)) != EOF;)
+        assert_int_equal(c == '\n' ? fl_buf_append_str(&root, "\\n") : fl_buf_append_byte(&root, (char)c), 0);
+    assert_int_equal(fclose(file), 0);
+    fl_buf_init(&text, 65536);
+    assert_int_equal(fl_buf_printf(&text,
+                                   "static_resources:\n  secrets:\n  - {name: a, validation_context: {trusted_ca: "
+                                   "{inline_string: \"%.*s\"}}}\n  - {name: a, validation_context: {trusted_ca: "
+                                   "{inline_string: \"%.*s\"}}}\n",
+                                   FL_SPAN_ARG(fl_buf_span(&root)), FL_SPAN_ARG(fl_buf_span(&root))),
+                     0);
+    assert_int_equal(proxy_assembly_new(NULL, NULL, &assembly), 0);
+    assert_int_equal(proxy_bootstrap_read(fl_buf_span(&text), "b", NULL, assembly, &err), -EINVAL);
+    if (strstr(err.text, "static_resources.secrets[1].name: a secret \"a\" is there already") == NULL)
+        fail_msg("%s", err.text);
+    proxy_assembly_free(assembly);
+    fl_buf_done(&text);
+    fl_buf_done(&root);
+}
+
 static void test_no_such_file(void **state)
 {
     (void)state;
@@ -312,6 +404,8 @@ int main(void)
         cmocka_unit_test(test_a_gateway_is_in_the_mesh),
         cmocka_unit_test(test_ignored_fields_are_told),
         cmocka_unit_test(test_refresh_reads_the_files_anew),
+        cmocka_unit_test(test_static_secrets),
+        cmocka_unit_test(test_static_secrets_have_names_of_their_own),
         cmocka_unit_test(test_no_such_file),
         cmocka_unit_test(test_memory_running_out),
     };
