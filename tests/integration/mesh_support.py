@@ -26,7 +26,7 @@ BACK = "10.96.0.11"     # in front of pod a: HTTP alone
 API = "fairlead.io/v1alpha1"
 ROOT_NAMESPACE = "fairlead-system"
 PODS = {"a": ("client", "other"), "b": ("server", "demo")}
-PORTS = {"http": (80, 8080), "tcp": (9000, 9000), "unknown": (9001, 9001)}  # name: (of the Service, of the pod)
+PORTS = {"http": (80, 8080), "tcp": (9000, 9000), "unknown": (9001, 9001), "first": (9002, 9002)}  # name: (of the Service, of the pod)
 
 
 # -- objects ----------------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def pod(role):
 def service(role, address, ports):
     """A Service of a pod and its EndpointSlice."""
     name, space = PODS[role]
-    named = {"http": {"appProtocol": "http"}, "tcp": {"appProtocol": "tcp"}, "unknown": {}}
+    named = {"http": {"appProtocol": "http"}, "tcp": {"appProtocol": "tcp"}, "first": {"appProtocol": "tcp"}, "unknown": {}}
     endpoint = {"addresses": [ADDRESS[role, 4]], "conditions": {"ready": True},
                 "targetRef": {"kind": "Pod", "name": name, "namespace": space}}
     return [
@@ -215,6 +215,7 @@ def echoes(to=SERVICE, port=9000, text=b"\0are you there\n", banner=b"", **how):
     """Whether a connection of its own brings the bytes back."""
     try:
         client = Tcp(to, port, **how)
+        client.sock.settimeout(3)  # an answer, even where nothing says what the port speaks, is there within a second
         with client.sock:
             return client.exactly(len(banner)) == banner and client.echo(text)
     except (OSError, EOFError):
