@@ -69,6 +69,12 @@ static const struct {
     {FL_ENV_POD_IPS, "status.podIPs"},
     {FL_ENV_NODE_NAME, "spec.nodeName"},
     {FL_ENV_SERVICE_ACCOUNT, "spec.serviceAccountName"},
+    {FL_ENV_LABEL_APP, "metadata.labels['" FL_LABEL_APP "']"},
+    {FL_ENV_LABEL_VERSION, "metadata.labels['" FL_LABEL_VERSION "']"},
+    {FL_ENV_LABEL_APP_NAME, "metadata.labels['" FL_LABEL_APP_NAME "']"},
+    {FL_ENV_LABEL_APP_VERSION, "metadata.labels['" FL_LABEL_APP_VERSION "']"},
+    {FL_ENV_LABEL_CANONICAL_NAME, "metadata.labels['" FL_LABEL_CANONICAL_NAME "']"},
+    {FL_ENV_LABEL_CANONICAL_REVISION, "metadata.labels['" FL_LABEL_CANONICAL_REVISION "']"},
 };
 
 static struct fl_json *variable(struct fl_json *list, const char *name, struct fl_span value)

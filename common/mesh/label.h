@@ -53,13 +53,23 @@
 #define FL_ENV_CLUSTER_ID      "FAIRLEAD_CLUSTER_ID"
 #define FL_ENV_GATEWAY         "FAIRLEAD_GATEWAY" /* "<namespace>/<name>" of the Gateway: the gateway role */
 
-/* Read by a proxy without a file, set by nobody yet but a person (proxy/config/environment.h). */
-#define FL_ENV_LABEL_APP         "FAIRLEAD_LABEL_APP" /* the pod's labels, for telemetry */
-#define FL_ENV_LABEL_VERSION     "FAIRLEAD_LABEL_VERSION"
-#define FL_ENV_LABEL_APP_NAME    "FAIRLEAD_LABEL_APP_NAME"
-#define FL_ENV_LABEL_APP_VERSION "FAIRLEAD_LABEL_APP_VERSION"
-#define FL_ENV_DISCOVERY         "FAIRLEAD_DISCOVERY" /* "on-demand" (a sidecar's default) or "all" */
-#define FL_ENV_ADMIN_PORT        "FAIRLEAD_ADMIN_PORT"
+/* The pod's labels, for telemetry; empty where it has none of that name. */
+#define FL_ENV_LABEL_APP                "FAIRLEAD_LABEL_APP"
+#define FL_ENV_LABEL_VERSION            "FAIRLEAD_LABEL_VERSION"
+#define FL_ENV_LABEL_APP_NAME           "FAIRLEAD_LABEL_APP_NAME"
+#define FL_ENV_LABEL_APP_VERSION        "FAIRLEAD_LABEL_APP_VERSION"
+#define FL_ENV_LABEL_CANONICAL_NAME     "FAIRLEAD_LABEL_CANONICAL_NAME"
+#define FL_ENV_LABEL_CANONICAL_REVISION "FAIRLEAD_LABEL_CANONICAL_REVISION"
+#define FL_LABEL_APP                    "app"
+#define FL_LABEL_VERSION                "version"
+#define FL_LABEL_APP_NAME               "app.kubernetes.io/name"
+#define FL_LABEL_APP_VERSION            "app.kubernetes.io/version"
+#define FL_LABEL_CANONICAL_NAME         "service.istio.io/canonical-name"
+#define FL_LABEL_CANONICAL_REVISION     "service.istio.io/canonical-revision"
+
+/* Read by a proxy without a file, set by nobody but a person (proxy/config/environment.h). */
+#define FL_ENV_DISCOVERY  "FAIRLEAD_DISCOVERY" /* "on-demand" (a sidecar's default) or "all" */
+#define FL_ENV_ADMIN_PORT "FAIRLEAD_ADMIN_PORT"
 
 /* What the patch adds. */
 #define FL_CONTAINER_NAME "fairlead-proxy"

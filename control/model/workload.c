@@ -56,11 +56,10 @@ static bool pod_meshed(const struct control_pod *pod)
 
 static void name_workload(const struct fl_labels *labels, struct fl_span name, struct control_workload *workload)
 {
-    static const char *const apps[] = {"app.kubernetes.io/name", "app"};
-    static const char *const versions[] = {"app.kubernetes.io/version", "version"};
-    static const char *const canonical_names[] = {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"};
-    static const char *const revisions[] = {"service.istio.io/canonical-revision", "app.kubernetes.io/version",
-                                            "version"};
+    static const char *const apps[] = {FL_LABEL_APP_NAME, FL_LABEL_APP};
+    static const char *const versions[] = {FL_LABEL_APP_VERSION, FL_LABEL_VERSION};
+    static const char *const canonical_names[] = {FL_LABEL_CANONICAL_NAME, FL_LABEL_APP_NAME, FL_LABEL_APP};
+    static const char *const revisions[] = {FL_LABEL_CANONICAL_REVISION, FL_LABEL_APP_VERSION, FL_LABEL_VERSION};
     workload->labels = labels;
     workload->name = or_else(name, FL_SPAN("unknown"));
     workload->app = or_else(first_label(labels, apps, FL_COUNT(apps)), FL_SPAN("unknown"));

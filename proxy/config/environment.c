@@ -140,10 +140,12 @@ static void put_member(struct reading *reading, const char *indent, const char *
 static const struct {
     const char *variable, *label;
 } labels[] = {
-    {FL_ENV_LABEL_APP, "app"},
-    {FL_ENV_LABEL_VERSION, "version"},
-    {FL_ENV_LABEL_APP_NAME, "app.kubernetes.io/name"},
-    {FL_ENV_LABEL_APP_VERSION, "app.kubernetes.io/version"},
+    {FL_ENV_LABEL_APP, FL_LABEL_APP},
+    {FL_ENV_LABEL_VERSION, FL_LABEL_VERSION},
+    {FL_ENV_LABEL_APP_NAME, FL_LABEL_APP_NAME},
+    {FL_ENV_LABEL_APP_VERSION, FL_LABEL_APP_VERSION},
+    {FL_ENV_LABEL_CANONICAL_NAME, FL_LABEL_CANONICAL_NAME},
+    {FL_ENV_LABEL_CANONICAL_REVISION, FL_LABEL_CANONICAL_REVISION},
 };
 
 static void put_labels(struct reading *reading)

@@ -49,17 +49,16 @@ static int read_metadata(struct compile *compile, const pb_struct *metadata, str
 {
     const pb_struct *labels = labels_of(metadata);
     const char *workload = text_of(metadata, "WORKLOAD_NAME");
-    const char *service = FIRST_OF(labels, "service.istio.io/canonical-name", "app.kubernetes.io/name", "app");
-    const char *revision =
-        FIRST_OF(labels, "service.istio.io/canonical-revision", "app.kubernetes.io/version", "version");
+    const char *service = FIRST_OF(labels, FL_LABEL_CANONICAL_NAME, FL_LABEL_APP_NAME, FL_LABEL_APP);
+    const char *revision = FIRST_OF(labels, FL_LABEL_CANONICAL_REVISION, FL_LABEL_APP_VERSION, FL_LABEL_VERSION);
     const struct {
         enum fl_preface_field field;
         const char *text;
     } rows[] = {
         {FL_PREFACE_WORKLOAD, workload},
         {FL_PREFACE_NAMESPACE, text_of(metadata, "NAMESPACE")},
-        {FL_PREFACE_APP, FIRST_OF(labels, "app", "app.kubernetes.io/name")},
-        {FL_PREFACE_VERSION, FIRST_OF(labels, "version", "app.kubernetes.io/version")},
+        {FL_PREFACE_APP, FIRST_OF(labels, FL_LABEL_APP, FL_LABEL_APP_NAME)},
+        {FL_PREFACE_VERSION, FIRST_OF(labels, FL_LABEL_VERSION, FL_LABEL_APP_VERSION)},
         {FL_PREFACE_CLUSTER, text_of(metadata, "CLUSTER_ID")},
         {FL_PREFACE_CANONICAL_SERVICE, service != NULL ? service : workload},
         {FL_PREFACE_CANONICAL_REVISION, revision != NULL ? revision : "latest"},

@@ -17,6 +17,7 @@ class Telemetry:
     def play(self):
         self.traces()
         self.given_trace()
+        self.labels()
         self.prometheus()
 
     def traces(self):
@@ -34,6 +35,28 @@ class Telemetry:
         self.world.ask("server", headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
         kinds = self.world.collector.wait(lambda spans: {s["kind"] for s in spans if s["trace"] == trace} >= {CLIENT, SERVER})
         self.report.claim(kinds, "a trace that the app began goes on through both sidecars")
+
+    def labels(self):
+        """What Kiali groups by, and what dashboards show, of client and server as both sidecars tell it."""
+        both = {"source_workload": "client", "source_app": "client", "source_canonical_service": "client",
+                "destination_workload": "server", "destination_app": "server", "destination_canonical_service": "server",
+                "destination_service_namespace": "demo", "request_protocol": "http", "response_code": "200",
+                "response_flags": "-", "grpc_response_status": ""}
+        for side in ("source", "destination"):
+            both |= {f"{side}_workload_namespace": "demo", f"{side}_version": "v1", f"{side}_canonical_revision": "v1",
+                     f"{side}_cluster": "Kubernetes",
+                     f"{side}_principal": f"spiffe://cluster.local/ns/demo/sa/{both[f'{side}_workload']}"}
+        called = {"destination_service": "server-v1.demo.svc.cluster.local", "destination_service_name": "server-v1"}
+        self.world.ask("server-v1")
+        for pod, more in ((self.world.client, {"reporter": "source", "connection_security_policy": "unknown", **called}),
+                          (self.world.server, {"reporter": "destination", "connection_security_policy": "mutual_tls"})):
+            wanted, reporter = {**both, **more}, more["reporter"]  # by which of its Services it was called, only the client knows
+            series = [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in self.world.scrape(pod).splitlines()
+                      if line.startswith("istio_requests_total{")]
+            differ = [{key: found.get(key) for key in wanted if found.get(key) != wanted[key]} for found in series]
+            nearest = min(differ, key=len, default={"istio_requests_total": None})
+            self.report.claim({} in differ, f"the {reporter}'s series name both ends: workload, app, version, canonical service, "
+                              "and what else Kiali groups by", str(nearest))
 
     def prometheus(self):
         if shutil.which("prometheus") is None:

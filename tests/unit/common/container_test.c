@@ -15,7 +15,18 @@
     "{\"name\":\"POD_UID\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.uid\"}}},"                            \
     "{\"name\":\"POD_IPS\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIPs\"}}},"                           \
     "{\"name\":\"NODE_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"spec.nodeName\"}}},"                         \
-    "{\"name\":\"SERVICE_ACCOUNT\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"spec.serviceAccountName\"}}}"
+    "{\"name\":\"SERVICE_ACCOUNT\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"spec.serviceAccountName\"}}},"         \
+    "{\"name\":\"FAIRLEAD_LABEL_APP\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['app']\"}}},"       \
+    "{\"name\":\"FAIRLEAD_LABEL_VERSION\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['version']\"}}" \
+    "},"                                                                                                               \
+    "{\"name\":\"FAIRLEAD_LABEL_APP_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['app."         \
+    "kubernetes.io/name']\"}}},"                                                                                       \
+    "{\"name\":\"FAIRLEAD_LABEL_APP_VERSION\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['app."      \
+    "kubernetes.io/version']\"}}},"                                                                                    \
+    "{\"name\":\"FAIRLEAD_LABEL_CANONICAL_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['"       \
+    "service.istio.io/canonical-name']\"}}},"                                                                          \
+    "{\"name\":\"FAIRLEAD_LABEL_CANONICAL_REVISION\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['"   \
+    "service.istio.io/canonical-revision']\"}}}"
 #define MOUNTS                                                                                                         \
     "\"volumeMounts\":[{\"name\":\"fairlead-proxy\",\"mountPath\":\"/run/fairlead\"},"                                 \
     "{\"name\":\"fairlead-token\",\"mountPath\":\"/run/secrets/fairlead\",\"readOnly\":true}]"

@@ -138,6 +138,8 @@ static void test_printed(void **state)
           "FAIRLEAD_DISCOVERY: \"all\"");
     check(&(struct change){"FAIRLEAD_WORKLOAD", "x\": {y: 1}, \"\n#"}, id, NULL);
     check(&(struct change){"FAIRLEAD_LABEL_APP", "shop"}, id, "app: \"shop\"");
+    check(&(struct change){"FAIRLEAD_LABEL_CANONICAL_NAME", "till"}, id, "service.istio.io/canonical-name: \"till\"");
+    check(&(struct change){"FAIRLEAD_LABEL_CANONICAL_REVISION", "2"}, id, "service.istio.io/canonical-revision: \"2\"");
     check(&(struct change){"FAIRLEAD_ADMIN_PORT", "0"}, id, "port_value: 0");
     check(&(struct change){"FAIRLEAD_ROOT_FILE", "/a b/r.pem"}, id, "trusted_ca: {filename: \"/a b/r.pem\"}");
 }
