@@ -174,8 +174,30 @@ static struct shared_host *find_host(const struct proxy_shared_cluster *cluster,
     return fl_map_get(&cluster->hosts, print_key(address, key));
 }
 
+static void drop_host(struct proxy_shared_cluster *cluster, struct shared_host *host)
+{
+    fl_map_remove(&cluster->hosts, fl_span_make(host->key, sizeof(uint16_t) + proxy_address_bytes(&host->address).len));
+    __atomic_fetch_sub(&cluster->suspects, 1, __ATOMIC_RELAXED);
+    free(host);
+}
+
+/* The one that is known for the longest and not ejected goes: mostly it is a host that is no more. */
+static void make_room(struct proxy_shared_cluster *cluster)
+{
+    void *value;
+    for (size_t cursor = 0; fl_map_next(&cluster->hosts, &cursor, NULL, &value);) {
+        struct shared_host *host = value;
+        if (host->state.ejected)
+            continue;
+        drop_host(cluster, host);
+        return;
+    }
+}
+
 static struct shared_host *make_host(struct proxy_shared_cluster *cluster, const struct proxy_address *address)
 {
+    if (cluster->hosts.count >= PROXY_SHARED_HOSTS_MAX)
+        make_room(cluster);
     struct shared_host *host = calloc(1, sizeof(*host));
     if (host == NULL)
         return NULL;
@@ -186,13 +208,6 @@ static struct shared_host *make_host(struct proxy_shared_cluster *cluster, const
     }
     __atomic_fetch_add(&cluster->suspects, 1, __ATOMIC_RELAXED);
     return host;
-}
-
-static void drop_host(struct proxy_shared_cluster *cluster, struct shared_host *host)
-{
-    fl_map_remove(&cluster->hosts, fl_span_make(host->key, sizeof(uint16_t) + proxy_address_bytes(&host->address).len));
-    __atomic_fetch_sub(&cluster->suspects, 1, __ATOMIC_RELAXED);
-    free(host);
 }
 
 /* After a change of who is ejected. */
@@ -328,7 +343,8 @@ enum proxy_shared_verdict proxy_shared_report(struct proxy_shared_cluster *clust
     if (proxy_outlier_is_good(event) && proxy_shared_is_clean(cluster))
         return PROXY_SHARED_NOTHING;
     pthread_mutex_lock(&cluster->lock);
-    bring_back(cluster, now_ms);
+    if (is_due(cluster, now_ms))
+        bring_back(cluster, now_ms);
     enum proxy_shared_verdict verdict = report(cluster, config, address, hosts, event, now_ms, random, ret_kind);
     pthread_mutex_unlock(&cluster->lock);
     return verdict;

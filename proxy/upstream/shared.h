@@ -12,7 +12,8 @@
 #include "proxy/net/address.h"
 #include "proxy/upstream/outlier.h"
 
-#define PROXY_SHARED_HOSTS_MAX 4096u /* hosts of a cluster that something is known against; others are not ejected */
+/* Hosts of a cluster that something is known against; beyond, the one known for the longest and not ejected goes. */
+#define PROXY_SHARED_HOSTS_MAX 4096u
 
 /* X(id, word): the limits that on_overflow (cluster.h) tells of. */
 #define PROXY_UPSTREAM_LIMITS(X)                                                                                       \

@@ -233,18 +233,21 @@ static void enforcing_is_a_share(void **state)
     proxy_shared_cluster_put(cluster);
 }
 
+/* Hosts come and go: those that are no more leave room for those that are. What is ejected stays so. */
 static void hosts_are_bounded(void **state)
 {
     (void)state;
     struct proxy_shared_cluster *cluster = NULL;
     assert_int_equal(proxy_shared_cluster_get(NULL, FL_SPAN("c"), &cluster), 0);
-    for (unsigned i = 0; i < PROXY_SHARED_HOSTS_MAX + 10; i++) {
+    struct proxy_address last = host(PROXY_SHARED_HOSTS_MAX + 9), first = host(0), second = host(1);
+    assert_int_equal(fails(cluster, &first, 5, 0, 0), PROXY_SHARED_EJECTED);
+    for (unsigned i = 1; i < PROXY_SHARED_HOSTS_MAX + 10; i++) {
         struct proxy_address address = host(i);
         fails(cluster, &address, 1, 0, 0);
     }
-    struct proxy_address last = host(PROXY_SHARED_HOSTS_MAX + 9), first = host(0);
-    assert_int_equal(fails(cluster, &last, 9, 0, 0), PROXY_SHARED_NOTHING);
-    assert_int_equal(fails(cluster, &first, 4, 0, 0), PROXY_SHARED_EJECTED);
+    assert_true(proxy_shared_is_ejected(cluster, &first));
+    assert_int_equal(fails(cluster, &second, 4, 40000, 0), PROXY_SHARED_NOTHING); /* it began anew */
+    assert_int_equal(fails(cluster, &last, 4, 40000, 0), PROXY_SHARED_EJECTED);
     proxy_shared_cluster_put(cluster);
 }
 
