@@ -200,7 +200,9 @@ struct control_telemetry {
 
 enum control_egress { CONTROL_EGRESS_ALLOW_ANY, CONTROL_EGRESS_REFUSE };
 
-struct control_mesh_settings { /* counts in the root namespace alone, name "default"; others are said to be unused */
+/* Counts in the root namespace alone, name "default"; others are said to be unused. Broken: egress is REFUSE, the names
+ * are kept where they can be told. */
+struct control_mesh_settings {
     struct control_object object;
     struct fl_span trust_domain;   /* default "cluster.local" */
     struct fl_span cluster_domain; /* of Service names; default "cluster.local" */

@@ -220,8 +220,11 @@ static struct fl_span make_name(struct fl_arena *arena, const struct control_ori
 static int name_closed(const struct control_key *key, struct control_object *object)
 {
     object->metadata = (struct fl_metadata){.created = INT64_MAX};
-    object->metadata.name = fl_is_dns_subdomain(key->name) ? fl_arena_copy(&object->arena, key->name)
-                                                           : make_name(&object->arena, &object->origin);
+    struct fl_span name = key->name;
+    if (name.len == 0 && object->kind == CONTROL_MESH_SETTINGS)
+        name = FL_SPAN("default"); /* the one that counts: another name would close nothing */
+    object->metadata.name =
+        fl_is_dns_subdomain(name) ? fl_arena_copy(&object->arena, name) : make_name(&object->arena, &object->origin);
     object->metadata.name_space = fl_arena_copy(
         &object->arena, fl_is_dns_label(key->name_space) ? key->name_space : FL_SPAN(CONTROL_ROOT_NAMESPACE));
     return object->metadata.name.data == NULL || object->metadata.name_space.data == NULL ? -ENOMEM : 0;

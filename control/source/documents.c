@@ -84,8 +84,9 @@ void control_documents_done(struct control_documents *documents)
 static int add_closed(struct control_documents *documents, const struct control_object *object, uint32_t document,
                       const struct control_identity *identity)
 {
+    const char *closed = object->kind == CONTROL_MESH_SETTINGS ? "" : "; closed until it is mended";
     struct fl_err err = {0};
-    fl_err_set(&err, -EINVAL, "%.*s; closed until it is mended", FL_SPAN_ARG(object->broken));
+    fl_err_set(&err, -EINVAL, "%.*s%s", FL_SPAN_ARG(object->broken), closed);
     return add_problem(documents, err.text, document, identity);
 }
 
@@ -100,6 +101,12 @@ struct reading {
     unsigned guesses;                     /* closed for what is no YAML */
     bool closed_rest[CONTROL_KIND_COUNT]; /* for everybody, as there are too many */
 };
+
+/* A policy that is not understood closes at once; settings do where no version before is known, as a guess does. */
+static bool waits_for_better(const struct control_object *object)
+{
+    return object->kind == CONTROL_MESH_SETTINGS && object->broken.len > 0;
+}
 
 static int read_one(struct reading *reading, const struct fl_json *document)
 {
@@ -121,6 +128,8 @@ static int read_one(struct reading *reading, const struct fl_json *document)
         result = add_object(reading->documents, object, reading->document);
     if (result < 0)
         control_object_unref(object);
+    else
+        reading->documents->objects[reading->documents->object_count - 1].guessed = waits_for_better(object);
     return result;
 }
 

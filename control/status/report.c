@@ -190,17 +190,26 @@ static bool is_used_settings(const struct control_object *object)
             fl_span_eq_str(object->metadata.name_space, CONTROL_ROOT_NAMESPACE));
 }
 
+/* What holds in the place of an object that was not understood. */
+static const char *closed_word(const struct control_object *object)
+{
+    if (object->kind == CONTROL_PEER_AUTHENTICATION)
+        return "mTLS is STRICT for whom it selects";
+    if (object->kind == CONTROL_MESH_SETTINGS)
+        return is_used_settings(object) ? "egress is refused"
+                                        : "nothing follows, as fairlead-system/default alone counts";
+    return "everything is denied for whom it selects";
+}
+
 static struct fl_json *own_status(struct report *report, const struct control_object *object)
 {
     struct fl_json *status = fl_json_new_object(), *conditions = fl_json_new_array();
     struct fl_span missing = missing_target(report, object);
-    const struct control_peer_authentication *peer = control_as_peer_authentication(object);
     if (object->broken.len > 0) {
         struct fl_buf text;
         fl_buf_init(&text, 2 * FL_ERR_TEXT_MAX);
-        int result = fl_buf_printf(&text, "%.*s; until it is mended %s", FL_SPAN_ARG(object->broken),
-                                   peer != NULL ? "mTLS is STRICT for whom it selects"
-                                                : "everything is denied for whom it selects");
+        int result =
+            fl_buf_printf(&text, "%.*s; until it is mended %s", FL_SPAN_ARG(object->broken), closed_word(object));
         if (result < 0)
             report->result = result;
         append(report, conditions, condition(report, "Accepted", false, "Invalid", fl_buf_span(&text)));

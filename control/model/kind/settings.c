@@ -5,6 +5,7 @@
 #include "control/model/kind/row.h"
 #include "control/model/meshapi.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static int read_trust_domain(struct fl_reader *reader, const struct fl_json *value, void *field,
@@ -23,6 +24,7 @@ static int read_trust_domain(struct fl_reader *reader, const struct fl_json *val
 static const char *const egresses[] = {"AllowAny", "Refuse", NULL};
 static const struct control_list cidr_list =
     LIST_OF(struct control_mesh_settings, cidrs, cidr_count, 0, CONTROL_CIDRS_MAX, control_read_cidr, NULL, NULL);
+enum { ROW_TRUST_DOMAIN, ROW_CLUSTER_DOMAIN }; /* the first rows */
 #define AT(member) offsetof(struct control_mesh_settings, member)
 static const struct fl_row settings_rows[] = {
     {"trustDomain", read_trust_domain, AT(trust_domain), OPT, 0, 0, NULL},
@@ -34,13 +36,39 @@ static const struct fl_row settings_rows[] = {
 static const struct fl_table settings_table = {settings_rows, FL_TABLE_REFUSE_UNKNOWN};
 #undef AT
 
+static void set_defaults(struct control_mesh_settings *settings)
+{
+    settings->trust_domain = FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
+    settings->cluster_domain = FL_SPAN("cluster.local");
+}
+
 static int read_settings(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
 {
     struct control_mesh_settings *settings = FL_CONTAINER_OF(object, struct control_mesh_settings, object);
-    settings->trust_domain = FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
-    settings->cluster_domain = FL_SPAN("cluster.local");
+    set_defaults(settings);
     return control_read_document(reader, document, &settings_table, settings);
 }
 
+/* One member for itself: what cannot be read leaves what is there. */
+static int keep_member(struct fl_reader *reader, const struct fl_json *spec, const struct fl_row *row,
+                       struct control_mesh_settings *settings)
+{
+    const struct fl_json *value = fl_json_get(spec, row->name);
+    int result = value != NULL ? row->read(reader, value, (char *)settings + row->offset, row) : 0;
+    return result == -ENOMEM ? result : 0;
+}
+
+/* Nothing leaves the mesh until it is mended; the names that its identities and Services have stay what they are, where
+ * these can be told. */
+static int close_settings(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+{
+    struct control_mesh_settings *settings = FL_CONTAINER_OF(object, struct control_mesh_settings, object);
+    const struct fl_json *spec = fl_json_get(document, "spec");
+    set_defaults(settings);
+    settings->egress = CONTROL_EGRESS_REFUSE;
+    int result = keep_member(reader, spec, &settings_rows[ROW_TRUST_DOMAIN], settings);
+    return result < 0 ? result : keep_member(reader, spec, &settings_rows[ROW_CLUSTER_DOMAIN], settings);
+}
+
 const struct control_kind_reader control_read_mesh_settings = {sizeof(struct control_mesh_settings), read_settings,
-                                                               NULL};
+                                                               close_settings};

@@ -329,6 +329,49 @@ static void a_policy_that_is_no_yaml_denies(void **state)
     assert_int_equal(authorization(fixture, "shop", "cut")->broken.len, 0); /* the last good version */
 }
 
+#define SETTINGS(spec)                                                                                                 \
+    "apiVersion: fairlead.io/v1alpha1\nkind: MeshSettings\nmetadata: {name: default, namespace: fairlead-system}\n"    \
+    "spec: " spec
+
+static enum control_egress egress(const struct fixture *fixture)
+{
+    return control_model_settings(control_store_model(fixture->store)).egress;
+}
+
+/* As after a restart: what is not understood refuses what leaves the mesh. While the process lives the last good
+ * version is better. */
+static void settings_that_are_not_understood_refuse_egress(void **state)
+{
+    static const char *const broken[] = {
+        SETTINGS("{egress: refuse, trustDomain: example.org}\n"),
+        SETTINGS("{egress: AllowAny, trustDomain: example.org, meshCIDR: []}\n"),
+        SETTINGS("[trustDomain]\n"),
+        SETTINGS("{egress: Ref"),
+        "kind: MeshSettings\nspec: {egress: Refuse",
+    };
+    struct fixture *fixture = *state;
+    open_directory(fixture);
+    for (size_t i = 0; i < FL_COUNT(broken); i++) {
+        put_file(fixture, "s.yaml", broken[i]);
+        await(fixture);
+        struct control_settings settings = control_model_settings(control_store_model(fixture->store));
+        assert_int_equal(settings.egress, CONTROL_EGRESS_REFUSE);
+        assert_true(fl_span_eq_str(settings.trust_domain, i < 2 ? "example.org" : "cluster.local"));
+        assert_non_null(problem(fixture, 0));
+        put_file(fixture, "s.yaml", SERVICE("a", "1"));
+        await(fixture);
+        assert_int_equal(egress(fixture), CONTROL_EGRESS_ALLOW_ANY);
+    }
+    put_file(fixture, "s.yaml", SETTINGS("{egress: AllowAny}\n"));
+    await(fixture);
+    for (size_t i = 0; i < FL_COUNT(broken); i++) {
+        put_file(fixture, "s.yaml", broken[i]);
+        await(fixture);
+        assert_int_equal(egress(fixture), CONTROL_EGRESS_ALLOW_ANY);
+        assert_true(problem(fixture, 0)->kept);
+    }
+}
+
 /* However many texts are no YAML, the policies that stand for them are few, and none of them is anybody's last good
  * version. */
 static void very_many_broken_policies_are_closed_by_few(void **state)
@@ -486,6 +529,7 @@ int main(void)
         TEST(a_policy_that_is_not_understood_denies),
         TEST(what_is_too_deep_is_told),
         TEST(a_policy_that_is_no_yaml_denies),
+        TEST(settings_that_are_not_understood_refuse_egress),
         TEST(very_many_broken_policies_are_closed_by_few),
         TEST(a_policy_behind_many_errors_counts),
         TEST(a_folder_that_cannot_be_read_keeps_what_it_had),
