@@ -2,7 +2,7 @@
 """What a mesh of 1,000 Services with 10,000 endpoints costs: the control plane over a folder of it, and real sidecars that
 are told by it, with certificates of its CA and mutual TLS to the endpoints.
 
-    scale.py [--changes N] [--services N] [--endpoints N] [--ports 1|2] [--smaps] [PROGRAMS]
+    scale.py [--changes N] [--swaps N] [--services N] [--endpoints N] [--ports 1|2] [--smaps] [PROGRAMS]
 
 PROGRAMS is the folder of fairlead-control and fairlead-proxy (default: build/release/bin). Needs root: everything runs in
 one network namespace of its own, which ends with the script; all endpoints' addresses are local there, Services' are captured.
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 60
@@ -252,6 +253,59 @@ def change(world, changes):
     return took[1:]
 
 
+def policies(world, seconds):
+    """A policy for each Service: every cluster changes at once. Renamed into place."""
+    text = "---\n".join(
+        "apiVersion: fairlead.io/v1alpha1\nkind: TrafficPolicy\n"
+        f"metadata: {{name: all-{i}, namespace: ns-{i % mesh_yaml.NAMESPACES}}}\n"
+        f'spec:\n  targetRefs: [{{group: "", kind: Service, name: service-{i}}}]\n  connectTimeout: {seconds}s\n'
+        for i in range(world.options.services))
+    hidden = world.folder / "objects" / ".policies.yaml"
+    hidden.write_text(text, encoding="utf-8")
+    hidden.rename(world.folder / "objects" / "policies.yaml")
+
+
+def window(connection, service, begun, seconds):
+    """Latencies in ms of requests one after the other for so long."""
+    took = []
+    while (now := time.perf_counter()) < begun + seconds:
+        request(connection, service)
+        took.append((time.perf_counter() - now) * 1e3)
+    return took
+
+
+def in_force(seconds):
+    """How many clusters the sidecar has with this timeout."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{ADMIN}/config_dump", timeout=PATIENCE) as answer:
+        return answer.read().count(b'"connect_timeout":"%ds"' % seconds)
+
+
+def swaps(world, rounds):
+    """Windows of two seconds with nothing, and with a change of every cluster in each, in turn: p99 and worst of both."""
+    service, seen = world.used[0], {"quiet": [], "swaps": []}
+    with contextlib.closing(connect(service)) as connection:
+        for i in range(2 * rounds):
+            begun, kind = time.perf_counter(), ("quiet", "swaps")[i % 2]
+            if kind == "swaps":
+                policies(world, 6 + i // 2 % 2)
+            took = window(connection, service, begun, 2)
+            if kind == "swaps" and in_force(6 + i // 2 % 2) < world.options.services:
+                raise SystemExit("the change is not in force after its window")
+            if i >= 2:
+                seen[kind].append((statistics.median(took), quantile(took, 0.99), quantile(took, 0.999), max(took)))
+    return seen
+
+
+def measure_swaps(world, rounds):
+    seen = swaps(world, rounds)
+    for place, name in enumerate(("p50", "p99", "p99.9", "worst")):
+        quiet, swapped = ([row[place] for row in seen[kind]] for kind in ("quiet", "swaps"))
+        row(f"sidecar wildcard: requests while all clusters change, {name}: quiet / with the change / difference (medians of"
+            f" {len(quiet)} windows)", "" if place != 3 else "≤ 1 ms more",
+            f"{statistics.median(quiet):.2f} / {statistics.median(swapped):.2f} /"
+            f" {statistics.median(s - q for s, q in zip(swapped, quiet)):.2f} ms")
+
+
 def settled(pid):
     """Memory once nothing moves any more: the process used no CPU to speak of for a while (4 s: what trims comes with delay)."""
     end = time.monotonic() + PATIENCE
@@ -288,6 +342,9 @@ def measure_sidecar(world, discovery, namespace, aim):
     row(f"sidecar {what}: CPU a change (and its requests), proxy / control plane", "",
         f"{(cpu_ms(sidecar.pid) - before[0]) / len(took):.1f} / {(cpu_ms(world.control.pid) - before[1]) / len(took):.1f} ms")
     row(f"sidecar {what}: private memory after that", "", mib(settled(sidecar.pid)))
+    if discovery == "all" and world.options.swaps > 0:
+        measure_swaps(world, world.options.swaps + 1)
+        row("sidecar wildcard: private memory after that", "", mib(settled(sidecar.pid)))
     if world.options.smaps:
         print(pathlib.Path(f"/proc/{sidecar.pid}/smaps").read_text(), file=sys.stderr)
     sidecar.stop()
@@ -297,6 +354,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("programs", nargs="?", type=pathlib.Path, default=TOP / "build/release/bin")
     parser.add_argument("--changes", type=int, default=200)
+    parser.add_argument("--swaps", type=int, default=20, help="windows with a change of every cluster; 0: none")
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--endpoints", type=int, default=10000)
     parser.add_argument("--ports", type=int, choices=(1, 2), default=1, help="of a Service: each is a cluster of its own")
