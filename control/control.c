@@ -5,6 +5,7 @@
 #include "common/grpc/server.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
+#include "common/mesh/identity.h"
 #include "common/metrics/registry.h"
 #include "control/ca/identities.h"
 #include "control/pages.h"
@@ -50,6 +51,7 @@ struct control {
     uint32_t connections;         /* that descriptors are left for */
     uint16_t port, plaintext_port;
     bool draining, ready;
+    bool disagree; /* issuer and settings, over the trust domain */
 };
 
 /* -- the model changes -- */
@@ -77,6 +79,17 @@ static void tell_problems(const struct control *control)
                FL_LOG_STR("kept", problems->items[i].kept ? "the version before" : "nothing"));
 }
 
+/* Once for each change. */
+static void tell_trust_domain(struct control *control)
+{
+    struct fl_span issuer = control_model_foreign_issuer(control_store_model(control->store));
+    bool disagree = issuer.len > 0;
+    if (disagree && !control->disagree)
+        fl_log(FL_LOG_ERROR, "trust domains disagree: no proxy is served", FL_LOG_SPAN("issued", issuer),
+               FL_LOG_SPAN("settings", control_model_settings(control_store_model(control->store)).trust_domain));
+    control->disagree = disagree;
+}
+
 static void on_commit(void *context, const struct control_diff *diff)
 {
     struct control *control = context;
@@ -86,6 +99,7 @@ static void on_commit(void *context, const struct control_diff *diff)
            FL_LOG_NUM("changes", diff->count), FL_LOG_NUM("proxies", control_proxies_count(control->proxies)));
     control_proxies_update(control->proxies, diff);
     tell_problems(control);
+    tell_trust_domain(control);
     if (control->status != NULL)
         fl_timer_set(control->loop, &control->status_timer, STATUS_MS, on_status);
 }
@@ -161,6 +175,10 @@ static int start_basis(struct control *control, struct fl_err *err)
         result = control_store_new(&control->store);
     if (result < 0)
         return fl_err_errno(err, result, "start");
+    if (control->options->ca_dir != NULL || control->options->ca_cert_dir != NULL)
+        control_store_set_issuer(control->store,
+                                 fl_span_str(control->options->trust_domain != NULL ? control->options->trust_domain
+                                                                                    : FL_TRUST_DOMAIN_DEFAULT));
     control->objects = fl_metrics_gauge(control->metrics, &objects_family, NULL);
     control->problems = fl_metrics_gauge(control->metrics, &problems_family, NULL);
     control->commits = fl_metrics_counter(control->metrics, &commits_family, NULL);
@@ -289,6 +307,7 @@ static void say_ready(struct control *control)
     if (control->status != NULL)
         on_status(&control->status_timer);
     tell_problems(control);
+    tell_trust_domain(control);
     fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("source", options->source), FL_LOG_NUM("port", control->port),
            FL_LOG_NUM("plaintext_port", control->plaintext_port),
            FL_LOG_NUM("http_port", control->pages != NULL ? control_pages_port(control->pages) : 0),

@@ -204,7 +204,7 @@ enum control_egress { CONTROL_EGRESS_ALLOW_ANY, CONTROL_EGRESS_REFUSE };
  * are kept where they can be told. */
 struct control_mesh_settings {
     struct control_object object;
-    struct fl_span trust_domain;   /* default "cluster.local" */
+    struct fl_span trust_domain;   /* empty: the issuer's (model.h) */
     struct fl_span cluster_domain; /* of Service names; default "cluster.local" */
     enum control_egress egress;
     const struct fl_cidr *cidrs; /* meshCIDRs: what belongs to the mesh's ranges; none: unknown */

@@ -1,5 +1,6 @@
 #include "control/model/model.h"
 
+#include "common/mesh/identity.h"
 #include "control/model/model_private.h"
 
 struct control_model *control_model_new(void)
@@ -146,15 +147,23 @@ struct control_objects control_model_traffic_of(const struct control_model *mode
     return range(model, CONTROL_INDEX_TARGETS, 0, given(name_space), given(service));
 }
 
+struct fl_span control_model_foreign_issuer(const struct control_model *model)
+{
+    struct fl_span none = {NULL, 0}, wanted = control_model_settings(model).trust_domain;
+    return fl_span_eq(model->issuer, wanted) ? none : model->issuer;
+}
+
 struct control_settings control_model_settings(const struct control_model *model)
 {
     const struct control_key key = {CONTROL_MESH_SETTINGS, FL_SPAN(CONTROL_ROOT_NAMESPACE), FL_SPAN("default")};
     const struct control_mesh_settings *settings = control_as_mesh_settings(control_model_get(model, key));
+    struct fl_span domain = model->issuer.len > 0 ? model->issuer : FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
     if (settings == NULL)
-        return (struct control_settings){FL_SPAN("cluster.local"), FL_SPAN("cluster.local"), CONTROL_EGRESS_ALLOW_ANY,
-                                         NULL, 0};
-    return (struct control_settings){settings->trust_domain, settings->cluster_domain, settings->egress,
-                                     settings->cidrs, settings->cidr_count};
+        return (struct control_settings){domain, FL_SPAN("cluster.local"), CONTROL_EGRESS_ALLOW_ANY, NULL, 0};
+    if (settings->trust_domain.len > 0)
+        domain = settings->trust_domain;
+    return (struct control_settings){domain, settings->cluster_domain, settings->egress, settings->cidrs,
+                                     settings->cidr_count};
 }
 
 static bool grants(const struct control_reference_grant *grant, enum control_kind kind, struct fl_span from,

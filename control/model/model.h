@@ -60,6 +60,10 @@ struct control_settings { /* MeshSettings with defaults */
     size_t cidr_count;
 };
 struct control_settings control_model_settings(const struct control_model *model);
+/* Where our own CA signs identities of another trust domain than the settings name: which one, else empty. Nothing
+ * works then, and nothing is let in: proxies have certificates of the one, and all that they are told is of the other.
+ */
+struct fl_span control_model_foreign_issuer(const struct control_model *model);
 
 /* Whether objects of `kind` (and group) in namespace `from` may refer to `to` (its kind, namespace, name): the same
  * namespace, or a ReferenceGrant there. */

@@ -10,6 +10,7 @@ struct control_model {
     uint64_t version;
     struct control_index *indexes[CONTROL_INDEX_COUNT];
     struct control_problems *problems; /* NULL: none */
+    struct fl_span issuer;             /* store.h */
     bool holds;                        /* the references on the objects of CONTROL_INDEX_ALL were taken */
 };
 

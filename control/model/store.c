@@ -119,6 +119,11 @@ void control_store_set_problems(struct control_store *store, const struct contro
     store->problems = held;
 }
 
+void control_store_set_issuer(struct control_store *store, struct fl_span trust_domain)
+{
+    store->model->issuer = trust_domain;
+}
+
 /* -- commit -------------------------------------------------------------------------------------------------------- */
 
 /* By key, the later call first. */
@@ -183,6 +188,7 @@ static int make_model(struct control_store *store, const struct control_index_ch
         return -ENOSPC;
     model->version = store->model->version + 1;
     model->problems = control_problems_ref(store->problems);
+    model->issuer = store->model->issuer;
     *ret_model = fl_take(model);
     return 0;
 }

@@ -30,6 +30,10 @@ struct control_diff { /* by kind, namespace, name; holds its objects and the two
 int control_store_new(struct control_store **ret_store) FL_MUST_CHECK; /* with an empty model; 0, -ENOMEM */
 struct control_store *control_store_free(struct control_store *store);
 
+/* The trust domain whose identities our CA signs: the default of MeshSettings. Before the first commit; borrowed, for
+ * as long as any of the store's models. */
+void control_store_set_issuer(struct control_store *store, struct fl_span trust_domain);
+
 /* Takes a reference of its own. 0, -ENOMEM, -ENOSPC past CONTROL_OBJECTS_MAX. */
 int control_store_put(struct control_store *store, const struct control_object *object) FL_MUST_CHECK;
 /* 0, also where it was not there; -ENOMEM. */

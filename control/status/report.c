@@ -1,6 +1,7 @@
 #include "control/status/report.h"
 
 #include "common/doc/json.h"
+#include "common/mesh/identity.h"
 
 #include <errno.h>
 
@@ -201,6 +202,23 @@ static const char *closed_word(const struct control_object *object)
     return "everything is denied for whom it selects";
 }
 
+static struct fl_json *foreign_issuer(struct report *report)
+{
+    struct fl_buf text;
+    fl_buf_init(&text, FL_ERR_TEXT_MAX + 2 * FL_IDENTITY_TRUST_DOMAIN_MAX);
+    int result =
+        fl_buf_printf(&text,
+                      "certificates are issued for the trust domain %.*s (--trust-domain), not for %.*s: no proxy is "
+                      "served until the two are the same",
+                      FL_SPAN_ARG(control_model_foreign_issuer(report->model)),
+                      FL_SPAN_ARG(control_model_settings(report->model).trust_domain));
+    if (result < 0)
+        report->result = result;
+    struct fl_json *json = condition(report, "Accepted", false, "TrustDomain", fl_buf_span(&text));
+    fl_buf_done(&text);
+    return json;
+}
+
 static struct fl_json *own_status(struct report *report, const struct control_object *object)
 {
     struct fl_json *status = fl_json_new_object(), *conditions = fl_json_new_array();
@@ -218,6 +236,8 @@ static struct fl_json *own_status(struct report *report, const struct control_ob
         append(report, conditions,
                condition(report, "Accepted", false, "Unused",
                          FL_SPAN("MeshSettings count as fairlead-system/default alone")));
+    } else if (object->kind == CONTROL_MESH_SETTINGS && control_model_foreign_issuer(report->model).len > 0) {
+        append(report, conditions, foreign_issuer(report));
     } else {
         append(report, conditions, condition(report, "Accepted", true, "Accepted", FL_SPAN("")));
     }

