@@ -30,6 +30,8 @@ def test_on_demand():
     seen = xds(World.a)
     assert [d["name"] for d in seen["destinations"]] == [f"outbound|{SERVICE}:80"], seen
     assert seen["destinations"][0]["kind"] == "service", seen
+    # use_original_dst: redirected to virtualOutbound's port, served by the listener of the address that was dialled
+    eventually(lambda: any(line.get("listener") == f"outbound|{SERVICE}:80" for line in World.a.access_log()), "not handed over")
     assert World.a.metric("fairlead_xds_destinations") == 1
 
 
