@@ -237,6 +237,7 @@ static int start_servers(struct control *control, struct fl_err *err)
         .loop = control->loop,
         .metrics = control->metrics,
         .identifier = "fairlead-control/" FL_VERSION,
+        .budget_mib = control->options->budget_mib,
         .authenticator = control->identities != NULL ? control_identities_authenticator(control->identities) : NULL,
     };
     int result = control_proxies_new(&proxies, control_store_model(control->store), &control->proxies);

@@ -24,6 +24,7 @@ struct control_options {
     const char *trust_domain;
     const char *server_names[CONTROL_NAMES_MAX + 1]; /* ends with NULL */
     const char *token_dir, *token_audience;
+    uint32_t budget_mib;                           /* of what proxies' streams take; 0: the default */
     uint32_t certificate_validity_s, ca_overlap_s; /* 0: the default */
     uint32_t peer_rate, identity_rate;             /* certificates a second; UINT32_MAX: no bound; 0: the default */
 };

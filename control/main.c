@@ -24,6 +24,8 @@ static const char usage[] =
     "                               free one (the \"ready\" log line tells); \"none\": not at all\n"
     "  --listen-plaintext ADDR:PORT xDS without TLS, on loopback alone: everybody is taken at his word\n"
     "  --http ADDR:PORT             health, metrics, debug pages (default " CONTROL_HTTP_DEFAULT "); or \"none\"\n"
+    "  --proxy-budget MIB           what the streams of all proxies may subscribe to (default 2048); one identity a\n"
+    "                               quarter; responses that wait: half as much\n"
     "  --status DIR                 write the status of each object there, as YAML\n"
     "\n"
     "  --ca-dir DIR                 issue certificates by a root of our own, made there where there is none\n"
@@ -57,6 +59,7 @@ enum option_id {
     OPTION_CA_BUNDLE,
     OPTION_CA_OVERLAP,
     OPTION_VALIDITY,
+    OPTION_BUDGET,
     OPTION_PEER_RATE,
     OPTION_IDENTITY_RATE,
     OPTION_TRUST_DOMAIN,
@@ -80,6 +83,7 @@ static const struct option long_options[] = {
     {"ca-bundle", required_argument, NULL, OPTION_CA_BUNDLE},
     {"ca-overlap", required_argument, NULL, OPTION_CA_OVERLAP},
     {"certificate-validity", required_argument, NULL, OPTION_VALIDITY},
+    {"proxy-budget", required_argument, NULL, OPTION_BUDGET},
     {"peer-rate", required_argument, NULL, OPTION_PEER_RATE},
     {"identity-rate", required_argument, NULL, OPTION_IDENTITY_RATE},
     {"trust-domain", required_argument, NULL, OPTION_TRUST_DOMAIN},
@@ -118,6 +122,15 @@ static int take_seconds(const char *option, const char *value, uint32_t *ret_sec
     if (!fl_span_to_u64(fl_span_str(value), CONTROL_VALIDITY_MAX_S, &seconds) || seconds == 0)
         return wrong(option, value);
     *ret_seconds = (uint32_t)seconds;
+    return 0;
+}
+
+static int take_mib(const char *option, const char *value, uint32_t *ret_mib)
+{
+    uint64_t mib;
+    if (!fl_span_to_u64(fl_span_str(value), 1048576, &mib) || mib < 4)
+        return wrong(option, value);
+    *ret_mib = (uint32_t)mib;
     return 0;
 }
 
@@ -188,6 +201,8 @@ static int take_option(struct command_line *line, int id, const char *value)
     case OPTION_SOURCE:
         line->options.source = value;
         return 0;
+    case OPTION_BUDGET:
+        return take_mib("--proxy-budget: expected MiB, 4 to 1048576", value, &line->options.budget_mib);
     case OPTION_LISTEN:
         line->options.listen = address(value);
         return 0;

@@ -1,6 +1,7 @@
 #include "control/xds/server.h"
 
 #include "common/base/log.h"
+#include "common/grpc/backoff.h"
 #include "control/xds/apply.h"
 #include "control/xds/stream.h"
 
@@ -36,6 +37,26 @@ static void log_refused(struct stream *stream, enum fl_grpc_status status, const
                FL_LOG_STR("reason", text), FL_LOG_NUM("suppressed", suppressed));
 }
 
+/* What the stream makes us keep, as it is now. */
+static size_t count_subscribed(struct stream *stream)
+{
+    return control_budget_set(&stream->proxies->budget, &stream->share, CONTROL_BUDGET_SUBSCRIBED,
+                              sizeof(*stream) + control_session_bytes(stream->session));
+}
+
+static size_t count_queued(struct stream *stream)
+{
+    return control_budget_set(&stream->proxies->budget, &stream->share, CONTROL_BUDGET_QUEUED,
+                              fl_grpc_stream_queued(stream->grpc) + stream->stalled.len);
+}
+
+static void drop_stalled(struct stream *stream)
+{
+    fl_buf_done(&stream->stalled);
+    fl_buf_init(&stream->stalled, 2 * (size_t)CONTROL_PROXY_MESSAGE_MAX);
+}
+
+/* Its connection may stay for as long as the client does not read; what it subscribed to does not. */
 static void finish(struct stream *stream, enum fl_grpc_status status, struct fl_counter *counter, const char *text)
 {
     if (stream->finished)
@@ -43,7 +64,13 @@ static void finish(struct stream *stream, enum fl_grpc_status status, struct fl_
     stream->finished = true;
     fl_counter_add(counter, 1);
     log_refused(stream, status, text);
+    control_session_clear(stream->session);
+    drop_stalled(stream);
     fl_grpc_stream_finish(stream->grpc, status, text);
+    if (stream->share.account != NULL) {
+        count_subscribed(stream);
+        count_queued(stream);
+    }
 }
 
 static void finish_of(struct stream *stream, int result, const struct fl_err *err)
@@ -55,6 +82,50 @@ static void finish_of(struct stream *stream, int result, const struct fl_err *er
         finish(stream, FL_GRPC_INVALID_ARGUMENT, stats->ended_protocol, err->text);
     else
         finish(stream, FL_GRPC_RESOURCE_EXHAUSTED, stats->ended_resources, "out of memory");
+}
+
+/* -- what it may take -- */
+
+/* The network takes bytes without a word: what was counted may be long gone. */
+static void recount_queued(struct control_proxies *proxies)
+{
+    struct stream *stream;
+    TAILQ_FOREACH(stream, &proxies->streams, link)
+    {
+        if (stream->share.account != NULL && stream->share.used[CONTROL_BUDGET_QUEUED] > 0)
+            count_queued(stream);
+    }
+}
+
+static enum control_budget_verdict fits(const struct stream *stream, enum control_budget_kind kind, size_t before)
+{
+    return control_budget_judge(&stream->proxies->budget, &stream->share, kind, before);
+}
+
+static enum control_budget_verdict judge_queued(struct stream *stream)
+{
+    size_t before = count_queued(stream);
+    if (fits(stream, CONTROL_BUDGET_QUEUED, before) == CONTROL_BUDGET_FITS)
+        return CONTROL_BUDGET_FITS;
+    recount_queued(stream->proxies);
+    return fits(stream, CONTROL_BUDGET_QUEUED, before);
+}
+
+/* Ends a stream that takes more than is left. */
+static void check_budget(struct stream *stream)
+{
+    struct control_xds_stats *stats = &stream->proxies->stats;
+    if (stream->finished || stream->share.account == NULL)
+        return;
+    enum control_budget_verdict verdict = fits(stream, CONTROL_BUDGET_SUBSCRIBED, count_subscribed(stream));
+    if (verdict == CONTROL_BUDGET_FITS)
+        verdict = judge_queued(stream);
+    if (verdict == CONTROL_BUDGET_CLIENT_FULL)
+        finish(stream, FL_GRPC_RESOURCE_EXHAUSTED, stats->ended_client_budget,
+               "the streams of this client take all the memory that one may take");
+    else if (verdict == CONTROL_BUDGET_ALL_FULL)
+        finish(stream, FL_GRPC_RESOURCE_EXHAUSTED, stats->ended_budget,
+               "the streams of all clients take all the memory that there is for them");
 }
 
 /* -- what it sees -- */
@@ -123,7 +194,7 @@ static int send_response(struct stream *stream)
     return result;
 }
 
-static void push(struct stream *stream)
+static void push_responses(struct stream *stream)
 {
     struct control_asking asking;
     struct fl_err err = {0};
@@ -146,6 +217,12 @@ static void push(struct stream *stream)
         finish_of(stream, result, &err);
     else if (control_session_settled(stream->session))
         stream->behind_since_ns = 0; /* nothing of the change was its affair */
+}
+
+static void push(struct stream *stream)
+{
+    push_responses(stream);
+    check_budget(stream);
 }
 
 /* Some of those that are due; the rest in the rounds and turns to come. */
@@ -216,6 +293,7 @@ static void take(struct stream *stream, struct fl_span bytes)
     else if (!message.unknown_type)
         judge(stream, &message.request, result);
     fl_arena_done(&arena);
+    check_budget(stream);
     mark_due(stream);
 }
 
@@ -276,8 +354,7 @@ static void on_writable(void *owner)
     int result = fl_grpc_stream_send(stream->grpc, fl_buf_span(&stream->stalled));
     if (result == -EAGAIN)
         return;
-    fl_buf_done(&stream->stalled);
-    fl_buf_init(&stream->stalled, 2 * (size_t)CONTROL_PROXY_MESSAGE_MAX);
+    drop_stalled(stream);
     if (result < 0 && result != -EPIPE)
         finish_of(stream, -ENOMEM, NULL);
     mark_due(stream);
@@ -296,6 +373,8 @@ static void on_closed(void *owner)
     struct stream *stream = owner;
     struct control_proxies *proxies = stream->proxies;
     control_authentication_cancel(&stream->authentication);
+    control_budget_leave(&proxies->budget, &stream->share);
+    fl_timer_cancel(&stream->expiry);
     take_waiting(stream, false);
     TAILQ_REMOVE(&proxies->streams, stream, link);
     if (stream->due)
@@ -313,6 +392,42 @@ static void on_closed(void *owner)
 }
 
 static const struct fl_grpc_stream_ops stream_ops = {on_message, on_half_close, on_writable, on_closed};
+
+static void on_expiry(struct fl_timer *timer);
+
+/* At most an hour at a time: the clock may be set meanwhile. */
+static void await_expiry(struct stream *stream)
+{
+    struct fl_grpc_backoff spread;
+    int64_t left_s = stream->expires - (int64_t)time(NULL);
+    fl_grpc_backoff_init(&spread, CONTROL_PROXY_EXPIRY_SPREAD_MS, CONTROL_PROXY_EXPIRY_SPREAD_MS);
+    uint64_t left_ms = left_s <= 0 ? 0 : left_s < 3600 ? (uint64_t)left_s * 1000 : 3600000;
+    fl_timer_set(stream->proxies->loop, &stream->expiry, left_ms + fl_grpc_backoff_next(&spread), on_expiry);
+}
+
+static void on_expiry(struct fl_timer *timer)
+{
+    struct stream *stream = FL_CONTAINER_OF(timer, struct stream, expiry);
+    if ((int64_t)time(NULL) < stream->expires)
+        await_expiry(stream);
+    else
+        finish(stream, FL_GRPC_UNAUTHENTICATED, stream->proxies->stats.ended_expired,
+               "the certificate or token that let this stream in has expired");
+}
+
+/* It is known who it is, or nobody wants to know: `client` pays for what the stream takes. */
+static void admit(struct stream *stream, struct fl_span client, int64_t expires)
+{
+    if (control_budget_join(&stream->proxies->budget, client, &stream->share) < 0) {
+        finish_of(stream, -ENOMEM, NULL);
+        return;
+    }
+    stream->known = true;
+    stream->expires = expires;
+    if (expires > 0)
+        await_expiry(stream);
+    check_budget(stream);
+}
 
 static void on_authenticated(struct control_authentication *authentication, enum control_auth_outcome outcome,
                              const struct control_caller *caller)
@@ -335,7 +450,7 @@ static void on_authenticated(struct control_authentication *authentication, enum
         finish(stream, FL_GRPC_UNAUTHENTICATED, stream->proxies->stats.ended_denied, "no identity");
     } else {
         memcpy(stream->identity, identity.data, identity.len);
-        stream->known = true;
+        admit(stream, fl_buf_span(&identity), (int64_t)caller->expires);
         take_waiting(stream, true);
     }
     fl_buf_done(&identity);
@@ -345,14 +460,15 @@ static void on_authenticated(struct control_authentication *authentication, enum
 static void identify(struct stream *stream)
 {
     struct fl_span identity = fl_grpc_stream_identity(stream->grpc);
+    struct fl_span source = fl_grpc_address_source(fl_grpc_stream_peer(stream->grpc));
+    int64_t from, to = 0;
     stream->authentication.on_done = on_authenticated;
     if (fl_grpc_stream_is_plaintext(stream->grpc)) {
-        stream->known = true;
+        admit(stream, source, 0);
     } else if (identity.len > 0 && identity.len <= FL_IDENTITY_MAX) {
         memcpy(stream->identity, identity.data, identity.len);
-        stream->known = true;
-    } else if (!control_quota_take(stream->proxies->tokens, fl_grpc_address_source(fl_grpc_stream_peer(stream->grpc)),
-                                   fl_loop_now_ms(stream->proxies->loop))) {
+        admit(stream, identity, fl_grpc_stream_validity(stream->grpc, &from, &to) ? to : 0);
+    } else if (!control_quota_take(stream->proxies->tokens, source, fl_loop_now_ms(stream->proxies->loop))) {
         finish(stream, FL_GRPC_RESOURCE_EXHAUSTED, stream->proxies->stats.ended_resources, "peer_rate");
     } else if (stream->proxies->authenticator != NULL) {
         control_authenticate(stream->proxies->authenticator, &stream->authentication,
@@ -455,6 +571,7 @@ int control_proxies_new(const struct control_proxies_options *options, struct co
     proxies->authenticator = options->authenticator;
     proxies->model = control_model_ref(model);
     proxies->push.run = on_push;
+    control_budget_init(&proxies->budget, options->budget_mib > 0 ? options->budget_mib : CONTROL_BUDGET_MIB);
     snprintf(proxies->identifier, sizeof(proxies->identifier), "%s", options->identifier);
     TAILQ_INIT(&proxies->streams);
     TAILQ_INIT(&proxies->due);
@@ -474,6 +591,7 @@ struct control_proxies *control_proxies_free(struct control_proxies *proxies)
     control_response_done(&proxies->response);
     control_cache_free(proxies->cache);
     control_quota_free(proxies->tokens);
+    control_budget_done(&proxies->budget);
     control_model_unref(proxies->model);
     fl_arena_done(&proxies->arena);
     fl_arena_done(&proxies->view_arena);
@@ -494,6 +612,9 @@ void control_proxies_finish(struct control_proxies *proxies)
 void control_proxies_tell(struct control_proxies *proxies)
 {
     control_xds_stats_cache(&proxies->stats, proxies->cache);
+    recount_queued(proxies);
+    for (enum control_budget_kind kind = 0; kind < CONTROL_BUDGET_KINDS; kind++)
+        fl_gauge_set(proxies->stats.held[kind], (double)proxies->budget.used[kind]);
 }
 
 size_t control_proxies_count(const struct control_proxies *proxies)

@@ -10,7 +10,9 @@
  * one of each type at most.
  *
  * Ended by us: PERMISSION_DENIED (identity and node do not fit), UNAUTHENTICATED, INVALID_ARGUMENT (a message that is
- * none), RESOURCE_EXHAUSTED (memory, or more waiting messages than CONTROL_PROXY_WAITING_MAX).
+ * none), RESOURCE_EXHAUSTED (memory, more waiting messages than CONTROL_PROXY_WAITING_MAX, or the budget of its client
+ * or of all: budget.h). A stream ends with what let it in: UNAUTHENTICATED, some moments after its certificate or token
+ * has expired; who has another one by then has come back with it.
  */
 #ifndef CONTROL_XDS_SERVER_H
 #define CONTROL_XDS_SERVER_H
@@ -33,11 +35,14 @@ struct fl_metrics;
 #define CONTROL_PROXY_TOKEN_RATE  50u /* a second */
 #define CONTROL_PROXY_TOKEN_BURST 2000u
 
+#define CONTROL_PROXY_EXPIRY_SPREAD_MS 3000u /* streams whose credentials expired together end apart */
+
 struct control_proxies_options {
     struct fl_loop *loop;
     struct fl_metrics *metrics;
     const char *identifier;                      /* of this control plane, told to proxies; copied */
     struct control_authenticator *authenticator; /* borrowed, outlives this; NULL: no tokens */
+    uint32_t budget_mib;                         /* budget.h; 0: the default */
 };
 
 int control_proxies_new(const struct control_proxies_options *options, struct control_model *model,

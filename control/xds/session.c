@@ -32,6 +32,7 @@ struct type_state {
     bool asked, answer_owed, in_flight;
     uint64_t nonce; /* of the last response */
     uint64_t sum;   /* of the versions that the client has */
+    size_t bytes;   /* of the entries */
     uint64_t sent, acked, refused;
     bool last_refused;
     char reason[CONTROL_SESSION_REASON_MAX];
@@ -41,6 +42,8 @@ struct control_session {
     enum control_session_form form;
     struct type_state types[FL_RESOURCE_TYPES];
 };
+
+#define MAP_BYTES 48 /* about, of an entry in a map that has just grown */
 
 /* -- responses -- */
 
@@ -134,6 +137,7 @@ static void entry_drop(struct type_state *state, struct entry *entry)
     entry_place(state, entry, PLACE_SETTLED);
     entry_set(state, entry, NULL, false);
     fl_map_remove(&state->entries, entry->name);
+    state->bytes -= sizeof(*entry) + entry->name.len + MAP_BYTES;
     free(entry);
 }
 
@@ -151,6 +155,7 @@ static int entry_get(struct type_state *state, struct fl_span name, struct entry
             free(entry);
             return -ENOMEM;
         }
+        state->bytes += sizeof(*entry) + name.len + MAP_BYTES;
     }
     *ret_entry = entry;
     return 0;
@@ -184,14 +189,31 @@ struct control_session *control_session_free(struct control_session *session)
 {
     if (session == NULL)
         return NULL;
-    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++) {
-        void *entry;
-        for (size_t cursor = 0; fl_map_next(&session->types[type].entries, &cursor, NULL, &entry);)
-            entry_drop(&session->types[type], entry);
-        fl_map_done(&session->types[type].entries);
-    }
+    control_session_clear(session);
     free(session);
     return NULL;
+}
+
+size_t control_session_bytes(const struct control_session *session)
+{
+    size_t bytes = sizeof(*session);
+    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
+        bytes += session->types[type].bytes;
+    return bytes;
+}
+
+void control_session_clear(struct control_session *session)
+{
+    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++) {
+        struct type_state *state = &session->types[type];
+        void *entry;
+        for (size_t cursor = 0; fl_map_next(&state->entries, &cursor, NULL, &entry);)
+            entry_drop(state, entry);
+        fl_map_done(&state->entries);
+        fl_map_init(&state->entries, FL_MAP_MAX);
+        state->groups = 0;
+        state->groups_dirty = state->answer_owed = false;
+    }
 }
 
 /* -- requests -- */

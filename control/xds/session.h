@@ -92,6 +92,11 @@ struct control_session;
 int control_session_new(enum control_session_form form, struct control_session **ret_session) FL_MUST_CHECK;
 struct control_session *control_session_free(struct control_session *session);
 
+/* Memory that it takes, about: itself, and its entries with what the maps take for them. */
+size_t control_session_bytes(const struct control_session *session);
+/* Forgets every subscription: the stream has ended, and its connection may stay for a while. */
+void control_session_clear(struct control_session *session);
+
 enum control_session_outcome {
     CONTROL_SESSION_TAKEN = 0,
     CONTROL_SESSION_ACKED = 1,

@@ -35,6 +35,11 @@ static const struct fl_metric_family ended = {.name = "fairlead_control_xds_stre
                                               .kind = FL_METRIC_COUNTER,
                                               .label_names = ONE("reason"),
                                               .label_count = 1};
+static const struct fl_metric_family held = {.name = "fairlead_control_xds_held_bytes",
+                                             .help = "What streams make us keep: subscriptions, responses not taken.",
+                                             .kind = FL_METRIC_GAUGE,
+                                             .label_names = ONE("kind"),
+                                             .label_count = 1};
 static const struct fl_metric_family convergence = {.name = "fairlead_control_xds_convergence_seconds",
                                                     .help = "From a change to a proxy's last acknowledgement of it.",
                                                     .kind = FL_METRIC_HISTOGRAM,
@@ -73,6 +78,14 @@ void control_xds_stats_init(struct control_xds_stats *stats, struct fl_metrics *
     stats->ended_denied = counter(metrics, &ended, "denied");
     stats->ended_protocol = counter(metrics, &ended, "protocol");
     stats->ended_resources = counter(metrics, &ended, "resources");
+    stats->ended_expired = counter(metrics, &ended, "expired");
+    stats->ended_client_budget = counter(metrics, &ended, "client_budget");
+    stats->ended_budget = counter(metrics, &ended, "budget");
+    static const char *const kinds[CONTROL_BUDGET_KINDS] = {"subscribed", "queued"};
+    for (enum control_budget_kind kind = 0; kind < CONTROL_BUDGET_KINDS; kind++) {
+        const struct fl_span label = fl_span_str(kinds[kind]);
+        stats->held[kind] = fl_metrics_gauge(metrics, &held, &label);
+    }
     stats->convergence = fl_metrics_histogram(metrics, &convergence, NULL);
     stats->cache_entries = fl_metrics_gauge(metrics, &cache_entries, NULL);
     stats->cache_bytes = fl_metrics_gauge(metrics, &cache_bytes, NULL);

@@ -4,9 +4,11 @@
 
 #include "common/base/log_limit.h"
 #include "common/grpc/server.h"
+#include "common/loop/timer.h"
 #include "common/mesh/identity.h"
 #include "control/ca/authenticate.h"
 #include "control/ca/quota.h"
+#include "control/xds/budget.h"
 #include "control/xds/message.h"
 #include "control/xds/server.h"
 #include "control/xds/stats.h"
@@ -35,6 +37,9 @@ struct stream {
     char identity[FL_IDENTITY_MAX + 1]; /* empty: nobody */
     bool known;                         /* authenticated, or taken at its word */
     bool has_node, due, finished;
+    struct control_budget_share share; /* from when it is known who it is */
+    struct fl_timer expiry;            /* while `expires` is not 0 */
+    int64_t expires;                   /* of what let it in, seconds since the epoch; 0: never */
     time_t since;
     uint64_t behind_since_ns; /* the first change that it has not acknowledged; 0: none */
 };
@@ -50,6 +55,7 @@ struct control_proxies {
     struct streams streams, due;
     size_t count;
     struct fl_hook push;
+    struct control_budget budget;
     struct control_quota *tokens;                       /* by address: a look at one costs a verification */
     struct fl_log_limit refusals, arrivals, complaints; /* their lines: of streams refused, begun or ended, NACKs */
     struct fl_arena view_arena, arena;

@@ -3,8 +3,10 @@
 
 usage: control_attack_test.py FAIRLEAD_CONTROL [unittest options]
 """
+import re
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,11 +15,21 @@ import urllib.error
 import urllib.request
 
 import control_support
+from wire import field
+
+try:
+    import grpc
+
+    import ads_client
+except ImportError:
+    grpc = ads_client = None
 
 CONTROL = None
 ADS = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WAIT_S = 10
+NEEDS_GRPC = unittest.skipUnless(grpc, "Python's grpc is not here (Debian: python3-grpcio)")
+LDS = "type.googleapis.com/envoy.config.listener.v3.Listener"
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -92,6 +104,74 @@ class Strangers(unittest.TestCase):
             deadline = time.monotonic() + WAIT_S
             while 'streams_ended_total{reason="resources"} 0' in control.get("/metrics")[1]:
                 self.assertLess(time.monotonic(), deadline)
+
+    def ended(self, control, reason, at_least=1):
+        deadline = time.monotonic() + WAIT_S
+        pattern = re.compile(f'streams_ended_total{{reason="{reason}"}} (\\d+)')
+        while int(pattern.search(control.get("/metrics")[1])[1]) < at_least:
+            self.assertLess(time.monotonic(), deadline, reason)
+
+    @NEEDS_GRPC
+    def test_many_streams_of_one_client_take_what_one_may(self):
+        control = self.start("--proxy-budget", "4")  # MiB: one client has 1
+        names = [f"outbound|80||{number}.{'x' * 200}" for number in range(2000)]
+        first, second = (ads_client.Stream(control.plaintext, "") for _ in range(2))
+        first.ask(ads_client.EDS, names)
+        first.next()
+        second.ask(ads_client.EDS, names)
+        with self.assertRaises(grpc.RpcError) as caught:
+            second.next()
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.ended(control, "client_budget")
+        for stream in (first, second):
+            stream.close()
+        deadline = time.monotonic() + WAIT_S
+        while 'held_bytes{kind="subscribed"} 0' not in control.get("/metrics")[1]:
+            self.assertLess(time.monotonic(), deadline, "what the streams took is not given back")
+        third = ads_client.Stream(control.plaintext, "")
+        self.addCleanup(third.close)
+        third.ask(ads_client.EDS, names)
+        third.next()
+
+    def test_streams_that_do_not_read_take_what_one_may(self):
+        control = self.start("--proxy-budget", "4")  # MiB: one client has half of one in queues
+        services = "---\n".join(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: s%d}\n"
+            "spec: {clusterIPs: [10.2.%d.%d], ports: [{port: 80}]}\n" % (number, number // 250, number % 250 + 1)
+            for number in range(600))
+        control.write("services.yaml", services)
+        deadline = time.monotonic() + WAIT_S
+        while "fairlead_control_objects 600" not in control.get("/metrics")[1]:
+            self.assertLess(time.monotonic(), deadline)
+        message = field(1, b"") + field(2, LDS)
+        call = b"\x00" + len(message).to_bytes(4, "big") + message
+        deaf = frame(4, 0, 0, b"\x00\x04" + bytes(4))  # an initial window of 0
+        with connect(control.plaintext) as sock:
+            sock.sendall(PREFACE + deaf + b"".join(
+                frame(1, 4, stream, CALL) + frame(0, 0, stream, call) for stream in range(1, 16, 2)))
+            self.ended(control, "client_budget", 4)
+            self.assertEqual(control.get("/healthz")[0], 200)
+
+    @NEEDS_GRPC
+    def test_a_stream_ends_with_its_token(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        control = self.start("--listen", "127.0.0.1:0", "--ca-dir", folder.name + "/ca", "--token-dir", folder.name)
+        token = subprocess.run([CONTROL, "token", "create", "--token-dir", folder.name, "--namespace", "shop",
+                                "--service-account", "web", "--ttl", "3"], check=True, capture_output=True, text=True)
+        with open(folder.name + "/ca/root-cert.pem", "rb") as root:
+            channel = grpc.secure_channel(f"127.0.0.1:{control.ready['port']}",
+                                          grpc.ssl_channel_credentials(root.read()))
+        stream = ads_client.Stream("", "", channel=channel,
+                                   headers=[("authorization", "Bearer " + token.stdout.strip())])
+        self.addCleanup(stream.close)
+        stream.ask(ads_client.CDS)
+        stream.next()
+        with self.assertRaises(grpc.RpcError) as caught:
+            stream.next()
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+        self.assertIn("expired", caught.exception.details())
+        self.ended(control, "expired")
 
     def test_a_web_page_sees_nothing(self):
         control = self.start()
