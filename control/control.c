@@ -18,7 +18,11 @@
 #include <sys/resource.h>
 
 #define DRAIN_MS  5000 /* for streams to end after SIGTERM */
-#define STATUS_MS 200  /* behind a change: proxies come first */
+#define STATUS_MS 200  /* behind a change: proxies come first, and changes in between are one */
+
+/* Status files of very many objects take seconds: written in slices, and everything else comes between. */
+#define STATUS_SLICE_NS UINT64_C(2000000)
+#define STATUS_PAUSE_MS 4
 
 #define CONTROL_CONNECTIONS_MAX 16384
 #define CONTROL_STREAMS         16  /* of a connection: a proxy has one of ADS, and calls of CreateCertificate */
@@ -66,9 +70,15 @@ static void tell_model(struct control *control)
 static void on_status(struct fl_timer *timer)
 {
     struct control *control = FL_CONTAINER_OF(timer, struct control, status_timer);
+    struct control_model *model = control_store_model(control->store);
     struct fl_err err = {0};
-    if (control_status_writer_update(control->status, control_store_model(control->store), &err) < 0)
+    control_status_writer_begin(control->status, model);
+    if (control_status_writer_step(control->status, STATUS_SLICE_NS, &err) < 0)
         fl_log(FL_LOG_WARNING, "status files could not be written", FL_LOG_STR("error", err.text));
+    if (control_status_writer_is_busy(control->status))
+        fl_timer_set(control->loop, timer, STATUS_PAUSE_MS, on_status);
+    else if (!control_status_writer_has(control->status, model))
+        fl_timer_set(control->loop, timer, STATUS_MS, on_status);
 }
 
 static void tell_problems(const struct control *control)
@@ -100,7 +110,7 @@ static void on_commit(void *context, const struct control_diff *diff)
     control_proxies_update(control->proxies, diff);
     tell_problems(control);
     tell_trust_domain(control);
-    if (control->status != NULL)
+    if (control->status != NULL && !fl_timer_is_set(&control->status_timer))
         fl_timer_set(control->loop, &control->status_timer, STATUS_MS, on_status);
 }
 

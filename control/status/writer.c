@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define NAME_ROOM  640 /* <kind>.<namespace>.<name>.yaml */
 #define FILES_MAX  (1u << 20)
@@ -21,10 +22,23 @@ struct written { /* a file of ours */
     bool wanted; /* in this round */
 };
 
+/* Where a round is: one file at each step. */
+enum stage { STAGE_OBJECTS, STAGE_PROBLEMS, STAGE_UNNAMED, STAGE_REMOVE, STAGE_OVER };
+
+struct round {
+    struct control_model *model; /* counted; NULL: none is under way */
+    enum stage stage;
+    enum control_kind kind; /* of the objects' stage */
+    size_t next;            /* object, problem or (a cursor) file */
+    int result;             /* the first failure … */
+    struct fl_err err;      /* … and its text */
+};
+
 struct control_status_writer {
     int folder;
     struct fl_map files;      /* by name: struct written */
     struct control_model *of; /* counted: what the folder says */
+    struct round round;
 };
 
 /* -- life ------------------------------------------------------------------------------------------------------------
@@ -116,6 +130,7 @@ struct control_status_writer *control_status_writer_close(struct control_status_
         written_free(written);
     fl_map_done(&writer->files);
     control_model_unref(writer->of);
+    control_model_unref(writer->round.model);
     close(writer->folder);
     free(writer);
     return NULL;
@@ -172,16 +187,10 @@ static int bring(struct control_status_writer *writer, const char *name, struct 
 /* -- all of them -----------------------------------------------------------------------------------------------------
  */
 
-struct round {
-    struct control_status_writer *writer;
-    struct fl_err *err;
-    int result; /* the first failure */
-};
-
 static void note(struct round *round, const char *name, int result)
 {
     if (result < 0 && round->result == 0)
-        round->result = fl_err_errno(round->err, result, "status file %s", name);
+        round->result = fl_err_errno(&round->err, result, "status file %s", name);
 }
 
 static void file_name(char room[NAME_ROOM], enum control_kind kind, struct fl_span name_space, struct fl_span name)
@@ -206,8 +215,9 @@ static int append_report(const struct control_model *model, const struct control
 }
 
 /* An object's file: its status; a further document for every problem with a document of its name. */
-static void write_object(struct round *round, const struct control_model *model, const struct control_key *key)
+static void write_object(struct control_status_writer *writer, const struct control_key *key)
 {
+    const struct control_model *model = writer->round.model;
     const struct control_problems *problems = control_model_problems(model);
     const struct control_object *object = control_model_get(model, *key);
     char name[NAME_ROOM];
@@ -224,77 +234,139 @@ static void write_object(struct round *round, const struct control_model *model,
             result = append_report(model, NULL, problem, &text);
     }
     if (result == 0)
-        result = bring(round->writer, name, &text);
-    note(round, name, result);
+        result = bring(writer, name, &text);
+    note(&writer->round, name, result);
     fl_buf_done(&text);
 }
 
-static void write_objects(struct round *round, const struct control_model *model)
+/* Each stage: true: one file was looked at; false: none is left. */
+
+static bool step_objects(struct control_status_writer *writer)
 {
-    for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
-        struct control_objects all = control_model_all(model, (enum control_kind)kind);
-        for (size_t i = 0; control_status_has((enum control_kind)kind) && i < all.count; i++) {
-            struct control_key key = control_object_key(all.items[i]);
-            write_object(round, model, &key);
-        }
+    struct round *round = &writer->round;
+    for (; round->kind < CONTROL_KIND_COUNT; round->kind++, round->next = 0) {
+        struct control_objects all = control_model_all(round->model, round->kind);
+        if (!control_status_has(round->kind) || round->next >= all.count)
+            continue;
+        struct control_key key = control_object_key(all.items[round->next++]);
+        write_object(writer, &key);
+        return true;
     }
+    return false;
 }
 
-static void write_problems(struct round *round, const struct control_model *model)
+/* Of documents that have a name but no object with a status. */
+static bool step_problems(struct control_status_writer *writer)
 {
-    const struct control_problems *problems = control_model_problems(model);
+    struct round *round = &writer->round;
+    const struct control_problems *problems = control_model_problems(round->model);
+    if (problems == NULL || round->next >= problems->count)
+        return false;
+    const struct control_problem *problem = &problems->items[round->next++];
+    struct control_key key = {problem->kind, problem->name_space, problem->name};
+    if (problem->known && (control_model_get(round->model, key) == NULL || !control_status_has(key.kind)))
+        write_object(writer, &key);
+    return true;
+}
+
+static void write_unnamed(struct control_status_writer *writer)
+{
+    const struct control_problems *problems = control_model_problems(writer->round.model);
     struct fl_buf text;
     int result = 0;
     fl_buf_init(&text, CONTROL_STATUS_TEXT_MAX);
-    for (size_t i = 0; problems != NULL && i < problems->count && result == 0; i++) {
-        const struct control_problem *problem = &problems->items[i];
-        if (problem->known) {
-            struct control_key key = {problem->kind, problem->name_space, problem->name};
-            bool done = control_model_get(model, key) != NULL && control_status_has(key.kind);
-            if (!done)
-                write_object(round, model, &key);
-            continue;
-        }
-        result = append_report(model, NULL, problem, &text);
-    }
+    for (size_t i = 0; problems != NULL && i < problems->count && result == 0; i++)
+        if (!problems->items[i].known)
+            result = append_report(writer->round.model, NULL, &problems->items[i], &text);
     if (result == 0 && text.len > 0)
-        result = bring(round->writer, PROBLEMS, &text);
-    note(round, PROBLEMS, result);
+        result = bring(writer, PROBLEMS, &text);
+    note(&writer->round, PROBLEMS, result);
     fl_buf_done(&text);
 }
 
-static void remove_unwanted(struct round *round)
+/* Nothing is removed where something could not be written. */
+static bool step_remove(struct control_status_writer *writer)
 {
-    struct fl_map *files = &round->writer->files;
+    struct round *round = &writer->round;
     struct fl_span name;
     void *value = NULL;
-    for (size_t cursor = 0; fl_map_next(files, &cursor, &name, &value);) {
-        struct written *written = value;
-        if (written->wanted) {
-            written->wanted = false;
-            continue;
-        }
-        if (unlinkat(round->writer->folder, written->name, 0) < 0 && errno != ENOENT) {
-            note(round, written->name, -errno);
-            continue;
-        }
-        fl_map_remove(files, name);
-        written_free(written);
+    if (!fl_map_next(&writer->files, &round->next, &name, &value))
+        return false;
+    struct written *written = value;
+    if (written->wanted) {
+        written->wanted = false;
+        return true;
     }
+    if (round->result < 0)
+        return true;
+    if (unlinkat(writer->folder, written->name, 0) < 0 && errno != ENOENT) {
+        note(round, written->name, -errno);
+        return true;
+    }
+    fl_map_remove(&writer->files, name);
+    written_free(written);
+    return true;
 }
 
-int control_status_writer_update(struct control_status_writer *writer, const struct control_model *model,
-                                 struct fl_err *err)
+static void step(struct control_status_writer *writer)
 {
-    struct round round = {writer, err, 0};
-    if (writer->of == model)
+    struct round *round = &writer->round;
+    bool more = false;
+    if (round->stage == STAGE_OBJECTS)
+        more = step_objects(writer);
+    else if (round->stage == STAGE_PROBLEMS)
+        more = step_problems(writer);
+    else if (round->stage == STAGE_UNNAMED)
+        write_unnamed(writer);
+    else if (round->stage == STAGE_REMOVE)
+        more = step_remove(writer);
+    if (more)
+        return;
+    round->stage++;
+    round->next = 0;
+}
+
+void control_status_writer_begin(struct control_status_writer *writer, struct control_model *model)
+{
+    if (writer->round.model == NULL && writer->of != model)
+        writer->round = (struct round){.model = control_model_ref(model)};
+}
+
+bool control_status_writer_is_busy(const struct control_status_writer *writer)
+{
+    return writer->round.model != NULL;
+}
+
+bool control_status_writer_has(const struct control_status_writer *writer, const struct control_model *model)
+{
+    return writer->of == model;
+}
+
+/* What could not be written is tried again when the model changes. */
+static int end_round(struct control_status_writer *writer, struct fl_err *err)
+{
+    int result = writer->round.result;
+    if (result < 0 && err != NULL)
+        *err = writer->round.err;
+    control_model_unref(writer->of);
+    writer->of = fl_take(writer->round.model);
+    return result;
+}
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+int control_status_writer_step(struct control_status_writer *writer, uint64_t budget_ns, struct fl_err *err)
+{
+    uint64_t end = clock_ns() + budget_ns;
+    if (writer->round.model == NULL)
         return 0;
-    write_objects(&round, model);
-    write_problems(&round, model);
-    if (round.result == 0) {
-        remove_unwanted(&round);
-        control_model_unref(writer->of);
-        writer->of = control_model_ref(model);
-    }
-    return round.result;
+    do
+        step(writer);
+    while (writer->round.stage != STAGE_OVER && clock_ns() < end);
+    return writer->round.stage == STAGE_OVER ? end_round(writer, err) : 0;
 }

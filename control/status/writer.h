@@ -14,9 +14,16 @@ int control_status_writer_open(const char *path, struct control_status_writer **
                                struct fl_err *err) FL_MUST_CHECK;
 struct control_status_writer *control_status_writer_close(struct control_status_writer *writer);
 
-/* Brings the folder to what the model says. An error of one file does not keep the others from being written; the first
- * is told. 0, -errno, -ENOMEM. */
-int control_status_writer_update(struct control_status_writer *writer, const struct control_model *model,
-                                 struct fl_err *err) FL_MUST_CHECK;
+/* Begins to bring the folder to what the model says: a round, of as many steps as it takes. A round that is under way
+ * goes on to its end, with its own model: begin again then (what changed meanwhile is in the newest). */
+void control_status_writer_begin(struct control_status_writer *writer, struct control_model *model);
+bool control_status_writer_is_busy(const struct control_status_writer *writer);
+/* Whether the folder says what this model does, as far as it could be written. */
+bool control_status_writer_has(const struct control_status_writer *writer, const struct control_model *model);
+
+/* Goes on for about so long, a file at least; 0 ns: a file. An error of one file does not keep the others from being
+ * written; the first is told when the round ends. 0, -errno, -ENOMEM. */
+int control_status_writer_step(struct control_status_writer *writer, uint64_t budget_ns,
+                               struct fl_err *err) FL_MUST_CHECK;
 
 #endif

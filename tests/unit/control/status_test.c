@@ -157,6 +157,50 @@ static ino_t inode_of(const char *folder, const char *name)
     return info.st_ino;
 }
 
+static int update(struct control_status_writer *writer, const struct control_store *store)
+{
+    int result = 0;
+    control_status_writer_begin(writer, control_store_model(store));
+    while (control_status_writer_is_busy(writer))
+        result = control_status_writer_step(writer, 0, NULL);
+    return result;
+}
+
+/* One file at each step; what changes during a round is the next one's affair. */
+static void files_come_one_by_one(void **state)
+{
+    char folder[] = "/tmp/fl-status.XXXXXX", path[128], names[1024];
+    struct control_status_writer *writer = NULL;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/status", folder);
+    assert_int_equal(control_status_writer_open(path, &writer, NULL), 0);
+    struct control_store *full = store_of(ROUTE "---\n" SERVICE "---\n" TRAFFIC), *empty = store_of("");
+    control_status_writer_begin(writer, control_store_model(full));
+    assert_int_equal(control_status_writer_step(writer, 0, NULL), 0);
+    names_in(path, names, sizeof(names));
+    assert_string_equal(names, "HTTPRoute.default.r.yaml ");
+    assert_true(control_status_writer_is_busy(writer));
+    control_status_writer_begin(writer, control_store_model(empty));
+    while (control_status_writer_is_busy(writer))
+        assert_int_equal(control_status_writer_step(writer, 0, NULL), 0);
+    names_in(path, names, sizeof(names));
+    assert_string_equal(names, "HTTPRoute.default.r.yaml TrafficPolicy.default.t.yaml ");
+    assert_true(control_status_writer_has(writer, control_store_model(full)));
+    assert_int_equal(update(writer, empty), 0);
+    names_in(path, names, sizeof(names));
+    assert_string_equal(names, "");
+    control_status_writer_begin(writer, control_store_model(full));
+    assert_int_equal(control_status_writer_step(writer, 0, NULL), 0);
+    control_status_writer_close(writer); /* in the middle of a round */
+    control_store_free(full);
+    control_store_free(empty);
+    snprintf(names, sizeof(names), "%s/HTTPRoute.default.r.yaml", path);
+    assert_int_equal(unlink(names), 0);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void files_follow_the_model(void **state)
 {
     char folder[] = "/tmp/fl-status.XXXXXX", path[128], names[1024];
@@ -167,7 +211,7 @@ static void files_follow_the_model(void **state)
     assert_int_equal(control_status_writer_open(path, &writer, NULL), 0);
     struct control_store *one = store_of(ROUTE "---\n" SERVICE "---\n" TRAFFIC "---\nkind: 1\n---\n"
                                                "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: 1\n");
-    assert_int_equal(control_status_writer_update(writer, control_store_model(one), NULL), 0);
+    assert_int_equal(update(writer, one), 0);
     names_in(path, names, sizeof(names));
     assert_string_equal(names,
                         "HTTPRoute.default.r.yaml Service.default.b.yaml TrafficPolicy.default.t.yaml problems.yaml ");
@@ -177,15 +221,15 @@ static void files_follow_the_model(void **state)
     /* Another process: it goes on with what is there. */
     assert_int_equal(control_status_writer_open(path, &writer, NULL), 0);
     struct control_store *two = store_of(ROUTE "---\n" SERVICE);
-    assert_int_equal(control_status_writer_update(writer, control_store_model(two), NULL), 0);
+    assert_int_equal(update(writer, two), 0);
     names_in(path, names, sizeof(names));
     assert_string_equal(names, "HTTPRoute.default.r.yaml ");
     before = inode_of(path, "HTTPRoute.default.r.yaml");
     struct control_store *three = store_of(ROUTE "---\n" SERVICE "---\n" TRAFFIC);
-    assert_int_equal(control_status_writer_update(writer, control_store_model(three), NULL), 0);
+    assert_int_equal(update(writer, three), 0);
     assert_int_equal(inode_of(path, "HTTPRoute.default.r.yaml"), before); /* the same text: not written again */
     struct control_store *none = store_of("");
-    assert_int_equal(control_status_writer_update(writer, control_store_model(none), NULL), 0);
+    assert_int_equal(update(writer, none), 0);
     names_in(path, names, sizeof(names));
     assert_string_equal(names, "");
     control_status_writer_close(writer);
@@ -216,9 +260,8 @@ static void memory_that_is_out_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_is_told),
-        cmocka_unit_test(json_becomes_a_block),
-        cmocka_unit_test(files_follow_the_model),
+        cmocka_unit_test(everything_is_told),         cmocka_unit_test(json_becomes_a_block),
+        cmocka_unit_test(files_come_one_by_one),      cmocka_unit_test(files_follow_the_model),
         cmocka_unit_test(memory_that_is_out_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
