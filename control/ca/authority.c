@@ -26,6 +26,10 @@ static const struct fl_metric_family issuer_expiry_family = {.name = "fairlead_c
 static const struct fl_metric_family server_expiry_family = {.name = "fairlead_ca_server_expiry_timestamp_seconds",
                                                              .help = "When our own server certificate expires.",
                                                              .kind = FL_METRIC_GAUGE};
+static const struct fl_metric_family isolated_family = {
+    .name = "fairlead_ca_issuer_isolated",
+    .help = "1: the issuer has a network namespace of its own; 0: seccomp alone keeps it off the network.",
+    .kind = FL_METRIC_GAUGE};
 static const struct fl_metric_family roots_family = {
     .name = "fairlead_ca_roots", .help = "Roots in the trust bundle.", .kind = FL_METRIC_GAUGE};
 
@@ -51,7 +55,7 @@ struct control_authority {
     time_t changes;
     void (*on_serving)(void *owner, struct fl_cert *cert, struct fl_key *key, struct fl_bundle *bundle);
     void *owner;
-    struct fl_gauge *up, *issuer_expiry, *server_expiry, *roots;
+    struct fl_gauge *up, *isolated, *issuer_expiry, *server_expiry, *roots;
     struct fl_counter *failures;
 };
 
@@ -178,6 +182,16 @@ static void look(struct control_authority *authority)
         fl_log(FL_LOG_WARNING, "changes of the ca folder are not noticed", FL_LOG_STR("reason", strerror(-result)));
 }
 
+/* A namespace needs a privilege that a container may not have. */
+static void tell_isolation(struct control_authority *authority, bool isolated)
+{
+    fl_gauge_set(authority->isolated, isolated ? 1 : 0);
+    if (isolated)
+        fl_log_message(FL_LOG_INFO, "the issuer has no network");
+    else
+        fl_log_message(FL_LOG_WARNING, "the issuer has no network namespace of its own: seccomp alone keeps it off");
+}
+
 static void on_ready(void *owner, const struct control_issuer_standing *standing)
 {
     struct control_authority *authority = owner;
@@ -194,6 +208,7 @@ static void on_ready(void *owner, const struct control_issuer_standing *standing
     fl_gauge_set(authority->issuer_expiry, (double)standing->not_after);
     fl_log(FL_LOG_INFO, "issuer ready", FL_LOG_NUM("roots", fl_bundle_count(authority->bundle)),
            FL_LOG_NUM("not_after", standing->not_after), FL_LOG_NUM("changes", standing->changes));
+    tell_isolation(authority, standing->isolated);
     write_bundle_file(authority);
     plan_change(authority);
     if (authority->serves)
@@ -257,6 +272,7 @@ static int set_up(struct control_authority *authority, const struct control_auth
 static void set_up_metrics(struct control_authority *authority, struct fl_metrics *metrics)
 {
     authority->up = fl_metrics_gauge(metrics, &up_family, NULL);
+    authority->isolated = fl_metrics_gauge(metrics, &isolated_family, NULL);
     authority->roots = fl_metrics_gauge(metrics, &roots_family, NULL);
     authority->issuer_expiry = fl_metrics_gauge(metrics, &issuer_expiry_family, NULL);
     authority->server_expiry = fl_metrics_gauge(metrics, &server_expiry_family, NULL);

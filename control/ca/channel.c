@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #define HEAD       9 /* length, kind, id */
-#define FIELDS_MAX 3
+#define FIELDS_MAX 4
 
 struct field {
     enum { END, NUMBER, LARGE, BYTES } type; /* 4 bytes; 8 bytes; 4 of length and the bytes */
@@ -28,7 +28,10 @@ static const struct layout {
     {CONTROL_CHANNEL_SERVER, false, {{BYTES, AT(key), FL_KEY_PUBLIC_MAX}}},
     {CONTROL_CHANNEL_READY,
      true,
-     {{LARGE, AT(not_after), 0}, {LARGE, AT(changes), 0}, {BYTES, AT(bundle), CONTROL_ROOT_BUNDLE_MAX}}},
+     {{LARGE, AT(not_after), 0},
+      {LARGE, AT(changes), 0},
+      {NUMBER, AT(isolated), 0},
+      {BYTES, AT(bundle), CONTROL_ROOT_BUNDLE_MAX}}},
     {CONTROL_CHANNEL_FAILED, true, {{BYTES, AT(text), CONTROL_CHANNEL_TEXT_MAX}}},
     {CONTROL_CHANNEL_SIGNED,
      true,

@@ -16,7 +16,7 @@
 enum control_channel_kind {
     CONTROL_CHANNEL_SIGN = 1,    /* request: validity_s, identity, key */
     CONTROL_CHANNEL_SERVER = 2,  /* request: key */
-    CONTROL_CHANNEL_READY = 16,  /* once, id 0: not_after, changes, bundle */
+    CONTROL_CHANNEL_READY = 16,  /* once, id 0: not_after, changes, isolated, bundle */
     CONTROL_CHANNEL_FAILED = 17, /* instead of it, id 0: text; the child ends */
     CONTROL_CHANNEL_SIGNED = 18, /* answer: not_after, serial, chain */
     CONTROL_CHANNEL_REFUSED = 19 /* answer: text */
@@ -29,6 +29,7 @@ struct control_channel_message { /* spans point into what was read; a kind's own
     struct fl_span identity;     /* a SPIFFE ID */
     struct fl_span key;          /* public, DER */
     uint64_t not_after, changes; /* seconds since the epoch */
+    uint32_t isolated;           /* 1: in a network namespace of its own */
     struct fl_span bundle;       /* PEM */
     struct fl_span serial;       /* hex */
     struct fl_span chain;        /* PEM, the leaf first */

@@ -201,6 +201,7 @@ static int start(struct settings *settings, struct control_root *root, struct fl
     const struct control_channel_message ready = {.kind = CONTROL_CHANNEL_READY,
                                                   .not_after = (uint64_t)to,
                                                   .changes = (uint64_t)root->changes,
+                                                  .isolated = isolated,
                                                   .bundle = fl_buf_span(&root->bundle)};
     result = tell(settings->channel, &ready);
     return result < 0 ? fl_err_errno(err, result, "the channel") : 0;

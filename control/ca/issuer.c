@@ -203,8 +203,10 @@ static void retire(struct control_child *child)
 static void take_ready(struct control_child *child, const struct control_channel_message *message)
 {
     struct control_issuer *issuer = child->issuer;
-    const struct control_issuer_standing standing = {
-        .bundle = message->bundle, .not_after = (time_t)message->not_after, .changes = (time_t)message->changes};
+    const struct control_issuer_standing standing = {.bundle = message->bundle,
+                                                     .not_after = (time_t)message->not_after,
+                                                     .changes = (time_t)message->changes,
+                                                     .isolated = message->isolated != 0};
     struct control_child *old = issuer->current;
     child->state = CHILD_READY;
     fl_timer_cancel(&child->deadline);

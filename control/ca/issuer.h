@@ -59,6 +59,7 @@ struct control_issuer_standing {
     struct fl_span bundle; /* PEM: the roots to trust, one or more */
     time_t not_after;      /* of the issuing certificate: leaves end before it */
     time_t changes;        /* when another root issues (then it is to be reloaded); 0: no such plan */
+    bool isolated;         /* the child has a network namespace of its own; without one seccomp alone keeps it off */
 };
 
 struct control_issuer_options {

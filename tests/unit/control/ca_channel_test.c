@@ -20,7 +20,11 @@ static const struct {
       .key = FL_SPAN("\x30\0\x01")}},
     {false, {.kind = CONTROL_CHANNEL_SERVER, .id = UINT32_MAX, .key = FL_SPAN("k")}},
     {true,
-     {.kind = CONTROL_CHANNEL_READY, .not_after = UINT64_C(1) << 40, .changes = 5, .bundle = FL_SPAN("-----BEGIN")}},
+     {.kind = CONTROL_CHANNEL_READY,
+      .not_after = UINT64_C(1) << 40,
+      .changes = 5,
+      .isolated = 1,
+      .bundle = FL_SPAN("-----BEGIN")}},
     {true, {.kind = CONTROL_CHANNEL_FAILED, .text = FL_SPAN("no")}},
     {true,
      {.kind = CONTROL_CHANNEL_SIGNED, .id = 8, .not_after = 9, .serial = FL_SPAN("0aff"), .chain = FL_SPAN("pem")}},
@@ -34,6 +38,7 @@ static void assert_same(const struct control_channel_message *a, const struct co
     assert_int_equal(a->validity_s, b->validity_s);
     assert_int_equal(a->not_after, b->not_after);
     assert_int_equal(a->changes, b->changes);
+    assert_int_equal(a->isolated, b->isolated);
     assert_true(fl_span_eq(a->identity, b->identity) && fl_span_eq(a->key, b->key) &&
                 fl_span_eq(a->bundle, b->bundle) && fl_span_eq(a->serial, b->serial) &&
                 fl_span_eq(a->chain, b->chain) && fl_span_eq(a->text, b->text));
