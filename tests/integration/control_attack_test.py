@@ -3,6 +3,7 @@
 
 usage: control_attack_test.py FAIRLEAD_CONTROL [unittest options]
 """
+import os
 import re
 import socket
 import ssl
@@ -15,7 +16,7 @@ import urllib.error
 import urllib.request
 
 import control_support
-from wire import field
+from wire import field, fields
 
 try:
     import grpc
@@ -26,6 +27,7 @@ except ImportError:
 
 CONTROL = None
 ADS = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+CREATE = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WAIT_S = 10
 NEEDS_GRPC = unittest.skipUnless(grpc, "Python's grpc is not here (Debian: python3-grpcio)")
@@ -172,6 +174,63 @@ class Strangers(unittest.TestCase):
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
         self.assertIn("expired", caught.exception.details())
         self.ended(control, "expired")
+
+    def ca_channel(self, control, folder):
+        with open(folder + "/ca/root-cert.pem", "rb") as root:
+            channel = grpc.secure_channel(f"127.0.0.1:{control.ready['port']}",
+                                          grpc.ssl_channel_credentials(root.read()),
+                                          [("grpc.use_local_subchannel_pool", 1)])
+        self.addCleanup(channel.close)
+        return channel
+
+    def token(self, folder, account):
+        made = subprocess.run([CONTROL, "token", "create", "--token-dir", folder, "--namespace", "shop",
+                               "--service-account", account], check=True, capture_output=True, text=True)
+        return [("authorization", "Bearer " + made.stdout.strip())]
+
+    def request(self, folder):
+        made = subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                               "-subj", "/", "-keyout", "/dev/null", "-out", folder + "/csr"], capture_output=True)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        with open(folder + "/csr", "rb") as csr:
+            return field(1, csr.read())
+
+    @NEEDS_GRPC
+    def test_a_flood_of_one_identity_keeps_nobody_out(self):
+        """One identity asks for certificates without end, from as many connections as it likes; another gets its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            control = self.start("--listen", "127.0.0.1:0", "--ca-dir", folder + "/ca", "--token-dir", folder,
+                                 "--peer-rate", "0", "--identity-rate", "5")  # all of them come from one address here
+            csr, flood, honest = self.request(folder), self.token(folder, "flood"), self.token(folder, "honest")
+            calls = [self.ca_channel(control, folder).unary_unary(CREATE) for _ in range(4)]
+            under_way = [call.future(csr, metadata=flood, timeout=WAIT_S) for _ in range(250) for call in calls]
+            other = self.ca_channel(control, folder).unary_unary(CREATE)
+            for _ in range(20):
+                self.assertIn(b"BEGIN CERTIFICATE", other(csr, metadata=honest, timeout=WAIT_S))
+            codes = [call.code() for call in under_way]
+            self.assertGreater(codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED), 500)
+            self.assertGreater(codes.count(grpc.StatusCode.OK), 0)
+
+    @NEEDS_GRPC
+    def test_two_control_planes_on_one_folder_have_one_root(self):
+        """Started at once on a folder that is not there yet."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.token(folder, "web")  # makes the key
+            options = ("--listen", "127.0.0.1:0", "--ca-dir", folder + "/ca", "--token-dir", folder)
+            both = [control_support.Control(CONTROL, {}, *options) for _ in range(2)]
+            for control in both:
+                control.__enter__()
+                self.addCleanup(control.__exit__)
+            self.assertEqual([name for name in sorted(os.listdir(folder + "/ca")) if name.startswith("root-")],
+                             ["root-1.pem", "root-cert.pem"])
+            csr, headers = self.request(folder), self.token(folder, "web")
+            for control in both:
+                answer = self.ca_channel(control, folder).unary_unary(CREATE)(csr, metadata=headers, timeout=WAIT_S)
+                with open(folder + "/leaf.pem", "wb") as leaf:
+                    leaf.write([value for number, value in fields(answer) if number == 1][0])
+                subprocess.run(["openssl", "verify", "-CAfile", folder + "/ca/root-cert.pem", folder + "/leaf.pem"],
+                               check=True, capture_output=True)
+                self.assertIn("fairlead_ca_issuer_isolated ", control.get("/metrics")[1])
 
     def test_a_web_page_sees_nothing(self):
         control = self.start()
