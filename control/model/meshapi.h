@@ -11,7 +11,8 @@
 #define CONTROL_POLICY_RULES_MAX 256
 #define CONTROL_TARGETS_MAX      16
 #define CONTROL_CIDRS_MAX        64
-#define CONTROL_JWKS_MAX         (64u << 10)
+#define CONTROL_ISSUER_MAX       1024 /* bytes */
+#define CONTROL_JWT_RULES_MAX    16
 
 /* Whom a policy is for. Neither given: the whole namespace; in the root namespace: the whole mesh. */
 struct control_target {
@@ -109,7 +110,7 @@ struct control_jwt_rule {
     struct fl_span issuer;
     const struct fl_span *audiences; /* none: any */
     size_t audience_count;
-    struct fl_span jwks;                      /* the inline JWKS, JSON text (checked to be an object with "keys") */
+    struct fl_span jwks;                      /* the inline JWKS, JSON text: one that the proxies take */
     const struct control_jwt_header *headers; /* none: "authorization" with "Bearer " */
     size_t header_count;
     const struct fl_span *params; /* query parameters */
@@ -117,7 +118,9 @@ struct control_jwt_rule {
     bool forward; /* forwardOriginalToken */
 };
 
-/* A token that is there must be valid; one that is absent is for AuthorizationPolicy to refuse (requestPrincipals). */
+/* A token that is there must be valid; one that is absent is for AuthorizationPolicy to refuse (requestPrincipals).
+ * Where object.broken is set its tokens are never good: each rule has the issuer (empty: any) and the places that were
+ * understood, and a key that nobody has. */
 struct control_request_authentication {
     struct control_object object;
     struct control_target target;

@@ -61,8 +61,8 @@ struct control_object {
     struct control_origin origin;
     struct fl_metadata metadata; /* metadata.name_space is filled in for namespaced kinds, empty for the others */
     /* Not empty: what in the object was not understood. Only policies that then fail closed are kept in this state
-     * (AuthorizationPolicy, PeerAuthentication, MeshSettings; meshapi.h says what follows), anything else is an error
-     * on reading. */
+     * (AuthorizationPolicy, RequestAuthentication, PeerAuthentication, MeshSettings; meshapi.h says what follows),
+     * anything else is an error on reading. */
     struct fl_span broken;
     struct fl_arena arena;
 };

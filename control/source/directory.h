@@ -7,7 +7,8 @@
  * what changed is read again (by inode, size, mtime), the rest is not, and one commit follows.
  * - A document with an error is left out, the rest of its file counts. An object that was good before keeps its LAST
  * GOOD version; a file that is no YAML at all keeps all of its. Problems are in the model (control_model_problems).
- *   AuthorizationPolicy and PeerAuthentication fail closed instead (meshapi.h), so that a restart changes nothing.
+ *   AuthorizationPolicy, RequestAuthentication and PeerAuthentication fail closed instead (meshapi.h), so that a
+ *   restart changes nothing.
  * - The same kind, namespace and name twice: the first by (file, document) counts, the other is a problem.
  * - A file that cannot be read now (permissions, I/O, size) keeps what it had; at the start that is an error. One that
  * went takes its objects with it.

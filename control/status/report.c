@@ -2,6 +2,8 @@
 
 #include "common/doc/json.h"
 #include "common/mesh/identity.h"
+#include "control/model/attach.h"
+#include "control/model/collector.h"
 
 #include <errno.h>
 
@@ -184,6 +186,24 @@ static struct fl_span missing_target(struct report *report, const struct control
     return (struct fl_span){NULL, 0};
 }
 
+/* What keeps spans from going anywhere; empty: nothing. */
+static struct fl_span missing_collector(struct report *report, const struct control_object *object)
+{
+    const struct control_telemetry *telemetry = control_as_telemetry(object);
+    struct control_collector collector;
+    if (telemetry == NULL || !control_collector_parse(telemetry->endpoint, &collector))
+        return (struct fl_span){NULL, 0};
+    const struct control_service *service = control_collector_service(report->model, &collector);
+    if (service != NULL && control_service_port(service, collector.port) == NULL)
+        return control_message(&report->arena, "tracing.endpoint: Service %.*s has no TCP port %u: no spans are sent",
+                               FL_SPAN_ARG(service->object.metadata.name), collector.port);
+    if (service == NULL && !collector.is_address)
+        return control_message(
+            &report->arena, "tracing.endpoint: \"%.*s\" is no Service that is known, and no address: no spans are sent",
+            FL_SPAN_ARG(collector.host));
+    return (struct fl_span){NULL, 0};
+}
+
 static bool is_used_settings(const struct control_object *object)
 {
     return object->kind != CONTROL_MESH_SETTINGS ||
@@ -199,6 +219,8 @@ static const char *closed_word(const struct control_object *object)
     if (object->kind == CONTROL_MESH_SETTINGS)
         return is_used_settings(object) ? "egress is refused"
                                         : "nothing follows, as fairlead-system/default alone counts";
+    if (object->kind == CONTROL_REQUEST_AUTHENTICATION)
+        return "no token that it is about is good for whom it selects";
     return "everything is denied for whom it selects";
 }
 
@@ -222,7 +244,7 @@ static struct fl_json *foreign_issuer(struct report *report)
 static struct fl_json *own_status(struct report *report, const struct control_object *object)
 {
     struct fl_json *status = fl_json_new_object(), *conditions = fl_json_new_array();
-    struct fl_span missing = missing_target(report, object);
+    struct fl_span missing = missing_target(report, object), collector = missing_collector(report, object);
     if (object->broken.len > 0) {
         struct fl_buf text;
         fl_buf_init(&text, 2 * FL_ERR_TEXT_MAX);
@@ -238,6 +260,8 @@ static struct fl_json *own_status(struct report *report, const struct control_ob
                          FL_SPAN("MeshSettings count as fairlead-system/default alone")));
     } else if (object->kind == CONTROL_MESH_SETTINGS && control_model_foreign_issuer(report->model).len > 0) {
         append(report, conditions, foreign_issuer(report));
+    } else if (collector.len > 0) {
+        append(report, conditions, condition(report, "Accepted", false, "CollectorNotFound", collector));
     } else {
         append(report, conditions, condition(report, "Accepted", true, "Accepted", FL_SPAN("")));
     }

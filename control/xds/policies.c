@@ -5,6 +5,8 @@
  *
  * A request principal "<iss>/<sub>" is split by the issuers that the workload trusts: no token of another one is ever
  * valid, so what fits none of them matches nothing.
+ *
+ * The limits are the proxies' own (proxy/policy/rbac.h, rule.h, jwt.h; xds_accept_test holds the two together).
  */
 #include "control/xds/generation.h"
 
@@ -15,11 +17,16 @@
 #define JWT_NAMESPACE "envoy.filters.http.jwt_authn"
 #define JWT_PAYLOAD   "payload"
 
+#define CONTROL_RBAC_POLICIES_MAX 1024 /* rules of all policies of one workload and action */
+#define CONTROL_RBAC_RULES_MAX    8192 /* what these are made of */
+#define CONTROL_JWT_PROVIDERS_MAX 64
+
 struct policies {
     struct generation *generation;
     struct build *build;
     bool http;
     bool paths;                 /* a rule looks at paths */
+    size_t rules;               /* permissions and principals so far of one RBAC message */
     struct control_objects jwt; /* RequestAuthentications of the workload */
 };
 
@@ -36,6 +43,7 @@ static pb_string_match *text_match(struct policies *policies, const struct contr
 #define PERMISSION(choice, value)                                                                                      \
     ({                                                                                                                 \
         pb_permission *permission_ = new_permission(policies->build);                                                  \
+        policies->rules++;                                                                                             \
         permission_->rule_case = ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_##choice;                                   \
         value;                                                                                                         \
         permission_;                                                                                                   \
@@ -189,6 +197,7 @@ static pb_permission *permit_operation(struct policies *policies, const struct c
 #define PRINCIPAL(choice, value)                                                                                       \
     ({                                                                                                                 \
         pb_principal *principal_ = new_principal(policies->build);                                                     \
+        policies->rules++;                                                                                             \
         principal_->identifier_case = ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_##choice;                         \
         value;                                                                                                         \
         principal_;                                                                                                    \
@@ -486,11 +495,27 @@ static enum control_action action_of(const struct control_authorization_policy *
     return policy->object.broken.len > 0 ? CONTROL_DENY : policy->action;
 }
 
+/* More than a proxy takes would make it refuse the listener, and go on by what it had: nothing is allowed instead, or
+ * everything denied. */
+static void close_overflow(struct policies *policies, pb_rbac *rbac, enum control_action action)
+{
+    if (rbac->n_policies <= CONTROL_RBAC_POLICIES_MAX && policies->rules <= CONTROL_RBAC_RULES_MAX)
+        return;
+    rbac->n_policies = 0;
+    if (action != CONTROL_DENY)
+        return;
+    pb_rbac_entry *entry = new_rbac_entry(policies->build);
+    entry->key = literal("too-many-rules");
+    entry->value = empty_policy(policies);
+    PUSH(policies->build, rbac, policies, entry);
+}
+
 /* All policies of an action, enforced or shadow; NULL: there are none. */
 static pb_rbac *rbac_of(struct policies *policies, const struct control_objects *all, enum control_action action,
                         bool shadow)
 {
     pb_rbac *rbac = NULL;
+    policies->rules = 0;
     for (size_t i = 0; i < all->count; i++) {
         const struct control_authorization_policy *policy = control_as_authorization_policy(all->items[i]);
         if (action_of(policy) != action || policy->dry_run != shadow)
@@ -501,6 +526,8 @@ static pb_rbac *rbac_of(struct policies *policies, const struct control_objects 
                                               : ENVOY__CONFIG__RBAC__V3__RBAC__ACTION__ALLOW;
         add_rules(policies, rbac, policy, action);
     }
+    if (rbac != NULL)
+        close_overflow(policies, rbac, action);
     return rbac;
 }
 
@@ -566,7 +593,8 @@ static void add_provider(struct policies *policies, pb_jwt *jwt, pb_jwt_or *any,
     PUSH(build, any, requirements, requirement);
 }
 
-/* A token that is there must be good; one that is absent is for the policies. */
+/* A token that is there must be good; one that is absent is for the policies. Rules beyond the limit are left out:
+ * their tokens are of an issuer that is not known, and not good. */
 static pb_jwt *jwt_of(struct policies *policies)
 {
     struct build *build = policies->build;
@@ -574,7 +602,7 @@ static pb_jwt *jwt_of(struct policies *policies)
     pb_jwt_or *any = new_jwt_or(build);
     for (size_t i = 0; i < policies->jwt.count; i++) {
         const struct control_request_authentication *from = control_as_request_authentication(policies->jwt.items[i]);
-        for (size_t k = 0; k < from->rule_count; k++)
+        for (size_t k = 0; k < from->rule_count && jwt->n_providers < CONTROL_JWT_PROVIDERS_MAX; k++)
             add_provider(policies, jwt, any, from, k);
     }
     if (jwt->n_providers == 0)

@@ -63,6 +63,24 @@ static pb_route_match *match_of(struct generation *generation, const struct cont
 
 /* -- headers -- */
 
+/* '%' begins an operator there. */
+static char *header_value(struct build *build, struct fl_span value)
+{
+    char *text = fl_arena_alloc(build->arena, 2 * value.len + 1);
+    size_t len = 0;
+    if (text == NULL) {
+        build->failed = true;
+        return literal("");
+    }
+    for (size_t i = 0; i < value.len; i++) {
+        text[len++] = value.data[i];
+        if (value.data[i] == '%')
+            text[len++] = '%';
+    }
+    text[len] = '\0';
+    return text;
+}
+
 static void option(struct generation *generation, size_t *count, void ***array, const struct control_name_value *from,
                    bool overwrite)
 {
@@ -70,7 +88,7 @@ static void option(struct generation *generation, size_t *count, void ***array, 
     pb_header_option *message = new_header_option(build);
     message->header = new_header_value(build);
     message->header->key = build_text(build, from->name);
-    message->header->value = build_text(build, from->value);
+    message->header->value = header_value(build, from->value);
     message->append_action =
         overwrite ? ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__OVERWRITE_IF_EXISTS_OR_ADD
                   : ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__APPEND_IF_EXISTS_OR_ADD;

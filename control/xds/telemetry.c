@@ -2,6 +2,7 @@
 #include "control/xds/generation.h"
 
 #include "common/mesh/resource.h"
+#include "control/model/collector.h"
 
 static pb_access_log *logger(struct generation *generation, const char *name, const ProtobufCMessage *config)
 {
@@ -24,77 +25,30 @@ pb_access_log *telemetry_log(struct generation *generation)
     return logger(generation, "envoy.access_loggers.file", &file->base);
 }
 
-/* -- the collector: "http://host:port/path" -- */
-
-struct collector {
-    struct fl_span host; /* without brackets */
-    uint16_t port;
-    struct fl_span path;
-};
-
-static bool read_collector(struct fl_span endpoint, struct collector *ret_collector)
-{
-    struct fl_span scheme = FL_SPAN("http://");
-    uint64_t port = 4318;
-    if (!fl_span_starts_with(endpoint, scheme))
-        return false;
-    endpoint = fl_span_from(endpoint, scheme.len);
-    size_t slash = fl_span_find(endpoint, '/');
-    struct fl_span authority = fl_span_make(endpoint.data, slash);
-    ret_collector->path = fl_span_from(endpoint, slash);
-    bool brackets = authority.len > 0 && authority.data[0] == '[';
-    size_t end = fl_span_find(authority, brackets ? ']' : ':');
-    ret_collector->host = fl_span_make(authority.data + brackets, end - brackets);
-    size_t colon = brackets && end < authority.len ? end + 1 : end;
-    if (colon < authority.len &&
-        (authority.data[colon] != ':' || !fl_span_to_u64(fl_span_from(authority, colon + 1), UINT16_MAX, &port)))
-        return false;
-    ret_collector->port = (uint16_t)port;
-    return ret_collector->host.len > 0 && port > 0;
-}
+/* -- the collector -- */
 
 bool telemetry_is_collector(const struct generation *generation, const struct control_ip *ip, uint16_t port)
 {
-    struct collector collector;
-    struct control_ip host;
-    return generation->telemetry.tracing && read_collector(generation->telemetry.endpoint, &collector) &&
-           control_ip_parse(collector.host, &host) == 0 && collector.port == port && control_ip_compare(&host, ip) == 0;
-}
-
-/* A Service by its full name, or by "name.namespace". */
-static const struct control_service *find_service(struct generation *generation, struct fl_span host)
-{
-    const struct control_service *service = control_service_by_fqdn(generation->model, host);
-    struct fl_span rest = host, name;
-    if (service == NULL && fl_span_split(&rest, '.', &name) && rest.data != NULL) {
-        struct fl_span name_space;
-        fl_span_split(&rest, '.', &name_space);
-        if (rest.data == NULL || fl_span_eq_str(rest, "svc"))
-            service = control_model_service(generation->model, name_space, name);
-    }
-    return service;
+    struct control_collector collector;
+    return generation->telemetry.tracing && control_collector_parse(generation->telemetry.endpoint, &collector) &&
+           collector.is_address && collector.port == port && control_ip_compare(&collector.ip, ip) == 0;
 }
 
 /* NULL: it is neither a Service of ours nor an address. */
-static const char *collector_cluster(struct generation *generation, const struct collector *collector)
+static const char *collector_cluster(struct generation *generation, const struct control_collector *collector)
 {
-    struct control_ip ip;
-    const struct control_service *service;
-    if (control_ip_parse(collector->host, &ip) < 0)
-        service = find_service(generation, collector->host);
-    else
-        service = control_model_service_at(generation->model, &ip);
+    const struct control_service *service = control_collector_service(generation->model, collector);
     if (service != NULL)
         return control_service_port(service, collector->port) != NULL
                    ? name_of_service(generation, FL_RESOURCE_CLUSTER, service, collector->port)
                    : NULL;
-    return control_ip_parse(collector->host, &ip) == 0 ? name_of_workload(generation, &ip, collector->port) : NULL;
+    return collector->is_address ? name_of_workload(generation, &collector->ip, collector->port) : NULL;
 }
 
 const char *telemetry_cluster(struct generation *generation)
 {
-    struct collector collector;
-    if (!generation->telemetry.tracing || !read_collector(generation->telemetry.endpoint, &collector))
+    struct control_collector collector;
+    if (!generation->telemetry.tracing || !control_collector_parse(generation->telemetry.endpoint, &collector))
         return NULL;
     return collector_cluster(generation, &collector);
 }
@@ -107,8 +61,8 @@ static struct fl_span service_name(const struct generation *generation)
 pb_hcm_tracing *telemetry_tracing(struct generation *generation, bool server)
 {
     struct build *build = &generation->build;
-    struct collector collector;
-    if (!generation->telemetry.tracing || !read_collector(generation->telemetry.endpoint, &collector))
+    struct control_collector collector;
+    if (!generation->telemetry.tracing || !control_collector_parse(generation->telemetry.endpoint, &collector))
         return NULL;
     const char *cluster = collector_cluster(generation, &collector);
     if (cluster == NULL)

@@ -1,24 +1,24 @@
 /* RequestAuthentication and PeerAuthentication. */
+#include "common/jose/jwks.h"
 #include "control/model/kind/document.h"
 #include "control/model/kind/kinds.h"
 #include "control/model/kind/target.h"
 
 #include <errno.h>
 
+/* By the parser that the proxies use: what they would refuse takes every policy of a workload with it. */
 static int read_jwks(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
 {
-    static const struct fl_json_limits limits = {.bytes_max = CONTROL_JWKS_MAX, .depth_max = 8};
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *jwks = NULL;
+    struct fl_jwks *keys = NULL;
     struct fl_err err = {0};
     if (!fl_json_is(value, FL_JSON_STRING))
         return fl_reader_expected(reader, value, "a JWKS as a string of JSON");
-    int result = fl_json_parse(fl_json_string(value), &limits, &jwks, &err);
+    int result = fl_jwks_parse(fl_json_string(value), &keys, &err);
     if (result == -ENOMEM)
         return result;
     if (result < 0)
-        return fl_reader_fail(reader, value, "not JSON: %s", err.text);
-    if (!fl_json_is(fl_json_get(jwks, "keys"), FL_JSON_ARRAY))
-        return fl_reader_fail(reader, value, "a JWKS has a list \"keys\"");
+        return fl_reader_fail(reader, value, "no JWKS that tokens could be verified by: %s", err.text);
+    fl_jwks_free(keys);
     return control_read_text(reader, value, field, row);
 }
 
@@ -39,7 +39,7 @@ static const struct control_list param_list =
     LIST_OF(struct control_jwt_rule, params, param_count, 0, 16, control_read_short_text, NULL, NULL);
 #define AT(member) offsetof(struct control_jwt_rule, member)
 static const struct fl_row jwt_rows[] = {
-    {"issuer", control_read_text, AT(issuer), REQ, 1, 1024, NULL},
+    {"issuer", control_read_text, AT(issuer), REQ, 1, CONTROL_ISSUER_MAX, NULL},
     {"audiences", control_read_list, AT(audiences), OPT, 0, 0, &audience_list},
     {"jwks", read_jwks, AT(jwks), REQ, 0, 0, NULL},
     {"fromHeaders", control_read_list, AT(headers), OPT, 0, 0, &jwt_header_list},
@@ -49,8 +49,8 @@ static const struct fl_row jwt_rows[] = {
 };
 static const struct fl_table jwt_table = {jwt_rows, FL_TABLE_REFUSE_UNKNOWN};
 #undef AT
-static const struct control_list jwt_list =
-    LIST_OF(struct control_request_authentication, rules, rule_count, 0, 16, fl_read_object, NULL, &jwt_table);
+static const struct control_list jwt_list = LIST_OF(struct control_request_authentication, rules, rule_count, 0,
+                                                    CONTROL_JWT_RULES_MAX, fl_read_object, NULL, &jwt_table);
 static const struct fl_row request_rows[] = {
     CONTROL_TARGET_ROWS(struct control_request_authentication),
     {"jwtRules", control_read_list, offsetof(struct control_request_authentication, rules), OPT, 0, 0, &jwt_list},
@@ -66,8 +66,70 @@ static int read_request(struct fl_reader *reader, const struct fl_json *document
     return result < 0 ? result : control_check_target(reader, document, &request->target);
 }
 
+/* -- what was not understood: tokens are looked for, and none is good -- */
+
+/* A P-256 key whose private half nobody has: x is SHA-256 of "fairlead: a key that nobody has, 1" (the first number
+ * that gives a point of the curve), y the smaller of the two that go with it. */
+#define NOBODYS_KEYS                                                                                                   \
+    "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"F1zQdaMPH-hcGw98CO7erSLkzJkpWT3REf2ycDFRprE\","              \
+    "\"y\":\"QJgEU3c1JvtpgvpumDvdBOH2irzZThSxTxQhlDklz44\"}]}"
+
+static const struct control_jwt_header usual_header = {FL_SPAN("authorization"), FL_SPAN("Bearer ")};
+
+/* One list of a rule, where it is understood; else the rule has none. */
+static int close_list(struct fl_reader *reader, const struct fl_json *rule, const char *name,
+                      const struct control_list *list, void *items, size_t *count)
+{
+    const struct fl_json *value = fl_json_get(rule, name);
+    const struct fl_row row = {.detail = list};
+    int result = fl_json_is(value, FL_JSON_ARRAY) ? control_read_list(reader, value, items, &row) : 0;
+    if (result < 0)
+        *count = 0;
+    return result == -ENOMEM ? result : 0;
+}
+
+/* The issuer and the places of tokens, as far as they can be told: any issuer, the usual place. */
+static int close_rule(struct fl_reader *reader, const struct fl_json *document, struct control_jwt_rule *rule)
+{
+    const struct fl_json *issuer = fl_json_get(document, "issuer");
+    *rule = (struct control_jwt_rule){.issuer = FL_SPAN(""), .jwks = FL_SPAN(NOBODYS_KEYS)};
+    int result = fl_json_is(issuer, FL_JSON_STRING) && fl_json_string(issuer).len <= CONTROL_ISSUER_MAX
+                     ? control_copy(reader, fl_json_string(issuer), &rule->issuer)
+                     : 0;
+    if (result == 0)
+        result = close_list(reader, document, "fromHeaders", &jwt_header_list, &rule->headers, &rule->header_count);
+    if (result == 0)
+        result = close_list(reader, document, "fromParams", &param_list, &rule->params, &rule->param_count);
+    if (result == 0 && rule->header_count == 0) {
+        rule->headers = &usual_header;
+        rule->header_count = 1;
+    }
+    return result;
+}
+
+static int close_request(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+{
+    struct control_request_authentication *request =
+        FL_CONTAINER_OF(object, struct control_request_authentication, object);
+    const struct fl_json *list = fl_json_get(fl_json_get(document, "spec"), "jwtRules");
+    size_t count = fl_json_is(list, FL_JSON_ARRAY) ? fl_json_count(list) : 0;
+    count = count < 1 || count > CONTROL_JWT_RULES_MAX ? 1 : count;
+    struct control_jwt_rule *rules = fl_arena_array(reader->context, count, sizeof(*rules));
+    if (rules == NULL)
+        return -ENOMEM;
+    const struct fl_json *item = fl_json_count(list) == count ? fl_json_first(list) : NULL;
+    for (size_t i = 0; i < count; i++, item = item != NULL ? fl_json_next(item) : NULL) {
+        int result = close_rule(reader, item, &rules[i]);
+        if (result < 0)
+            return result;
+    }
+    request->rules = rules;
+    request->rule_count = count;
+    return control_close_target(reader, document, &request->target);
+}
+
 const struct control_kind_reader control_read_request_authentication = {sizeof(struct control_request_authentication),
-                                                                        read_request, NULL};
+                                                                        read_request, close_request};
 
 /* -- PeerAuthentication -------------------------------------------------------------------------------------------- */
 

@@ -179,7 +179,7 @@ static const struct fl_row condition_rows[] = {
 };
 static const struct fl_table condition_table = {condition_rows, FL_TABLE_REFUSE_UNKNOWN};
 
-#define CLAIMS_DEPTH_MAX 8
+#define CLAIMS_DEPTH_MAX 7 /* the proxies take 8 steps, and "payload" is the first */
 
 /* "[a][b]" into names; 0, -EINVAL (nothing said), -ENOMEM. */
 static int read_brackets(struct fl_reader *reader, struct fl_span text, bool lower,
@@ -216,7 +216,8 @@ static int read_condition_key(struct fl_reader *reader, struct fl_span key, stru
         return -EINVAL;
     condition->key = CONTROL_WHEN_HEADER;
     int result = read_brackets(reader, fl_span_from(key, headers.len), true, condition);
-    return result == 0 && condition->path_count != 1 ? -EINVAL : result;
+    bool header = result == 0 && condition->path_count == 1 && control_is_header_name(condition->path[0]);
+    return result == 0 && !header ? -EINVAL : result;
 }
 
 static int read_condition(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)

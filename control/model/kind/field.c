@@ -46,7 +46,7 @@ int control_read_lower(struct fl_reader *reader, const struct fl_json *value, vo
     return result < 0 ? result : control_copy_lower(reader, text, field);
 }
 
-static bool is_token(struct fl_span text)
+bool control_is_header_name(struct fl_span text)
 {
     for (size_t i = 0; i < text.len; i++) {
         char byte = text.data[i];
@@ -61,7 +61,7 @@ int control_read_header_name(struct fl_reader *reader, const struct fl_json *val
                              const struct fl_row *row)
 {
     (void)row;
-    if (!fl_json_is(value, FL_JSON_STRING) || !is_token(fl_json_string(value)))
+    if (!fl_json_is(value, FL_JSON_STRING) || !control_is_header_name(fl_json_string(value)))
         return fl_reader_expected(reader, value, "a header's name");
     return control_copy_lower(reader, fl_json_string(value), field);
 }
@@ -75,6 +75,8 @@ int control_read_header_value(struct fl_reader *reader, const struct fl_json *va
     for (size_t i = 0; i < text.len; i++)
         if (((unsigned char)text.data[i] < ' ' && text.data[i] != '\t') || text.data[i] == 0x7f)
             return fl_reader_fail(reader, value, "a control character in a header's value");
+    if (fl_span_trim(text).len != text.len)
+        return fl_reader_fail(reader, value, "a header's value neither begins nor ends with a blank");
     return control_read_text(reader, value, field, row);
 }
 
@@ -149,6 +151,12 @@ int control_read_duration(struct fl_reader *reader, const struct fl_json *value,
     if (!fl_json_is(value, FL_JSON_STRING) || !control_duration_parse(fl_json_string(value), field))
         return fl_reader_expected(reader, value, "a duration like \"1h30m\", \"1.5s\" or \"200ms\"");
     return 0;
+}
+
+int control_read_period(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    int result = control_read_duration(reader, value, field, row);
+    return result == 0 && *(uint32_t *)field == 0 ? fl_reader_expected(reader, value, "a duration above 0") : result;
 }
 
 int control_read_port(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)

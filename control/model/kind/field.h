@@ -17,10 +17,11 @@ int control_read_lower(struct fl_reader *reader, const struct fl_json *value, vo
 /* struct fl_span of 1 to 1024 bytes. */
 int control_read_short_text(struct fl_reader *reader, const struct fl_json *value, void *field,
                             const struct fl_row *row);
+bool control_is_header_name(struct fl_span text);
 /* A header's name (RFC 9110 token), lower case; 256 bytes at most. */
 int control_read_header_name(struct fl_reader *reader, const struct fl_json *value, void *field,
                              const struct fl_row *row);
-/* A header's value: no control characters. */
+/* A header's value: no control characters, no blanks around it. */
 int control_read_header_value(struct fl_reader *reader, const struct fl_json *value, void *field,
                               const struct fl_row *row);
 /* A DNS name of Kubernetes. */
@@ -29,6 +30,8 @@ int control_read_name(struct fl_reader *reader, const struct fl_json *value, voi
 int control_read_hostname(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 /* "1h30m", "10s", "1.5s", "200ms" as uint32_t milliseconds; what is above 0 is at least 1. */
 int control_read_duration(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
+/* The same, more than 0. */
+int control_read_period(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 /* Port numbers from 1; uint16_t. */
 int control_read_port(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 /* A response code that may be tried again, 400 to 599; uint16_t. */

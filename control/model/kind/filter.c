@@ -5,9 +5,23 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Fields of the connection and the framing are the proxies' own: they refuse a route that changes one. */
+static int read_changed_name(struct fl_reader *reader, const struct fl_json *value, void *field,
+                             const struct fl_row *row)
+{
+    static const char *const names[] = {"host", "content-length", "transfer-encoding", "upgrade", "connection",
+                                        "te",   "trailer"};
+    int result = control_read_header_name(reader, value, field, row);
+    for (size_t i = 0; result == 0 && i < FL_COUNT(names); i++)
+        if (fl_span_eq_str(*(const struct fl_span *)field, names[i]))
+            return fl_reader_fail(reader, value, "\"%s\" cannot be changed%s", names[i],
+                                  i == 0 ? "; a filter URLRewrite with a hostname changes the host" : "");
+    return result;
+}
+
 #define AT(member) offsetof(struct control_name_value, member)
 static const struct fl_row header_rows[] = {
-    {"name", control_read_header_name, AT(name), REQ, 0, 0, NULL},
+    {"name", read_changed_name, AT(name), REQ, 0, 0, NULL},
     {"value", control_read_header_value, AT(value), REQ, 1, 4096, NULL},
     {0},
 };
@@ -18,8 +32,8 @@ static const struct control_list set_list =
     LIST_OF(struct control_header_changes, set, set_count, 0, CONTROL_HEADERS_MAX, fl_read_object, NULL, &header_table);
 static const struct control_list add_list =
     LIST_OF(struct control_header_changes, add, add_count, 0, CONTROL_HEADERS_MAX, fl_read_object, NULL, &header_table);
-static const struct control_list remove_list = LIST_OF(struct control_header_changes, remove, remove_count, 0,
-                                                       CONTROL_HEADERS_MAX, control_read_header_name, NULL, NULL);
+static const struct control_list remove_list =
+    LIST_OF(struct control_header_changes, remove, remove_count, 0, CONTROL_HEADERS_MAX, read_changed_name, NULL, NULL);
 #define AT(member) offsetof(struct control_header_changes, member)
 static const struct fl_row changes_rows[] = {
     {"set", control_read_list, AT(set), OPT, 0, 0, &set_list},
@@ -113,7 +127,7 @@ static int read_scheme(struct fl_reader *reader, const struct fl_json *value, vo
 #define AT(member) offsetof(struct control_redirect, member)
 static const struct fl_row redirect_rows[] = {
     {"scheme", read_scheme, AT(scheme), OPT, 0, 0, NULL},
-    {"hostname", control_read_hostname, AT(hostname), OPT, 0, 0, NULL},
+    {"hostname", control_read_name, AT(hostname), OPT, 0, 0, NULL},
     {"path", read_redirect_path, 0, OPT, 0, 0, NULL},
     {"port", control_read_port, AT(port), OPT, 0, 0, NULL},
     {"statusCode", read_redirect_status, AT(status), OPT, 0, 0, NULL},
@@ -123,7 +137,7 @@ static const struct fl_table redirect_table = {redirect_rows, FL_TABLE_IGNORE_UN
 #undef AT
 #define AT(member) offsetof(struct control_rewrite, member)
 static const struct fl_row rewrite_rows[] = {
-    {"hostname", control_read_hostname, AT(hostname), OPT, 0, 0, NULL},
+    {"hostname", control_read_name, AT(hostname), OPT, 0, 0, NULL},
     {"path", read_rewrite_path, 0, OPT, 0, 0, NULL},
     {0},
 };

@@ -49,6 +49,8 @@ static int read_match_path(struct fl_reader *reader, const struct fl_json *value
     }
     if (texts.value.len == 0 || texts.value.data[0] != '/')
         return fl_reader_expected(reader, fl_json_get(value, "value"), "a path that begins with '/'");
+    if (fl_span_find(texts.value, '?') < texts.value.len || fl_span_find(texts.value, '#') < texts.value.len)
+        return fl_reader_fail(reader, fl_json_get(value, "value"), "a path has neither '?' nor '#'");
     while (!exact && texts.value.len > 1 && texts.value.data[texts.value.len - 1] == '/')
         texts.value.len--;
     reading->match.path_match = exact ? CONTROL_PATH_EXACT : CONTROL_PATH_PREFIX;

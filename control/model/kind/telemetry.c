@@ -1,4 +1,5 @@
 /* Telemetry. */
+#include "control/model/collector.h"
 #include "control/model/kind/document.h"
 #include "control/model/kind/kinds.h"
 #include "control/model/kind/target.h"
@@ -24,10 +25,11 @@ static int read_sampling(struct fl_reader *reader, const struct fl_json *value, 
 
 static int read_endpoint(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
 {
-    struct fl_span text = fl_json_string(value);
+    struct control_collector collector;
     (void)row;
-    if (!fl_json_is(value, FL_JSON_STRING) || !fl_span_starts_with(text, FL_SPAN("http://")) || text.len > 1024)
-        return fl_reader_expected(reader, value, "http://host:port with a path or without");
+    if (!fl_json_is(value, FL_JSON_STRING) || !control_collector_parse(fl_json_string(value), &collector))
+        return fl_reader_expected(reader, value,
+                                  "http://host:port with a path or without; host is an address or a Service");
     return control_read_short_text(reader, value, field, row);
 }
 

@@ -10,8 +10,8 @@ static const char *const balances[] = {"", "RoundRobin", "LeastRequest", NULL};
 static const struct fl_row outlier_rows[] = {
     {"consecutive5xxErrors", fl_read_u32, AT(consecutive_5xx), OPT, 0, 100000, NULL},
     {"consecutiveGatewayErrors", fl_read_u32, AT(consecutive_gateway), OPT, 0, 100000, NULL},
-    {"interval", control_read_duration, AT(interval_ms), OPT, 0, 0, NULL},
-    {"baseEjectionTime", control_read_duration, AT(ejection_ms), OPT, 0, 0, NULL},
+    {"interval", control_read_period, AT(interval_ms), OPT, 0, 0, NULL},
+    {"baseEjectionTime", control_read_period, AT(ejection_ms), OPT, 0, 0, NULL},
     {"maxEjectionPercent", fl_read_u32, AT(ejection_percent), OPT, 0, 100, NULL},
     {"minHealthPercent", fl_read_u32, AT(min_health_percent), OPT, 0, 100, NULL},
     {0},
@@ -90,7 +90,7 @@ static const struct control_part retry_part = {sizeof(struct control_retry_polic
 static const struct fl_row traffic_rows[] = {
     {"targetRefs", control_read_list, AT(target.names), REQ, 0, 0, &control_service_names},
     {"loadBalancer", fl_read_enum, AT(balance), OPT, 0, 0, balances},
-    {"connectTimeout", control_read_duration, AT(connect_timeout_ms), OPT, 0, 0, NULL},
+    {"connectTimeout", control_read_period, AT(connect_timeout_ms), OPT, 0, 0, NULL},
     {"outlierDetection", control_read_part, AT(outlier), OPT, 0, 0, &outlier_part},
     {"circuitBreakers", control_read_part, AT(circuit), OPT, 0, 0, &circuit_part},
     {"retries", control_read_part, AT(retries), OPT, 0, 0, &retry_part},

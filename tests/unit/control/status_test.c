@@ -107,6 +107,45 @@ static void everything_is_told(void **state)
     control_store_free(store);
 }
 
+/* What status says of the one object of a text, its conditions alone. */
+static void expect_status(const char *text, const char *kind, const char *expected)
+{
+    struct control_store *store = store_of(text);
+    struct fl_buf out;
+    fl_buf_init(&out, 1 << 20);
+    assert_int_equal(control_status_all(control_store_model(store), &out), 0);
+    const char *object = strstr(fl_buf_str(&out), kind), *found = object != NULL ? strstr(object, expected) : NULL;
+    if (found == NULL)
+        fail_msg("expected %s in %s", expected, fl_buf_str(&out));
+    fl_buf_done(&out);
+    control_store_free(store);
+}
+
+#define MESH(kind, spec) "apiVersion: fairlead.io/v1alpha1\nkind: " kind "\nmetadata: {name: x}\nspec: " spec "\n"
+
+static void what_would_not_work_is_not_accepted(void **state)
+{
+    (void)state;
+    expect_status(
+        MESH("RequestAuthentication",
+             "{jwtRules: [{issuer: a, jwks: '{\"keys\":[{\"kty\":\"RSA\",\"n\":\"abc\"}]}'}]}"),
+        "RequestAuthentication",
+        "\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\",\"message\":\"t.yaml:4:37: $.spec.jwtRules[0].jwks: "
+        "no "
+        "JWKS that tokens could be verified by: keys[0].e: must be set; until it is mended no token that it is "
+        "about is good for whom it selects\"");
+    expect_status(MESH("Telemetry", "{tracing: {enabled: true, endpoint: 'http://otel.example.com:4318'}}"),
+                  "Telemetry",
+                  "\"Accepted\",\"status\":\"False\",\"reason\":\"CollectorNotFound\",\"message\":\"tracing.endpoint: "
+                  "\\\"otel.example.com\\\" is no Service that is known, and no address: no spans are sent\"");
+    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://a.default:4318'}}") "---\n" SERVICE, "Telemetry",
+                  "Service a has no TCP port 4318: no spans are sent");
+    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://a.default:80'}}") "---\n" SERVICE, "Telemetry",
+                  "\"Accepted\",\"status\":\"True\"");
+    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://192.0.2.1'}}"), "Telemetry",
+                  "\"Accepted\",\"status\":\"True\"");
+}
+
 static void json_becomes_a_block(void **state)
 {
     static const struct {
@@ -260,8 +299,11 @@ static void memory_that_is_out_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_is_told),         cmocka_unit_test(json_becomes_a_block),
-        cmocka_unit_test(files_come_one_by_one),      cmocka_unit_test(files_follow_the_model),
+        cmocka_unit_test(everything_is_told),
+        cmocka_unit_test(json_becomes_a_block),
+        cmocka_unit_test(files_come_one_by_one),
+        cmocka_unit_test(files_follow_the_model),
+        cmocka_unit_test(what_would_not_work_is_not_accepted),
         cmocka_unit_test(memory_that_is_out_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
