@@ -19,7 +19,9 @@
 static const char usage[] =
     "usage: fairlead route explain --source directory:PATH SERVICE[.NAMESPACE]:PORT [PATH] [option …]\n"
     "\n"
-    "Which rule would a request to a Service's port hit, and why. PATH may have a query; default /.\n"
+    "Which rule would a request to a Service's port hit, and why. PATH may have a query; default /. Gateways cannot "
+    "be\n"
+    "explained yet.\n"
     "\n"
     "      --source directory:PATH  the objects, as fairlead-control reads them\n"
     "  -n, --from NAMESPACE         the client's namespace: routes of its own count there; default: the Service's\n"
@@ -97,6 +99,20 @@ static void print_problems(const struct control_model *model)
         fprintf(stderr, "fairlead route: left out: %.*s\n", FL_SPAN_ARG(problems->items[i].text));
 }
 
+/* Rules that were dropped from the routes that name the Service, whether they are seen from there or not. */
+static int print_dropped(const struct control_model *model, const struct question *question, struct fl_buf *out)
+{
+    struct control_objects routes =
+        control_model_routes_of(model, CONTROL_SERVICE, question->name_space, question->service);
+    int result = 0;
+    for (size_t i = 0; i < routes.count && result == 0; i++) {
+        const struct control_http_route *route = control_as_http_route(routes.items[i]);
+        if (route != NULL)
+            result = control_route_explain_dropped(route, out);
+    }
+    return result;
+}
+
 static int answer(const struct control_model *model, const struct question *question, struct fl_buf *out,
                   struct fl_err *err)
 {
@@ -112,6 +128,8 @@ static int answer(const struct control_model *model, const struct question *ques
     struct control_service_routes routes;
     fl_arena_init(&arena, ARENA_MAX);
     int result = control_service_routes(model, service, port, question->from, &arena, &routes);
+    if (result == 0)
+        result = print_dropped(model, question, out);
     if (result == 0)
         result = print_routes(&routes, question, out);
     fl_arena_done(&arena);
@@ -215,6 +233,8 @@ int cli_route(int argc, char **argv)
         return cli_wrong(NAME, "--source directory:PATH is missing");
     if (argc - optind < 2 || argc - optind > 3)
         return cli_wrong(NAME, "expected explain SERVICE[.NAMESPACE]:PORT [PATH]");
+    if (strncmp(argv[optind + 1], "gateway/", strlen("gateway/")) == 0)
+        return cli_wrong(NAME, "Gateways cannot be explained yet: expected SERVICE[.NAMESPACE]:PORT");
     if (!read_target(argv[optind + 1], &question))
         return cli_wrong(NAME, "expected SERVICE[.NAMESPACE]:PORT, got \"%s\"", argv[optind + 1]);
     if (argc - optind == 3)

@@ -164,12 +164,23 @@ static int print_answer(const struct control_route_entry *entry, struct fl_buf *
     if (rule->filters.redirect != NULL)
         return print_redirect(rule->filters.redirect, out);
     if (entry->destinations.count == 0)
-        return fl_buf_append_str(out, "  500: the rule has no backend\n");
+        return fl_buf_append_str(out, "  500: the rule has no backendRefs\n");
     if (entry->destinations.total == 0)
         return fl_buf_append_str(out, "  500: every backend has weight 0\n");
     int result = 0;
     for (size_t i = 0; i < entry->destinations.count && result == 0; i++)
         result = print_destination(&entry->destinations.items[i], entry->destinations.total, out);
+    return result;
+}
+
+int control_route_explain_dropped(const struct control_http_route *route, struct fl_buf *out)
+{
+    const struct fl_metadata *metadata = &route->object.metadata;
+    int result = 0;
+    for (size_t i = 0; i < route->rule_count && result == 0; i++)
+        if (route->rules[i].dropped.len > 0)
+            result = fl_buf_printf(out, "%.*s/%.*s rule %zu was dropped: %.*s\n", FL_SPAN_ARG(metadata->name_space),
+                                   FL_SPAN_ARG(metadata->name), i, FL_SPAN_ARG(route->rules[i].dropped));
     return result;
 }
 

@@ -33,6 +33,9 @@ struct control_verdict control_match_explain(const struct control_http_match *ma
 /* Index of the entry that decides, or list->count where none matches (404). */
 size_t control_route_hit(const struct control_route_list *list, const struct control_request *request);
 
+/* Appends a line for each rule of the route that was dropped: it is in no list. 0, -ENOMEM, -EMSGSIZE. */
+int control_route_explain_dropped(const struct control_http_route *route, struct fl_buf *out) FL_MUST_CHECK;
+
 /* Appends the answer in words, a line for each entry up to the hit: what it asks for and why it is passed over; then
  * where the request goes: backends with their shares, redirect, 500 and why, or 404. 0, -ENOMEM, -EMSGSIZE. */
 int control_route_explain(const struct control_route_list *list, const struct control_request *request,

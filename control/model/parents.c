@@ -2,6 +2,8 @@
 #include "control/model/attach.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 /* -- a Gateway as parent --------------------------------------------------------------------------------------------
  */
@@ -53,7 +55,8 @@ static void judge_service(const struct control_model *model, const struct contro
 {
     const struct control_reference *reference = &view->parent->reference;
     const struct control_service *service = control_model_service(model, reference->name_space, reference->name);
-    bool port = false, protocol = false;
+    const struct control_http_route *http = control_as_http_route(route);
+    bool port = false, protocol = false, has_hostnames = http != NULL && http->hostname_count > 0;
     for (size_t i = 0; service != NULL && i < service->port_count; i++) {
         bool named = port_is_named(&service->ports[i], view->parent);
         port |= named;
@@ -64,6 +67,7 @@ static void judge_service(const struct control_model *model, const struct contro
     const char *message = service == NULL ? "there is no such Service"
                           : !port         ? "the Service has no such TCP port"
                           : !protocol     ? "the port's protocol is TCP, which an HTTPRoute has no effect on"
+                          : has_hostnames ? "hostnames do not count where the parent is a Service"
                                           : "";
     control_condition_add(&view->conditions, "Accepted", protocol, protocol ? "Accepted" : "NoMatchingParent",
                           fl_span_str(message));
@@ -72,7 +76,7 @@ static void judge_service(const struct control_model *model, const struct contro
 /* -- references and rules --------------------------------------------------------------------------------------------
  */
 
-static const char *words_of(enum control_backend_error error)
+static const char *words_of(const struct control_destination *destination)
 {
     static const char *const words[] = {
         [CONTROL_BACKEND_OK] = "",
@@ -82,18 +86,51 @@ static const char *words_of(enum control_backend_error error)
         [CONTROL_BACKEND_NOT_PERMITTED] = "is in another namespace, and no ReferenceGrant there permits it",
         [CONTROL_BACKEND_FILTER] = "has a filter that is not supported",
     };
-    return words[error];
+    bool no_port = destination->error == CONTROL_BACKEND_NO_PORT && destination->backend->port == 0;
+    return no_port ? "is without a port, which is required" : words[destination->error];
 }
+
+#define FINDINGS_MAX   16   /* that are told one by one */
+#define FINDINGS_BYTES 8192 /* of their text */
+
+/* Sentences on one subject; the reason is that of the first. */
+struct finding {
+    struct fl_buf text;
+    const char *reason;
+    size_t count;
+};
 
 /* What is the matter with the route itself; the same for each parent. */
 struct findings {
-    struct control_destination wrong; /* the first backend that is */
-    size_t wrong_rule;
-    struct fl_span dropped; /* of the first rule that is dropped */
-    size_t dropped_rule, dropped_count, rule_count;
-    struct fl_span refused; /* of the first rule that answers 500 for its filters */
-    size_t refused_rule;
+    struct finding backends; /* that are wrong */
+    struct finding rules;    /* that are dropped, or answer 500 */
+    struct fl_span dropped;  /* of the first rule that is dropped */
+    size_t dropped_count, rule_count;
 };
+
+__attribute__((format(printf, 3, 4))) static void add_finding(struct finding *finding, const char *reason,
+                                                              const char *format, ...)
+{
+    va_list arguments;
+    char text[FL_ERR_TEXT_MAX];
+    if (finding->count++ == 0)
+        finding->reason = reason;
+    if (finding->count > FINDINGS_MAX)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    /* A message is not worth more than what fits. */
+    (void)!fl_buf_printf(&finding->text, "%s%s", finding->count > 1 ? "; " : "", text);
+}
+
+static struct fl_span finding_text(const struct finding *finding, struct fl_arena *arena)
+{
+    struct fl_span text = fl_buf_span(&finding->text);
+    if (finding->count <= FINDINGS_MAX)
+        return control_message(arena, "%.*s", FL_SPAN_ARG(text));
+    return control_message(arena, "%.*s; and %zu more", FL_SPAN_ARG(text), finding->count - FINDINGS_MAX);
+}
 
 static int find_in(const struct control_model *model, const struct control_object *route, size_t rule,
                    const struct control_backend *backends, size_t count, struct fl_arena *arena,
@@ -103,12 +140,34 @@ static int find_in(const struct control_model *model, const struct control_objec
     int result = control_destinations_resolve(model, route->kind, route->metadata.name_space, backends, count, arena,
                                               &destinations);
     for (size_t i = 0; result == 0 && i < destinations.count; i++) {
-        if (destinations.items[i].error == CONTROL_BACKEND_OK || findings->wrong.error != CONTROL_BACKEND_OK)
+        const struct control_destination *wrong = &destinations.items[i];
+        const struct control_reference *reference = &wrong->backend->reference;
+        if (wrong->error == CONTROL_BACKEND_OK)
             continue;
-        findings->wrong = destinations.items[i];
-        findings->wrong_rule = rule;
+        char port[8] = "";
+        if (wrong->backend->port != 0)
+            snprintf(port, sizeof(port), ":%u", wrong->backend->port);
+        add_finding(&findings->backends, control_backend_reason(wrong->error),
+                    "rule %zu: backend %.*s/%.*s%s %s; its share of the requests is answered 500", rule,
+                    FL_SPAN_ARG(reference->name_space), FL_SPAN_ARG(reference->name), port, words_of(wrong));
     }
+    if (result == 0 && destinations.count > 0 && destinations.total == 0)
+        add_finding(&findings->rules, "NoBackendRefs", "rule %zu answers 500: every backend has weight 0", rule);
     return result;
+}
+
+static void find_in_rule(const struct control_http_rule *rule, size_t index, struct findings *findings)
+{
+    if (rule->dropped.len > 0) {
+        if (findings->dropped_count++ == 0)
+            findings->dropped = rule->dropped;
+        add_finding(&findings->rules, "UnsupportedValue", "Dropped Rule %zu: %.*s", index, FL_SPAN_ARG(rule->dropped));
+    } else if (rule->filters.unsupported.len > 0) {
+        add_finding(&findings->rules, "UnsupportedValue", "rule %zu answers 500: %.*s", index,
+                    FL_SPAN_ARG(rule->filters.unsupported));
+    } else if (rule->backend_count == 0 && rule->filters.redirect == NULL) {
+        add_finding(&findings->rules, "NoBackendRefs", "rule %zu has no backendRefs: it answers 500", index);
+    }
 }
 
 static int find(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
@@ -117,51 +176,33 @@ static int find(const struct control_model *model, const struct control_object *
     const struct control_http_route *http = control_as_http_route(route);
     const struct control_tcp_route *tcp = control_as_tcp_route(route);
     int result = 0;
-    *findings = (struct findings){.rule_count = http != NULL ? http->rule_count : 1};
+    findings->rule_count = http != NULL ? http->rule_count : 1;
     if (tcp != NULL)
         return find_in(model, route, 0, tcp->backends, tcp->backend_count, arena, findings);
     for (size_t i = 0; http != NULL && i < http->rule_count && result == 0; i++) {
         const struct control_http_rule *rule = &http->rules[i];
+        find_in_rule(rule, i, findings);
         result = find_in(model, route, i, rule->backends, rule->backend_count, arena, findings);
-        if (rule->dropped.len > 0 && findings->dropped_count++ == 0) {
-            findings->dropped = rule->dropped;
-            findings->dropped_rule = i;
-        }
-        if (rule->filters.unsupported.len > 0 && findings->refused.len == 0) {
-            findings->refused = rule->filters.unsupported;
-            findings->refused_rule = i;
-        }
     }
     return result;
 }
 
 static void tell(const struct findings *findings, struct fl_arena *arena, struct control_parent_view *view)
 {
-    const struct control_destination *wrong = &findings->wrong;
+    const struct finding *backends = &findings->backends, *rules = &findings->rules;
     if (findings->dropped_count == findings->rule_count && view->accepted) {
         view->accepted = false;
         view->conditions.count = 0;
         control_condition_add(&view->conditions, "Accepted", false, "UnsupportedValue",
                               control_message(arena, "every rule was dropped: %.*s", FL_SPAN_ARG(findings->dropped)));
     }
-    if (wrong->error == CONTROL_BACKEND_OK)
+    if (backends->count == 0)
         control_condition_add(&view->conditions, "ResolvedRefs", true, "ResolvedRefs", FL_SPAN(""));
     else
-        control_condition_add(
-            &view->conditions, "ResolvedRefs", false, control_backend_reason(wrong->error),
-            control_message(arena, "rule %zu: backend %.*s/%.*s:%u %s; its share of the requests is answered 500",
-                            findings->wrong_rule, FL_SPAN_ARG(wrong->backend->reference.name_space),
-                            FL_SPAN_ARG(wrong->backend->reference.name), wrong->backend->port, words_of(wrong->error)));
-    if (!view->accepted)
-        return;
-    if (findings->dropped_count > 0)
-        control_condition_add(
-            &view->conditions, "PartiallyInvalid", true, "UnsupportedValue",
-            control_message(arena, "Dropped Rule %zu: %.*s", findings->dropped_rule, FL_SPAN_ARG(findings->dropped)));
-    else if (findings->refused.len > 0)
-        control_condition_add(&view->conditions, "PartiallyInvalid", true, "UnsupportedValue",
-                              control_message(arena, "rule %zu answers 500: %.*s", findings->refused_rule,
-                                              FL_SPAN_ARG(findings->refused)));
+        control_condition_add(&view->conditions, "ResolvedRefs", false, backends->reason,
+                              finding_text(backends, arena));
+    if (view->accepted && rules->count > 0)
+        control_condition_add(&view->conditions, "PartiallyInvalid", true, rules->reason, finding_text(rules, arena));
 }
 
 static void judge(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
@@ -188,7 +229,7 @@ int control_route_parents(const struct control_model *model, const struct contro
                           struct control_parent_views *ret_parents)
 {
     const struct control_parent *parents = NULL;
-    struct findings findings;
+    struct findings findings = {0};
     size_t count = control_route_parent_list(route, &parents);
     *ret_parents = (struct control_parent_views){NULL, 0};
     if (count == 0)
@@ -196,11 +237,15 @@ int control_route_parents(const struct control_model *model, const struct contro
     struct control_parent_view *views = fl_arena_array(arena, count, sizeof(*views));
     if (views == NULL)
         return -ENOMEM;
+    fl_buf_init(&findings.backends.text, FINDINGS_BYTES);
+    fl_buf_init(&findings.rules.text, FINDINGS_BYTES);
     int result = find(model, route, arena, &findings);
     for (size_t i = 0; i < count && result == 0; i++) {
         views[i].parent = &parents[i];
         judge(model, route, arena, &findings, &views[i]);
     }
+    fl_buf_done(&findings.backends.text);
+    fl_buf_done(&findings.rules.text);
     if (result == 0)
         *ret_parents = (struct control_parent_views){views, count};
     return result;

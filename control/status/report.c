@@ -157,6 +157,13 @@ static struct fl_json *route_status(struct report *report, const struct control_
         append(report, parents, parent);
     }
     set(report, status, "parents", parents);
+    if (views.count == 0) {
+        struct fl_json *conditions = fl_json_new_array();
+        append(report, conditions,
+               condition(report, "Accepted", false, "NoParentRefs",
+                         FL_SPAN("the route has no parentRefs: nothing uses it")));
+        set(report, status, "conditions", conditions);
+    }
     return status;
 }
 

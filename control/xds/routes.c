@@ -395,11 +395,22 @@ static struct path_change set_forward(struct generation *generation, pb_route *r
     return change;
 }
 
+/* Why a rule answers 500, for the access log's route name; empty: it does not. */
+static const char *answer_word(const struct control_route_entry *entry)
+{
+    if (entry->answer == 0)
+        return "";
+    return entry->rule->filters.unsupported.len > 0 ? ":unsupported_filter"
+           : entry->rule->backend_count == 0        ? ":no_backend_refs"
+           : entry->destinations.total == 0         ? ":no_weight"
+                                                    : ":no_usable_backend";
+}
+
 static char *route_name(struct generation *generation, const struct control_route_entry *entry)
 {
     const struct fl_metadata *metadata = &entry->route->object.metadata;
-    return build_textf(&generation->build, "%.*s/%.*s#%u.%u", FL_SPAN_ARG(metadata->name_space),
-                       FL_SPAN_ARG(metadata->name), entry->rule_index, entry->match_index);
+    return build_textf(&generation->build, "%.*s/%.*s#%u.%u%s", FL_SPAN_ARG(metadata->name_space),
+                       FL_SPAN_ARG(metadata->name), entry->rule_index, entry->match_index, answer_word(entry));
 }
 
 /* The route "/a" → "/" beside "/a/…" → "/…". */
@@ -431,10 +442,12 @@ static void add_route(struct generation *generation, pb_virtual_host *host, cons
         change = set_redirect(generation, route, filters->redirect, entry->match, listener_port);
     else
         change = set_forward(generation, route, entry);
-    if (change.impossible)
+    if (change.impossible) {
         set_direct(generation, route, 500);
-    else if (change.twice)
+        route->name = build_textf(build, "%s:unsupported_rewrite", route->name);
+    } else if (change.twice) {
         add_twin(generation, host, route, entry->match);
+    }
     PUSH(build, host, routes, route);
 }
 

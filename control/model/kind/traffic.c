@@ -3,7 +3,15 @@
 #include "control/model/kind/kinds.h"
 #include "control/model/kind/target.h"
 
-static const char *const balances[] = {"", "RoundRobin", "LeastRequest", NULL};
+static int read_balance(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    static const char *const names[] = {"RoundRobin", "LeastRequest", NULL};
+    const struct fl_row word = {.name = row->name, .detail = names};
+    int index = 0;
+    int result = fl_read_enum(reader, value, &index, &word);
+    *(enum control_balance *)field = (enum control_balance)(CONTROL_BALANCE_ROUND_ROBIN + index);
+    return result;
+}
 
 #define PERCENT    0, 1, 100, NULL
 #define AT(member) offsetof(struct control_outlier, member)
@@ -89,7 +97,7 @@ static const struct control_part retry_part = {sizeof(struct control_retry_polic
 #define AT(member) offsetof(struct control_traffic_policy, member)
 static const struct fl_row traffic_rows[] = {
     {"targetRefs", control_read_list, AT(target.names), REQ, 0, 0, &control_service_names},
-    {"loadBalancer", fl_read_enum, AT(balance), OPT, 0, 0, balances},
+    {"loadBalancer", read_balance, AT(balance), OPT, 0, 0, NULL},
     {"connectTimeout", control_read_period, AT(connect_timeout_ms), OPT, 0, 0, NULL},
     {"outlierDetection", control_read_part, AT(outlier), OPT, 0, 0, &outlier_part},
     {"circuitBreakers", control_read_part, AT(circuit), OPT, 0, 0, &circuit_part},

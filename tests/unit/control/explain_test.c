@@ -113,7 +113,7 @@ static void the_answer_is_in_words(void **state)
          "default/r rule 0 match 0 (path under /split, header x-test: 1): no: the path differs\n"
          "default/r rule 2 match 0 (path under /zero): no: the path differs\n"
          "default/r rule 3 match 0 (path under /none): matches\n"
-         "  500: the rule has no backend\n"},
+         "  500: the rule has no backendRefs\n"},
     };
     struct control_store *store = NULL;
     struct control_diff *diff = NULL;

@@ -138,12 +138,42 @@ static void what_would_not_work_is_not_accepted(void **state)
                   "Telemetry",
                   "\"Accepted\",\"status\":\"False\",\"reason\":\"CollectorNotFound\",\"message\":\"tracing.endpoint: "
                   "\\\"otel.example.com\\\" is no Service that is known, and no address: no spans are sent\"");
-    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://a.default:4318'}}") "---\n" SERVICE, "Telemetry",
-                  "Service a has no TCP port 4318: no spans are sent");
-    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://a.default:80'}}") "---\n" SERVICE, "Telemetry",
-                  "\"Accepted\",\"status\":\"True\"");
+    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://a.default.svc.cluster.local:4318'}}") "---\n" SERVICE,
+                  "Telemetry", "Service a has no TCP port 4318: no spans are sent");
+    expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://a.default.svc.cluster.local:80'}}") "---\n" SERVICE,
+                  "Telemetry", "\"Accepted\",\"status\":\"True\"");
     expect_status(MESH("Telemetry", "{tracing: {endpoint: 'http://192.0.2.1'}}"), "Telemetry",
                   "\"Accepted\",\"status\":\"True\"");
+}
+
+#define HTTP(parents, rules)                                                                                           \
+    "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {" parents "rules: [" rules \
+    "]}\n---\n" SERVICE
+#define OF_A "parentRefs: [{group: '', kind: Service, name: a}], "
+
+static void every_broken_rule_is_told(void **state)
+{
+    (void)state;
+    expect_status(
+        HTTP("", "{backendRefs: [{name: a, port: 80}]}"), "HTTPRoute",
+        "\"parents\":[],\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"NoParentRefs\","
+        "\"message\":\"the route has no parentRefs: nothing uses it\"");
+    expect_status(
+        HTTP(OF_A, "{backendRef: [{name: a}]}, {matches: [{path: {type: RegularExpression, value: a}}]}, "
+                   "{filters: [{type: CORS}]}, {backendRefs: [{name: a, port: 80, weight: 0}]}"),
+        "HTTPRoute",
+        "\"PartiallyInvalid\",\"status\":\"True\",\"reason\":\"NoBackendRefs\",\"message\":\"rule 0 has no "
+        "backendRefs: it answers 500; Dropped Rule 1: a path match of type RegularExpression is not supported; "
+        "rule 2 answers 500: a filter that is not supported: CORS; rule 3 answers 500: every backend has weight "
+        "0\"");
+    expect_status(
+        HTTP(OF_A, "{backendRefs: [{name: a}, {name: b, port: 1}]}"), "HTTPRoute",
+        "\"rule 0: backend default/a is without a port, which is required; its share of the requests is answered "
+        "500; rule 0: backend default/b:1 is a Service that is not there; its share");
+    expect_status(
+        HTTP(OF_A "hostnames: [a.example], ", "{backendRefs: [{name: a, port: 80}]}"), "HTTPRoute",
+        "\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\",\"message\":\"hostnames do not count where the "
+        "parent is a Service\"");
 }
 
 static void json_becomes_a_block(void **state)
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test(files_follow_the_model),
         cmocka_unit_test(what_would_not_work_is_not_accepted),
         cmocka_unit_test(memory_that_is_out_is_told),
+        cmocka_unit_test(every_broken_rule_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
