@@ -23,6 +23,8 @@
 /* Status files of very many objects take seconds: written in slices, and everything else comes between. */
 #define STATUS_SLICE_NS UINT64_C(2000000)
 #define STATUS_PAUSE_MS 4
+#define STATUS_MS       200 /* behind a change: proxies come first */
+#define TOLD_MAX        20  /* problems of one commit in the log */
 
 #define CONTROL_CONNECTIONS_MAX 16384
 #define CONTROL_STREAMS         16  /* of a connection: a proxy has one of ADS, and calls of CreateCertificate */
@@ -50,6 +52,7 @@ struct control {
     const struct control_options *options;
     struct fl_grpc_method methods[CONTROL_PROXY_METHODS + 1];
     struct fl_gauge *objects, *problems;
+    struct control_problems *told; /* counted: those that the log has */
     struct fl_counter *commits;
     struct fl_log_limit refusals; /* lines on connections */
     uint32_t connections;         /* that descriptors are left for */
@@ -81,12 +84,33 @@ static void on_status(struct fl_timer *timer)
         fl_timer_set(control->loop, timer, STATUS_MS, on_status);
 }
 
-static void tell_problems(const struct control *control)
+static bool has_problem(const struct control_problems *problems, struct fl_span text)
+{
+    for (size_t i = 0; problems != NULL && i < problems->count; i++)
+        if (fl_span_eq(problems->items[i].text, text))
+            return true;
+    return false;
+}
+
+/* Each once, and not all of very many. */
+static void tell_problems(struct control *control)
 {
     const struct control_problems *problems = control_model_problems(control_store_model(control->store));
-    for (size_t i = 0; problems != NULL && i < problems->count && i < 20; i++)
-        fl_log(FL_LOG_WARNING, "object refused", FL_LOG_SPAN("problem", problems->items[i].text),
-               FL_LOG_STR("kept", problems->items[i].kept ? "the version before" : "nothing"));
+    size_t told = 0;
+    for (size_t i = 0; problems != NULL && problems != control->told && i < problems->count && told < TOLD_MAX; i++) {
+        const struct control_problem *problem = &problems->items[i];
+        if (has_problem(control->told, problem->text))
+            continue;
+        told++;
+        fl_log(FL_LOG_WARNING,
+               problem->reason == CONTROL_PROBLEM_NOT_READ  ? "object not read"
+               : problem->reason == CONTROL_PROBLEM_IGNORED ? "member not known"
+                                                            : "object refused",
+               FL_LOG_SPAN("problem", problem->text),
+               FL_LOG_STR("in_force", control_problem_in_force(problem->reason)));
+    }
+    control_problems_unref(control->told);
+    control->told = problems != NULL ? control_problems_ref(problems) : NULL;
 }
 
 /* Once for each change. */
@@ -335,6 +359,7 @@ static void stop(struct control *control)
     control_identities_free(control->identities);
     control_directory_close(control->directory);
     control_proxies_free(control->proxies);
+    control_problems_unref(control->told);
     control_status_writer_close(control->status);
     control_store_free(control->store);
     fl_metrics_free(control->metrics);

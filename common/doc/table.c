@@ -95,6 +95,16 @@ static int refuse_unknown(struct fl_reader *reader, const struct fl_json *object
     return 0;
 }
 
+/* The first one of an object: it is enough to look there. */
+static void note_unknown(struct fl_reader *reader, const struct fl_json *object, const struct fl_table *table)
+{
+    struct fl_err *err = reader->err, note = {0};
+    reader->err = &note;
+    if (refuse_unknown(reader, object, table) < 0)
+        (void)!fl_buf_printf(reader->notes, "%s%s", reader->notes->len > 0 ? "; " : "", note.text);
+    reader->err = err;
+}
+
 /* 0 with *ret_value NULL: absent, and may be. */
 static int find_value(struct fl_reader *reader, const struct fl_json *object, const struct fl_row *row,
                       const struct fl_json **ret_value)
@@ -114,6 +124,8 @@ int fl_table_read(struct fl_reader *reader, const struct fl_json *object, const 
     if (!fl_json_is(object, FL_JSON_OBJECT))
         return fl_reader_expected(reader, object, "an object");
     int result = table->unknown == FL_TABLE_REFUSE_UNKNOWN ? refuse_unknown(reader, object, table) : 0;
+    if (table->unknown == FL_TABLE_IGNORE_UNKNOWN && reader->notes != NULL)
+        note_unknown(reader, object, table);
     for (const struct fl_row *row = table->rows; result == 0 && row->name != NULL; row++) {
         const struct fl_json *value = NULL;
         size_t mark = fl_reader_enter(reader, fl_span_str(row->name));

@@ -30,6 +30,9 @@ struct fl_reader {
     char path[FL_TABLE_PATH_MAX]; /* "$.spec.containers[2]"; cut with "…" where it is longer */
     size_t path_len;
     void *context; /* the caller's, for its own readers */
+    /* Where tables that ignore unknown members say which they were, as errors would read, the first of each object,
+     * with "; " between them and as far as the buffer reaches; NULL: nobody asks. */
+    struct fl_buf *notes;
 };
 
 void fl_reader_init(struct fl_reader *reader, const struct fl_positions *positions, struct fl_err *err);

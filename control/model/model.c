@@ -215,3 +215,30 @@ const struct control_problems *control_model_problems(const struct control_model
 {
     return model->problems;
 }
+
+/* -- problems ------------------------------------------------------------------------------------------------------ */
+
+const char *control_problem_word(enum control_problem_reason reason)
+{
+    static const char *const words[] = {
+#define WORD(id, word, in_force) [CONTROL_PROBLEM_##id] = word,
+        CONTROL_PROBLEM_REASONS(WORD)
+#undef WORD
+    };
+    return words[reason];
+}
+
+const char *control_problem_in_force(enum control_problem_reason reason)
+{
+    static const char *const words[] = {
+#define WORD(id, word, in_force) [CONTROL_PROBLEM_##id] = in_force,
+        CONTROL_PROBLEM_REASONS(WORD)
+#undef WORD
+    };
+    return words[reason];
+}
+
+bool control_problem_is_warning(enum control_problem_reason reason)
+{
+    return reason == CONTROL_PROBLEM_NOT_READ || reason == CONTROL_PROBLEM_IGNORED;
+}

@@ -72,7 +72,28 @@ bool control_model_granted(const struct control_model *model, enum control_kind 
 
 /* -- what a source could not take ---------------------------------------------------------------------------------- */
 
+/* X(id, reason, what is in force): the reason for status; what counts instead, for the log. */
+#define CONTROL_PROBLEM_REASONS(X)                                                                                     \
+    X(INVALID, "Invalid", "nothing")                                                                                   \
+    X(INVALID_KEPT, "InvalidKept", "the version before")                                                               \
+    X(CLOSED, "Closed", "it is closed")                                                                                \
+    X(DUPLICATE, "Duplicate", "the first document of the name")                                                        \
+    X(EARLIER, "KeptFromEarlier", "what stood in an earlier version of the file")                                      \
+    X(NOT_READ, "NotRead", "nothing")                                                                                  \
+    X(IGNORED, "UnknownMember", "the object without the member")
+
+enum control_problem_reason {
+#define CONTROL_PROBLEM_CONSTANT(id, ...) CONTROL_PROBLEM_##id,
+    CONTROL_PROBLEM_REASONS(CONTROL_PROBLEM_CONSTANT)
+#undef CONTROL_PROBLEM_CONSTANT
+};
+const char *control_problem_word(enum control_problem_reason reason);     /* "InvalidKept" */
+const char *control_problem_in_force(enum control_problem_reason reason); /* "the version before" */
+/* A warning: nothing is wrong with what is in force. */
+bool control_problem_is_warning(enum control_problem_reason reason);
+
 struct control_problem {
+    enum control_problem_reason reason;
     struct control_origin origin; /* line and column of the mistake where known */
     bool known;                   /* kind, name_space and name are set */
     enum control_kind kind;

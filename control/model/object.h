@@ -64,6 +64,8 @@ struct control_object {
      * (AuthorizationPolicy, RequestAuthentication, PeerAuthentication, MeshSettings; meshapi.h says what follows),
      * anything else is an error on reading. */
     struct fl_span broken;
+    /* Not empty: members of a Gateway API object's spec that are not known, and were ignored. */
+    struct fl_span ignored;
     struct fl_arena arena;
 };
 

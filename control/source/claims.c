@@ -204,6 +204,7 @@ static void add_file(struct listing *listing, const struct control_file *file)
                          .name = fl_span_str(from->name),
                          .text = fl_span_str(from->text),
                          .kept = from->kept,
+                         .reason = from->reason,
                      });
     }
     listing->more += documents->more_problems;
@@ -226,6 +227,7 @@ static void add_duplicate(struct listing *listing, const struct control_claim *w
                      .name = object->metadata.name,
                      .text = fl_span_str(text),
                      .kept = true,
+                     .reason = CONTROL_PROBLEM_DUPLICATE,
                  });
 }
 

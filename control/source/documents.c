@@ -1,6 +1,7 @@
 #include "control/source/documents.h"
 
 #include "common/doc/yaml.h"
+#include "control/source/foreign.h"
 #include "control/source/guess.h"
 
 #include <errno.h>
@@ -36,11 +37,11 @@ static void drop_problem(struct control_document_problem *problem)
     free(problem->name);
 }
 
-static int add_problem(struct control_documents *documents, const char *text, uint32_t document,
-                       const struct control_identity *identity)
+static int add_reason(struct control_documents *documents, enum control_problem_reason reason, const char *text,
+                      uint32_t document, const struct control_identity *identity)
 {
-    struct control_document_problem problem = {.document = document};
-    documents->unnamed |= identity == NULL || !identity->known;
+    struct control_document_problem problem = {.document = document, .reason = reason};
+    documents->unnamed |= !control_problem_is_warning(reason) && (identity == NULL || !identity->known);
     if (documents->problem_count == CONTROL_DOCUMENTS_ERRORS) {
         documents->more_problems++;
         return 0;
@@ -70,6 +71,12 @@ static int add_problem(struct control_documents *documents, const char *text, ui
     return 0;
 }
 
+static int add_problem(struct control_documents *documents, const char *text, uint32_t document,
+                       const struct control_identity *identity)
+{
+    return add_reason(documents, CONTROL_PROBLEM_INVALID, text, document, identity);
+}
+
 void control_documents_done(struct control_documents *documents)
 {
     for (size_t i = 0; i < documents->object_count; i++)
@@ -87,7 +94,9 @@ static int add_closed(struct control_documents *documents, const struct control_
     const char *closed = object->kind == CONTROL_MESH_SETTINGS ? "" : "; closed until it is mended";
     struct fl_err err = {0};
     fl_err_set(&err, -EINVAL, "%.*s%s", FL_SPAN_ARG(object->broken), closed);
-    return add_problem(documents, err.text, document, identity);
+    return add_reason(documents,
+                      object->kind == CONTROL_MESH_SETTINGS ? CONTROL_PROBLEM_INVALID : CONTROL_PROBLEM_CLOSED,
+                      err.text, document, identity);
 }
 
 /* -- documents -------------------------------------------------------------------------------------------------------
@@ -108,6 +117,16 @@ static bool waits_for_better(const struct control_object *object)
     return object->kind == CONTROL_MESH_SETTINGS && object->broken.len > 0;
 }
 
+static int tell_foreign(struct reading *reading, const struct fl_json *document,
+                        const struct control_identity *identity)
+{
+    struct fl_err err = {0};
+    if (!control_foreign_tell(document, &err))
+        return 0;
+    fl_err_prefix(&err, "%s:%u:%u", reading->name, identity->position.line, identity->position.column);
+    return add_reason(reading->documents, CONTROL_PROBLEM_NOT_READ, err.text, reading->document, identity);
+}
+
 static int read_one(struct reading *reading, const struct fl_json *document)
 {
     const struct control_origin origin = {fl_span_str(reading->name), reading->document, 0, 0};
@@ -122,8 +141,12 @@ static int read_one(struct reading *reading, const struct fl_json *document)
     if (result < 0)
         return add_problem(reading->documents, err.text, reading->document, &identity);
     if (result != CONTROL_READ_OK)
-        return 0;
-    result = object->broken.len > 0 ? add_closed(reading->documents, object, reading->document, &identity) : 0;
+        return tell_foreign(reading, document, &identity);
+    if (object->ignored.len > 0)
+        result =
+            add_reason(reading->documents, CONTROL_PROBLEM_IGNORED, object->ignored.data, reading->document, &identity);
+    if (result == 0)
+        result = object->broken.len > 0 ? add_closed(reading->documents, object, reading->document, &identity) : 0;
     if (result == 0)
         result = add_object(reading->documents, object, reading->document);
     if (result < 0)
@@ -372,6 +395,8 @@ static struct control_document_problem *problem_of(struct control_documents *aft
     struct control_document_problem *unnamed = NULL;
     for (size_t i = 0; i < after->problem_count; i++) {
         struct control_document_problem *problem = &after->problems[i];
+        if (control_problem_is_warning(problem->reason) || problem->reason == CONTROL_PROBLEM_EARLIER)
+            continue;
         if (!problem->known)
             unnamed = unnamed != NULL ? unnamed : problem;
         else if (problem->kind == key->kind && fl_span_eq_str(key->name, problem->name) &&
@@ -404,6 +429,17 @@ static void drop_guesses(const struct control_documents *before, struct control_
     after->object_count = kept;
 }
 
+/* Where an object stood that the file as it is now may hold or not. */
+static int tell_earlier(struct control_documents *after, const struct control_object *object, const char *why)
+{
+    const struct control_identity identity = {
+        .known = true, .key = control_object_key(object), .position = {object->origin.line, object->origin.column}};
+    struct fl_err err = {0};
+    fl_err_set(&err, -EINVAL, "kept from an earlier version of the file, where it stood at line %u: %s",
+               object->origin.line, why);
+    return add_reason(after, CONTROL_PROBLEM_EARLIER, err.text, object->origin.document, &identity);
+}
+
 int control_documents_keep(struct control_documents *before, struct control_documents *after)
 {
     drop_guesses(before, after);
@@ -422,6 +458,10 @@ int control_documents_keep(struct control_documents *before, struct control_docu
         }
         after->objects[after->object_count - 1].kept = true;
         problem->kept = true;
+        if (problem->reason == CONTROL_PROBLEM_INVALID)
+            problem->reason = CONTROL_PROBLEM_INVALID_KEPT;
+        if (!problem->known && tell_earlier(after, object, problem->text) < 0)
+            return -ENOMEM;
     }
     sort(after);
     return 0;

@@ -4,10 +4,13 @@
  * One document that is no YAML does not take the others with it: where the stream as a whole cannot be parsed, its
  * documents are parsed one by one (within CONTROL_DOCUMENTS_RETRY). One that may have been a policy of a kind that
  * fails closed (guess.h) leaves a closed one in its place, unless its last good version is known.
+ *
+ * Objects of other meshes and kinds of Gateway API that are not read are told (foreign.h); others are none of ours.
  */
 #ifndef CONTROL_SOURCE_DOCUMENTS_H
 #define CONTROL_SOURCE_DOCUMENTS_H
 
+#include "control/model/model.h"
 #include "control/model/reader.h"
 
 #define CONTROL_DOCUMENTS_MAX     100000      /* of one file, items of Lists included */
@@ -28,6 +31,7 @@ struct control_document_problem {
     char *text; /* owned */
     uint32_t document, line, column;
     bool known, kept;
+    enum control_problem_reason reason;
     enum control_kind kind;
     char *name_space, *name; /* owned; where known */
 };

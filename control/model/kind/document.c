@@ -2,15 +2,24 @@
 
 #include "control/model/kind/row.h"
 
+#include "common/base/buf.h"
+
+#define NOTES_MAX 1024 /* bytes of what was ignored */
+
 int control_read_spec(struct fl_reader *reader, const struct fl_json *document, const struct fl_table *table,
                       void *target)
 {
     const struct fl_json *spec = fl_json_get(document, "spec");
+    struct control_object *object = FL_CONTAINER_OF(reader->context, struct control_object, arena);
+    FL_CLEANUP(fl_buf_done) struct fl_buf notes;
     size_t mark = fl_reader_enter(reader, FL_SPAN("spec"));
+    fl_buf_init(&notes, NOTES_MAX);
+    reader->notes = &notes;
     int result = spec == NULL ? fl_reader_fail(reader, document, "required, but missing")
                               : fl_table_read(reader, spec, table, target);
+    reader->notes = NULL;
     fl_reader_leave(reader, mark);
-    return result;
+    return result == 0 && notes.len > 0 ? control_copy(reader, fl_buf_span(&notes), &object->ignored) : result;
 }
 
 int control_read_document(struct fl_reader *reader, const struct fl_json *document, const struct fl_table *spec_table,
