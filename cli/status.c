@@ -21,7 +21,7 @@ static const char usage[] =
     "  -o, --output FORMAT      table (default) or json\n"
     "  -h, --help               this text\n"
     "\n"
-    "Exit status: 1 also where a proxy is not in sync.\n";
+    "Exit status: 1 also where a proxy is not in sync, or an object has problems.\n";
 
 struct settings {
     const char *control, *filter;
@@ -37,10 +37,40 @@ static bool all_in_sync(const struct fl_json *document)
     return proxy == NULL;
 }
 
+/* Objects that the control plane could not take as they are: how many, and the first of them. */
+static int print_summary(const struct fl_json *status, int64_t *ret_count, struct fl_buf *out)
+{
+    const struct fl_json *summary = fl_json_get(status, "summary");
+    int64_t warnings = 0;
+    *ret_count = 0;
+    if (!fl_json_int(fl_json_get(summary, "problems"), 0, INT32_MAX, ret_count) ||
+        !fl_json_int(fl_json_get(summary, "warnings"), 0, INT32_MAX, &warnings))
+        return 0;
+    int result =
+        *ret_count == 0 && warnings == 0
+            ? 0
+            : fl_buf_printf(out,
+                            "%lld objects have problems, %lld warnings: fairlead-control's /status or --status "
+                            "tells\n",
+                            (long long)*ret_count, (long long)warnings);
+    for (const struct fl_json *one = fl_json_first(fl_json_get(summary, "first")); one != NULL && result == 0;
+         one = fl_json_next(one)) {
+        result = fl_buf_append_str(out, "  ");
+        for (size_t i = 0; i < fl_json_string(one).len && result == 0; i++) {
+            char byte = fl_json_string(one).data[i];
+            result = fl_buf_append_byte(out, (unsigned char)byte < ' ' || byte == 0x7f ? '?' : byte);
+        }
+        if (result == 0)
+            result = fl_buf_append_byte(out, '\n');
+    }
+    return result;
+}
+
 static int print(const struct settings *settings)
 {
     struct fl_err err = {0};
     struct fl_buf out;
+    int64_t problems = 0;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *json = NULL;
     fl_buf_init(&out, CLI_FETCH_BYTES);
     int result = cli_fetch(settings->control, "/debug/proxies", &json, &err);
@@ -52,12 +82,18 @@ static int print(const struct settings *settings)
         if (result < 0)
             (void)fl_err_errno(&err, result, "%s/debug/proxies", settings->control);
     }
+    if (result == 0 && !settings->json) {
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
+        result = cli_fetch(settings->control, "/status", &status, &err);
+        if (result == 0 && (result = print_summary(status, &problems, &out)) < 0)
+            (void)fl_err_errno(&err, result, "%s/status", settings->control);
+    }
     if (result == 0 && fwrite(out.data, 1, out.len, stdout) != out.len)
         result = fl_err_set(&err, -EIO, "the output could not be written");
     fl_buf_done(&out);
     if (result < 0)
         return cli_failed(NAME, err.text);
-    return all_in_sync(json) ? CLI_OK : CLI_FAILED;
+    return all_in_sync(json) && problems == 0 ? CLI_OK : CLI_FAILED;
 }
 
 int cli_status(int argc, char **argv)

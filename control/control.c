@@ -23,8 +23,7 @@
 /* Status files of very many objects take seconds: written in slices, and everything else comes between. */
 #define STATUS_SLICE_NS UINT64_C(2000000)
 #define STATUS_PAUSE_MS 4
-#define STATUS_MS       200 /* behind a change: proxies come first */
-#define TOLD_MAX        20  /* problems of one commit in the log */
+#define TOLD_MAX        20 /* problems of one commit in the log */
 
 #define CONTROL_CONNECTIONS_MAX 16384
 #define CONTROL_STREAMS         16  /* of a connection: a proxy has one of ADS, and calls of CreateCertificate */

@@ -60,13 +60,6 @@ static void metrics(struct control_pages *pages, const struct fl_http_request *r
     fail(response, fl_metrics_expose(&pages->metrics, 1, &response->body));
 }
 
-static void status(struct control_pages *pages, const struct fl_http_request *request,
-                   struct fl_http_response *response)
-{
-    (void)request;
-    fail(response, control_status_all(control_store_model(pages->store), &response->body));
-}
-
 static void proxies(struct control_pages *pages, const struct fl_http_request *request,
                     struct fl_http_response *response)
 {
@@ -99,6 +92,20 @@ static bool parameter(struct fl_span query, const char *name, char *text, size_t
     }
     text[len] = '\0';
     return len + 1 < size;
+}
+
+static void status(struct control_pages *pages, const struct fl_http_request *request,
+                   struct fl_http_response *response)
+{
+    char kind[64], name_space[256], name[256];
+    struct control_status_filter filter = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    if (parameter(request->query, "kind", kind, sizeof(kind)))
+        filter.kind = fl_span_str(kind);
+    if (parameter(request->query, "namespace", name_space, sizeof(name_space)))
+        filter.name_space = fl_span_str(name_space);
+    if (parameter(request->query, "name", name, sizeof(name)))
+        filter.name = fl_span_str(name);
+    fail(response, control_status_all(control_store_model(pages->store), &filter, &response->body));
 }
 
 static void config(struct control_pages *pages, const struct fl_http_request *request,

@@ -314,6 +314,29 @@ static struct fl_json *head_of(struct report *report, enum control_kind kind)
     return object;
 }
 
+/* What the source says on documents of the object's name; what closed it is among its conditions already. */
+static void add_problems(struct report *report, const struct control_object *object, struct fl_json *status)
+{
+    const struct control_problems *list = control_model_problems(report->model);
+    const struct control_key key = control_object_key(object);
+    struct fl_json *problems = NULL;
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        const struct control_problem *problem = &list->items[i];
+        const struct control_key other = {problem->kind, problem->name_space, problem->name};
+        bool said = problem->reason == CONTROL_PROBLEM_CLOSED && object->broken.len > 0;
+        if (!problem->known || said || control_key_compare(&other, &key) != 0)
+            continue;
+        struct fl_json *item = fl_json_new_object();
+        set_text(report, item, "reason", fl_span_str(control_problem_word(problem->reason)));
+        set_text(report, item, "message", problem->text);
+        if (problems == NULL)
+            problems = fl_json_new_array();
+        append(report, problems, item);
+    }
+    if (problems != NULL)
+        set(report, status, "problems", problems);
+}
+
 static struct fl_json *object_of(struct report *report, const struct control_object *object)
 {
     struct fl_json *json = head_of(report, object->kind);
@@ -324,9 +347,17 @@ static struct fl_json *object_of(struct report *report, const struct control_obj
         : object->kind == CONTROL_GATEWAY_CLASS ? class_status(report, control_as_gateway_class(object))
         : object->kind == CONTROL_HTTP_ROUTE || object->kind == CONTROL_TCP_ROUTE ? route_status(report, object)
                                                                                   : own_status(report, object);
+    add_problems(report, object, status);
     set(report, json, "status", status);
     fl_arena_reset(&report->arena);
     return json;
+}
+
+static struct fl_json *problem_condition(struct report *report, const struct control_problem *problem)
+{
+    bool ignored = problem->reason == CONTROL_PROBLEM_IGNORED;
+    return condition(report, ignored ? "PartiallyInvalid" : "Accepted", ignored, control_problem_word(problem->reason),
+                     problem->text);
 }
 
 static struct fl_json *problem_of(struct report *report, const struct control_problem *problem)
@@ -336,8 +367,7 @@ static struct fl_json *problem_of(struct report *report, const struct control_pr
     if (problem->known)
         set(report, json, "metadata", metadata_of(report, problem->name_space, problem->name));
     set(report, json, "origin", origin_of(report, &problem->origin));
-    append(report, conditions,
-           condition(report, "Accepted", false, problem->kept ? "InvalidKept" : "Invalid", problem->text));
+    append(report, conditions, problem_condition(report, problem));
     set(report, status, "conditions", conditions);
     set(report, json, "status", status);
     return json;
@@ -375,22 +405,139 @@ int control_status_problem(const struct control_problem *problem, struct fl_buf 
     return finish(&report, problem_of(&report, problem), out);
 }
 
-int control_status_all(const struct control_model *model, struct fl_buf *out)
+/* -- everything ------------------------------------------------------------------------------------------------------
+ */
+
+/* The first condition that is not as it should be; NULL: all are. */
+static const struct fl_json *bad_condition(const struct fl_json *conditions)
+{
+    const struct fl_json *item = fl_json_first(conditions);
+    for (; item != NULL; item = fl_json_next(item)) {
+        struct fl_span type = fl_json_string(fl_json_get(item, "type"));
+        bool negative = fl_span_eq_str(type, "Conflicted") || fl_span_eq_str(type, "PartiallyInvalid");
+        if (fl_span_eq_str(fl_json_string(fl_json_get(item, "status")), negative ? "True" : "False"))
+            break;
+    }
+    return item;
+}
+
+static const struct fl_json *bad_among(const struct fl_json *array)
+{
+    const struct fl_json *bad = NULL;
+    for (const struct fl_json *item = fl_json_first(array); item != NULL && bad == NULL; item = fl_json_next(item))
+        bad = bad_condition(fl_json_get(item, "conditions"));
+    return bad;
+}
+
+static const struct fl_json *bad_of(const struct fl_json *status)
+{
+    const struct fl_json *bad = bad_condition(fl_json_get(status, "conditions"));
+    if (bad == NULL)
+        bad = bad_among(fl_json_get(status, "parents"));
+    if (bad == NULL)
+        bad = bad_among(fl_json_get(status, "listeners"));
+    return bad != NULL ? bad : fl_json_first(fl_json_get(status, "problems"));
+}
+
+struct summary {
+    uint64_t objects, problems, refused, warnings;
+    struct fl_json *first;
+};
+
+static void say_first(struct report *report, struct summary *summary, const struct fl_json *json, struct fl_span what)
+{
+    const struct fl_json *metadata = fl_json_get(json, "metadata");
+    struct fl_span name_space = fl_json_string(fl_json_get(metadata, "namespace"));
+    if (summary->problems++ >= CONTROL_STATUS_FIRST)
+        return;
+    struct fl_span text = what;
+    if (metadata != NULL)
+        text = control_message(&report->arena, "%.*s %.*s%s%.*s: %.*s",
+                               FL_SPAN_ARG(fl_json_string(fl_json_get(json, "kind"))), FL_SPAN_ARG(name_space),
+                               name_space.len > 0 ? "/" : "",
+                               FL_SPAN_ARG(fl_json_string(fl_json_get(metadata, "name"))), FL_SPAN_ARG(what));
+    append(report, summary->first, fl_json_new_string(text));
+}
+
+static void count_object(struct report *report, struct summary *summary, const struct fl_json *json)
+{
+    const struct fl_json *bad = bad_of(fl_json_get(json, "status"));
+    summary->objects++;
+    if (bad != NULL)
+        say_first(report, summary, json, fl_json_string(fl_json_get(bad, "message")));
+}
+
+/* One of an object that is there was counted with it. */
+static void count_problem(struct report *report, struct summary *summary, const struct control_problem *problem,
+                          const struct fl_json *json)
+{
+    const struct control_key key = {problem->kind, problem->name_space, problem->name};
+    bool warning = control_problem_is_warning(problem->reason);
+    bool counted = problem->known && control_status_has(key.kind) && control_model_get(report->model, key) != NULL;
+    summary->warnings += warning;
+    summary->refused += !warning;
+    if (!warning && !counted)
+        say_first(report, summary, json, problem->text);
+}
+
+static bool wants(const struct control_status_filter *filter, const char *kind, struct fl_span name_space,
+                  struct fl_span name)
+{
+    return filter == NULL || ((filter->kind.len == 0 || fl_span_eq_str(filter->kind, kind)) &&
+                              (filter->name_space.len == 0 || fl_span_eq(filter->name_space, name_space)) &&
+                              (filter->name.len == 0 || fl_span_eq(filter->name, name)));
+}
+
+static void add_all_objects(struct report *report, const struct control_status_filter *filter, struct summary *summary,
+                            struct fl_json *objects)
+{
+    for (int kind = 0; kind < CONTROL_KIND_COUNT && report->result == 0; kind++) {
+        if (!control_status_has((enum control_kind)kind))
+            continue;
+        struct control_objects all = control_model_all(report->model, (enum control_kind)kind);
+        for (size_t i = 0; i < all.count; i++) {
+            const struct fl_metadata *metadata = &all.items[i]->metadata;
+            if (!wants(filter, control_kind_name((enum control_kind)kind), metadata->name_space, metadata->name))
+                continue;
+            struct fl_json *json = object_of(report, all.items[i]);
+            count_object(report, summary, json);
+            append(report, objects, json);
+        }
+    }
+}
+
+static void add_all_problems(struct report *report, const struct control_status_filter *filter, struct summary *summary,
+                             struct fl_json *problems)
+{
+    const struct control_problems *list = control_model_problems(report->model);
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        const struct control_problem *problem = &list->items[i];
+        const char *kind = problem->known ? control_kind_name(problem->kind) : "";
+        if (!wants(filter, kind, problem->name_space, problem->name))
+            continue;
+        struct fl_json *json = problem_of(report, problem);
+        count_problem(report, summary, problem, json);
+        append(report, problems, json);
+    }
+}
+
+int control_status_all(const struct control_model *model, const struct control_status_filter *filter,
+                       struct fl_buf *out)
 {
     struct report report;
     start(&report, model);
-    struct fl_json *root = fl_json_new_object(), *objects = fl_json_new_array(), *problems = fl_json_new_array();
-    const struct control_problems *list = control_model_problems(model);
+    struct summary summary = {.first = fl_json_new_array()};
+    struct fl_json *root = fl_json_new_object(), *counts = fl_json_new_object();
+    struct fl_json *objects = fl_json_new_array(), *problems = fl_json_new_array();
+    add_all_objects(&report, filter, &summary, objects);
+    add_all_problems(&report, filter, &summary, problems);
     set_number(&report, root, "version", control_model_version(model));
-    for (int kind = 0; kind < CONTROL_KIND_COUNT && report.result == 0; kind++) {
-        if (!control_status_has((enum control_kind)kind))
-            continue;
-        struct control_objects all = control_model_all(model, (enum control_kind)kind);
-        for (size_t i = 0; i < all.count; i++)
-            append(&report, objects, object_of(&report, all.items[i]));
-    }
-    for (size_t i = 0; list != NULL && i < list->count; i++)
-        append(&report, problems, problem_of(&report, &list->items[i]));
+    set_number(&report, counts, "objects", summary.objects);
+    set_number(&report, counts, "problems", summary.problems);
+    set_number(&report, counts, "refused", summary.refused);
+    set_number(&report, counts, "warnings", summary.warnings);
+    set(&report, counts, "first", summary.first);
+    set(&report, root, "summary", counts);
     set(&report, root, "objects", objects);
     set(&report, root, "problems", problems);
     return finish(&report, root, out);

@@ -12,14 +12,24 @@
 /* Kinds that have a status: GatewayClass, Gateway, HTTPRoute, TCPRoute and those of fairlead.io. */
 bool control_status_has(enum control_kind kind);
 
-/* Appends {apiVersion, kind, metadata, origin, status: {conditions | parents | listeners …}} as a JSON object. An
- * object that is a problem only (no version in force) has its own function. 0, -ENOMEM, -EMSGSIZE. */
+/* Appends {apiVersion, kind, metadata, origin, status: {conditions | parents | listeners …}} as a JSON object. Of the
+ * object's name status.problems tells what the source refused besides. A problem without an object has its own
+ * function. 0, -ENOMEM, -EMSGSIZE. */
 int control_status_object(const struct control_model *model, const struct control_object *object,
                           struct fl_buf *out) FL_MUST_CHECK;
 int control_status_problem(const struct control_problem *problem, struct fl_buf *out) FL_MUST_CHECK;
 
-/* Everything: {"version": n, "objects": […], "problems": […]}; objects without a status are left out. For the control
- * plane's HTTP port. 0, -ENOMEM, -EMSGSIZE past out's max. */
-int control_status_all(const struct control_model *model, struct fl_buf *out) FL_MUST_CHECK;
+#define CONTROL_STATUS_FIRST 5 /* problems that the summary tells */
+
+struct control_status_filter { /* empty: any */
+    struct fl_span kind, name_space, name;
+};
+
+/* Everything that the filter (NULL: none) lets through: {"version": n, "summary": {…}, "objects": […], "problems":
+ * […]}; objects without a status are left out. The summary counts objects, those with problems (refused ones without an
+ * object among them), documents that were refused, and warnings; "first" names some. For the control plane's HTTP port.
+ * 0, -ENOMEM, -EMSGSIZE past out's max. */
+int control_status_all(const struct control_model *model, const struct control_status_filter *filter,
+                       struct fl_buf *out) FL_MUST_CHECK;
 
 #endif

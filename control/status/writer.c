@@ -214,7 +214,7 @@ static int append_report(const struct control_model *model, const struct control
     return result;
 }
 
-/* An object's file: its status; a further document for every problem with a document of its name. */
+/* An object's file, one document: its status with the problems of its name; without an object the first of these. */
 static void write_object(struct control_status_writer *writer, const struct control_key *key)
 {
     const struct control_model *model = writer->round.model;
@@ -227,7 +227,7 @@ static void write_object(struct control_status_writer *writer, const struct cont
     fl_buf_init(&text, CONTROL_STATUS_TEXT_MAX);
     if (object != NULL && control_status_has(key->kind))
         result = append_report(model, object, NULL, &text);
-    for (size_t i = 0; problems != NULL && i < problems->count && result == 0; i++) {
+    for (size_t i = 0; problems != NULL && i < problems->count && result == 0 && text.len == 0; i++) {
         const struct control_problem *problem = &problems->items[i];
         struct control_key other = {problem->kind, problem->name_space, problem->name};
         if (problem->known && control_key_compare(&other, key) == 0)

@@ -45,6 +45,7 @@ static struct control_store *store_of(const char *text)
         items[i] = (struct control_problem){
             .origin = {FL_SPAN("t.yaml"), from->document, from->line, from->column},
             .known = from->known,
+            .reason = from->reason,
             .kind = from->kind,
             .name_space = fl_arena_copy(&problems->arena, fl_span_str(from->name_space)),
             .name = fl_arena_copy(&problems->arena, fl_span_str(from->name)),
@@ -67,10 +68,17 @@ static void everything_is_told(void **state)
     struct control_store *store = store_of(ROUTE "---\n" SERVICE "---\n" POLICY "---\n" TRAFFIC "---\nkind: 1\n");
     struct fl_buf out;
     fl_buf_init(&out, 1 << 20);
-    assert_int_equal(control_status_all(control_store_model(store), &out), 0);
+    assert_int_equal(control_status_all(control_store_model(store), NULL, &out), 0);
     assert_string_equal(
         fl_buf_str(&out),
-        "{\"version\":1,\"objects\":["
+        "{\"version\":1,\"summary\":{\"objects\":3,\"problems\":4,\"refused\":2,\"warnings\":0,\"first\":["
+        "\"HTTPRoute default/r: rule 0: backend default/nobody:80 is a Service that is not there; its share of the "
+        "requests "
+        "is answered 500\",\"AuthorizationPolicy default/p: t.yaml:14:23: $.spec.rules[0].what: unknown member; known "
+        "are "
+        "from, to, when; until it is mended everything is denied for whom it selects\",\"TrafficPolicy default/t: "
+        "there is "
+        "no Service gone\",\"t.yaml:21:1: $: apiVersion and kind are required\"]},\"objects\":["
         "{\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"kind\":\"HTTPRoute\","
         "\"metadata\":{\"name\":\"r\",\"namespace\":\"default\"},"
         "\"origin\":{\"file\":\"t.yaml\",\"document\":1,\"line\":1,\"column\":1},"
@@ -96,7 +104,7 @@ static void everything_is_told(void **state)
         "\"problems\":[{\"apiVersion\":\"fairlead.io/v1alpha1\",\"kind\":\"AuthorizationPolicy\","
         "\"metadata\":{\"name\":\"p\",\"namespace\":\"default\"},"
         "\"origin\":{\"file\":\"t.yaml\",\"document\":3,\"line\":11,\"column\":1},"
-        "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\","
+        "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Closed\","
         "\"message\":\"t.yaml:14:23: $.spec.rules[0].what: unknown member; known are from, to, when; closed until it "
         "is "
         "mended\"}]}},"
@@ -113,7 +121,7 @@ static void expect_status(const char *text, const char *kind, const char *expect
     struct control_store *store = store_of(text);
     struct fl_buf out;
     fl_buf_init(&out, 1 << 20);
-    assert_int_equal(control_status_all(control_store_model(store), &out), 0);
+    assert_int_equal(control_status_all(control_store_model(store), NULL, &out), 0);
     const char *object = strstr(fl_buf_str(&out), kind), *found = object != NULL ? strstr(object, expected) : NULL;
     if (found == NULL)
         fail_msg("expected %s in %s", expected, fl_buf_str(&out));
@@ -174,6 +182,18 @@ static void every_broken_rule_is_told(void **state)
         HTTP(OF_A "hostnames: [a.example], ", "{backendRefs: [{name: a, port: 80}]}"), "HTTPRoute",
         "\"Accepted\",\"status\":\"True\",\"reason\":\"Accepted\",\"message\":\"hostnames do not count where the "
         "parent is a Service\"");
+}
+
+static void what_is_not_read_is_told(void **state)
+{
+    (void)state;
+    expect_status("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n", "\"problems\":[",
+                  "\"reason\":\"NotRead\",\"message\":\"t.yaml:1:1: VirtualService \\\"v\\\" of networking.istio.io is "
+                  "not read: use "
+                  "HTTPRoute or TCPRoute\"");
+    expect_status(HTTP(OF_A, "{backendRef: [{name: a}]}"), "HTTPRoute",
+                  "\"problems\":[{\"reason\":\"UnknownMember\",\"message\":\"t.yaml:4:");
+    expect_status("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n", "{", "\"warnings\":0");
 }
 
 static void json_becomes_a_block(void **state)
@@ -318,7 +338,7 @@ static void memory_that_is_out_is_told(void **state)
     {
         struct fl_buf out;
         fl_buf_init(&out, 1 << 20);
-        int result = control_status_all(control_store_model(store), &out);
+        int result = control_status_all(control_store_model(store), NULL, &out);
         fail_stop();
         assert_true(result == 0 || (result == -ENOMEM && fail_happened()));
         fl_buf_done(&out);
@@ -336,6 +356,7 @@ int main(void)
         cmocka_unit_test(what_would_not_work_is_not_accepted),
         cmocka_unit_test(memory_that_is_out_is_told),
         cmocka_unit_test(every_broken_rule_is_told),
+        cmocka_unit_test(what_is_not_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
