@@ -9,6 +9,7 @@
 
 #define RESPONSE_MAX    ((size_t)64 << 20)
 #define BODY_MAX        1024
+#define REFUSALS_BYTES  (1u << 20)
 #define CONNECTIONS_MAX 64
 #define IDLE_SECONDS    30
 
@@ -105,7 +106,14 @@ static void status(struct control_pages *pages, const struct fl_http_request *re
         filter.name_space = fl_span_str(name_space);
     if (parameter(request->query, "name", name, sizeof(name)))
         filter.name = fl_span_str(name);
-    fail(response, control_status_all(control_store_model(pages->store), &filter, &response->body));
+    struct control_refusals refusals;
+    struct fl_arena arena;
+    fl_arena_init(&arena, REFUSALS_BYTES);
+    int result = control_proxies_refusals(pages->proxies, &arena, &refusals);
+    if (result == 0)
+        result = control_status_all(control_store_model(pages->store), &refusals, &filter, &response->body);
+    fl_arena_done(&arena);
+    fail(response, result);
 }
 
 static void config(struct control_pages *pages, const struct fl_http_request *request,

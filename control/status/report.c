@@ -10,6 +10,7 @@
 /* A JSON document that is being made; the first failure stays, so that every line need not ask. */
 struct report {
     const struct control_model *model;
+    const struct control_refusals *refusals; /* NULL: none are known */
     struct fl_arena arena;
     int result;
 };
@@ -337,6 +338,54 @@ static void add_problems(struct report *report, const struct control_object *obj
         set(report, status, "problems", problems);
 }
 
+static bool holds(struct fl_span text, struct fl_span part)
+{
+    for (; text.len >= part.len; text = fl_span_from(text, 1))
+        if (fl_span_starts_with(text, part))
+            return true;
+    return false;
+}
+
+/* The first refusal that names the object. A route's conditions stand with its parents: it has one of its own then. */
+static void add_refusal(struct report *report, const struct control_object *object, struct fl_json *status)
+{
+    const struct fl_metadata *metadata = &object->metadata;
+    size_t i = 0, count = report->refusals != NULL ? report->refusals->count : 0;
+    if (count == 0)
+        return;
+    struct fl_span name =
+        control_message(&report->arena, "%.*s/%.*s#", FL_SPAN_ARG(metadata->name_space), FL_SPAN_ARG(metadata->name));
+    while (i < count && (name.len == 0 || !holds(report->refusals->items[i].reason, name)))
+        i++;
+    if (i == count)
+        return;
+    const struct control_refusal *refusal = &report->refusals->items[i];
+    struct fl_json *conditions = fl_json_get(status, "conditions");
+    if (conditions == NULL) {
+        set(report, status, "conditions", fl_json_new_array());
+        conditions = fl_json_get(status, "conditions");
+    }
+    append(report, conditions,
+           condition(report, "Programmed", false, "RefusedByProxy",
+                     control_message(&report->arena, "refused by %zu proxies, the first is %.*s: %.*s",
+                                     refusal->proxies, FL_SPAN_ARG(refusal->proxy), FL_SPAN_ARG(refusal->reason))));
+}
+
+static struct fl_json *refusals_of(struct report *report)
+{
+    struct fl_json *array = fl_json_new_array();
+    for (size_t i = 0; report->refusals != NULL && i < report->refusals->count; i++) {
+        const struct control_refusal *refusal = &report->refusals->items[i];
+        struct fl_json *json = fl_json_new_object();
+        set_text(report, json, "type", refusal->type);
+        set_text(report, json, "proxy", refusal->proxy);
+        set_number(report, json, "proxies", refusal->proxies);
+        set_text(report, json, "reason", refusal->reason);
+        append(report, array, json);
+    }
+    return array;
+}
+
 static struct fl_json *object_of(struct report *report, const struct control_object *object)
 {
     struct fl_json *json = head_of(report, object->kind);
@@ -348,6 +397,7 @@ static struct fl_json *object_of(struct report *report, const struct control_obj
         : object->kind == CONTROL_HTTP_ROUTE || object->kind == CONTROL_TCP_ROUTE ? route_status(report, object)
                                                                                   : own_status(report, object);
     add_problems(report, object, status);
+    add_refusal(report, object, status);
     set(report, json, "status", status);
     fl_arena_reset(&report->arena);
     return json;
@@ -521,11 +571,12 @@ static void add_all_problems(struct report *report, const struct control_status_
     }
 }
 
-int control_status_all(const struct control_model *model, const struct control_status_filter *filter,
-                       struct fl_buf *out)
+int control_status_all(const struct control_model *model, const struct control_refusals *refusals,
+                       const struct control_status_filter *filter, struct fl_buf *out)
 {
     struct report report;
     start(&report, model);
+    report.refusals = refusals;
     struct summary summary = {.first = fl_json_new_array()};
     struct fl_json *root = fl_json_new_object(), *counts = fl_json_new_object();
     struct fl_json *objects = fl_json_new_array(), *problems = fl_json_new_array();
@@ -540,5 +591,6 @@ int control_status_all(const struct control_model *model, const struct control_s
     set(&report, root, "summary", counts);
     set(&report, root, "objects", objects);
     set(&report, root, "problems", problems);
+    set(&report, root, "refusals", refusals_of(&report));
     return finish(&report, root, out);
 }

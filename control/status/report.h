@@ -25,11 +25,23 @@ struct control_status_filter { /* empty: any */
     struct fl_span kind, name_space, name;
 };
 
-/* Everything that the filter (NULL: none) lets through: {"version": n, "summary": {…}, "objects": […], "problems":
- * […]}; objects without a status are left out. The summary counts objects, those with problems (refused ones without an
- * object among them), documents that were refused, and warnings; "first" names some. For the control plane's HTTP port.
- * 0, -ENOMEM, -EMSGSIZE past out's max. */
-int control_status_all(const struct control_model *model, const struct control_status_filter *filter,
-                       struct fl_buf *out) FL_MUST_CHECK;
+/* What proxies refuse of what was made of objects (NACK), as they say it. They name it by the names that generation
+ * gives: "<namespace>/<name>#…" stands for an object. */
+struct control_refusal {
+    struct fl_span proxy, type, reason; /* the first proxy; "LDS" */
+    size_t proxies;
+};
+struct control_refusals {
+    const struct control_refusal *items;
+    size_t count;
+};
+
+/* Everything that the filter (NULL: none) lets through: {"version": n, "summary": {…}, "objects": […], "problems": […],
+ * "refusals": […]}; objects without a status are left out, one that a refusal (NULL: none are known) names has a
+ * condition Programmed: False. The summary counts objects, those with problems (refused ones without an object among
+ * them), documents that were refused, and warnings; "first" names some. For the control plane's HTTP port. 0, -ENOMEM,
+ * -EMSGSIZE past out's max. */
+int control_status_all(const struct control_model *model, const struct control_refusals *refusals,
+                       const struct control_status_filter *filter, struct fl_buf *out) FL_MUST_CHECK;
 
 #endif

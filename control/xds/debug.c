@@ -133,6 +133,56 @@ int control_proxies_print(struct control_proxies *proxies, struct fl_buf *out)
     return print.result;
 }
 
+/* -- refusals, for status -- */
+
+struct refusals {
+    struct fl_arena *arena;
+    struct control_refusal *items;
+    size_t count;
+};
+
+static int add_refusal(struct refusals *refusals, const struct stream *stream, enum fl_resource_type type,
+                       const struct control_session_status *status)
+{
+    struct fl_span reason = fl_span_str(status->reason), word = fl_span_str(fl_resource_type_word(type));
+    for (size_t i = 0; i < refusals->count; i++) {
+        if (fl_span_eq(refusals->items[i].reason, reason) && fl_span_eq(refusals->items[i].type, word)) {
+            refusals->items[i].proxies++;
+            return 0;
+        }
+    }
+    if (refusals->count == CONTROL_PROXY_REFUSALS_MAX)
+        return 0;
+    struct control_refusal refusal = {.proxy = fl_arena_copy(refusals->arena, fl_span_str(stream->node.id)),
+                                      .type = word,
+                                      .reason = fl_arena_copy(refusals->arena, reason),
+                                      .proxies = 1};
+    if (refusal.proxy.data == NULL || refusal.reason.data == NULL)
+        return -ENOMEM;
+    refusals->items[refusals->count++] = refusal;
+    return 0;
+}
+
+int control_proxies_refusals(const struct control_proxies *proxies, struct fl_arena *arena,
+                             struct control_refusals *ret_refusals)
+{
+    struct refusals refusals = {.arena = arena,
+                                .items = fl_arena_array(arena, CONTROL_PROXY_REFUSALS_MAX, sizeof(*refusals.items))};
+    const struct stream *stream;
+    int result = refusals.items != NULL ? 0 : -ENOMEM;
+    TAILQ_FOREACH(stream, &proxies->streams, link)
+    {
+        for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES && stream->has_node && result == 0; type++) {
+            struct control_session_status status;
+            control_session_status(stream->session, type, &status);
+            result = status.last_refused ? add_refusal(&refusals, stream, type, &status) : 0;
+        }
+    }
+    if (result == 0)
+        *ret_refusals = (struct control_refusals){refusals.items, refusals.count};
+    return result;
+}
+
 /* -- one proxy's configuration -- */
 
 struct config {

@@ -19,6 +19,7 @@
 
 #include "common/loop/loop.h"
 #include "control/model/store.h"
+#include "control/status/report.h"
 
 struct control_authenticator;
 struct control_proxies;
@@ -34,6 +35,8 @@ struct fl_metrics;
 /* Streams that show a token, by address. */
 #define CONTROL_PROXY_TOKEN_RATE  50u /* a second */
 #define CONTROL_PROXY_TOKEN_BURST 2000u
+
+#define CONTROL_PROXY_REFUSALS_MAX 100 /* that status tells */
 
 #define CONTROL_PROXY_EXPIRY_SPREAD_MS 3000u /* streams whose credentials expired together end apart */
 
@@ -63,6 +66,10 @@ void control_proxies_tell(struct control_proxies *proxies);
 size_t control_proxies_count(const struct control_proxies *proxies);
 /* JSON: {"proxies": [{id, role, identity, address, since, in_sync, types: {"CDS": {…}}}]}. 0, -ENOMEM, -EMSGSIZE. */
 int control_proxies_print(struct control_proxies *proxies, struct fl_buf *out) FL_MUST_CHECK;
+/* What proxies refuse now, each reason once, CONTROL_PROXY_REFUSALS_MAX at most; array and texts are in the arena. 0,
+ * -ENOMEM. */
+int control_proxies_refusals(const struct control_proxies *proxies, struct fl_arena *arena,
+                             struct control_refusals *ret_refusals) FL_MUST_CHECK;
 /* What one proxy is given, in full: {"id", "resources": {"CDS": [{name, version, sent, resource}]}}; keys are never
  * shown. `id` is its node.id, or its name as "namespace/name". 0; -ENOENT; -ENOMEM, -EMSGSIZE. */
 int control_proxies_print_config(struct control_proxies *proxies, struct fl_span id, struct fl_buf *out) FL_MUST_CHECK;

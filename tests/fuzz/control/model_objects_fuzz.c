@@ -37,7 +37,7 @@ static void check_model(const struct control_model *model)
     int result = model_dump(model, &out);
     check(result == 0 || result == -EMSGSIZE);
     fl_buf_clear(&out);
-    result = control_status_all(model, NULL, &out);
+    result = control_status_all(model, NULL, NULL, &out);
     check(result == 0 || result == -EMSGSIZE);
     fl_buf_done(&out);
 }

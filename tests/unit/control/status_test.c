@@ -68,7 +68,7 @@ static void everything_is_told(void **state)
     struct control_store *store = store_of(ROUTE "---\n" SERVICE "---\n" POLICY "---\n" TRAFFIC "---\nkind: 1\n");
     struct fl_buf out;
     fl_buf_init(&out, 1 << 20);
-    assert_int_equal(control_status_all(control_store_model(store), NULL, &out), 0);
+    assert_int_equal(control_status_all(control_store_model(store), NULL, NULL, &out), 0);
     assert_string_equal(
         fl_buf_str(&out),
         "{\"version\":1,\"summary\":{\"objects\":3,\"problems\":4,\"refused\":2,\"warnings\":0,\"first\":["
@@ -110,7 +110,7 @@ static void everything_is_told(void **state)
         "mended\"}]}},"
         "{\"origin\":{\"file\":\"t.yaml\",\"document\":5,\"line\":21,\"column\":1},"
         "\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"False\",\"reason\":\"Invalid\","
-        "\"message\":\"t.yaml:21:1: $: apiVersion and kind are required\"}]}}]}");
+        "\"message\":\"t.yaml:21:1: $: apiVersion and kind are required\"}]}}],\"refusals\":[]}");
     fl_buf_done(&out);
     control_store_free(store);
 }
@@ -121,7 +121,7 @@ static void expect_status(const char *text, const char *kind, const char *expect
     struct control_store *store = store_of(text);
     struct fl_buf out;
     fl_buf_init(&out, 1 << 20);
-    assert_int_equal(control_status_all(control_store_model(store), NULL, &out), 0);
+    assert_int_equal(control_status_all(control_store_model(store), NULL, NULL, &out), 0);
     const char *object = strstr(fl_buf_str(&out), kind), *found = object != NULL ? strstr(object, expected) : NULL;
     if (found == NULL)
         fail_msg("expected %s in %s", expected, fl_buf_str(&out));
@@ -194,6 +194,25 @@ static void what_is_not_read_is_told(void **state)
     expect_status(HTTP(OF_A, "{backendRef: [{name: a}]}"), "HTTPRoute",
                   "\"problems\":[{\"reason\":\"UnknownMember\",\"message\":\"t.yaml:4:");
     expect_status("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n", "{", "\"warnings\":0");
+}
+
+static void what_a_proxy_refuses_is_told(void **state)
+{
+    (void)state;
+    const struct control_refusal refusal = {FL_SPAN("sidecar~1"), FL_SPAN("LDS"),
+                                            FL_SPAN("policies[\"default/x#0000\"]: no"), 2};
+    const struct control_refusals refusals = {&refusal, 1};
+    struct control_store *store = store_of(MESH("AuthorizationPolicy", "{rules: []}"));
+    struct fl_buf out;
+    fl_buf_init(&out, 1 << 20);
+    assert_int_equal(control_status_all(control_store_model(store), &refusals, NULL, &out), 0);
+    if (strstr(fl_buf_str(&out),
+               "\"Programmed\",\"status\":\"False\",\"reason\":\"RefusedByProxy\",\"message\":\"refused by 2 "
+               "proxies, the first is sidecar~1: policies") == NULL ||
+        strstr(fl_buf_str(&out), "\"refusals\":[{\"type\":\"LDS\"") == NULL)
+        fail_msg("%s", fl_buf_str(&out));
+    fl_buf_done(&out);
+    control_store_free(store);
 }
 
 static void json_becomes_a_block(void **state)
@@ -338,7 +357,7 @@ static void memory_that_is_out_is_told(void **state)
     {
         struct fl_buf out;
         fl_buf_init(&out, 1 << 20);
-        int result = control_status_all(control_store_model(store), NULL, &out);
+        int result = control_status_all(control_store_model(store), NULL, NULL, &out);
         fail_stop();
         assert_true(result == 0 || (result == -ENOMEM && fail_happened()));
         fl_buf_done(&out);
@@ -349,13 +368,10 @@ static void memory_that_is_out_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_is_told),
-        cmocka_unit_test(json_becomes_a_block),
-        cmocka_unit_test(files_come_one_by_one),
-        cmocka_unit_test(files_follow_the_model),
-        cmocka_unit_test(what_would_not_work_is_not_accepted),
-        cmocka_unit_test(memory_that_is_out_is_told),
-        cmocka_unit_test(every_broken_rule_is_told),
+        cmocka_unit_test(everything_is_told),         cmocka_unit_test(what_a_proxy_refuses_is_told),
+        cmocka_unit_test(json_becomes_a_block),       cmocka_unit_test(files_come_one_by_one),
+        cmocka_unit_test(files_follow_the_model),     cmocka_unit_test(what_would_not_work_is_not_accepted),
+        cmocka_unit_test(memory_that_is_out_is_told), cmocka_unit_test(every_broken_rule_is_told),
         cmocka_unit_test(what_is_not_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
