@@ -191,8 +191,8 @@ static const char *const forms[] = {
     "r@}}\n"
     "spec: {gatewayClassName: fairlead, listeners: [{name: a, protocol: HTTP, port: 80, hostname: ~, allowedRoutes: "
     "{namespaces: {from: All}}}]}\n",
-    "apiVersion: fairlead.io/v1alpha1\nkind: MeshSettings\nmetadata: {name: default, namespace: fairlead-system, "
-    "labels: {a: r@}}\nspec: {trustDomain: ~}\n",
+    ("apiVersion: fairlead.io/v1alpha1\nkind: MeshSettings\nmetadata: {name: default, namespace: fairlead-system, "
+     "labels: {a: r@}}\nspec: {trustDomain: ~}\n"),
 };
 
 #define EC_KEY                                                                                                         \
