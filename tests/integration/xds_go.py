@@ -44,7 +44,7 @@ def find_go():
 def build(folder):
     """The program's path. Go keeps what it has compiled; the first time takes a minute."""
     go = find_go()
-    program = pathlib.Path(folder) / "xds-go"
+    program = pathlib.Path(folder).resolve() / "xds-go"  # Go runs in another folder
     program.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run([go, "build", "-buildvcs=false", "-o", str(program), "."], cwd=SOURCE, capture_output=True,
                           text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"})
