@@ -10,12 +10,6 @@ void fl_print(struct fl_print *print, const char *format, ...)
     va_end(arguments);
 }
 
-void fl_print_span(struct fl_print *print, struct fl_span text)
-{
-    if (print->result == 0)
-        print->result = fl_buf_append(print->out, text);
-}
-
 void fl_print_json(struct fl_print *print, struct fl_span text)
 {
     if (print->result == 0)

@@ -11,7 +11,6 @@ struct fl_print {
 };
 
 void fl_print(struct fl_print *print, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void fl_print_span(struct fl_print *print, struct fl_span text);
 void fl_print_json(struct fl_print *print, struct fl_span text); /* as a JSON string, with its quotes */
 
 #endif

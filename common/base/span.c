@@ -8,6 +8,15 @@ static unsigned char lower(char byte)
     return value >= 'A' && value <= 'Z' ? (unsigned char)(value | 0x20) : value;
 }
 
+int fl_span_compare(struct fl_span a, struct fl_span b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter > 0 ? memcmp(a.data, b.data, shorter) : 0;
+    if (order != 0)
+        return order;
+    return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
+}
+
 bool fl_span_eq_nocase(struct fl_span a, struct fl_span b)
 {
     if (a.len != b.len)

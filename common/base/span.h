@@ -48,6 +48,8 @@ static inline struct fl_span fl_span_from(struct fl_span span, size_t offset)
 }
 
 /* ASCII letters alone are folded: "Host" equals "hOST". */
+/* By bytes, as strcmp orders: < 0, 0, > 0; the shorter of two that begin alike comes first. */
+int fl_span_compare(struct fl_span a, struct fl_span b);
 bool fl_span_eq_nocase(struct fl_span a, struct fl_span b);
 bool fl_span_starts_with(struct fl_span span, struct fl_span prefix);
 bool fl_span_ends_with(struct fl_span span, struct fl_span suffix);

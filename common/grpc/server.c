@@ -205,11 +205,6 @@ struct fl_span fl_grpc_stream_metadata(const struct fl_grpc_stream *stream, cons
     return fl_grpc_exchange_header(stream->exchange, name);
 }
 
-struct fl_span fl_grpc_stream_path(const struct fl_grpc_stream *stream)
-{
-    return fl_span_str(stream->method->path);
-}
-
 struct fl_span fl_grpc_stream_identity(const struct fl_grpc_stream *stream)
 {
     return fl_grpc_link_identity(stream->connection->link);

@@ -123,7 +123,6 @@ size_t fl_grpc_stream_queued(const struct fl_grpc_stream *stream); /* bytes that
 
 /* The first value under this name (lower case: "authorization"); data NULL: none. All live as long as the stream. */
 struct fl_span fl_grpc_stream_metadata(const struct fl_grpc_stream *stream, const char *name);
-struct fl_span fl_grpc_stream_path(const struct fl_grpc_stream *stream);
 /* The SPIFFE ID of the client's certificate, verified; empty: none shown, none that is an X.509-SVID, or plaintext. */
 struct fl_span fl_grpc_stream_identity(const struct fl_grpc_stream *stream);
 /* From when to when that certificate is good, in seconds since the epoch. False: none shown. */

@@ -2,18 +2,9 @@
 
 #include <errno.h>
 
-static int compare_spans(struct fl_span a, struct fl_span b)
-{
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter > 0 ? memcmp(a.data, b.data, shorter) : 0;
-    if (order != 0)
-        return order;
-    return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
-}
-
 static int compare_labels(const void *a, const void *b)
 {
-    return compare_spans(((const struct fl_label *)a)->key, ((const struct fl_label *)b)->key);
+    return fl_span_compare(((const struct fl_label *)a)->key, ((const struct fl_label *)b)->key);
 }
 
 static int copy(struct fl_arena *arena, struct fl_span text, struct fl_span *ret_text)

@@ -1,21 +1,12 @@
 /* Labels and selectors over them: sorted lists, so that a look-up is a binary search and nothing is built for it. */
 #include "common/kube/object.h"
 
-static int compare(struct fl_span a, struct fl_span b)
-{
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter > 0 ? memcmp(a.data, b.data, shorter) : 0;
-    if (order != 0)
-        return order;
-    return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
-}
-
 static const struct fl_label *find(const struct fl_labels *labels, struct fl_span key)
 {
     size_t low = 0, high = labels->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = compare(labels->items[middle].key, key);
+        int order = fl_span_compare(labels->items[middle].key, key);
         if (order == 0)
             return &labels->items[middle];
         if (order < 0)

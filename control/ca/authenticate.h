@@ -1,5 +1,6 @@
-/* Who asks: from a bearer token to an identity. One interface, two implementations to come: tokens signed by a key of a
- * folder (control_tokens_new, below), and Kubernetes' TokenReview. Used by CreateCertificate and by ADS.
+/* Who asks: from a bearer token to an identity. One interface, so that who judges tokens can be
+ * another; here are tokens signed by a key of a folder (control_tokens_new, below). Used by CreateCertificate and by
+ * ADS.
  *
  * Asynchronous: the answer comes by on_done, perhaps before control_authenticate has returned. A token is never kept
  * past that, and never logged: what is told is the outcome's word and, where the token was ours, whose it is.

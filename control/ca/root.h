@@ -6,8 +6,8 @@
  *    place: of two programs that start at once one makes it, the other reads it). A second file root-2.pem begins a
  *    rotation (control_root_rotate makes it): the bundle has both roots at once, and the new one issues once it is
  *    `overlap_s` old, so that everybody trusts it by then. Removing the old one's file ends the rotation.
- *  - given: an intermediate (or root) as Istio's `cacerts` has it: ca-cert.pem, ca-key.pem, root-cert.pem (the bundle,
- * one root or more) and cert-chain.pem (may be missing: then ca-cert.pem is the chain).
+ *  - given: an intermediate (or root) as Istio's `cacerts` has it: ca-cert.pem, ca-key.pem, root-cert.pem (one
+ *    root or more: the bundle) and cert-chain.pem (may be missing: then ca-cert.pem is the chain).
  *
  * A key whose file others may read or write is refused (a self-made one: also its group), as is one that is not its
  * certificate's, an issuing certificate that has expired, is no CA, or (given) has no chain to the bundle.

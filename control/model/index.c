@@ -11,15 +11,6 @@ struct entry {
     uint32_t sub;
 };
 
-static int compare_spans(struct fl_span a, struct fl_span b)
-{
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter > 0 ? memcmp(a.data, b.data, shorter) : 0;
-    if (order != 0)
-        return order;
-    return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
-}
-
 /* -- keys ---------------------------------------------------------------------------------------------------------- */
 
 static struct fl_span ip_span(const struct control_ip *ip)
@@ -158,8 +149,8 @@ static int compare_keys(const struct control_index_key *a, const struct control_
 {
     if (a->tag != b->tag)
         return a->tag < b->tag ? -1 : 1;
-    int order = compare_spans(a->a, b->a);
-    return order != 0 ? order : compare_spans(a->b, b->b);
+    int order = fl_span_compare(a->a, b->a);
+    return order != 0 ? order : fl_span_compare(a->b, b->b);
 }
 
 static int compare_age(const struct control_object *a, const struct control_object *b)
@@ -167,9 +158,9 @@ static int compare_age(const struct control_object *a, const struct control_obje
     if (a->metadata.created != b->metadata.created)
         return a->metadata.created < b->metadata.created ? -1 : 1;
     struct control_key key_a = control_object_key(a), key_b = control_object_key(b);
-    int order = compare_spans(key_a.name_space, key_b.name_space);
+    int order = fl_span_compare(key_a.name_space, key_b.name_space);
     if (order == 0)
-        order = compare_spans(key_a.name, key_b.name);
+        order = fl_span_compare(key_a.name, key_b.name);
     return order != 0 || a->kind == b->kind ? order : a->kind < b->kind ? -1 : 1;
 }
 
@@ -327,8 +318,8 @@ static int compare_prefix(const struct control_index_key *there, const struct co
 {
     if (there->tag != wanted->tag)
         return there->tag < wanted->tag ? -1 : 1;
-    int order = wanted->a.data != NULL ? compare_spans(there->a, wanted->a) : 0;
-    return order != 0 || wanted->b.data == NULL ? order : compare_spans(there->b, wanted->b);
+    int order = wanted->a.data != NULL ? fl_span_compare(there->a, wanted->a) : 0;
+    return order != 0 || wanted->b.data == NULL ? order : fl_span_compare(there->b, wanted->b);
 }
 
 static size_t bound(const struct control_index *index, const struct control_index_key *wanted, bool after)

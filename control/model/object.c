@@ -33,21 +33,12 @@ struct control_key control_object_key(const struct control_object *object)
     return (struct control_key){object->kind, object->metadata.name_space, object->metadata.name};
 }
 
-static int compare(struct fl_span a, struct fl_span b)
-{
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter > 0 ? memcmp(a.data, b.data, shorter) : 0;
-    if (order != 0)
-        return order;
-    return a.len == b.len ? 0 : a.len < b.len ? -1 : 1;
-}
-
 int control_key_compare(const struct control_key *a, const struct control_key *b)
 {
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
-    int order = compare(a->name_space, b->name_space);
-    return order != 0 ? order : compare(a->name, b->name);
+    int order = fl_span_compare(a->name_space, b->name_space);
+    return order != 0 ? order : fl_span_compare(a->name, b->name);
 }
 
 /* Immutable but for the count: the one place where const is taken off. */

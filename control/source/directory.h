@@ -4,14 +4,14 @@
  * - Files may hold several documents, and Lists. Names that begin with '.' are left out (editors, "..data" of mounted
  *   volumes; the links that point there are read).
  * - A change settles for CONTROL_DIRECTORY_SETTLE_MS without another (at most CONTROL_DIRECTORY_SETTLE_MAX_MS), then
- * what changed is read again (by inode, size, mtime), the rest is not, and one commit follows.
+ *   what changed is read again (by inode, size, mtime), the rest is not, and one commit follows.
  * - A document with an error is left out, the rest of its file counts. An object that was good before keeps its LAST
- * GOOD version; a file that is no YAML at all keeps all of its. Problems are in the model (control_model_problems).
+ *   GOOD version; a file that is no YAML at all keeps all of its. Problems are in the model (control_model_problems).
  *   AuthorizationPolicy, RequestAuthentication and PeerAuthentication fail closed instead (meshapi.h), so that a
  *   restart changes nothing.
  * - The same kind, namespace and name twice: the first by (file, document) counts, the other is a problem.
  * - A file that cannot be read now (permissions, I/O, size) keeps what it had; at the start that is an error. One that
- * went takes its objects with it.
+ *   went takes its objects with it.
  * - Where the folder as a whole cannot be told (a sub-folder that cannot be read, more than the limits below) nothing
  *   changes, the log says so once, and it is tried again each second.
  */

@@ -342,7 +342,10 @@ static void on_message(void *owner, struct fl_span bytes)
 static void on_half_close(void *owner)
 {
     struct stream *stream = owner;
+    if (stream->finished)
+        return;
     stream->finished = true;
+    fl_counter_add(stream->proxies->stats.ended_ok, 1);
     fl_grpc_stream_finish(stream->grpc, FL_GRPC_OK, "");
 }
 

@@ -6,8 +6,9 @@
  *   lds_config, cds_config          {ads: {}}; where one is absent, its type is not asked for as a whole
  *   that cluster                    STATIC; addresses are IP addresses; raw_buffer, or an UpstreamTlsContext with
  *                                   trusted_ca, names, sni, and a client certificate from files or as the secret
- *                                   `default`, which is our own. It serves the control plane alone: nothing routes to
- * it node.metadata                   FAIRLEAD_DISCOVERY: on-demand; FAIRLEAD_CA_ADDRESS (our identity is to be had
+ *                                   `default`, which is our own. It serves the control plane alone: no
+ *                                   route leads to it
+ *   node.metadata                   FAIRLEAD_DISCOVERY: on-demand; FAIRLEAD_CA_ADDRESS (our identity is to be had
  *                                   there), FAIRLEAD_CA_NAME, FAIRLEAD_ROOT_FILE, FAIRLEAD_TOKEN_FILE
  *
  * A bearer token (the file is read at each connection) goes with a stream that has no client certificate to show, and

@@ -2,8 +2,8 @@
  * nothing and nothing of an answer has gone to the client.
  *
  *   - At once and without a policy, on a fresh connection: where a pooled one died before a single byte of an answer
- * (the keep-alive race), nothing of a body was sent, and the method is idempotent or nothing has left us at all (RFC
- * 9110 §9.2.2, RFC 9112 §9.3.1).
+ *     (the keep-alive race), nothing of a body was sent, and the method is idempotent or nothing has left us at all
+ *     (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
  *   - By the route's policy (retry.h), after a back-off, within num_retries and the cluster's budget.
  *
  * For that the request is kept as it was sent, framing included; and only where a policy asks for it (or, its head

@@ -1,6 +1,5 @@
-/* The HTTP filters before the router: judges of a request's head, in the order of the configuration (rbac, jwt; fault,
- * rate limits … later). Each is a const table of functions over its own compiled configuration, which the snapshot
- * holds.
+/* The HTTP filters before the router: judges of a request's head, in the order of the configuration (rbac, jwt). Each
+ * is a const table of functions over its own compiled configuration, which the snapshot holds.
  *
  * They run when the head is here and in its one form (filter/head.h), before a route is looked for. One that refuses
  * ends the run: the client gets its answer, nothing has gone upstream. What was asked is kept (recall.h), so that a

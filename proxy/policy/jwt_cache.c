@@ -1,5 +1,7 @@
 #include "proxy/policy/jwt_cache.h"
 
+#include "proxy/policy/jws.h"
+
 #include <stddef.h>
 
 struct entry {
@@ -8,7 +10,7 @@ struct entry {
     char key[]; /* the provider's id, then the token */
 };
 
-#define KEY_MAX (sizeof(uint64_t) + 8192)
+#define KEY_MAX (sizeof(uint64_t) + PROXY_JWT_BYTES_MAX)
 
 static struct fl_span key_of(const struct entry *entry)
 {

@@ -2,8 +2,9 @@
  * each, every call with its token and its request. Prints certificates a second, and the CPU of the control plane and
  * of its issuer for each; "a core" is what one core would do if both shared it.
  *
- *     cmake --preset release -DFL_TESTS=ON && cmake --build --preset release --target bench_certificates
- * fairlead-control build/release/tests/bench_certificates build/release/bin/fairlead-control [CALLS [CONNECTIONS]]
+ *     cmake --preset release -DFL_TESTS=ON && cmake --build --preset release \
+ *         --target bench_certificates fairlead-control
+ *     build/release/tests/bench_certificates build/release/bin/fairlead-control [CALLS [CONNECTIONS]]
  */
 #include "common/grpc/client.h"
 #include "common/pki/bundle.h"

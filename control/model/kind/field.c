@@ -39,13 +39,6 @@ int control_read_text(struct fl_reader *reader, const struct fl_json *value, voi
     return result < 0 ? result : control_copy(reader, text, field);
 }
 
-int control_read_lower(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
-{
-    struct fl_span text = {NULL, 0};
-    int result = fl_read_string(reader, value, &text, row);
-    return result < 0 ? result : control_copy_lower(reader, text, field);
-}
-
 bool control_is_header_name(struct fl_span text)
 {
     for (size_t i = 0; i < text.len; i++) {

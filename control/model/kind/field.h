@@ -13,7 +13,6 @@ int control_copy_lower(struct fl_reader *reader, struct fl_span text, struct fl_
 
 /* struct fl_span; row min and max as for fl_read_string. */
 int control_read_text(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
-int control_read_lower(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row);
 /* struct fl_span of 1 to 1024 bytes. */
 int control_read_short_text(struct fl_reader *reader, const struct fl_json *value, void *field,
                             const struct fl_row *row);

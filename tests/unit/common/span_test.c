@@ -134,16 +134,35 @@ static void test_no_bytes_are_no_address(void **state)
     assert_int_equal(fl_span_find(FL_SPAN("bb"), 'a'), 2);
 }
 
+static void test_order(void **state)
+{
+    (void)state;
+    static const struct {
+        struct fl_span a, b;
+        int order;
+    } rows[] = {
+        {FL_SPAN("a"), FL_SPAN("b"), -1},
+        {FL_SPAN("b"), FL_SPAN("a"), 1},
+        {FL_SPAN("a"), FL_SPAN("a"), 0},
+        {FL_SPAN("a"), FL_SPAN("ab"), -1},  /* the shorter first */
+        {FL_SPAN("b"), FL_SPAN("ab"), 1},   /* but not before the bytes */
+        {FL_SPAN("\x80"), FL_SPAN("a"), 1}, /* bytes are unsigned */
+        {NONE, FL_SPAN(""), 0},             /* no address */
+        {NONE, FL_SPAN("a"), -1},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        int order = fl_span_compare(rows[i].a, rows[i].b);
+        assert_int_equal((order > 0) - (order < 0), rows[i].order);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equality),
-        cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_split),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_dup),
-        cmocka_unit_test(test_no_bytes_are_no_address),
+        cmocka_unit_test(test_equality), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_ends),     cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_split),    cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_dup),      cmocka_unit_test(test_no_bytes_are_no_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
