@@ -118,13 +118,23 @@ static void set_eds(struct generation *generation, pb_cluster *cluster)
     cluster->eds_cluster_config->eds_config = build_ads(&generation->build);
 }
 
-/* metadata.filter_metadata.istio.services: for the labels of metrics. */
-static void add_service_metadata(struct generation *generation, pb_cluster *cluster,
-                                 const struct control_service *service)
+/* metadata.filter_metadata.istio.services, an empty list: for the labels of metrics. */
+static pb_list *add_services(struct generation *generation, pb_cluster *cluster)
 {
     struct build *build = &generation->build;
     pb_struct *istio = build_metadata(build, &cluster->metadata, FL_METADATA_ISTIO);
     pb_struct_field *services = new_struct_field(build);
+    services->key = literal("services");
+    services->value = new_value(build);
+    services->value->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE;
+    services->value->list_value = new_list(build);
+    PUSH(build, istio, fields, services);
+    return services->value->list_value;
+}
+
+static void add_service(struct generation *generation, pb_list *services, const struct control_service *service)
+{
+    struct build *build = &generation->build;
     pb_value *item = new_value(build);
     pb_struct *entry = new_struct(build);
     build_field(build, entry, "host", control_service_fqdn(generation->model, service, generation->arena));
@@ -132,12 +142,7 @@ static void add_service_metadata(struct generation *generation, pb_cluster *clus
     build_field(build, entry, "namespace", service->object.metadata.name_space);
     item->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE;
     item->struct_value = entry;
-    services->key = literal("services");
-    services->value = new_value(build);
-    services->value->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE;
-    services->value->list_value = new_list(build);
-    PUSH(build, services->value->list_value, values, item);
-    PUSH(build, istio, fields, services);
+    PUSH(build, services, values, item);
 }
 
 /* -- the kinds -- */
@@ -154,7 +159,7 @@ static ProtobufCMessage *service_cluster(struct generation *generation, const st
     set_eds(generation, cluster);
     set_traffic(generation, cluster, control_service_traffic(generation->model, service));
     set_transport(generation, cluster, build_textf(build, "outbound_.%u_._.%.*s", name->port, FL_SPAN_ARG(name->host)));
-    add_service_metadata(generation, cluster, service);
+    add_service(generation, add_services(generation, cluster), service);
     return &cluster->base;
 }
 
@@ -223,14 +228,18 @@ ProtobufCMessage *inbound_cluster(struct generation *generation, uint16_t port, 
         generation->build.failed = true;
         return NULL;
     }
-    for (size_t i = 0; i < inbounds.count; i++) {
+    pb_cluster *cluster = NULL;
+    pb_list *services = NULL;
+    for (size_t i = 0; i < inbounds.count; i++) { /* the oldest first */
         if (inbounds.items[i].pod_port != port)
             continue;
-        pb_cluster *cluster = app_cluster(generation, build_text(&generation->build, text));
-        add_service_metadata(generation, cluster, inbounds.items[i].service); /* the oldest */
-        return &cluster->base;
+        if (cluster == NULL) {
+            cluster = app_cluster(generation, build_text(&generation->build, text));
+            services = add_services(generation, cluster);
+        }
+        add_service(generation, services, inbounds.items[i].service);
     }
-    return NULL;
+    return cluster != NULL ? &cluster->base : NULL;
 }
 
 ProtobufCMessage *generate_cluster(struct generation *generation, const struct fl_resource_name *name,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define SERVICES_MAX 64 /* of one cluster that are told apart */
 #define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 static int read_type(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
@@ -293,20 +294,33 @@ static int read_label(struct compile *compile, const pb_struct *object, const ch
     return compile_text(compile, value->string_value, ret_text);
 }
 
-/* filter_metadata.istio.services[0]: {host, name, namespace}. Of another form: no labels. */
+static int read_service(struct compile *compile, const pb_value *value, struct proxy_cluster_service *service)
+{
+    if (value->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
+        return 0;
+    int result = read_label(compile, value->struct_value, "host", &service->host);
+    if (result == 0)
+        result = read_label(compile, value->struct_value, "name", &service->name);
+    if (result == 0)
+        result = read_label(compile, value->struct_value, "namespace", &service->name_space);
+    return result;
+}
+
+/* filter_metadata.istio.services: [{host, name, namespace}]. Of another form: no labels. */
 static int read_metadata(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
     const pb_value *services = struct_field(compile_metadata(message->metadata, FL_METADATA_ISTIO), "services");
-    if (services == NULL || services->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE ||
-        services->list_value->n_values == 0 ||
-        services->list_value->values[0]->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
+    if (services == NULL || services->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE)
         return 0;
-    const pb_struct *service = services->list_value->values[0]->struct_value;
-    int result = read_label(compile, service, "host", &cluster->service_host);
-    if (result == 0)
-        result = read_label(compile, service, "name", &cluster->service_name);
-    if (result == 0)
-        result = read_label(compile, service, "namespace", &cluster->service_namespace);
+    size_t count = services->list_value->n_values < SERVICES_MAX ? services->list_value->n_values : SERVICES_MAX;
+    struct proxy_cluster_service *list = compile_array(compile, count, sizeof(*list));
+    if (list == NULL)
+        return compile_no_memory(compile);
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < count; i++)
+        result = read_service(compile, services->list_value->values[i], &list[i]);
+    cluster->services = list;
+    cluster->service_count = count;
     return result;
 }
 

@@ -34,12 +34,37 @@ static bool is_inbound(const struct proxy_downstream *downstream)
     return downstream->listener->direction == PROXY_INBOUND;
 }
 
+/* The host in a meshed client's SNI, "outbound_.8080_._.server.demo.svc.cluster.local"; empty: another SNI, or none. */
+static struct fl_span called_host(const struct proxy_downstream *downstream)
+{
+    const struct proxy_tls *tls = downstream->conn != NULL ? proxy_tls_of(downstream->conn) : NULL;
+    struct fl_span name = tls != NULL ? proxy_tls_server_name(tls) : (struct fl_span){NULL, 0};
+    const struct fl_span prefix = FL_SPAN("outbound_."), mark = FL_SPAN("_._.");
+    if (!fl_span_starts_with(name, prefix))
+        return (struct fl_span){NULL, 0};
+    const char *found = memmem(name.data, name.len, mark.data, mark.len);
+    return found != NULL ? fl_span_from(name, (size_t)(found - name.data) + mark.len) : (struct fl_span){NULL, 0};
+}
+
+/* Inbound, the client tells which of the cluster's Services it called; it may not name another. */
+static const struct proxy_cluster_service *called_service(const struct proxy_downstream *downstream,
+                                                          const struct proxy_cluster *cluster)
+{
+    struct fl_span host =
+        is_inbound(downstream) && cluster->service_count > 1 ? called_host(downstream) : (struct fl_span){NULL, 0};
+    for (size_t i = 0; host.len > 0 && i < cluster->service_count; i++)
+        if (fl_span_eq_nocase(cluster->services[i].host, host))
+            return &cluster->services[i];
+    return cluster->service_count > 0 ? &cluster->services[0] : NULL;
+}
+
 static struct proxy_service service_of(const struct proxy_downstream *downstream, const struct proxy_cluster_run *run)
 {
     const struct proxy_cluster *cluster = proxy_data_cluster_config(run);
+    const struct proxy_cluster_service *called = cluster != NULL ? called_service(downstream, cluster) : NULL;
     struct proxy_service service = {0};
-    if (cluster != NULL)
-        service = (struct proxy_service){cluster->service_host, cluster->service_name, cluster->service_namespace};
+    if (called != NULL)
+        service = (struct proxy_service){called->host, called->name, called->name_space};
     if (service.host.len == 0 && service.name.len == 0)
         service.name = is_inbound(downstream) ? FL_SPAN("InboundPassthroughCluster") : FL_SPAN("PassthroughCluster");
     return service;

@@ -262,6 +262,10 @@ struct proxy_transport_match {
     const struct proxy_slot *tls; /* NULL: plain */
 };
 
+struct proxy_cluster_service { /* empty where absent */
+    struct fl_span host, name, name_space;
+};
+
 struct proxy_cluster {
     struct proxy_unit *unit; /* that it stands in; not counted here */
     const struct proxy_slot *slot;
@@ -290,8 +294,10 @@ struct proxy_cluster {
     struct proxy_outlier_config outlier;
     uint32_t choice_count;  /* of least request; default 2 */
     uint32_t panic_percent; /* healthy_panic_threshold; default 50; 0: never */
-    /* metadata.filter_metadata.istio.services[0], for metric labels; empty where absent. */
-    struct fl_span service_host, service_name, service_namespace;
+    /* metadata.filter_metadata.istio.services, for metric labels: which Services' traffic it carries. Inbound there may
+     * be several; the SNI of a meshed client tells which one was called, else the first one counts. */
+    const struct proxy_cluster_service *services;
+    size_t service_count;
 };
 
 /* -- the whole ------------------------------------------------------------------------------------------------------

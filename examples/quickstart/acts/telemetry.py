@@ -49,8 +49,8 @@ class Telemetry:
         called = {"destination_service": "server-v1.demo.svc.cluster.local", "destination_service_name": "server-v1"}
         self.world.ask("server-v1")
         for pod, more in ((self.world.client, {"reporter": "source", "connection_security_policy": "unknown", **called}),
-                          (self.world.server, {"reporter": "destination", "connection_security_policy": "mutual_tls"})):
-            wanted, reporter = {**both, **more}, more["reporter"]  # by which of its Services it was called, only the client knows
+                          (self.world.server, {"reporter": "destination", "connection_security_policy": "mutual_tls", **called})):
+            wanted, reporter = {**both, **more}, more["reporter"]
             series = [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in self.world.scrape(pod).splitlines()
                       if line.startswith("istio_requests_total{")]
             differ = [{key: found.get(key) for key in wanted if found.get(key) != wanted[key]} for found in series]

@@ -124,9 +124,10 @@ static void test_client(void **state)
     assert_int_equal(server->own.count, 1);
     assert_address(&server->own.list[0].address, "10.88.0.3:8080");
     assert_true(server->own.list[0].healthy);
-    assert_span(server->service_host, "server.demo.svc.cluster.local");
-    assert_span(server->service_name, "server");
-    assert_span(server->service_namespace, "demo");
+    assert_int_equal(server->service_count, 1);
+    assert_span(server->services[0].host, "server.demo.svc.cluster.local");
+    assert_span(server->services[0].name, "server");
+    assert_span(server->services[0].name_space, "demo");
     assert_non_null(server->tls);
     assert_int_equal(server->max_connections, 1024);
     const struct proxy_cluster *passthrough = snapshot->clusters[tcp->cluster_index];
@@ -155,7 +156,7 @@ static void test_server_strict(void **state)
     const struct proxy_cluster *inbound = proxy_snapshot_cluster_named(snapshot, FL_SPAN("inbound"));
     assert_address(&inbound->bind_v4, "127.0.0.6:0");
     assert_address(&inbound->bind_v6, "[::6]:0");
-    assert_span(inbound->service_name, "server");
+    assert_span(inbound->services[0].name, "server");
 }
 
 static void test_server_permissive(void **state)

@@ -110,7 +110,7 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->keepalive_probes, 3);
     assert_int_equal(cluster->keepalive_time_s, 30);
     assert_int_equal(cluster->keepalive_interval_s, 10);
-    assert_int_equal(cluster->service_name.len, 0);
+    assert_int_equal(cluster->service_count, 0);
 }
 
 static void test_match(void **state)
