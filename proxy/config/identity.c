@@ -100,13 +100,15 @@ static void finish_attempt(struct proxy_identity *identity)
     fl_grpc_client_close(identity->client);
 }
 
-/* Sooner where what is in use does not last for long. */
+/* Sooner where what is in use does not last for long; such hurry is no reason to wait for longer when it is over. */
 static uint64_t retry_delay(struct proxy_identity *identity)
 {
     uint64_t delay = fl_grpc_backoff_next(&identity->backoff);
     int64_t left_s = identity->own.not_after - time(NULL);
-    if (left_s > 0 && delay > (uint64_t)left_s * 250)
+    if (left_s > 0 && delay > (uint64_t)left_s * 250) {
         delay = (uint64_t)left_s * 250;
+        fl_grpc_backoff_reset(&identity->backoff);
+    }
     return delay > RETRY_LEAST ? delay : RETRY_LEAST;
 }
 

@@ -130,6 +130,23 @@ def test_the_old_root_goes():
         load.stop()
     for connection in World.connections:
         connection.close()
+    ended = [line for line in World.control.said("proxy refused") if "expired" in line["reason"]]
+    assert not ended, f"who renews in time is never cut off: {ended}"
+
+
+def test_a_stream_ends_with_its_certificate():
+    """It cannot renew for a while: its stream ends then, and with the next certificate it is back as it was."""
+    before, token = xds(World.a), FOLDER / "token-a"
+    os.rename(token, FOLDER / "kept-token")
+    try:
+        eventually(lambda: not xds(World.a)["connected"], "the stream outlives its certificate")
+    finally:
+        os.rename(FOLDER / "kept-token", token)
+    assert xds(World.a)["types"]["LDS"]["held"] == before["types"]["LDS"]["held"], "configuration was lost"
+    assert any("expired" in line["reason"] for line in World.control.said("proxy refused"))
+    await_streams(World.a, before["connects"] + 1)
+    assert xds(World.a)["types"]["LDS"]["held"] == before["types"]["LDS"]["held"], "configuration was lost"
+    assert status() == 200
     for proxy in (World.a, World.b):
         assert xds(proxy)["connected"]
         proxy.stop()
@@ -138,7 +155,8 @@ def test_the_old_root_goes():
 def main():
     mesh.skip_unless_possible()
     mesh.make_pods()
-    support.run_tests([test_traffic, test_renewals, test_old_and_new_root_talk_both_ways, test_the_old_root_goes])
+    support.run_tests([test_traffic, test_renewals, test_old_and_new_root_talk_both_ways, test_the_old_root_goes,
+                       test_a_stream_ends_with_its_certificate])
 
 
 if __name__ == "__main__":
