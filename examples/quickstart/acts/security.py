@@ -28,6 +28,7 @@ class Security:
         self.report.detail(f"the policy was in force after {(time.monotonic() - began) * 1000:.0f} ms")
         self.identity()
         self.tokens(real, forger)
+        self.bad_keys()
 
     def identity(self):
         refused = self.world.ask("server", pod=self.world.intruder)
@@ -35,6 +36,20 @@ class Security:
         self.report.claim(refused.statuses == [403] and "RBAC: access denied" in refused.text,
                           "a caller is denied by its identity (403)", refused.text[-300:])
         self.report.claim(served.statuses == [200], "another one is not", served.text[-300:])
+
+    def bad_keys(self):
+        """A key set that is none: its own tokens are not good, and every other policy, also a later one, is enforced."""
+        target = {"selector": {"matchLabels": {"app": "server"}}}
+        self.world.cluster.write("badkeys.yaml", [
+            {"apiVersion": "fairlead.io/v1alpha1", "kind": "RequestAuthentication", "metadata": {"name": "bad", "namespace": "demo"},
+             "spec": {**target, "jwtRules": [{"issuer": "https://bad.example", "jwks": '{"keys": [{"kty": "RSA", "n": "abc"}]}'}]}},
+            {"apiVersion": "fairlead.io/v1alpha1", "kind": "AuthorizationPolicy", "metadata": {"name": "later", "namespace": "demo"},
+             "spec": {**target, "action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/blocked"]}}]}]}}])
+        self.world.wait_in_force("badkeys.yaml", lambda: self.world.ask("server", path="/blocked").statuses == [403])
+        self.report.claim(self.world.ask("server").statuses == [200] and
+                          self.world.ask("server", pod=self.world.intruder).statuses == [403],
+                          "a key set that is none spoils nothing else: policies, also a later one, are enforced")
+        self.world.cluster.remove("badkeys.yaml")
 
     def tokens(self, real, forger):
         now = int(time.time())
