@@ -48,6 +48,7 @@ struct control_directory {
     bool failing; /* the last round did not work */
     bool untold;  /* the store has what was not committed, or the claims were not told */
     bool told_truncated;
+    bool told_unwatched; /* the log has it that a folder cannot be watched */
 };
 
 /* -- one file --------------------------------------------------------------------------------------------------------
@@ -160,8 +161,14 @@ static void watch(void *context, const char *path)
 {
     struct control_directory *directory = context;
     /* Best effort: without it (the kernel's limit) changes of this folder are seen when others are. */
-    if (inotify_add_watch(directory->source.fd, path, WATCHED) < 0)
-        directory->stats.failures++;
+    if (inotify_add_watch(directory->source.fd, path, WATCHED) >= 0 || errno == ENOENT || errno == ENOTDIR)
+        return; /* gone: that is an event of the folder above */
+    int error = errno;
+    directory->stats.failures++;
+    if (!directory->told_unwatched)
+        fl_log(FL_LOG_ERROR, "a folder cannot be watched: its changes are seen with others alone",
+               FL_LOG_STR("folder", path), FL_LOG_STR("error", strerror(error)));
+    directory->told_unwatched = true;
 }
 
 /* Both lists are sorted by path: one list of what is known and what is there, each known file with `now`. */

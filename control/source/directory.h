@@ -12,8 +12,10 @@
  * - The same kind, namespace and name twice: the first by (file, document) counts, the other is a problem.
  * - A file that cannot be read now (permissions, I/O, size) keeps what it had; at the start that is an error. One that
  *   went takes its objects with it.
- * - Where the folder as a whole cannot be told (a sub-folder that cannot be read, more than the limits below) nothing
- *   changes, the log says so once, and it is tried again each second.
+ * - Where the folder as a whole cannot be told (a sub-folder that cannot be read, more files or bytes than the limits
+ *   below) nothing changes, the log says so once, and it is tried again each second. Deeper folders are left out.
+ * - Where the kernel gives no watch for a folder (its limit), the log says so once: a change there is seen
+ *   with the next change elsewhere.
  */
 #ifndef CONTROL_SOURCE_DIRECTORY_H
 #define CONTROL_SOURCE_DIRECTORY_H

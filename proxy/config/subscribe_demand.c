@@ -85,9 +85,13 @@ void proxy_subscribe_on_question(void *owner, const struct proxy_address *destin
         if (proxy_subscribe_is_away(subscribe))
             answer_alone(subscribe, destination);
         break;
-    default:
+    case PROXY_DEMAND_FLOOD:
+    case PROXY_DEMAND_FULL:
         tell_flood(subscribe, destination, result);
         answer(subscribe, destination, PROXY_DIRECTORY_REFUSE, "flood");
+        break;
+    default:
+        answer(subscribe, destination, PROXY_DIRECTORY_REFUSE, "no_memory");
         break;
     }
     proxy_subscribe_settle(subscribe); /* one that was evicted took others with it */
