@@ -4,7 +4,7 @@
 A path of somebody's disk breaks on the next one, and tells about the first. A host name in a URL or an image reference is
 a dependency that nobody declared: the build, the tests and the quickstart run on what Debian has and on nothing else.
 Allowed are names that are reserved (RFC 2606, RFC 6761), have no dot or a last part of one letter, addresses, and the hosts in places.except (what
-is read by people, or fixed by a format).
+is read by people, or fixed by a format). Nor does it hold what such a machine built: outside of corpora everything is text.
 """
 
 import os
@@ -47,7 +47,10 @@ def check(tree):
     folders = own_folders(tree)
     own = re.compile("|".join(re.escape(folder) + r"(?![\w-])" for folder in sorted(folders)) or r"(?!)")
     for name in tree.files:
-        if "/corpus/" in name or not is_text(tree, name):
+        if "/corpus/" in name:
+            continue
+        if not is_text(tree, name):
+            yield rule.Finding(f"{name} bytes", name, "no text: a program, or what else is built, not written")
             continue
         text = tree.text(name)
         for pattern in (HOME, own):
@@ -75,6 +78,7 @@ SAMPLES = [
     sample("an image without a host", "image: nginx:1.22\nimage: library/nginx\n"),
     sample("labels are not hosts", "fairlead.io/inject: enabled\napiVersion: admission.k8s.io/v1\n"),
     sample("reserved names", "http://api.example.com/ https://webhook.fairlead.svc:443/ http://x.test http://[::1]:1/\n"),
+    sample("a program", "\x7fELF\0", "bytes"),
     sample("names and addresses", "http://localhost:15000/ http://server/ http://10.0.0.1:80/\n"),
 ]
 
