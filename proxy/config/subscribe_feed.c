@@ -265,12 +265,15 @@ static void on_save(struct fl_timer *timer)
     if (result == 0)
         result = proxy_lastgood_end(&file);
     if (result != 0)
-        fl_err_errno(&err, result, "it is too large");
+        fl_err_errno(&err, result, "all of it");
     else
         result = proxy_lastgood_save(subscribe->options.state_folder, fl_buf_span(&file), &err);
     fl_buf_done(&file);
-    if (result != 0)
+    if (result == -EMSGSIZE) /* an older one would bring back policies that do not count any more */
+        proxy_lastgood_remove(subscribe->options.state_folder);
+    if (result != 0 && !subscribe->save_failed)
         fl_log(FL_LOG_WARNING, "the configuration cannot be kept for a restart", FL_LOG_STR("reason", err.text));
+    subscribe->save_failed = result != 0;
 }
 
 static void save_later(struct proxy_subscribe *subscribe)

@@ -21,6 +21,7 @@ struct proxy_subscribe {
     struct fl_buf unsent; /* a message that found the queue full; empty: none */
     bool showed_own;      /* our certificate, to the present connection */
     bool answered;        /* something came over this stream */
+    bool save_failed;     /* the last time: told once */
     uint64_t since_ms;    /* of the stream; or since when there is none */
     uint64_t connects, told_ms;
     struct fl_err lost;                                      /* why the last one ended */

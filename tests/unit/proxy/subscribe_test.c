@@ -107,6 +107,14 @@ uint64_t proxy_assembly_wants_version(const struct proxy_assembly *assembly)
     return wants_version;
 }
 
+static bool huge; /* every resource is larger than what may be kept */
+
+static struct fl_span wire_of(const struct fake *fake)
+{
+    static const char bytes[PROXY_ASSEMBLY_RESOURCE_BYTES];
+    return huge ? fl_span_make(bytes, sizeof(bytes)) : fl_span_make(fake->wire, fake->wire_len);
+}
+
 static bool next_state(size_t *cursor, struct proxy_resource_state *ret_state)
 {
     while (*cursor < resource_count) {
@@ -119,7 +127,7 @@ static bool next_state(size_t *cursor, struct proxy_resource_state *ret_state)
             .presence = PROXY_PRESENCE_ACTIVE,
             .active_version = fl_span_str(fake->version),
             .has_active = true,
-            .active_wire = {fl_span_make(fake->wire, fake->wire_len), fake->wire_len},
+            .active_wire = {wire_of(fake), wire_of(fake).len},
             .used_ms = fake->used_ms,
         };
         return true;
@@ -606,12 +614,43 @@ static void test_state(void **state)
     rmdir(folder);
 }
 
+/* An older one would bring back policies that do not count any more. */
+static void test_what_is_too_large_to_keep(void **state)
+{
+    (void)state;
+    char path[64], place[] = "/tmp/subscribe-large-XXXXXX";
+    struct stat status;
+    struct fl_err err = {0};
+    assert_non_null(mkdtemp(place));
+    snprintf(path, sizeof(path), "%s/" PROXY_LASTGOOD_FILE, place);
+    start_on_demand(place);
+    assert_true(ask(80));
+    await(said, "outbound|10.0.0.1:80}");
+    PUSH(FL_RESOURCE_LISTENER, "outbound|10.0.1.1:80", "outbound|10.0.1.2:80", "outbound|10.0.1.3:80");
+    PUSH(FL_RESOURCE_LISTENER, "outbound|10.0.1.4:80", "outbound|10.0.1.5:80", "outbound|10.0.1.6:80");
+    PUSH(FL_RESOURCE_LISTENER, "virtualOutbound", "virtualInbound", "outbound|10.0.0.1:80");
+    await(events, "+outbound|10.0.0.1:80");
+    char waits[256] = "";
+    if (proxy_subscribe_waits(client, waits, sizeof(waits)))
+        fail_msg("waits for %s", waits);
+    assert_int_equal(proxy_lastgood_save(place, FL_SPAN("of before"), &err), 0);
+    assert_int_equal(stat(path, &status), 0);
+    huge = true;
+    for (uint64_t end = fl_loop_now_ms(loop) + 10000; stat(path, &status) == 0 && fl_loop_now_ms(loop) < end;) {
+        assert_int_equal(fl_loop_turn(loop, 10), 0);
+        (void)ask(80); /* in use */
+    }
+    huge = false;
+    assert_true(stat(path, &status) != 0);
+    rmdir(place);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_stream),    TEST(test_reconnect), TEST(test_garbage), TEST(test_token),
-        TEST(test_on_demand), TEST(test_away),      TEST(test_state),
+        TEST(test_on_demand), TEST(test_away),      TEST(test_state),   TEST(test_what_is_too_large_to_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
