@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import threading
+import time
 
 import mesh_support as mesh
 import proxy_support as support
@@ -65,9 +66,20 @@ def listener(role):
 
 
 def await_setting(role, word, there):
-    """Until it has it, or has it no more; with a request that may still be of before."""
+    """Until the configuration that was taken has it, or has it no more; workers follow within a moment."""
     eventually(lambda: (f'"{word}"' in listener(role)) == there, f"{role}: {word} {there} is not in force")
     ask()
+
+
+def logs_now(role):
+    """Whether a request of now is logged. Lines wait some 20 ms for each other."""
+    marker = ask()
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        if logged(getattr(World, role), marker):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def ask():
@@ -113,6 +125,7 @@ def test_access_logs():
         change(*objects)
         for role in "ab":
             await_setting(role, "access_log", role in who)
+            eventually(lambda: logs_now(role) == (role in who), f"{role} logs, or does not, against {who}")
         markers.append((ask(), who))
     eventually(lambda: all(logged(proxy, markers[-1][0]) for proxy in (World.a, World.b)), "the last line is missing")
     for marker, who in markers:  # lines come in their order
