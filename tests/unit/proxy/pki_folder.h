@@ -62,7 +62,8 @@ static inline void pki_folder_init(struct pki_folder *folder)
 
 static inline void pki_folder_done(const struct pki_folder *folder)
 {
-    static const char *const names[] = {"cert-chain.pem", "key.pem", "root-cert.pem", "bootstrap.yaml", "other.pem"};
+    static const char *const names[] = {"cert-chain.pem", "key.pem",   "root-cert.pem",
+                                        "bootstrap.yaml", "other.pem", "secrets.yaml"};
     for (size_t i = 0; i < FL_COUNT(names); i++) {
         char path[128];
         snprintf(path, sizeof(path), "%s/%s", folder->path, names[i]);
