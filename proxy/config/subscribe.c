@@ -380,7 +380,7 @@ struct proxy_subscribe *proxy_subscribe_free(struct proxy_subscribe *subscribe)
     if (subscribe == NULL)
         return NULL;
     fl_timer_cancel(&subscribe->retry);
-    fl_timer_cancel(&subscribe->save);
+    proxy_subscribe_save_pending(subscribe);
     fl_timer_cancel(&subscribe->tick);
     subscribe->client = fl_grpc_client_free(subscribe->client); /* and its call */
     subscribe->ads = proxy_ads_free(subscribe->ads);

@@ -13,8 +13,8 @@
  * "outbound|<ip>:<port>". While the control plane is away the chains of virtualOutbound decide about what is unknown,
  * where they name the mesh's ranges (a chain by prefix that leads to BlackHoleCluster); else it is refused.
  *
- * The state folder keeps what is in force (config/lastgood.h), written some seconds after a change; a proxy that
- * starts takes it first.
+ * The state folder keeps what is in force (config/lastgood.h), written some seconds after a change and at the end; a
+ * proxy that starts takes it first.
  */
 #ifndef PROXY_CONFIG_SUBSCRIBE_H
 #define PROXY_CONFIG_SUBSCRIBE_H

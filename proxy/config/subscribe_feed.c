@@ -276,6 +276,14 @@ static void on_save(struct fl_timer *timer)
     subscribe->save_failed = result != 0;
 }
 
+void proxy_subscribe_save_pending(struct proxy_subscribe *subscribe)
+{
+    if (!fl_timer_is_set(&subscribe->save))
+        return;
+    fl_timer_cancel(&subscribe->save);
+    on_save(&subscribe->save);
+}
+
 static void save_later(struct proxy_subscribe *subscribe)
 {
     if (subscribe->options.state_folder != NULL && subscribe->complete && !fl_timer_is_set(&subscribe->save))

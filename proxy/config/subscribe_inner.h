@@ -54,6 +54,8 @@ void proxy_subscribe_drop(void *owner, enum fl_resource_type type, struct fl_spa
 void proxy_subscribe_settle(struct proxy_subscribe *subscribe);
 int proxy_subscribe_begin(struct proxy_subscribe *subscribe) FL_MUST_CHECK; /* what is wanted from the start */
 void proxy_subscribe_restore(struct proxy_subscribe *subscribe);
+/* What waits to be kept is kept now. */
+void proxy_subscribe_save_pending(struct proxy_subscribe *subscribe);
 
 /* subscribe_demand.c */
 uint64_t proxy_subscribe_used_ms(void *owner, struct fl_span name); /* of proxy_demand_options */

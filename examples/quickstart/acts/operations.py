@@ -64,7 +64,7 @@ class Operations:
         answer = world.ask("server", headers={"x-canary": "yes"}) if started else None
         self.report.claim(started and answer.lines("version ") == ["v2"],
                           "a sidecar that starts anew meanwhile has its certificate and its rules from the pod's memory volume",
-                          world.why(world.client))
+                          f"{answer.text if answer else 'not started'} {world.why(world.client)}")
         world.run_control()
         world.wait_in_force("the control plane", lambda: "client.demo" in world.command("status").stdout, seconds=40)
         self.report.claim(True, "the control plane comes back, and the proxies find it again")

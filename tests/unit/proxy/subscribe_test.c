@@ -614,6 +614,27 @@ static void test_state(void **state)
     rmdir(folder);
 }
 
+/* A proxy that is stopped takes nothing with it that a restart would want. */
+static void test_the_end_keeps_what_waits(void **state)
+{
+    (void)state;
+    char path[64], waits[256], place[] = "/tmp/subscribe-end-XXXXXX";
+    struct stat status;
+    assert_non_null(mkdtemp(place));
+    snprintf(path, sizeof(path), "%s/" PROXY_LASTGOOD_FILE, place);
+    start_on_demand(place);
+    assert_true(ask(80));
+    await(said, "outbound|10.0.0.1:80}");
+    PUSH(FL_RESOURCE_LISTENER, "virtualOutbound", "virtualInbound", "outbound|10.0.0.1:80");
+    await(events, "+outbound|10.0.0.1:80");
+    assert_false(proxy_subscribe_waits(client, waits, sizeof(waits)));
+    assert_true(stat(path, &status) != 0);
+    client = proxy_subscribe_free(client);
+    assert_int_equal(stat(path, &status), 0);
+    proxy_lastgood_remove(place);
+    rmdir(place);
+}
+
 /* An older one would bring back policies that do not count any more. */
 static void test_what_is_too_large_to_keep(void **state)
 {
@@ -649,8 +670,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_stream),    TEST(test_reconnect), TEST(test_garbage), TEST(test_token),
-        TEST(test_on_demand), TEST(test_away),      TEST(test_state),   TEST(test_what_is_too_large_to_keep),
+        TEST(test_stream),
+        TEST(test_reconnect),
+        TEST(test_garbage),
+        TEST(test_token),
+        TEST(test_on_demand),
+        TEST(test_away),
+        TEST(test_state),
+        TEST(test_the_end_keeps_what_waits),
+        TEST(test_what_is_too_large_to_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
