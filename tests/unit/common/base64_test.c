@@ -58,12 +58,57 @@ static void other_spellings_are_refused(void **state)
     }
 }
 
+static void padded_both_ways(void **state)
+{
+    (void)state;
+    static const struct {
+        struct fl_span bytes;
+        const char *text;
+    } rows[] = {
+        {FL_SPAN(""), ""},        {FL_SPAN("f"), "Zg=="},        {FL_SPAN("fo"), "Zm8="},
+        {FL_SPAN("foo"), "Zm9v"}, {FL_SPAN("foob"), "Zm9vYg=="}, {FL_SPAN("\xff\xef\xbe"), "/+++"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fl_buf text, bytes;
+        struct guard guard;
+        fl_buf_init(&text, 100);
+        fl_buf_init(&bytes, 100);
+        guard_init(&guard, rows[i].bytes);
+        assert_int_equal(fl_base64_encode(guard.span, &text), 0);
+        guard_done(&guard);
+        assert_string_equal(fl_buf_str(&text), rows[i].text);
+        guard_init(&guard, fl_buf_span(&text));
+        assert_int_equal(fl_base64_decode(guard.span, &bytes), 0);
+        guard_done(&guard);
+        assert_true(fl_span_eq(fl_buf_span(&bytes), rows[i].bytes));
+        fl_buf_done(&text);
+        fl_buf_done(&bytes);
+    }
+}
+
+static void other_padded_spellings_are_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "Z", "Zg", "Zg=", "Zh==", "Zm9", "Z===", "====", "Zg==Zg==", "Zm-v", "Zm_v", "Zm9v\n", "Zm8 ", "=m9v"};
+    for (size_t i = 0; i < FL_COUNT(texts); i++) {
+        struct fl_buf bytes;
+        fl_buf_init(&bytes, 100);
+        assert_int_equal(fl_buf_append_str(&bytes, "x"), 0);
+        if (fl_base64_decode(fl_span_str(texts[i]), &bytes) != -EINVAL || bytes.len != 1)
+            fail_msg("%s", texts[i]);
+        fl_buf_done(&bytes);
+    }
+}
+
 static void bounds_and_memory(void **state)
 {
     (void)state;
     struct fl_buf tiny = {0};
     fl_buf_init(&tiny, 3);
     assert_int_equal(fl_base64url_encode(FL_SPAN("foo"), &tiny), -EMSGSIZE);
+    assert_int_equal(fl_base64_encode(FL_SPAN("f"), &tiny), -EMSGSIZE);
+    assert_int_equal(tiny.len, 0);
     fl_buf_done(&tiny);
     FAIL_EACH_ALLOCATION
     {
@@ -79,8 +124,8 @@ static void bounds_and_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_ways),
-        cmocka_unit_test(other_spellings_are_refused),
+        cmocka_unit_test(both_ways),         cmocka_unit_test(other_spellings_are_refused),
+        cmocka_unit_test(padded_both_ways),  cmocka_unit_test(other_padded_spellings_are_refused),
         cmocka_unit_test(bounds_and_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
