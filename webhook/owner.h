@@ -11,9 +11,16 @@ struct webhook_owner {
     char name[WEBHOOK_NAME_MAX + 1]; /* NUL-terminated; empty where nothing tells */
 };
 
-/* The controlling owner (else the first). A ReplicaSet named <name>-<pod-template-hash> stands for its Deployment (or
- * Argo's Rollout), a Job named <name>-<8 to 10 digits> for its CronJob; without an owner the pod's own name, or its
- * generateName without the '-' at the end. */
+/* The controlling owner (else the first), and behind it, by names and labels alone:
+ *
+ *   ReplicaSet <name>-<label pod-template-hash>            Deployment <name>
+ *   ReplicaSet <name>-<label rollouts-pod-template-hash>   Rollout <name> (Argo's)
+ *   Job <name>-<scheduled time>                            CronJob <name>; a date that a person wrote is none
+ *   ReplicationController <label deploymentconfig>-<n>     DeploymentConfig (OpenShift's)
+ *
+ * Without such a label or ending the owner itself is the workload, as are StatefulSet, DaemonSet, Job (indexed or not)
+ * and every kind that is not known here; kinds of other groups with those names are not looked behind. Without an
+ * owner the pod's generateName without '-' at its end, else its name. */
 void webhook_owner_find(const struct fl_json *pod, struct webhook_owner *ret_owner);
 
 #endif

@@ -5,6 +5,9 @@
 #define OWNED(kind, name, labels)                                                                                      \
     "{'metadata':{'name':'p','labels':" labels ",'ownerReferences':[{'kind':'" kind "','name':'" name                  \
     "','controller':true}]}}"
+#define GROUP(version, kind, name, labels)                                                                             \
+    "{'metadata':{'name':'p','labels':" labels ",'ownerReferences':[{'apiVersion':'" version "','kind':'" kind         \
+    "','name':'" name "','controller':true}]}}"
 
 static const struct {
     const char *pod;
@@ -22,7 +25,31 @@ static const struct {
     {OWNED("Job", "import", "{}"), "Job", "import"},
     {OWNED("StatefulSet", "db", "{}"), "StatefulSet", "db"},
     {OWNED("DaemonSet", "agent", "{}"), "DaemonSet", "agent"},
+    {OWNED("Job", "import-20240131", "{}"), "Job", "import-20240131"},
+    {OWNED("Job", "import-99999999", "{}"), "Job", "import-99999999"},
+    {OWNED("Job", "old-1600000000", "{}"), "CronJob", "old"},
+    {OWNED("Job", "old-2024013112", "{}"), "Job", "old-2024013112"},
+    {OWNED("Job", "nightly-280123456", "{}"), "Job", "nightly-280123456"},
+    {OWNED("Job", "-28012345", "{}"), "Job", "-28012345"},
+    {OWNED("Job", "v2-28012345", "{}"), "CronJob", "v2"},
+    {OWNED("Job", "a234567890123456789012345678901234567890123456789012-28012345", "{}"), "CronJob",
+     "a234567890123456789012345678901234567890123456789012"},
+    {OWNED("Job", "a2345678901234567890123456789012345678901234567890123-28012345", "{}"), "Job",
+     "a2345678901234567890123456789012345678901234567890123-28012345"},
+    {OWNED("Job", "shards", "{'batch.kubernetes.io/job-completion-index':'3'}"), "Job", "shards"},
+    {GROUP("batch/v1", "Job", "nightly-28012345", "{}"), "CronJob", "nightly"},
+    {GROUP("batch.volcano.sh/v1alpha1", "Job", "nightly-28012345", "{}"), "Job", "nightly-28012345"},
+    {GROUP("apps/v1", "ReplicaSet", "web-7d4b9c", "{'pod-template-hash':'7d4b9c'}"), "Deployment", "web"},
+    {GROUP("x.io/v1", "ReplicaSet", "web-7d4b9c", "{'pod-template-hash':'7d4b9c'}"), "ReplicaSet", "web-7d4b9c"},
+    {GROUP("v1", "ReplicationController", "shop-3", "{'deploymentconfig':'shop'}"), "DeploymentConfig", "shop"},
+    {GROUP("v1", "ReplicationController", "shop-3", "{'deploymentconfig':'sho'}"), "ReplicationController", "shop-3"},
+    {GROUP("v1", "ReplicationController", "shop-3", "{}"), "ReplicationController", "shop-3"},
+    {GROUP("apps.kruise.io/v1alpha1", "CloneSet", "web", "{'pod-template-hash':'7d4b9c'}"), "CloneSet", "web"},
     {"{'metadata':{'name':'bare'}}", "Pod", "bare"},
+    {"{'metadata':{'name':'bare-x7k2p','generateName':'bare-'}}", "Pod", "bare"},
+    {"{'metadata':{'name':'n','generateName':'-'}}", "Pod", "n"},
+    {"{'metadata':{'generateName':'a2345678901234567890123456789012345678901234567890123456789012345-'}}", "Pod",
+     "a2345678901234567890123456789012345678901234567890123456789012345"},
     {"{'metadata':{'generateName':'gen-'}}", "Pod", "gen"},
     {"{'metadata':{'generateName':'--'}}", "Pod", ""},
     {"{'metadata':{}}", "Pod", ""},
