@@ -34,13 +34,26 @@ void fl_cert_serial(const struct fl_cert *cert, char ret_text[FL_CERT_SERIAL_MAX
 int fl_cert_verify(const struct fl_cert *cert, const struct fl_bundle *bundle, time_t now,
                    struct fl_err *err) FL_MUST_CHECK;
 
+/* One certificate alone: SHA-256 of its DER, and whether two are the same to the last byte (their leaves). */
+#define FL_CERT_FINGERPRINT_SIZE 32
+int fl_cert_fingerprint(const struct fl_cert *cert, unsigned char ret_digest[FL_CERT_FINGERPRINT_SIZE]) FL_MUST_CHECK;
+bool fl_cert_equal(const struct fl_cert *a, const struct fl_cert *b);
+/* The leaf bears the signature of this issuer (its leaf), which is a CA by name, key usage and key identifier too.
+ * Validity is not looked at. */
+bool fl_cert_issued_by(const struct fl_cert *cert, const struct fl_cert *issuer);
+/* A leaf for a TLS server (extended key usage) that has exactly these DNS names, in any order, and no other name of any
+ * kind; `dns_names` ends with NULL. */
+bool fl_cert_serves(const struct fl_cert *cert, const char *const *dns_names);
+
 struct fl_cert_request {
     struct fl_span uri;              /* SPIFFE ID; empty: no URI name */
     struct fl_span common_name;      /* ≤ 64 bytes; empty: no subject (then the names are critical) */
     const char *const *dns_names;    /* ends with NULL; NULL: none */
     const char *const *ip_addresses; /* IPv4 or IPv6 as text; ends with NULL; NULL: none */
     time_t not_before, not_after;
-    bool authority; /* a CA: basicConstraints, keyCertSign; else a leaf for both TLS sides */
+    bool authority;   /* a CA: basicConstraints, keyCertSign; else a leaf for both TLS sides */
+    bool leaves_only; /* authority: path length 0, also where it signs itself */
+    bool server_only; /* not authority: for TLS servers alone */
 };
 
 /* Issues a certificate for the public key of `subject`. issuer NULL: self-signed with issuer_key == subject.

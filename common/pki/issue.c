@@ -176,6 +176,11 @@ static const struct fixed_extension leaf_extensions[] = {
     {NID_ext_key_usage, false,                          /* serverAuth, clientAuth */
      FL_SPAN("\x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02")},
 };
+static const struct fixed_extension server_extensions[] = {
+    {NID_basic_constraints, true, FL_SPAN("\x30\x00")},
+    {NID_key_usage, true, FL_SPAN("\x03\x02\x07\x80")},
+    {NID_ext_key_usage, false, FL_SPAN("\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01")}, /* serverAuth */
+};
 static const struct fixed_extension root_extensions[] = {
     {NID_basic_constraints, true, FL_SPAN("\x30\x03\x01\x01\xff")}, /* CA:TRUE */
     {NID_key_usage, true, FL_SPAN("\x03\x02\x01\x06")},             /* keyCertSign, cRLSign */
@@ -228,12 +233,14 @@ static int add_authority_key(X509 *certificate, X509 *issuer, struct fl_err *err
 }
 
 /* `issuer` is the certificate itself where it signs itself. */
-static int set_extensions(X509 *certificate, X509 *issuer, bool authority, struct fl_err *err)
+static int set_extensions(X509 *certificate, X509 *issuer, const struct fl_cert_request *request, struct fl_err *err)
 {
     int result;
-    if (!authority)
+    if (!request->authority && request->server_only)
+        result = add_fixed(certificate, server_extensions, FL_COUNT(server_extensions), err);
+    else if (!request->authority)
         result = add_fixed(certificate, leaf_extensions, FL_COUNT(leaf_extensions), err);
-    else if (issuer == certificate)
+    else if (issuer == certificate && !request->leaves_only)
         result = add_fixed(certificate, root_extensions, FL_COUNT(root_extensions), err);
     else
         result = add_fixed(certificate, middle_extensions, FL_COUNT(middle_extensions), err);
@@ -288,7 +295,7 @@ static int fill(X509 *certificate, const struct fl_cert_request *request, const 
     if (result == 0)
         result = set_names(certificate, request, err);
     if (result == 0)
-        result = set_extensions(certificate, signer, request->authority, err);
+        result = set_extensions(certificate, signer, request, err);
     return result;
 }
 
