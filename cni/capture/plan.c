@@ -81,7 +81,7 @@ static void set_fill_ports(struct cni_set *set, const struct fl_port_list *list)
 {
     set->width = sizeof(uint16_t);
     for (size_t i = 0; !list->all && i < list->count; i++)
-        set_append_ports(set, list->ranges[i].first, list->ranges[i].last);
+        set_append_ports(set, (uint16_t)list->ranges[i].first, (uint16_t)list->ranges[i].last);
 }
 
 static void set_fill_cidrs(struct cni_set *set, const struct fl_cidr_list *list, int family)
@@ -281,7 +281,7 @@ static int set_comment(struct cni_plan *plan, const struct fl_capture *capture)
     int result = fl_capture_print(capture, &text);
     if (result < 0)
         return result;
-    snprintf(plan->comment, sizeof(plan->comment), "fairlead capture %d %016" PRIx64, FL_CAPTURE_VERSION,
+    snprintf(plan->comment, sizeof(plan->comment), "fairlead capture %d %016" PRIx64, fl_capture_version(capture),
              digest(fl_buf_span(&text)));
     return 0;
 }

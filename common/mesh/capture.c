@@ -6,9 +6,9 @@
 
 #include <errno.h>
 
-#define DEPTH_MAX  4
-#define VALUES_MAX (32 + 4 * FL_CAPTURE_RANGES + 2 * FL_CAPTURE_CIDRS) /* more than a spec can need */
-#define ID_MAX     4294967294LL                                        /* the last one means "no id" to the kernel */
+#define DEPTH_MAX 4
+/* More than a spec can need. */
+#define VALUES_MAX (32 + 5 * FL_CAPTURE_RANGES + 2 * FL_CAPTURE_CIDRS + FL_CAPTURE_INTERFACES)
 
 void fl_capture_defaults(struct fl_capture *capture)
 {
@@ -19,6 +19,8 @@ void fl_capture_defaults(struct fl_capture *capture)
         .outbound_port = FL_PORT_OUTBOUND,
         .inbound_include = {.all = true},
         .outbound_include_cidrs = {.all = true},
+        .dns_port = FL_PORT_DNS,
+        .ipv6 = true,
     };
 }
 
@@ -54,6 +56,16 @@ static int merge_cidrs(void *list, struct fl_span item, struct fl_err *err)
     return fl_cidr_list_merge(list, item, err);
 }
 
+static int merge_uids(void *list, struct fl_span item, struct fl_err *err)
+{
+    return fl_uid_list_merge(list, item, err);
+}
+
+static int merge_interfaces(void *list, struct fl_span item, struct fl_err *err)
+{
+    return fl_interface_list_merge(list, item, err);
+}
+
 static int read_ports(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
 {
     (void)row;
@@ -70,6 +82,18 @@ static int read_cidrs(struct fl_reader *reader, const struct fl_json *value, voi
     return result;
 }
 
+static int read_uids(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    (void)row;
+    return read_items(reader, value, field, merge_uids);
+}
+
+static int read_interfaces(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    (void)row;
+    return read_items(reader, value, field, merge_interfaces);
+}
+
 #define OFFSET(member) offsetof(struct fl_capture, member)
 
 static const struct fl_row inbound_rows[] = {
@@ -78,18 +102,32 @@ static const struct fl_row inbound_rows[] = {
     {"excludePorts", read_ports, OFFSET(inbound_exclude), FL_ROW_REQUIRED, 0, 0, NULL},
     {0},
 };
-static const struct fl_row outbound_rows[] = {
-    {"port", fl_read_u16, OFFSET(outbound_port), FL_ROW_REQUIRED, 1, 65535, NULL},
-    {"includeCIDRs", read_cidrs, OFFSET(outbound_include_cidrs), FL_ROW_REQUIRED, 0, 0, NULL},
-    {"excludeCIDRs", read_cidrs, OFFSET(outbound_exclude_cidrs), FL_ROW_REQUIRED, 0, 0, NULL},
-    {"includePorts", read_ports, OFFSET(outbound_include_ports), FL_ROW_REQUIRED, 0, 0, NULL},
-    {"excludePorts", read_ports, OFFSET(outbound_exclude_ports), FL_ROW_REQUIRED, 0, 0, NULL},
+#define OUTBOUND_ROWS                                                                                                  \
+    {"port", fl_read_u16, OFFSET(outbound_port), FL_ROW_REQUIRED, 1, 65535, NULL},                                     \
+        {"includeCIDRs", read_cidrs, OFFSET(outbound_include_cidrs), FL_ROW_REQUIRED, 0, 0, NULL},                     \
+        {"excludeCIDRs", read_cidrs, OFFSET(outbound_exclude_cidrs), FL_ROW_REQUIRED, 0, 0, NULL},                     \
+        {"includePorts", read_ports, OFFSET(outbound_include_ports), FL_ROW_REQUIRED, 0, 0, NULL},                     \
+    {                                                                                                                  \
+        "excludePorts", read_ports, OFFSET(outbound_exclude_ports), FL_ROW_REQUIRED, 0, 0, NULL                        \
+    }
+
+static const struct fl_row outbound_rows_1[] = {OUTBOUND_ROWS, {0}};
+static const struct fl_row outbound_rows_2[] = {
+    OUTBOUND_ROWS,
+    {"excludeUIDs", read_uids, OFFSET(outbound_exclude_uids), FL_ROW_REQUIRED, 0, 0, NULL},
+    {0},
+};
+static const struct fl_row dns_rows[] = {
+    {"enabled", fl_read_bool, OFFSET(dns), FL_ROW_REQUIRED, 0, 0, NULL},
+    {"port", fl_read_u16, OFFSET(dns_port), FL_ROW_REQUIRED, 1, 65535, NULL},
     {0},
 };
 static const struct fl_table inbound_table = {inbound_rows, FL_TABLE_REFUSE_UNKNOWN};
-static const struct fl_table outbound_table = {outbound_rows, FL_TABLE_REFUSE_UNKNOWN};
+static const struct fl_table outbound_table_1 = {outbound_rows_1, FL_TABLE_REFUSE_UNKNOWN};
+static const struct fl_table outbound_table_2 = {outbound_rows_2, FL_TABLE_REFUSE_UNKNOWN};
+static const struct fl_table dns_table = {dns_rows, FL_TABLE_REFUSE_UNKNOWN};
 
-/* It was looked at before the table: a later version may have members that this one refuses. */
+/* It was looked at before the table: it says which table. */
 static int skip_version(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
 {
     (void)reader;
@@ -100,17 +138,35 @@ static int skip_version(struct fl_reader *reader, const struct fl_json *value, v
 }
 
 /* The nested tables fill the same struct: offset 0. */
-static const struct fl_row spec_rows[] = {
-    {"version", skip_version, 0, FL_ROW_REQUIRED, 0, 0, NULL},
-    {"uid", fl_read_u32, OFFSET(uid), FL_ROW_REQUIRED, 1, ID_MAX, NULL},
-    {"gid", fl_read_u32, OFFSET(gid), FL_ROW_REQUIRED, 1, ID_MAX, NULL},
+#define SPEC_HEAD_ROWS                                                                                                 \
+    {"version", skip_version, 0, FL_ROW_REQUIRED, 0, 0, NULL},                                                         \
+        {"uid", fl_read_u32, OFFSET(uid), FL_ROW_REQUIRED, 1, FL_UID_MAX, NULL},                                       \
+    {                                                                                                                  \
+        "gid", fl_read_u32, OFFSET(gid), FL_ROW_REQUIRED, 1, FL_UID_MAX, NULL                                          \
+    }
+
+static const struct fl_row spec_rows_1[] = {
+    SPEC_HEAD_ROWS,
     {"inbound", fl_read_object, 0, FL_ROW_REQUIRED, 0, 0, &inbound_table},
-    {"outbound", fl_read_object, 0, FL_ROW_REQUIRED, 0, 0, &outbound_table},
+    {"outbound", fl_read_object, 0, FL_ROW_REQUIRED, 0, 0, &outbound_table_1},
     {0},
 };
-static const struct fl_table spec_table = {spec_rows, FL_TABLE_REFUSE_UNKNOWN};
+static const struct fl_row spec_rows_2[] = {
+    SPEC_HEAD_ROWS,
+    {"ipv6", fl_read_bool, OFFSET(ipv6), FL_ROW_REQUIRED, 0, 0, NULL},
+    {"dropInvalid", fl_read_bool, OFFSET(drop_invalid), FL_ROW_REQUIRED, 0, 0, NULL},
+    {"excludeInterfaces", read_interfaces, OFFSET(exclude_interfaces), FL_ROW_REQUIRED, 0, 0, NULL},
+    {"inbound", fl_read_object, 0, FL_ROW_REQUIRED, 0, 0, &inbound_table},
+    {"outbound", fl_read_object, 0, FL_ROW_REQUIRED, 0, 0, &outbound_table_2},
+    {"dns", fl_read_object, 0, FL_ROW_REQUIRED, 0, 0, &dns_table},
+    {0},
+};
+static const struct fl_table spec_tables[] = {
+    [1] = {spec_rows_1, FL_TABLE_REFUSE_UNKNOWN},
+    [FL_CAPTURE_VERSION] = {spec_rows_2, FL_TABLE_REFUSE_UNKNOWN},
+};
 
-static int check_version(struct fl_reader *reader, const struct fl_json *root)
+static int read_version(struct fl_reader *reader, const struct fl_json *root, int64_t *ret_version)
 {
     int64_t version = 0;
     const struct fl_json *value = fl_json_get(root, "version");
@@ -120,23 +176,33 @@ static int check_version(struct fl_reader *reader, const struct fl_json *root)
     if (!fl_json_int(value, 1, 1000000, &version))
         return fl_reader_expected(reader, value, "the version of a capture spec");
     fl_reader_leave(reader, mark);
-    if (version != FL_CAPTURE_VERSION)
-        return fl_err_set(reader->err, -ENOTSUP, "$.version: the capture spec is of version %d; known is %d",
+    if (version > FL_CAPTURE_VERSION)
+        return fl_err_set(reader->err, -ENOTSUP, "$.version: the capture spec is of version %d; known are 1 to %d",
                           (int)version, FL_CAPTURE_VERSION);
+    *ret_version = version;
+    return 0;
+}
+
+static int check_ports(const struct fl_capture *capture, struct fl_err *err)
+{
+    if (capture->inbound_port == capture->outbound_port)
+        return fl_err_set(err, -EINVAL, "$.outbound.port: expected another port than inbound's, got %u",
+                          capture->outbound_port);
+    if (capture->dns && (capture->dns_port == capture->inbound_port || capture->dns_port == capture->outbound_port))
+        return fl_err_set(err, -EINVAL, "$.dns.port: expected another port than inbound's and outbound's, got %u",
+                          capture->dns_port);
     return 0;
 }
 
 static int read_spec(const struct fl_json *root, struct fl_capture *capture, struct fl_err *err)
 {
     struct fl_reader reader;
+    int64_t version = 0;
     fl_reader_init(&reader, NULL, err);
-    int result = check_version(&reader, root);
+    int result = read_version(&reader, root, &version);
     if (result == 0)
-        result = fl_table_read(&reader, root, &spec_table, capture);
-    if (result == 0 && capture->inbound_port == capture->outbound_port)
-        return fl_err_set(err, -EINVAL, "$.outbound.port: expected another port than inbound's, got %u",
-                          capture->outbound_port);
-    return result;
+        result = fl_table_read(&reader, root, &spec_tables[version], capture);
+    return result < 0 ? result : check_ports(capture, err);
 }
 
 int fl_capture_parse(struct fl_span text, struct fl_capture *ret_capture, struct fl_err *err)
@@ -144,7 +210,7 @@ int fl_capture_parse(struct fl_span text, struct fl_capture *ret_capture, struct
     const struct fl_json_limits limits = {
         .bytes_max = FL_CAPTURE_TEXT_MAX, .depth_max = DEPTH_MAX, .values_max = VALUES_MAX};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *root = NULL;
-    struct fl_capture capture = {0};
+    struct fl_capture capture = {.ipv6 = true, .dns_port = FL_PORT_DNS}; /* what version 1 leaves unsaid */
     int result = fl_json_parse(text, &limits, &root, err);
     if (result == 0)
         result = read_spec(root, &capture, err);
@@ -153,21 +219,26 @@ int fl_capture_parse(struct fl_span text, struct fl_capture *ret_capture, struct
     return result;
 }
 
-/* Items need no escaping: digits, hex digits, '.', ':', '/', '-'. */
+/* Items need no escaping: digits, hex digits, '.', ':', '/', '-', and what names of interfaces may have. */
 static int print_item(struct fl_buf *out, bool first, const char *item)
 {
     return fl_buf_printf(out, "%s\"%s\"", first ? "" : ",", item);
 }
 
-static int print_ports(struct fl_buf *out, const char *name, const struct fl_port_list *list)
+static int print_ranges(struct fl_buf *out, const char *name, bool all, const struct fl_range *ranges, size_t count)
 {
-    int result = fl_buf_printf(out, ",\"%s\":[%s", name, list->all ? "\"*\"" : "");
-    for (size_t i = 0; result == 0 && i < list->count; i++) {
+    int result = fl_buf_printf(out, ",\"%s\":[%s", name, all ? "\"*\"" : "");
+    for (size_t i = 0; result == 0 && i < count; i++) {
         char text[FL_RANGE_PRINT_MAX];
-        fl_port_range_print(&list->ranges[i], text);
+        fl_range_print(&ranges[i], text);
         result = print_item(out, i == 0, text);
     }
     return result < 0 ? result : fl_buf_append_byte(out, ']');
+}
+
+static int print_ports(struct fl_buf *out, const char *name, const struct fl_port_list *list)
+{
+    return print_ranges(out, name, list->all, list->ranges, list->count);
 }
 
 static int print_cidrs(struct fl_buf *out, const char *name, const struct fl_cidr_list *list)
@@ -181,16 +252,32 @@ static int print_cidrs(struct fl_buf *out, const char *name, const struct fl_cid
     return result < 0 ? result : fl_buf_append_byte(out, ']');
 }
 
-static int print_spec(const struct fl_capture *capture, struct fl_buf *out)
+static int print_head(struct fl_buf *out, const struct fl_capture *capture, int version)
 {
-    int result = fl_buf_printf(out, "{\"version\":%d,\"uid\":%u,\"gid\":%u,\"inbound\":{\"port\":%u",
-                               FL_CAPTURE_VERSION, capture->uid, capture->gid, capture->inbound_port);
+    const struct fl_interface_list *interfaces = &capture->exclude_interfaces;
+    int result = fl_buf_printf(out, "{\"version\":%d,\"uid\":%u,\"gid\":%u", version, capture->uid, capture->gid);
+    if (result < 0 || version == 1)
+        return result;
+    result = fl_buf_printf(out, ",\"ipv6\":%s,\"dropInvalid\":%s,\"excludeInterfaces\":[",
+                           capture->ipv6 ? "true" : "false", capture->drop_invalid ? "true" : "false");
+    for (size_t i = 0; result == 0 && i < interfaces->count; i++)
+        result = print_item(out, i == 0, interfaces->names[i]);
+    return result < 0 ? result : fl_buf_append_byte(out, ']');
+}
+
+static int print_inbound(struct fl_buf *out, const struct fl_capture *capture)
+{
+    int result = fl_buf_printf(out, ",\"inbound\":{\"port\":%u", capture->inbound_port);
     if (result == 0)
         result = print_ports(out, "includePorts", &capture->inbound_include);
     if (result == 0)
         result = print_ports(out, "excludePorts", &capture->inbound_exclude);
-    if (result == 0)
-        result = fl_buf_printf(out, "},\"outbound\":{\"port\":%u", capture->outbound_port);
+    return result < 0 ? result : fl_buf_append_byte(out, '}');
+}
+
+static int print_outbound(struct fl_buf *out, const struct fl_capture *capture, int version)
+{
+    int result = fl_buf_printf(out, ",\"outbound\":{\"port\":%u", capture->outbound_port);
     if (result == 0)
         result = print_cidrs(out, "includeCIDRs", &capture->outbound_include_cidrs);
     if (result == 0)
@@ -199,7 +286,31 @@ static int print_spec(const struct fl_capture *capture, struct fl_buf *out)
         result = print_ports(out, "includePorts", &capture->outbound_include_ports);
     if (result == 0)
         result = print_ports(out, "excludePorts", &capture->outbound_exclude_ports);
-    return result < 0 ? result : fl_buf_append_str(out, "}}");
+    if (result == 0 && version > 1)
+        result = print_ranges(out, "excludeUIDs", false, capture->outbound_exclude_uids.ranges,
+                              capture->outbound_exclude_uids.count);
+    return result < 0 ? result : fl_buf_append_byte(out, '}');
+}
+
+static int print_spec(const struct fl_capture *capture, struct fl_buf *out)
+{
+    int version = fl_capture_version(capture);
+    int result = print_head(out, capture, version);
+    if (result == 0)
+        result = print_inbound(out, capture);
+    if (result == 0)
+        result = print_outbound(out, capture, version);
+    if (result == 0 && version > 1)
+        result = fl_buf_printf(out, ",\"dns\":{\"enabled\":%s,\"port\":%u}", capture->dns ? "true" : "false",
+                               capture->dns_port);
+    return result < 0 ? result : fl_buf_append_byte(out, '}');
+}
+
+int fl_capture_version(const struct fl_capture *capture)
+{
+    bool plain = capture->ipv6 && !capture->drop_invalid && !capture->dns && capture->dns_port == FL_PORT_DNS &&
+                 capture->exclude_interfaces.count == 0 && capture->outbound_exclude_uids.count == 0;
+    return plain ? 1 : FL_CAPTURE_VERSION;
 }
 
 int fl_capture_print(const struct fl_capture *capture, struct fl_buf *out)

@@ -2,16 +2,25 @@
  *
  * The webhook resolves it (defaults, namespace, pod) and writes it as the annotation fairlead.io/capture; the sidecar
  * gets the same text as FAIRLEAD_CAPTURE; the plugin and the agent apply exactly that. This module is the only reader
- * and writer. Form, version 1 (members in this order, all present; ports as strings of one port or range):
+ * and writer. Form, version 2 (members in this order, all present; ports and uids as strings of one or a range):
  *
- *   {"version":1,"uid":1337,"gid":1337,
+ *   {"version":2,"uid":1337,"gid":1337,"ipv6":true,"dropInvalid":false,"excludeInterfaces":[],
  *    "inbound":{"port":15006,"includePorts":["*"],"excludePorts":[]},
- *    "outbound":{"port":15001,"includeCIDRs":["*"],"excludeCIDRs":[],"includePorts":[],"excludePorts":[]}}
+ *    "outbound":{"port":15001,"includeCIDRs":["*"],"excludeCIDRs":[],"includePorts":[],"excludePorts":[],
+ *                "excludeUIDs":[]},
+ *    "dns":{"enabled":false,"port":15053}}
+ *
+ * Version 1 lacks ipv6, dropInvalid, excludeInterfaces, outbound.excludeUIDs and dns, which then are as above. Both are
+ * read, and a spec is *written in the lowest version that can say it*: so a node whose plugin is one version behind the
+ * webhook goes on taking pods that use nothing new, and the table of a running pod keeps its name over an upgrade.
  *
  * Meaning. Inbound: TCP to an included port and not to an excluded one goes to `port`. Outbound: TCP of everybody but
- * (uid and gid) is captured where the port is not excluded, the destination is in no excluded CIDR, and either the
- * destination is in an included CIDR or the port is an included one. Our own ports (mesh/port.h) are never captured.
- * "*" stands alone and means everything of both families.
+ * the proxy (uid and gid) and the excluded uids is captured where the port is not excluded, the destination is in no
+ * excluded CIDR, and either the destination is in an included CIDR or the port is an included one. DNS: what the same
+ * people send to port 53 by UDP or TCP, and is not excluded, goes to dns.port, whatever the included ones are. What
+ * comes in by an excluded interface or leaves through it is not captured; without ipv6 no IPv6 is. Our own ports
+ * (mesh/port.h) are never captured. "*" stands alone and means everything of both families. dropInvalid: TCP that comes
+ * in and belongs to no connection that the kernel knows is dropped, instead of being answered by a reset.
  */
 #ifndef FL_MESH_CAPTURE_H
 #define FL_MESH_CAPTURE_H
@@ -19,20 +28,37 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-#define FL_CAPTURE_VERSION  1
-#define FL_CAPTURE_RANGES   64 /* ports and ranges a list may hold */
-#define FL_CAPTURE_CIDRS    64
-#define FL_CAPTURE_TEXT_MAX 16384 /* bytes of the canonical JSON */
+#define FL_CAPTURE_VERSION    2  /* the newest that is known; the one before is read too */
+#define FL_CAPTURE_RANGES     64 /* ports (or uids) and ranges a list may hold */
+#define FL_CAPTURE_CIDRS      64
+#define FL_CAPTURE_INTERFACES 16
+#define FL_CAPTURE_TEXT_MAX   16384 /* bytes of the canonical JSON */
 
-struct fl_port_range {
-    uint16_t first, last; /* both included, 1…65535, first ≤ last */
+struct fl_range {
+    uint32_t first, last; /* both included, first ≤ last */
 };
 
 struct fl_port_list {
     bool all; /* "*": then count is 0 */
     size_t count;
-    /* ascending, not overlapping or adjacent (merged on reading); 1-65535 becomes `all` */
-    struct fl_port_range ranges[FL_CAPTURE_RANGES];
+    /* 1…65535, ascending, not overlapping or adjacent (merged on reading); 1-65535 becomes `all` */
+    struct fl_range ranges[FL_CAPTURE_RANGES];
+};
+
+#define FL_UID_MAX 4294967294u /* the last one means "no id" to the kernel */
+
+struct fl_uid_list {
+    size_t count;
+    struct fl_range ranges[FL_CAPTURE_RANGES]; /* 0…FL_UID_MAX; ordered as ports are */
+};
+
+#define FL_INTERFACE_NAME_MAX 16 /* IFNAMSIZ: bytes with the NUL */
+
+struct fl_interface_list {
+    size_t count;
+    /* ascending by bytes, each once. Names that Linux takes, in printable ASCII without '/', ':', ',', '"', '\\', '*'.
+     */
+    char names[FL_CAPTURE_INTERFACES][FL_INTERFACE_NAME_MAX];
 };
 
 struct fl_cidr {
@@ -55,28 +81,43 @@ struct fl_capture {
     struct fl_port_list inbound_include, inbound_exclude;
     struct fl_cidr_list outbound_include_cidrs, outbound_exclude_cidrs;
     struct fl_port_list outbound_include_ports, outbound_exclude_ports;
+    /* Of version 2. */
+    struct fl_interface_list exclude_interfaces;
+    struct fl_uid_list outbound_exclude_uids;
+    bool dns; /* captured, to dns_port */
+    uint16_t dns_port;
+    bool ipv6; /* false: no IPv6 is captured */
+    bool drop_invalid;
 };
 
-/* Everything captured, 15006 and 15001, 1337:1337. */
+/* Everything captured but DNS, 15006 and 15001, 1337:1337. */
 void fl_capture_defaults(struct fl_capture *capture);
 
-/* From the annotation's text, members in any order, all required. 0; -EINVAL (err names the path and what would be
- * right); -ENOTSUP where the version is not one that we know (err names it); -EMSGSIZE; -ENOMEM. Strict: unknown
- * members are refused. */
+/* From the annotation's text, members in any order, all that its version has required. 0; -EINVAL (err names the path
+ * and what would be right); -ENOTSUP where the version is not one that we know (err names it); -EMSGSIZE; -ENOMEM.
+ * Strict: unknown members are refused. */
 int fl_capture_parse(struct fl_span text, struct fl_capture *ret_capture, struct fl_err *err) FL_MUST_CHECK;
 
-/* Appends the canonical form: equal specs give equal bytes. 0, -ENOMEM, -EMSGSIZE. */
+/* Appends the canonical form: equal specs give equal bytes. 0, -ENOMEM, -EMSGSIZE (no spec that was read is). */
 int fl_capture_print(const struct fl_capture *capture, struct fl_buf *out) FL_MUST_CHECK;
 
-/* The forms that users write in annotations: "*", "80,443,8000-8080", "10.0.0.0/8, fd00::/8"; blanks around items are
+/* The version in which it is printed. */
+int fl_capture_version(const struct fl_capture *capture);
+
+/* The forms that users write in annotations: "*", "80,443,8000-8080", "10.0.0.0/8, fd00::/8"; for uids
+ * "1000,2000-2999", for interfaces "eth1,net1" (no "*" in these two); blanks around items are
  * fine, an empty text is the empty list; an address without prefix is that one address; IPv4-mapped IPv6 is refused
  * (the kernel sees IPv4 there). 0 or -EINVAL with what would be right in err (the caller adds the name). */
 int fl_port_list_parse(struct fl_span text, struct fl_port_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_cidr_list_parse(struct fl_span text, struct fl_cidr_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_cidr_parse(struct fl_span text, struct fl_cidr *ret_cidr, struct fl_err *err) FL_MUST_CHECK;
+int fl_uid_list_parse(struct fl_span text, struct fl_uid_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
+int fl_interface_list_parse(struct fl_span text, struct fl_interface_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 
 bool fl_port_list_contains(const struct fl_port_list *list, uint16_t port);
 /* address: 4 or 16 bytes by family. */
 bool fl_cidr_list_contains(const struct fl_cidr_list *list, int family, const uint8_t *address);
+bool fl_uid_list_contains(const struct fl_uid_list *list, uint32_t uid);
+bool fl_interface_list_contains(const struct fl_interface_list *list, const char *name);
 
 #endif

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define SHOWN_MAX 64 /* bytes of a wrong item in a message */
-
 static size_t address_size(int family)
 {
     return family == AF_INET ? 4 : 16;
@@ -15,7 +13,7 @@ static size_t address_size(int family)
 static int refuse(struct fl_span item, struct fl_err *err)
 {
     return fl_err_set(err, -EINVAL, "expected CIDRs like 10.0.0.0/8 or fd00::/8, or *; got \"%.*s\"",
-                      (int)(item.len < SHOWN_MAX ? item.len : SHOWN_MAX), item.data);
+                      FL_SPAN_ARG(fl_list_shown(item)));
 }
 
 static bool read_address(struct fl_span text, struct fl_cidr *cidr)
@@ -56,7 +54,7 @@ int fl_cidr_parse(struct fl_span text, struct fl_cidr *ret_cidr, struct fl_err *
         return refuse(text, err);
     if (prefix > most)
         return fl_err_set(err, -EINVAL, "expected a prefix from 0 to %u; got \"%.*s\"", (unsigned)most,
-                          (int)(text.len < SHOWN_MAX ? text.len : SHOWN_MAX), text.data);
+                          FL_SPAN_ARG(fl_list_shown(text)));
     cidr.prefix = (uint8_t)prefix;
     clear_host_bits(&cidr);
     if (is_mapped(&cidr))
@@ -154,15 +152,15 @@ void fl_cidr_list_settle(struct fl_cidr_list *list)
         *list = (struct fl_cidr_list){.all = true};
 }
 
+static int merge(void *list, struct fl_span item, struct fl_err *err)
+{
+    return fl_cidr_list_merge(list, item, err);
+}
+
 int fl_cidr_list_parse(struct fl_span text, struct fl_cidr_list *ret_list, struct fl_err *err)
 {
     struct fl_cidr_list list = {0};
-    struct fl_span rest = fl_span_trim(text), item;
-    int result = 0;
-    if (rest.len == 0)
-        rest.data = NULL; /* no item, where splitting sees an empty one */
-    while (result == 0 && fl_span_split(&rest, ',', &item))
-        result = fl_cidr_list_merge(&list, fl_span_trim(item), err);
+    int result = fl_list_each(text, &list, merge, err);
     if (result < 0)
         return result;
     fl_cidr_list_settle(&list);

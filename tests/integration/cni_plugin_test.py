@@ -126,7 +126,7 @@ class BadInput(Fresh):
             ("annotations that are none", cni.config(runtimeConfig={cni.ANNOTATIONS: []}), {}, 7),
             ("spec: empty", cni.config(""), {}, 7),
             ("spec: not JSON", cni.config("all"), {}, 7),
-            ("spec: version 2", cni.config(cni.spec(version=2)), {}, 2),
+            ("spec: version 3", cni.config(cni.spec(version=3)), {}, 2),
             ("spec: version 0", cni.config(cni.spec(version=0)), {}, 7),
             ("spec: no version", cni.config("{}"), {}, 7),
             ("spec: unknown member", cni.config(good[:-1] + ',"x":1}'), {}, 7),

@@ -43,7 +43,7 @@ static struct fl_capture largest(void)
     for (size_t i = 0; i < FL_COUNT(ports); i++) {
         ports[i]->count = FL_CAPTURE_RANGES;
         for (size_t j = 0; j < FL_CAPTURE_RANGES; j++)
-            ports[i]->ranges[j] = (struct fl_port_range){(uint16_t)(10 * j + 1), (uint16_t)(10 * j + 5)};
+            ports[i]->ranges[j] = (struct fl_range){10 * (uint32_t)j + 1, 10 * (uint32_t)j + 5};
     }
     for (size_t i = 0; i < FL_COUNT(cidrs); i++) {
         cidrs[i]->count = FL_CAPTURE_CIDRS;

@@ -60,6 +60,40 @@ static void equal_specs_give_equal_bytes(void **state)
     }
 }
 
+/* What says nothing new is written as a reader that is one version behind understands it. */
+static void a_spec_is_written_in_the_lowest_version_that_can_say_it(void **state)
+{
+    (void)state;
+#define WITH(ipv6, invalid, interfaces, uids, dns)                                                                     \
+    "{\"version\":2,\"uid\":1337,\"gid\":1337,\"ipv6\":" ipv6 ",\"dropInvalid\":" invalid                              \
+    ",\"excludeInterfaces\":" interfaces ",\"inbound\":{\"port\":15006,\"includePorts\":[\"*\"],\"excludePorts\":[]}," \
+    "\"outbound\":{\"port\":15001,\"includeCIDRs\":[\"*\"],\"excludeCIDRs\":[],\"includePorts\":[],\"excludePorts\":[" \
+    "],"                                                                                                               \
+    "\"excludeUIDs\":" uids "},\"dns\":" dns "}"
+    static const char *const rows[][2] = {
+        {WITH("true", "false", "[]", "[]", "{\"enabled\":false,\"port\":15053}"), DEFAULTS},
+        {WITH("false", "false", "[]", "[]", "{\"enabled\":false,\"port\":15053}"), NULL},
+        {WITH("true", "true", "[]", "[]", "{\"enabled\":false,\"port\":15053}"), NULL},
+        {WITH("true", "false", "[\"eth1\",\"net1\"]", "[]", "{\"enabled\":false,\"port\":15053}"), NULL},
+        {WITH("true", "false", "[]", "[\"0\",\"1000-2000\",\"4294967294\"]", "{\"enabled\":false,\"port\":15053}"),
+         NULL},
+        {WITH("true", "false", "[]", "[]", "{\"enabled\":true,\"port\":15053}"), NULL},
+        {WITH("true", "false", "[]", "[]", "{\"enabled\":false,\"port\":53}"), NULL},
+        {WITH("true", "false", "[\"net1\",\"eth1\",\"net1\"]", "[\"7\",\"5\",\"6-9\"]",
+              "{\"port\":15053,\"enabled\":true}"),
+         WITH("true", "false", "[\"eth1\",\"net1\"]", "[\"5-9\"]", "{\"enabled\":true,\"port\":15053}")},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        const char *canonical = rows[i][1] != NULL ? rows[i][1] : rows[i][0];
+        struct fl_capture capture;
+        struct fl_err err = {0};
+        if (fl_capture_parse(fl_span_str(rows[i][0]), &capture, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_prints(&capture, canonical);
+        assert_int_equal(fl_capture_version(&capture), canonical[11] - '0');
+    }
+}
+
 static void what_is_wrong_is_named_with_what_is_right(void **state)
 {
     (void)state;
@@ -69,6 +103,11 @@ static void what_is_wrong_is_named_with_what_is_right(void **state)
 #define OUTBOUND "{\"port\":15001,\"includeCIDRs\":[],\"excludeCIDRs\":[],\"includePorts\":[],\"excludePorts\":[]}"
 #define OUTBOUND_WITH(cidrs)                                                                                           \
     "{\"port\":15001,\"includeCIDRs\":" cidrs ",\"excludeCIDRs\":[],\"includePorts\":[],\"excludePorts\":[]}"
+#define SPEC_2(ipv6, interfaces, uids, dns)                                                                            \
+    "{\"version\":2,\"uid\":1,\"gid\":1,\"ipv6\":" ipv6 ",\"dropInvalid\":true,\"excludeInterfaces\":" interfaces      \
+    ",\"inbound\":" INBOUND                                                                                            \
+    ",\"outbound\":{\"port\":15001,\"includeCIDRs\":[],\"excludeCIDRs\":[],\"includePorts\":[],"                       \
+    "\"excludePorts\":[],\"excludeUIDs\":" uids "},\"dns\":{\"enabled\":" dns "}}"
 #define INBOUND_WITH(ports) "{\"port\":15006,\"includePorts\":" ports ",\"excludePorts\":[]}"
     static const struct {
         const char *text;
@@ -80,7 +119,25 @@ static void what_is_wrong_is_named_with_what_is_right(void **state)
         {"{}", -EINVAL, "$.version: expected the version of a capture spec, got nothing"},
         {SPEC("\"1\"", "1", "1", INBOUND, OUTBOUND), -EINVAL,
          "$.version: expected the version of a capture spec, got \"1\""},
-        {"{\"version\":2,\"later\":true}", -ENOTSUP, "$.version: the capture spec is of version 2; known is 1"},
+        {"{\"version\":3,\"later\":true}", -ENOTSUP, "$.version: the capture spec is of version 3; known are 1 to 2"},
+        {"{\"version\":0}", -EINVAL, "$.version: expected the version of a capture spec, got 0"},
+        {SPEC_2("true", "[]", "[]", "false,\"port\":0"), -EINVAL,
+         "$.dns.port: expected a whole number from 1 to 65535, got 0"},
+        {SPEC_2("true", "[]", "[]", "true,\"port\":15001"), -EINVAL,
+         "$.dns.port: expected another port than inbound's and outbound's, got 15001"},
+        {SPEC_2("true", "[]", "[]", "true,\"port\":15006"), -EINVAL,
+         "$.dns.port: expected another port than inbound's and outbound's, got 15006"},
+        {SPEC_2("true", "[]", "[]", "true"), -EINVAL, "$.dns.port: required, but missing"},
+        {SPEC_2("1", "[]", "[]", "true"), -EINVAL, "$.ipv6: expected true or false, got 1"},
+        {SPEC_2("true", "[\"*\"]", "[]", "true"), -EINVAL,
+         "$.excludeInterfaces[0]: expected names of network interfaces like eth1,net1; got \"*\""},
+        {SPEC_2("true", "\"eth1\"", "[]", "true"), -EINVAL, "$.excludeInterfaces: expected an array, got \"eth1\""},
+        {SPEC_2("true", "[]", "[\"1\",\"*\"]", "true"), -EINVAL,
+         "$.outbound.excludeUIDs[1]: expected user ids like 1000,2000-2999; got \"*\""},
+        {SPEC_2("true", "[]", "[1]", "true"), -EINVAL, "$.outbound.excludeUIDs[0]: expected a string, got 1"},
+        {SPEC("2", "1", "1", INBOUND, OUTBOUND), -EINVAL, "$.ipv6: required, but missing"},
+        {SPEC("1", "1", "1", INBOUND, OUTBOUND ",\"ipv6\":true"), -EINVAL,
+         "$.ipv6: unknown member; known are version, uid, gid, inbound, outbound"},
         {SPEC("1", "0", "1", INBOUND, OUTBOUND), -EINVAL, "$.uid: expected a whole number from 1 to 4294967294, got 0"},
         {SPEC("1", "1", "0", INBOUND, OUTBOUND), -EINVAL, "$.gid: expected a whole number from 1 to 4294967294, got 0"},
         {SPEC("1", "1", "4294967295", INBOUND, OUTBOUND), -EINVAL,
@@ -238,6 +295,119 @@ static void print_cidrs(const struct fl_cidr_list *list, char *text, size_t size
     }
 }
 
+static void lists_of_uids_are_read_and_merged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *merged; /* NULL: refused */
+        const char *message;
+    } rows[] = {
+        {"", "", NULL},
+        {" 1000 , 2000-2999 ", "1000-1000,2000-2999", NULL},
+        {"0", "0-0", NULL},
+        {"4294967294,0", "0-0,4294967294-4294967294", NULL},
+        {"0-4294967294,5", "0-4294967294", NULL},
+        {"3,1,2", "1-3", NULL},
+        {"4294967295", NULL, "expected user ids from 0 to 4294967294; got \"4294967295\""},
+        {"1-99999999999999999999", NULL, "expected user ids like 1000,2000-2999; got \"1-99999999999999999999\""},
+        {"*", NULL, "expected user ids like 1000,2000-2999; got \"*\""},
+        {"root", NULL, "expected user ids like 1000,2000-2999; got \"root\""},
+        {"-1", NULL, "expected user ids like 1000,2000-2999; got \"-1\""},
+        {"1,", NULL, "expected user ids like 1000,2000-2999; got \"\""},
+        {"9-8", NULL, "expected a range from low to high; got \"9-8\""},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct guard guard;
+        struct fl_err err = {0};
+        struct fl_uid_list list = {.count = 99};
+        guard_init(&guard, fl_span_str(rows[i].text));
+        assert_int_equal(fl_uid_list_parse(guard.span, &list, &err), rows[i].merged != NULL ? 0 : -EINVAL);
+        char text[1024] = "";
+        size_t length = 0;
+        for (size_t j = 0; rows[i].merged != NULL && j < list.count; j++)
+            length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%u-%u", j > 0 ? "," : "",
+                                       list.ranges[j].first, list.ranges[j].last);
+        if (rows[i].merged != NULL)
+            assert_string_equal(text, rows[i].merged);
+        else
+            assert_string_equal(err.text, rows[i].message);
+        assert_true(rows[i].merged != NULL || list.count == 99);
+        guard_done(&guard);
+    }
+    struct fl_uid_list list;
+    assert_int_equal(fl_uid_list_parse(FL_SPAN("0,1000-1999"), &list, NULL), 0);
+    assert_true(fl_uid_list_contains(&list, 0) && fl_uid_list_contains(&list, 1000));
+    assert_true(fl_uid_list_contains(&list, 1999));
+    assert_false(fl_uid_list_contains(&list, 1) || fl_uid_list_contains(&list, 2000));
+}
+
+static void a_list_of_uids_has_a_most(void **state)
+{
+    (void)state;
+    char text[1024];
+    size_t length = 0;
+    struct fl_uid_list list;
+    struct fl_err err;
+    for (unsigned i = 0; i < FL_CAPTURE_RANGES; i++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%u", i > 0 ? "," : "", i * 10);
+    assert_int_equal(fl_uid_list_parse(fl_span_str(text), &list, &err), 0);
+    snprintf(text + length, sizeof(text) - length, ",5");
+    assert_int_equal(fl_uid_list_parse(fl_span_str(text), &list, &err), -EINVAL);
+    assert_string_equal(err.text, "expected at most 64 user ids and ranges");
+}
+
+static void lists_of_interfaces_are_read_in_order(void **state)
+{
+    (void)state;
+#define REFUSED(shown) "expected names of network interfaces like eth1,net1; got \"" shown "\""
+    static const struct {
+        const char *text, *read; /* NULL: refused */
+        const char *message;
+    } rows[] = {
+        {"", "", NULL},
+        {" net1 , eth1 ", "eth1,net1", NULL},
+        {"eth1,eth1", "eth1", NULL},
+        {"eth10,eth1,Eth1", "Eth1,eth1,eth10", NULL},
+        {"fifteen-letters", "fifteen-letters", NULL},
+        {"eth0.100@x~%1", "eth0.100@x~%1", NULL},
+        {"...", "...", NULL},
+        {"sixteen-letters-", NULL, REFUSED("sixteen-letters-")},
+        {".", NULL, REFUSED(".")},
+        {"..", NULL, REFUSED("..")},
+        {"a/b", NULL, REFUSED("a/b")},
+        {"a:1", NULL, REFUSED("a:1")},
+        {"eth*", NULL, REFUSED("eth*")},
+        {"eth 1", NULL, REFUSED("eth 1")},
+        {"a\"b", NULL, REFUSED("a\"b")},
+        {"a\\b", NULL, REFUSED("a\\b")},
+        {"eth1,", NULL, REFUSED("")},
+        {"\xc3\xa9th", NULL, REFUSED("\xc3\xa9th")},
+        {"lo", NULL, "expected other interfaces than lo: capture itself goes through it"},
+        {"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", NULL, "expected at most 16 network interfaces"},
+        {"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,a", "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p", NULL},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct guard guard;
+        struct fl_err err = {0};
+        struct fl_interface_list list = {.count = 99};
+        guard_init(&guard, fl_span_str(rows[i].text));
+        assert_int_equal(fl_interface_list_parse(guard.span, &list, &err), rows[i].read != NULL ? 0 : -EINVAL);
+        char text[FL_CAPTURE_INTERFACES * FL_INTERFACE_NAME_MAX] = "";
+        size_t length = 0;
+        for (size_t j = 0; rows[i].read != NULL && j < list.count; j++) {
+            length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%s", j > 0 ? "," : "", list.names[j]);
+            assert_true(fl_interface_list_contains(&list, list.names[j]));
+        }
+        if (rows[i].read != NULL)
+            assert_string_equal(text, rows[i].read);
+        else
+            assert_string_equal(err.text, rows[i].message);
+        assert_true(rows[i].read != NULL || list.count == 99);
+        assert_false(list.count != 99 && fl_interface_list_contains(&list, "eth"));
+        guard_done(&guard);
+    }
+}
+
 static void lists_of_cidrs_are_read_and_merged(void **state)
 {
     (void)state;
@@ -376,7 +546,7 @@ static void the_longest_spec_fits(void **state)
     struct fl_port_list ports = {.count = FL_CAPTURE_RANGES};
     struct fl_cidr_list cidrs = {.count = FL_CAPTURE_CIDRS};
     for (unsigned i = 0; i < FL_CAPTURE_RANGES; i++)
-        ports.ranges[i] = (struct fl_port_range){(uint16_t)(20000 + 3 * i), (uint16_t)(20001 + 3 * i)};
+        ports.ranges[i] = (struct fl_range){20000 + 3 * i, 20001 + 3 * i};
     for (unsigned i = 0; i < FL_CAPTURE_CIDRS; i++) {
         cidrs.cidrs[i] = (struct fl_cidr){.family = AF_INET6, .prefix = 127};
         memset(cidrs.cidrs[i].address, 0xf1, 15);
@@ -386,6 +556,12 @@ static void the_longest_spec_fits(void **state)
     capture.inbound_include = capture.inbound_exclude = ports;
     capture.outbound_include_ports = capture.outbound_exclude_ports = ports;
     capture.outbound_include_cidrs = capture.outbound_exclude_cidrs = cidrs;
+    capture.outbound_exclude_uids.count = FL_CAPTURE_RANGES;
+    for (unsigned i = 0; i < FL_CAPTURE_RANGES; i++)
+        capture.outbound_exclude_uids.ranges[i] = (struct fl_range){4000000000 + 3 * i, 4000000001 + 3 * i};
+    capture.exclude_interfaces.count = FL_CAPTURE_INTERFACES;
+    for (unsigned i = 0; i < FL_CAPTURE_INTERFACES; i++)
+        snprintf(capture.exclude_interfaces.names[i], FL_INTERFACE_NAME_MAX, "interface-%05u", i);
     struct fl_buf out;
     fl_buf_init(&out, FL_CAPTURE_TEXT_MAX);
     assert_int_equal(fl_capture_print(&capture, &out), 0);
@@ -433,6 +609,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_have_the_documented_form),
         cmocka_unit_test(equal_specs_give_equal_bytes),
+        cmocka_unit_test(a_spec_is_written_in_the_lowest_version_that_can_say_it),
+        cmocka_unit_test(lists_of_uids_are_read_and_merged),
+        cmocka_unit_test(a_list_of_uids_has_a_most),
+        cmocka_unit_test(lists_of_interfaces_are_read_in_order),
         cmocka_unit_test(what_is_wrong_is_named_with_what_is_right),
         cmocka_unit_test(lists_of_ports_are_read_and_merged),
         cmocka_unit_test(a_list_of_ports_has_a_most),
