@@ -14,12 +14,6 @@ struct check {
     int (*run)(struct fl_span text, struct fl_err *err);
 };
 
-static int quantity_check(struct fl_span text, struct fl_err *err)
-{
-    __int128 nano;
-    return text.len == 0 ? 0 : webhook_quantity_parse(text, &nano, err);
-}
-
 static int audience_check(struct fl_span text, struct fl_err *err)
 {
     return text.len > 0 ? 0 : fl_err_set(err, -EINVAL, "must not be empty");
@@ -59,26 +53,6 @@ static int read_checked(struct fl_reader *reader, const struct fl_json *value, v
         return result == -ENOMEM ? result : fl_reader_fail(reader, value, "%s", err.text);
     *(struct fl_span *)field = text;
     return 0;
-}
-
-static int read_ports(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
-{
-    struct fl_err err = {0};
-    struct fl_span text;
-    int result = fl_read_string(reader, value, &text, row);
-    if (result == 0 && fl_port_list_parse(text, field, &err) < 0)
-        result = fl_reader_fail(reader, value, "%s", err.text);
-    return result;
-}
-
-static int read_cidrs(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
-{
-    struct fl_err err = {0};
-    struct fl_span text;
-    int result = fl_read_string(reader, value, &text, row);
-    if (result == 0 && fl_cidr_list_parse(text, field, &err) < 0)
-        result = fl_reader_fail(reader, value, "%s", err.text);
-    return result;
 }
 
 static int read_ignored(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
@@ -121,43 +95,40 @@ static int name_check(struct fl_span text, struct fl_err *err)
     return webhook_is_dns_name(text) ? 0 : fl_err_set(err, -EINVAL, "\"%.*s\" is not a DNS name", WEBHOOK_SHOW(text));
 }
 
-static const struct check image = {webhook_image_check}, pull_policy = {webhook_pull_policy_check},
-                          log_level = {webhook_log_level_check}, quantity = {quantity_check},
-                          audience = {audience_check}, trust_domain = {trust_domain_check}, label = {label_check},
+static const struct check audience = {audience_check}, trust_domain = {trust_domain_check}, label = {label_check},
                           addresses = {addresses_check}, name = {name_check};
 
-#define RESOURCE(row_name, member)                                                                                     \
-    {                                                                                                                  \
-        .name = (row_name), .read = read_checked, .offset = offsetof(struct webhook_resources, member),                \
-        .detail = &quantity                                                                                            \
+static int read_setting(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct webhook_config *config = field;
+    return webhook_setting_take(webhook_setting_find_member(fl_span_str(row->name)), reader, value, &config->defaults);
+}
+
+static int read_level(struct fl_reader *reader, const struct fl_json *value, enum webhook_level *ret_level)
+{
+    for (int level = WEBHOOK_LEVEL_MESH; level <= WEBHOOK_LEVEL_POD; level++) {
+        if (fl_span_eq_str(fl_json_string(value), webhook_level_word((enum webhook_level)level))) {
+            *ret_level = (enum webhook_level)level;
+            return 0;
+        }
     }
+    return fl_reader_expected(reader, value, "mesh, namespace or pod");
+}
 
-static const struct fl_row request_rows[] = {RESOURCE("cpu", cpu_request), RESOURCE("memory", memory_request), {0}};
-static const struct fl_row limit_rows[] = {RESOURCE("cpu", cpu_limit), RESOURCE("memory", memory_limit), {0}};
-static const struct fl_table request_table = {request_rows, FL_TABLE_REFUSE_UNKNOWN};
-static const struct fl_table limit_table = {limit_rows, FL_TABLE_REFUSE_UNKNOWN};
-static const struct fl_row resource_rows[] = {
-    {.name = "requests", .read = fl_read_object, .detail = &request_table},
-    {.name = "limits", .read = fl_read_object, .detail = &limit_table},
-    {0},
-};
-static const struct fl_table resource_table = {resource_rows, FL_TABLE_REFUSE_UNKNOWN};
-
-#define CAPTURE(row_name, reader, member)                                                                              \
-    {                                                                                                                  \
-        .name = (row_name), .read = (reader), .offset = offsetof(struct fl_capture, member)                            \
+static int read_levels(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct webhook_config *config = field;
+    const struct fl_json *map = NULL;
+    int result = fl_read_map(reader, value, &map, row);
+    for (const struct fl_json *item = fl_json_first(map); item != NULL && result == 0; item = fl_json_next(item)) {
+        size_t mark = fl_reader_enter(reader, fl_json_name(item));
+        enum webhook_setting setting = webhook_setting_find_member(fl_json_name(item));
+        result = setting == WEBHOOK_SETTING_COUNT ? fl_reader_fail(reader, item, "is not a setting")
+                                                  : read_level(reader, item, &config->levels[setting]);
+        fl_reader_leave(reader, mark);
     }
-
-static const struct fl_row capture_rows[] = {
-    CAPTURE("inboundIncludePorts", read_ports, inbound_include),
-    CAPTURE("inboundExcludePorts", read_ports, inbound_exclude),
-    CAPTURE("outboundIncludePorts", read_ports, outbound_include_ports),
-    CAPTURE("outboundExcludePorts", read_ports, outbound_exclude_ports),
-    CAPTURE("outboundIncludeCIDRs", read_cidrs, outbound_include_cidrs),
-    CAPTURE("outboundExcludeCIDRs", read_cidrs, outbound_exclude_cidrs),
-    {0},
-};
-static const struct fl_table capture_table = {capture_rows, FL_TABLE_REFUSE_UNKNOWN};
+    return result;
+}
 
 #define FIELD(member)          .offset = offsetof(struct webhook_config, member)
 #define CHECKED(member, check) .read = read_checked, FIELD(member), .detail = &(check)
@@ -169,43 +140,33 @@ static const struct fl_row control_rows[] = {
 };
 static const struct fl_table control_table = {control_rows, FL_TABLE_REFUSE_UNKNOWN};
 
-static const struct fl_row rows[] = {
-    {.name = "image", CHECKED(image, image)},
-    {.name = "imagePullPolicy", CHECKED(image_pull_policy, pull_policy)},
-    {.name = "logLevel", CHECKED(log_level, log_level)},
+static const struct fl_row own_rows[] = {
+    {.name = "levels", .read = read_levels},
     {.name = "uid", .read = fl_read_u32, FIELD(uid), .min = 1, .max = UID_LARGEST},
     {.name = "gid", .read = fl_read_u32, FIELD(gid), .min = 1, .max = UID_LARGEST},
-    {.name = "resources", .read = fl_read_object, FIELD(resources), .detail = &resource_table},
-    {.name = "capture", .read = fl_read_object, FIELD(capture), .detail = &capture_table},
-    {.name = "nativeSidecar", .read = fl_read_bool, FIELD(native_sidecar)},
     {.name = "podOverrides", .read = fl_read_bool, FIELD(pod_overrides)},
+    {.name = "allowHostPath", .read = fl_read_bool, FIELD(allow_host_path)},
     {.name = "control", .read = fl_read_object, .detail = &control_table},
     {.name = "tokenAudience", CHECKED(token_audience, audience)},
     {.name = "trustDomain", CHECKED(trust_domain, trust_domain)},
+    {.name = "ownNamespace", CHECKED(own_namespace, label)},
     {.name = "ignoredNamespaces", .read = read_ignored},
     {.name = "revision", CHECKED(revision, label)},
-    {0},
 };
-static const struct fl_table table = {rows, FL_TABLE_REFUSE_UNKNOWN};
 
-static int pair_check(const char *what, struct fl_span request, struct fl_span limit, struct fl_err *err)
-{
-    __int128 request_nano, limit_nano;
-    if (request.len == 0 || limit.len == 0)
-        return 0;
-    int result = webhook_quantity_parse(request, &request_nano, err);
-    if (result == 0)
-        result = webhook_quantity_parse(limit, &limit_nano, err);
-    if (result == 0 && request_nano > limit_nano)
-        result = fl_err_set(err, -EINVAL, "the proxy's %s request %.*s is above its limit %.*s", what,
-                            WEBHOOK_SHOW(request), WEBHOOK_SHOW(limit));
-    return result;
-}
+const char *const webhook_config_members[] = {
+    "levels",        "uid",         "gid",          "podOverrides",      "allowHostPath", "control",
+    "tokenAudience", "trustDomain", "ownNamespace", "ignoredNamespaces", "revision",      NULL,
+};
 
-int webhook_resources_check(const struct webhook_resources *resources, struct fl_err *err)
+/* A row for every setting, then those above. */
+static void make_rows(struct fl_row rows[WEBHOOK_SETTING_COUNT + FL_COUNT(own_rows) + 1])
 {
-    int result = pair_check("cpu", resources->cpu_request, resources->cpu_limit, err);
-    return result < 0 ? result : pair_check("memory", resources->memory_request, resources->memory_limit, err);
+    for (int i = 0; i < WEBHOOK_SETTING_COUNT; i++)
+        rows[i] = (struct fl_row){
+            .name = webhook_setting_row((enum webhook_setting)i)->member, .read = read_setting, .flags = FL_ROW_NULL};
+    memcpy(&rows[WEBHOOK_SETTING_COUNT], own_rows, sizeof(own_rows));
+    rows[WEBHOOK_SETTING_COUNT + FL_COUNT(own_rows)] = (struct fl_row){0};
 }
 
 int webhook_config_default(struct webhook_config **ret_config)
@@ -214,22 +175,20 @@ int webhook_config_default(struct webhook_config **ret_config)
     if (config == NULL)
         return -ENOMEM;
     *config = (struct webhook_config){
-        .image = FL_SPAN("fairlead/fairlead-proxy:" FL_VERSION),
-        .image_pull_policy = FL_SPAN("IfNotPresent"),
-        .log_level = FL_SPAN("info"),
         .token_audience = FL_SPAN(FL_TOKEN_AUDIENCE),
         .control_name = FL_SPAN(FL_CONTROL_NAME),
         .trust_domain = FL_SPAN(FL_TRUST_DOMAIN_DEFAULT),
         .revision = FL_SPAN("default"),
-        .resources = {FL_SPAN("10m"), FL_SPAN("2"), FL_SPAN("16Mi"), FL_SPAN("256Mi")},
+        .own_namespace = FL_SPAN("fairlead-system"),
         .uid = FL_PROXY_UID,
         .gid = FL_PROXY_GID,
-        .native_sidecar = true,
         .pod_overrides = true,
         .ignored = {FL_SPAN("kube-system"), FL_SPAN("kube-public"), FL_SPAN("kube-node-lease")},
         .ignored_count = 3,
     };
-    fl_capture_defaults(&config->capture);
+    webhook_settings_defaults(&config->defaults);
+    for (int i = 0; i < WEBHOOK_SETTING_COUNT; i++)
+        config->levels[i] = webhook_setting_row((enum webhook_setting)i)->down;
     *ret_config = config;
     return 0;
 }
@@ -246,11 +205,14 @@ static int read_document(struct webhook_config *config, const char *file, struct
     if (!fl_json_is(document, FL_JSON_OBJECT))
         return fl_reader_fail(&reader, document, "expected an object, got %s",
                               fl_json_kind_name(fl_json_kind(document)));
+    struct fl_row rows[WEBHOOK_SETTING_COUNT + FL_COUNT(own_rows) + 1];
+    const struct fl_table table = {rows, FL_TABLE_REFUSE_UNKNOWN};
+    make_rows(rows);
     int result = fl_table_read(&reader, document, &table, config);
     if (result == 0) {
-        result = webhook_resources_check(&config->resources, err);
+        result = webhook_settings_check(&config->defaults, config->token_audience, true, err);
         if (result < 0)
-            fl_err_prefix(err, "%s: $.resources", file);
+            fl_err_prefix(err, "%s", file);
     }
     return result;
 }
@@ -267,16 +229,18 @@ int webhook_config_parse(struct fl_span text, const char *file, struct webhook_c
         result = read_document(config, file, err);
     if (result < 0)
         return result;
-    config->capture.uid = config->uid;
-    config->capture.gid = config->gid;
+    config->defaults.capture.uid = config->uid;
+    config->defaults.capture.gid = config->gid;
     *ret_config = fl_take(config);
     return 0;
 }
 
 struct webhook_config *webhook_config_free(struct webhook_config *config)
 {
-    if (config != NULL)
+    if (config != NULL) {
+        webhook_settings_done(&config->defaults);
         fl_yaml_free(config->document);
+    }
     free(config);
     return NULL;
 }

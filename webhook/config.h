@@ -1,28 +1,27 @@
 /* The webhook's configuration file (--config): YAML, read by a table, unknown keys are errors. Without a file the
- * defaults stand. A configuration is whole and checked before it is used; a reload makes a new one.
+ * defaults stand. A configuration is whole and checked before it is used; a reload makes a new one. config.schema.json
+ * describes the file to editors; a test holds it to the table.
  *
- *   image: fairlead/fairlead-proxy:0.1.0      the proxy's image
- *   imagePullPolicy: IfNotPresent             "" leaves it to Kubernetes
- *   logLevel: info                            the proxy's
+ * Every setting of settings.h is a member, as the default of the whole mesh:
+ *
+ *   proxyImage: fairlead/fairlead-proxy:0.1.0
+ *   outboundExcludePorts: "25"                forms as in the annotations; on/off ones are true or false
+ *   proxyMemoryLimit: 512Mi                   null leaves it out
+ *   …
+ *   levels: {logLevel: mesh, proxyImage: pod} how far down each may be set: mesh (here alone), namespace, pod
+ *
+ * and beside them:
+ *
  *   uid: 1337                                 the proxy's; with gid the exemption from capture
  *   gid: 1337
- *   resources:                                "" leaves one out
- *     requests: {cpu: 10m, memory: 16Mi}
- *     limits: {cpu: "2", memory: 256Mi}
- *   capture:                                  forms as in the annotations
- *     inboundIncludePorts: "*"
- *     inboundExcludePorts: ""
- *     outboundIncludePorts: ""
- *     outboundExcludePorts: ""
- *     outboundIncludeCIDRs: "*"
- *     outboundExcludeCIDRs: ""
- *   nativeSidecar: true                       false: a classic container (before Kubernetes 1.29)
  *   podOverrides: true                        false: the pod's inject label does not count
+ *   allowHostPath: false                      true: annotations may give the proxy hostPath volumes
  *   control:                                  without it a sidecar wants a bootstrap file in its volume
  *     address: 10.96.0.5:15012                of fairlead-control; several are separated by commas
  *     name: fairlead-control.fairlead-system.svc
  *   tokenAudience: fairlead-ca                of the sidecar's service-account token
  *   trustDomain: cluster.local                of the identity that the audit annotation tells
+ *   ownNamespace: fairlead-system             where the mesh itself runs: no pod of it is touched
  *   ignoredNamespaces: [kube-system, kube-public, kube-node-lease]
  *   revision: default                         pods that ask for another one (fairlead.io/rev) are left to it
  */
@@ -30,21 +29,17 @@
 #define WEBHOOK_CONFIG_H
 
 #include "common/doc/yaml.h"
-#include "common/mesh/capture.h"
 #include "webhook/limit.h"
-
-struct webhook_resources {
-    struct fl_span cpu_request, cpu_limit, memory_request, memory_limit; /* quantities; empty: left out */
-};
+#include "webhook/settings.h"
 
 struct webhook_config {
-    struct fl_yaml *document; /* owns what the spans point into; NULL: literals alone */
-    struct fl_span image, image_pull_policy, log_level, token_audience, trust_domain, revision;
+    struct fl_yaml *document;                         /* owns what the spans point into; NULL: literals alone */
+    struct webhook_settings defaults;                 /* of the mesh, for every pod; capture's uid and gid included */
+    enum webhook_level levels[WEBHOOK_SETTING_COUNT]; /* how far down each may be set */
+    struct fl_span token_audience, trust_domain, revision, own_namespace;
     struct fl_span control_address, control_name; /* address empty: no control plane */
-    struct webhook_resources resources;
     uint32_t uid, gid;
-    bool native_sidecar, pod_overrides;
-    struct fl_capture capture; /* the defaults, uid and gid included */
+    bool pod_overrides, allow_host_path;
     struct fl_span ignored[WEBHOOK_CONFIG_IGNORED];
     size_t ignored_count;
 };
@@ -58,7 +53,7 @@ int webhook_config_parse(struct fl_span text, const char *file, struct webhook_c
 struct webhook_config *webhook_config_free(struct webhook_config *config); /* returns NULL */
 void webhook_cleanup_config(struct webhook_config **config);
 
-/* 0, or -EINVAL where a request is above its limit; err names `cpu` or `memory`. */
-int webhook_resources_check(const struct webhook_resources *resources, struct fl_err *err) FL_MUST_CHECK;
+/* The members that the file may have besides the settings, ending with NULL. */
+extern const char *const webhook_config_members[];
 
 #endif

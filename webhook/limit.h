@@ -28,4 +28,10 @@
 #define WEBHOOK_IMAGE_MAX 512
 #define WEBHOOK_VALUE_MAX 64 /* bytes of a quantity */
 
+#define WEBHOOK_EXTRA_MAX    (32u << 10) /* bytes of proxy-env, proxy-volumes, proxy-volume-mounts, each */
+#define WEBHOOK_EXTRA_VALUES 4096        /* values in each */
+#define WEBHOOK_EXTRA_ENV    64          /* variables; the following ones elements */
+#define WEBHOOK_EXTRA_LIST   32
+#define WEBHOOK_PATH_MAX     1024 /* bytes of a mount path */
+
 #endif

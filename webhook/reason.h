@@ -12,22 +12,30 @@
     X(ALREADY_INJECTED, "already_injected", 0, "the sidecar is there already and as it should be")                     \
     /* out */                                                                                                          \
     X(NOT_A_POD, "not_a_pod", 0, "only pods are changed")                                                              \
+    X(EPHEMERAL_CONTAINERS, "ephemeral_containers", 0, "the pod's ephemeral containers were looked at")                \
     X(SUBRESOURCE, "subresource", 0, "subresources of pods are not changed")                                           \
     X(OPERATION, "operation", 0, "only the creation of pods is changed")                                               \
+    X(OWN_NAMESPACE, "own_namespace", 0, "the mesh's own pods never join the mesh")                                    \
     X(IGNORED_NAMESPACE, "ignored_namespace", 0, "pods of this namespace never join the mesh")                         \
     X(MIRROR_POD, "mirror_pod", 0, "static pods are the node's own and cannot be changed")                             \
+    X(PAUSED, "paused", 0, "the namespace is paused, and its pods are not touched")                                    \
     X(POD_DISABLED, "pod_disabled", 0, "the pod's label keeps it out")                                                 \
     X(NAMESPACE_DISABLED, "namespace_disabled", 0, "the namespace's label keeps it out")                               \
     X(NO_LABEL, "no_label", 0, "neither namespace nor pod asks for the mesh")                                          \
     X(REVISION, "revision", 0, "another revision is asked for")                                                        \
     X(HOST_NETWORK, "host_network", 0, "it uses the host's network, which is never captured")                          \
     X(WINDOWS, "windows", 0, "the sidecar does not run on Windows")                                                    \
+    X(FOREIGN_SIDECAR, "foreign_sidecar", 0, "it has the sidecar of another mesh")                                     \
     /* denied */                                                                                                       \
     X(POD_LABEL_INVALID, "pod_label_invalid", 422, "the pod's label has an unknown value")                             \
     X(NAMESPACE_LABEL_INVALID, "namespace_label_invalid", 422, "the namespace's label has an unknown value")           \
+    X(REQUIRE_LABEL_INVALID, "require_label_invalid", 422, "the namespace's require label has an unknown value")       \
+    X(REQUIRED, "required", 403, "the namespace requires the mesh, and the pod would stay out of it")                  \
     X(SETTING_INVALID, "setting_invalid", 422, "an annotation has a wrong value")                                      \
+    X(NOT_ALLOWED_HERE, "not_allowed_here", 403, "a setting stands where the operator does not let it stand")          \
     X(POD_INVALID, "pod_invalid", 422, "the pod has a member of the wrong type")                                       \
     X(RUNS_AS_PROXY, "runs_as_proxy", 403, "a container would run as the proxy's uid or gid")                          \
+    X(PRIVILEGED_APP, "privileged_app", 403, "a container could take itself out of the mesh")                          \
     X(NAME_TAKEN, "name_taken", 403, "a name of the sidecar is used by something else")                                \
     X(SELF_CHECK, "self_check", 500, "the patch did not pass its own check")                                           \
     /* refused before a decision */                                                                                    \

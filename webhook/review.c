@@ -7,6 +7,7 @@
 #include "webhook/pod.h"
 #include "webhook/probe.h"
 #include "webhook/request.h"
+#include "webhook/resolve.h"
 #include "webhook/response.h"
 #include "webhook/selfcheck.h"
 #include "webhook/value.h"
@@ -19,6 +20,7 @@ struct admission {
     struct webhook_request request;
     const struct webhook_namespace *name_space; /* NULL: without labels */
     struct webhook_facts facts;
+    struct webhook_settings settings;
     struct webhook_sidecar sidecar;
     struct fl_json *patch;
     struct fl_buf identity;
@@ -28,6 +30,7 @@ struct admission {
 static void done(struct admission *admission)
 {
     webhook_sidecar_done(&admission->sidecar);
+    webhook_settings_done(&admission->settings);
     fl_json_free(admission->patch);
     fl_buf_done(&admission->identity);
     webhook_request_done(&admission->request);
@@ -106,19 +109,22 @@ static int make_patch(struct admission *admission)
     const struct webhook_config *config = admission->context->config;
     const struct fl_json *pod = admission->request.object;
     struct webhook_verdict_report *report = admission->report;
-    struct webhook_settings settings;
+    struct webhook_settings *settings = &admission->settings;
     struct webhook_owner owner;
     if (webhook_pod_check(pod, &report->err) < 0)
         return WEBHOOK_REASON_POD_INVALID;
     if (webhook_pod_check_users(pod, config->uid, config->gid, &report->err) < 0)
         return WEBHOOK_REASON_RUNS_AS_PROXY;
-    if (webhook_settings_resolve(config, admission->request.name_space,
-                                 admission->name_space != NULL ? admission->name_space->annotations : NULL,
-                                 webhook_pod_annotations(pod), &settings, &report->warnings, &report->err) < 0)
-        return WEBHOOK_REASON_SETTING_INVALID;
+    int result = webhook_settings_resolve(config, admission->request.name_space,
+                                          admission->name_space != NULL ? admission->name_space->annotations : NULL,
+                                          webhook_pod_annotations(pod), settings, &report->warnings, &report->err);
+    if (result < 0)
+        return result == -ENOMEM  ? result
+               : result == -EPERM ? WEBHOOK_REASON_NOT_ALLOWED_HERE
+                                  : WEBHOOK_REASON_SETTING_INVALID;
     webhook_owner_find(pod, &owner);
     webhook_keep(report->workload, sizeof(report->workload), fl_span_str(owner.name));
-    int result = webhook_sidecar_make(config, &settings, &owner, &admission->sidecar);
+    result = webhook_sidecar_make(config, settings, &owner, &admission->sidecar);
     if (result == -EMSGSIZE) {
         fl_err_set(&report->err, result, "the capture settings are too long (more than %d bytes)", FL_CAPTURE_TEXT_MAX);
         return WEBHOOK_REASON_SETTING_INVALID;
@@ -132,7 +138,7 @@ static int make_patch(struct admission *admission)
     if (result < 0 && result != -ENOMEM)
         return WEBHOOK_REASON_SELF_CHECK;
     if (result == 0)
-        webhook_probe_warn(pod, &settings.capture, &report->warnings);
+        webhook_probe_warn(pod, &settings->capture, &report->warnings);
     return result < 0 ? result : tell_identity(admission);
 }
 

@@ -37,9 +37,9 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
         .memory_limit = resources->memory_limit,
         .uid = settings->capture.uid,
         .gid = settings->capture.gid,
-        .native = config->native_sidecar,
+        .native = settings->native_sidecar,
     };
-    struct webhook_sidecar sidecar = {.native = config->native_sidecar};
+    struct webhook_sidecar sidecar = {.native = settings->native_sidecar};
     fl_buf_init(&sidecar.capture, FL_CAPTURE_TEXT_MAX);
     fl_buf_init(&sidecar.status, STATUS_MAX);
     sidecar.container = fl_container_render(&container);

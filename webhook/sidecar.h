@@ -3,8 +3,8 @@
 #ifndef WEBHOOK_SIDECAR_H
 #define WEBHOOK_SIDECAR_H
 
+#include "webhook/config.h"
 #include "webhook/owner.h"
-#include "webhook/settings.h"
 
 struct webhook_sidecar {
     bool native;               /* first of initContainers; else first of containers */

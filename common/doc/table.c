@@ -113,9 +113,9 @@ static int find_value(struct fl_reader *reader, const struct fl_json *object, co
     bool null = fl_json_is(value, FL_JSON_NULL);
     if ((row->flags & FL_ROW_REQUIRED) != 0 && (value == NULL || null))
         return fl_reader_fail(reader, null ? value : object, null ? "required, but null" : "required, but missing");
-    if (null && (row->flags & FL_ROW_NULL_OK) == 0)
+    if (null && (row->flags & (FL_ROW_NULL_OK | FL_ROW_NULL)) == 0)
         return fl_reader_fail(reader, value, "null is not allowed here: leave the member out");
-    *ret_value = null ? NULL : value;
+    *ret_value = null && (row->flags & FL_ROW_NULL) == 0 ? NULL : value;
     return 0;
 }
 

@@ -60,6 +60,7 @@ struct fl_row {
 
 #define FL_ROW_REQUIRED 1u /* its absence (or null) is an error */
 #define FL_ROW_NULL_OK  2u /* null counts as absent; without it null is an error. FL_ROW_REQUIRED wins. */
+#define FL_ROW_NULL     4u /* null is a value of its own, and handed to the reader */
 
 enum fl_table_unknown { FL_TABLE_REFUSE_UNKNOWN, FL_TABLE_IGNORE_UNKNOWN };
 

@@ -9,31 +9,58 @@
 #define FL_INJECT_ENABLED  "enabled"
 #define FL_INJECT_DISABLED "disabled"
 
+/* Labels on a Namespace alone; only the value "true" counts. */
+#define FL_LABEL_REQUIRE "fairlead.io/require" /* no pod of it may stay out of the mesh; implies inject */
+#define FL_LABEL_PAUSE   "fairlead.io/pause"   /* break-glass: its pods pass untouched; wins over require */
+#define FL_LABEL_TRUE    "true"
+
 /* Annotations that the webhook writes (a user's own value is overwritten, never trusted). */
 #define FL_ANNOTATION_CAPTURE "fairlead.io/capture" /* the capture spec, canonical JSON (mesh/capture.h) */
 #define FL_ANNOTATION_STATUS  "fairlead.io/status"  /* JSON: what was added, by which version */
+#define FL_ANNOTATION_PROBES  "fairlead.io/probes"  /* JSON: the originals of rewritten probes (mesh/appprobe.h) */
+#define FL_ANNOTATION_METRICS "fairlead.io/metrics" /* JSON: where the app's own metrics are (mesh/appmetrics.h) */
 
-/* Annotations that a user sets, on the Namespace (defaults) or the Pod. Ports: "*" or "80,8000-8080"; CIDRs: "*" or
- * "10.0.0.0/8,fd00::/8"; "" is none. Outbound, the included ports are captured besides what the CIDRs choose. */
-#define FL_ANNOTATION_INBOUND_INCLUDE_PORTS  "fairlead.io/inbound-include-ports"
-#define FL_ANNOTATION_INBOUND_EXCLUDE_PORTS  "fairlead.io/inbound-exclude-ports"
-#define FL_ANNOTATION_OUTBOUND_INCLUDE_PORTS "fairlead.io/outbound-include-ports"
-#define FL_ANNOTATION_OUTBOUND_EXCLUDE_PORTS "fairlead.io/outbound-exclude-ports"
-#define FL_ANNOTATION_OUTBOUND_INCLUDE_CIDRS "fairlead.io/outbound-include-cidrs"
-#define FL_ANNOTATION_OUTBOUND_EXCLUDE_CIDRS "fairlead.io/outbound-exclude-cidrs"
-#define FL_ANNOTATION_LOG_LEVEL              "fairlead.io/log-level" /* of the proxy */
-#define FL_ANNOTATION_PROXY_IMAGE            "fairlead.io/proxy-image"
-#define FL_ANNOTATION_PROXY_CPU_REQUEST      "fairlead.io/proxy-cpu-request" /* Kubernetes quantities */
-#define FL_ANNOTATION_PROXY_CPU_LIMIT        "fairlead.io/proxy-cpu-limit"
-#define FL_ANNOTATION_PROXY_MEMORY_REQUEST   "fairlead.io/proxy-memory-request"
-#define FL_ANNOTATION_PROXY_MEMORY_LIMIT     "fairlead.io/proxy-memory-limit"
-#define FL_ANNOTATION_PREFIX                 "fairlead.io/"
+/* Annotations that a user sets, on the Namespace (defaults) or the Pod, as far down as the operator lets them
+ * (webhook/settings.h has their forms and meanings). */
+#define FL_ANNOTATION_INBOUND_INCLUDE_PORTS           "fairlead.io/inbound-include-ports"
+#define FL_ANNOTATION_INBOUND_EXCLUDE_PORTS           "fairlead.io/inbound-exclude-ports"
+#define FL_ANNOTATION_OUTBOUND_INCLUDE_PORTS          "fairlead.io/outbound-include-ports"
+#define FL_ANNOTATION_OUTBOUND_EXCLUDE_PORTS          "fairlead.io/outbound-exclude-ports"
+#define FL_ANNOTATION_OUTBOUND_INCLUDE_CIDRS          "fairlead.io/outbound-include-cidrs"
+#define FL_ANNOTATION_OUTBOUND_EXCLUDE_CIDRS          "fairlead.io/outbound-exclude-cidrs"
+#define FL_ANNOTATION_EXCLUDE_INTERFACES              "fairlead.io/exclude-interfaces"
+#define FL_ANNOTATION_OUTBOUND_EXCLUDE_UIDS           "fairlead.io/outbound-exclude-uids"
+#define FL_ANNOTATION_DNS_CAPTURE                     "fairlead.io/dns-capture"
+#define FL_ANNOTATION_IPV6                            "fairlead.io/ipv6"
+#define FL_ANNOTATION_DROP_INVALID                    "fairlead.io/drop-invalid"
+#define FL_ANNOTATION_OPAQUE_PORTS                    "fairlead.io/opaque-ports"
+#define FL_ANNOTATION_NATIVE_SIDECAR                  "fairlead.io/native-sidecar"
+#define FL_ANNOTATION_START_SECONDS                   "fairlead.io/start-seconds"
+#define FL_ANNOTATION_DRAIN_SECONDS                   "fairlead.io/drain-seconds"
+#define FL_ANNOTATION_PROBE_REWRITE                   "fairlead.io/probe-rewrite"
+#define FL_ANNOTATION_METRICS_MERGE                   "fairlead.io/metrics-merge"
+#define FL_ANNOTATION_LOG_LEVEL                       "fairlead.io/log-level"
+#define FL_ANNOTATION_PROXY_IMAGE                     "fairlead.io/proxy-image"
+#define FL_ANNOTATION_PROXY_IMAGE_PULL_POLICY         "fairlead.io/proxy-image-pull-policy"
+#define FL_ANNOTATION_PROXY_CPU_REQUEST               "fairlead.io/proxy-cpu-request"
+#define FL_ANNOTATION_PROXY_CPU_LIMIT                 "fairlead.io/proxy-cpu-limit"
+#define FL_ANNOTATION_PROXY_MEMORY_REQUEST            "fairlead.io/proxy-memory-request"
+#define FL_ANNOTATION_PROXY_MEMORY_LIMIT              "fairlead.io/proxy-memory-limit"
+#define FL_ANNOTATION_PROXY_EPHEMERAL_STORAGE_REQUEST "fairlead.io/proxy-ephemeral-storage-request"
+#define FL_ANNOTATION_PROXY_EPHEMERAL_STORAGE_LIMIT   "fairlead.io/proxy-ephemeral-storage-limit"
+#define FL_ANNOTATION_PROXY_ENV                       "fairlead.io/proxy-env"
+#define FL_ANNOTATION_PROXY_VOLUMES                   "fairlead.io/proxy-volumes"
+#define FL_ANNOTATION_PROXY_VOLUME_MOUNTS             "fairlead.io/proxy-volume-mounts"
+#define FL_ANNOTATION_PRIVILEGED_APPS                 "fairlead.io/privileged-apps"
+#define FL_ANNOTATION_PREFIX                          "fairlead.io/"
 
 /* The CNI capability by which a runtime hands the pod's annotations to a plugin (containerd ≥ 1.6.20, CRI-O). */
 #define FL_CNI_CAPABILITY_ANNOTATIONS "io.kubernetes.cri.pod-annotations"
 
 /* The sidecar's environment, set by the webhook through the downward API. */
 #define FL_ENV_CAPTURE         "FAIRLEAD_CAPTURE" /* the value of FL_ANNOTATION_CAPTURE: turns on the start gate */
+#define FL_ENV_PROBES          "FAIRLEAD_PROBES"  /* of FL_ANNOTATION_PROBES */
+#define FL_ENV_METRICS         "FAIRLEAD_METRICS" /* of FL_ANNOTATION_METRICS */
 #define FL_ENV_POD_NAME        "POD_NAME"
 #define FL_ENV_POD_NAMESPACE   "POD_NAMESPACE"
 #define FL_ENV_POD_UID         "POD_UID"

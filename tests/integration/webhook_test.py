@@ -415,7 +415,7 @@ class Configured(Base):
     def setUp(self):
         self.config = pathlib.Path(tempfile.mkstemp(prefix="fl-webhook-config-")[1])
         self.addCleanup(self.config.unlink)
-        self.config.write_text("image: host.example/a:1\n")
+        self.config.write_text("proxyImage: host.example/a:1\n")
         self.options = ("--config", self.config)
         super().setUp()
 
@@ -425,10 +425,10 @@ class Configured(Base):
 
     def test_reload(self):
         self.assertEqual(self.image(), "host.example/a:1")
-        self.webhook.write(self.config, "image: host.example/a:2\n")
+        self.webhook.write(self.config, "proxyImage: host.example/a:2\n")
         self.webhook.wait("reloaded", what="config")
         self.assertEqual(self.image(), "host.example/a:2")
-        self.webhook.write(self.config, "image: host.example/a:3\nnonsense: 1\n")
+        self.webhook.write(self.config, "proxyImage: host.example/a:3\nnonsense: 1\n")
         error = self.webhook.wait("not reloaded, the old one stays", what="config")["error"]
         self.assertIn(":2:1", error)
         self.assertIn("nonsense", error)

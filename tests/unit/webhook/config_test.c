@@ -8,12 +8,11 @@ static void test_defaults(void **state)
     struct webhook_config *config = NULL;
     assert_int_equal(webhook_config_default(&config), 0);
     assert_span(config->revision, "default");
-    assert_true(config->native_sidecar && config->pod_overrides);
+    assert_true(config->defaults.native_sidecar && config->pod_overrides);
     assert_int_equal(config->uid, 1337);
-    assert_int_equal(config->capture.gid, 1337);
-    assert_true(config->capture.inbound_include.all);
+    assert_int_equal(config->defaults.capture.gid, 1337);
+    assert_true(config->defaults.capture.inbound_include.all);
     assert_int_equal(config->ignored_count, 3);
-    assert_int_equal(webhook_resources_check(&config->resources, NULL), 0);
     webhook_config_free(config);
     assert_int_equal(webhook_config_parse(FL_SPAN("# nothing\n"), "c", &config, NULL), 0);
     assert_span(config->token_audience, "fairlead-ca");
@@ -23,21 +22,28 @@ static void test_defaults(void **state)
 static void test_everything(void **state)
 {
     (void)state;
-    static const char text[] = "image: host.example/p:1\n"
-                               "imagePullPolicy: Always\n"
+    static const char text[] = "proxyImage: host.example/p:1\n"
+                               "proxyImagePullPolicy: Always\n"
                                "logLevel: debug\n"
                                "uid: 1000680000\n"
                                "gid: 1000680001\n"
-                               "resources:\n"
-                               "  requests: {cpu: 5m, memory: \"\"}\n"
-                               "  limits: {cpu: \"\", memory: 64Mi}\n"
-                               "capture:\n"
-                               "  inboundIncludePorts: \"80,8000-8080\"\n"
-                               "  inboundExcludePorts: \"9\"\n"
-                               "  outboundIncludePorts: \"53\"\n"
-                               "  outboundExcludePorts: \"25\"\n"
-                               "  outboundIncludeCIDRs: 10.0.0.0/8\n"
-                               "  outboundExcludeCIDRs: 10.1.0.0/16\n"
+                               "proxyCpuRequest: 5m\n"
+                               "proxyMemoryRequest: \"\"\n"
+                               "proxyCpuLimit: null\n"
+                               "proxyMemoryLimit: 64Mi\n"
+                               "proxyEphemeralStorageLimit: \"1000000\"\n"
+                               "inboundIncludePorts: \"80,8000-8080\"\n"
+                               "inboundExcludePorts: \"9\"\n"
+                               "outboundIncludePorts: \"53\"\n"
+                               "outboundExcludePorts: \"25\"\n"
+                               "outboundIncludeCidrs: 10.0.0.0/8\n"
+                               "outboundExcludeCidrs: 10.1.0.0/16\n"
+                               "startSeconds: 30\n"
+                               "proxyEnv: {A: \"1\"}\n"
+                               "proxyVolumes: [{name: h, hostPath: {path: /srv}}]\n"
+                               "levels: {logLevel: mesh, proxyImage: pod}\n"
+                               "allowHostPath: true\n"
+                               "ownNamespace: mesh\n"
                                "nativeSidecar: false\n"
                                "podOverrides: false\n"
                                "control: {address: \"10.0.0.1:15012,[fd00::1]:15012\", name: istiod.istio-system.svc}\n"
@@ -49,15 +55,26 @@ static void test_everything(void **state)
     struct fl_err err = {0};
     if (webhook_config_parse(fl_span_str(text), "c", &config, &err) < 0)
         fail_msg("%s", err.text);
-    assert_span(config->image, "host.example/p:1");
-    assert_int_equal(config->capture.uid, 1000680000);
-    assert_int_equal(config->capture.gid, 1000680001);
-    assert_span(config->resources.cpu_request, "5m");
-    assert_span(config->resources.memory_request, "");
-    assert_true(fl_port_list_contains(&config->capture.inbound_include, 8042));
-    assert_false(config->capture.inbound_include.all);
-    assert_int_equal(config->capture.outbound_exclude_cidrs.count, 1);
-    assert_false(config->native_sidecar || config->pod_overrides);
+    assert_span(config->defaults.image, "host.example/p:1");
+    assert_int_equal(config->defaults.capture.uid, 1000680000);
+    assert_int_equal(config->defaults.capture.gid, 1000680001);
+    assert_span(config->defaults.resources.cpu_request, "5m");
+    assert_span(config->defaults.resources.memory_request, "");
+    assert_true(fl_port_list_contains(&config->defaults.capture.inbound_include, 8042));
+    assert_false(config->defaults.capture.inbound_include.all);
+    assert_int_equal(config->defaults.capture.outbound_exclude_cidrs.count, 1);
+    assert_false(config->defaults.native_sidecar || config->pod_overrides);
+    assert_span(config->defaults.resources.cpu_limit, "");
+    assert_span(config->defaults.resources.ephemeral_storage_limit, "1000000");
+    assert_int_equal(config->defaults.start_seconds, 30);
+    assert_int_equal(fl_json_count(config->defaults.env), 1);
+    assert_int_equal(fl_json_count(config->defaults.volumes), 1);
+    assert_int_equal(config->defaults.from[WEBHOOK_SET_START_SECONDS], WEBHOOK_LEVEL_MESH);
+    assert_int_equal(config->defaults.from[WEBHOOK_SET_DRAIN_SECONDS], WEBHOOK_LEVEL_BUILTIN);
+    assert_int_equal(config->levels[WEBHOOK_SET_LOG_LEVEL], WEBHOOK_LEVEL_MESH);
+    assert_int_equal(config->levels[WEBHOOK_SET_PROXY_IMAGE], WEBHOOK_LEVEL_POD);
+    assert_true(config->allow_host_path);
+    assert_span(config->own_namespace, "mesh");
     assert_int_equal(config->ignored_count, 2);
     assert_span(config->ignored[1], "b");
     assert_span(config->revision, "canary");
@@ -74,15 +91,34 @@ static const struct {
     {"\nlogLevel: loud", "c:2:11: $.logLevel: \"loud\" is not a log level"},
     {"uid: 0", "$.uid"},
     {"uid: 4294967295", "$.uid"},
-    {"image: \"a b\"", "is not an image reference"},
-    {"imagePullPolicy: Often", "expected Always, IfNotPresent or Never"},
-    {"resources: {requests: {cpu: lots}}", "$.resources.requests.cpu"},
-    {"resources: {requests: {gpu: \"1\"}}", "gpu"},
-    {"resources: {requests: {memory: 1Gi}, limits: {memory: 1Mi}}", "memory request 1Gi is above its limit 1Mi"},
-    {"resources: {requests: {cpu: 1}}", "expected a string"},
-    {"capture: {inboundIncludePorts: \"80,x\"}", "$.capture.inboundIncludePorts"},
-    {"capture: {outboundIncludeCIDRs: 10.0.0.0/40}", "$.capture.outboundIncludeCIDRs"},
+    {"proxyImage: \"a b\"", "is not an image reference"},
+    {"proxyImagePullPolicy: Often", "expected Always, IfNotPresent or Never"},
+    {"proxyCpuRequest: lots", "c:1:18: $.proxyCpuRequest: \"lots\" is not a quantity"},
+    {"proxyCpuRequest: [1]", "$.proxyCpuRequest: expected a quantity"},
+    {"proxyCpuRequest: 2", "c:1:18: $.proxyCpuRequest: expected a quantity in quotes"},
+    {"proxyCpuRequest: true", "$.proxyCpuRequest: expected a quantity"},
+    {"proxyMemoryRequest: 1Gi\nproxyMemoryLimit: 1Mi",
+     "c: proxyMemoryRequest 1Gi (mesh) is above proxyMemoryLimit 1Mi (mesh)"},
+    {"proxyCpuRequest: \"3\"", "c: proxyCpuRequest 3 (mesh) is above proxyCpuLimit 2 (builtin)"},
+    {"inboundIncludePorts: \"80,x\"", "$.inboundIncludePorts"},
+    {"inboundIncludePorts: 80", "$.inboundIncludePorts: expected a string"},
+    {"outboundIncludeCidrs: 10.0.0.0/40", "$.outboundIncludeCidrs"},
+    {"outboundIncludeCidrs: null", "$.outboundIncludeCidrs: expected a string"},
     {"nativeSidecar: yes", "$.nativeSidecar"},
+    {"nativeSidecar: null", "$.nativeSidecar"},
+    {"startSeconds: 0", "$.startSeconds: expected a whole number from 1 to 3600"},
+    {"drainSeconds: 3601", "$.drainSeconds: expected a whole number from 0 to 3600"},
+    {"privilegedApps: maybe", "$.privilegedApps"},
+    {"proxyEnv: {A: 1}", "$.proxyEnv.A: expected a string"},
+    {"proxyEnv: {FAIRLEAD_CAPTURE: \"\"}", "c:1:30: $.proxyEnv.FAIRLEAD_CAPTURE: is not to be set"},
+    {"proxyVolumes: [{name: fairlead-token}]", "$.proxyVolumes[0]: name: \"fairlead-token\" is the sidecar's own"},
+    {"proxyVolumes: [{name: t, projected: {sources: [{serviceAccountToken: {audience: fairlead-ca}}]}}]",
+     "c: proxyVolumes (mesh): volume t projects a token for fairlead-ca"},
+    {"levels: {log-level: mesh}", "$.levels.log-level: is not a setting"},
+    {"levels: {logLevel: cluster}", "$.levels.logLevel: expected mesh, namespace or pod"},
+    {"levels: {logLevel: builtin}", "$.levels.logLevel: expected mesh, namespace or pod"},
+    {"levels: []", "$.levels"},
+    {"ownNamespace: \"\"", "$.ownNamespace"},
     {"ignoredNamespaces: [a, 1]", "expected a namespace's name"},
     {"ignoredNamespaces: [A]", "is not a name"},
     {"ignoredNamespaces: kube-system", "$.ignoredNamespaces"},
@@ -95,9 +131,9 @@ static const struct {
     {"trustDomain: a/b", "is not a trust domain"},
     {"trustDomain: \"\"", "is not a trust domain"},
     {"- a", "expected an object"},
-    {"image: a\n---\nimage: b", "one document"},
-    {"image: a\nimage: b", "c:2:"},
-    {"image: [", "c:"},
+    {"proxyImage: a\n---\nproxyImage: b", "one document"},
+    {"proxyImage: a\nproxyImage: b", "c:2:"},
+    {"proxyImage: [", "c:"},
 };
 
 static void test_wrong(void **state)
@@ -119,7 +155,8 @@ static void test_allocations(void **state)
     FAIL_EACH_ALLOCATION
     {
         struct webhook_config *config = NULL;
-        int result = webhook_config_parse(FL_SPAN("image: a\nignoredNamespaces: [a]\n"), "c", &config, NULL);
+        int result = webhook_config_parse(FL_SPAN("proxyImage: a\nproxyEnv: {A: b}\nignoredNamespaces: [a]\n"), "c",
+                                          &config, NULL);
         fail_stop();
         assert_int_equal(result, config == NULL ? -ENOMEM : 0);
         webhook_config_free(config);

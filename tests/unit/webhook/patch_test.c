@@ -4,6 +4,7 @@
 #include "common/doc/patch.h"
 #include "common/mesh/label.h"
 #include "webhook/pod.h"
+#include "webhook/resolve.h"
 #include "webhook/selfcheck.h"
 
 struct fixture {
@@ -17,7 +18,7 @@ static void fixture_init(struct fixture *fixture, bool native)
     struct webhook_warnings warnings = {.count = 0};
     const struct webhook_owner owner = {.name = "web"};
     assert_int_equal(webhook_config_default(&fixture->config), 0);
-    fixture->config->native_sidecar = native;
+    fixture->config->defaults.native_sidecar = native;
     assert_int_equal(webhook_settings_resolve(fixture->config, FL_SPAN("shop"), NULL, NULL, &settings, &warnings, NULL),
                      0);
     assert_int_equal(webhook_sidecar_make(fixture->config, &settings, &owner, &fixture->sidecar), 0);

@@ -1,6 +1,6 @@
 #include "tests/unit/webhook/test.h"
 
-#include "webhook/settings.h"
+#include "webhook/resolve.h"
 
 static int resolve(const char *name_space, const char *pod, struct webhook_settings *settings,
                    struct webhook_warnings *warnings, struct fl_err *err, struct fl_json *trees[2],
@@ -31,7 +31,7 @@ static void test_layers(void **state)
     int result = resolve("{'fairlead.io/log-level':'debug','fairlead.io/outbound-exclude-ports':'25,26',"
                          "'fairlead.io/unknown':'x','other':'x'}",
                          "{'fairlead.io/outbound-exclude-ports':'3306','fairlead.io/proxy-memory-limit':'64Mi',"
-                         "'fairlead.io/proxy-cpu-limit':'','fairlead.io/proxy-image':'h.example/p:2',"
+                         "'fairlead.io/proxy-cpu-limit':'','fairlead.io/native-sidecar':'disabled',"
                          "'fairlead.io/inbound-include-ports':'','fairlead.io/outbound-include-cidrs':'10.0.0.0/8'}",
                          &settings, &warnings, &err, trees, &config);
     if (result < 0)
@@ -42,7 +42,7 @@ static void test_layers(void **state)
     assert_false(settings.capture.inbound_include.all);
     assert_int_equal(settings.capture.inbound_include.count, 0);
     assert_int_equal(settings.capture.outbound_include_cidrs.count, 1);
-    assert_span(settings.image, "h.example/p:2");
+    assert_false(settings.native_sidecar);
     assert_span(settings.resources.memory_limit, "64Mi");
     assert_span(settings.resources.cpu_limit, "");
     assert_span(settings.resources.cpu_request, "10m");
@@ -73,11 +73,12 @@ static const struct {
      "annotation fairlead.io/log-level: \"loud\" is not a log level; expected"},
     {NULL, "{'fairlead.io/log-level':''}", "annotation fairlead.io/log-level"},
     {"{'fairlead.io/log-level':'loud'}", NULL, "namespace shop: annotation fairlead.io/log-level"},
-    {NULL, "{'fairlead.io/proxy-image':'a b'}", "annotation fairlead.io/proxy-image"},
-    {NULL, "{'fairlead.io/proxy-image':''}", "annotation fairlead.io/proxy-image"},
+    {"{'fairlead.io/proxy-image':'a b'}", NULL, "annotation fairlead.io/proxy-image"},
+    {"{'fairlead.io/proxy-image':''}", NULL, "annotation fairlead.io/proxy-image"},
     {NULL, "{'fairlead.io/proxy-cpu-request':'much'}", "annotation fairlead.io/proxy-cpu-request"},
     {NULL, "{'fairlead.io/proxy-memory-limit':'1 Mi'}", "annotation fairlead.io/proxy-memory-limit"},
-    {NULL, "{'fairlead.io/proxy-memory-limit':'1Mi'}", "memory request 16Mi is above its limit 1Mi"},
+    {NULL, "{'fairlead.io/proxy-memory-limit':'1Mi'}",
+     "proxyMemoryRequest 16Mi (builtin) is above proxyMemoryLimit 1Mi (pod)"},
     {NULL, "{'fairlead.io/inbound-include-ports':'http'}", "annotation fairlead.io/inbound-include-ports"},
     {NULL, "{'fairlead.io/inbound-exclude-ports':'70000'}", "annotation fairlead.io/inbound-exclude-ports"},
     {NULL, "{'fairlead.io/outbound-include-ports':'9-1'}", "annotation fairlead.io/outbound-include-ports"},

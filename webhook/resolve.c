@@ -1,0 +1,66 @@
+#include "webhook/resolve.h"
+
+#include "common/mesh/label.h"
+#include "webhook/value.h"
+
+#include <errno.h>
+
+/* Ours, but not to be set: what the webhook writes itself is handled by the patch. */
+static bool is_written_by_us(struct fl_span key)
+{
+    return fl_span_eq_str(key, FL_ANNOTATION_CAPTURE) || fl_span_eq_str(key, FL_ANNOTATION_STATUS) ||
+           fl_span_eq_str(key, FL_ANNOTATION_PROBES) || fl_span_eq_str(key, FL_ANNOTATION_METRICS);
+}
+
+static int apply_one(const struct webhook_config *config, enum webhook_setting setting, struct fl_span text,
+                     enum webhook_level level, struct webhook_settings *settings, struct fl_err *err)
+{
+    if (level > config->levels[setting])
+        return fl_err_set(err, -EPERM, "may not be set on a %s here; its level is %s", webhook_level_word(level),
+                          webhook_level_word(config->levels[setting]));
+    return webhook_setting_read(setting, text, level, settings, err);
+}
+
+static int apply(const struct webhook_config *config, const struct fl_json *annotations, enum webhook_level level,
+                 struct webhook_settings *settings, struct webhook_warnings *warnings, struct fl_err *err)
+{
+    for (const struct fl_json *item = fl_json_first(annotations); item != NULL; item = fl_json_next(item)) {
+        struct fl_span key = fl_json_name(item);
+        if (!fl_span_starts_with(key, FL_SPAN(FL_ANNOTATION_PREFIX)) || is_written_by_us(key))
+            continue;
+        enum webhook_setting setting = webhook_setting_find(key);
+        if (setting == WEBHOOK_SETTING_COUNT) {
+            if (warnings != NULL)
+                webhook_warn(warnings, "annotation %.*s is not known and has no effect", WEBHOOK_SHOW(key));
+            continue;
+        }
+        int result = apply_one(config, setting, fl_json_string(item), level, settings, err);
+        if (result < 0) {
+            fl_err_prefix(err, "annotation %s", webhook_setting_row(setting)->annotation);
+            return result;
+        }
+    }
+    return 0;
+}
+
+int webhook_settings_resolve(const struct webhook_config *config, struct fl_span name_space,
+                             const struct fl_json *namespace_annotations, const struct fl_json *pod_annotations,
+                             struct webhook_settings *ret_settings, struct webhook_warnings *warnings,
+                             struct fl_err *err)
+{
+    struct webhook_settings settings = config->defaults;
+    int result = apply(config, namespace_annotations, WEBHOOK_LEVEL_NAMESPACE, &settings, NULL, err);
+    if (result < 0)
+        fl_err_prefix(err, "namespace %.*s", WEBHOOK_SHOW(name_space));
+    if (result == 0)
+        result = apply(config, pod_annotations, WEBHOOK_LEVEL_POD, &settings, warnings, err);
+    if (result == 0)
+        result = webhook_settings_check(
+            &settings, config->token_audience,
+            config->allow_host_path || settings.from[WEBHOOK_SET_PROXY_VOLUMES] <= WEBHOOK_LEVEL_MESH, err);
+    if (result < 0)
+        webhook_settings_done(&settings);
+    else
+        *ret_settings = settings;
+    return result;
+}
