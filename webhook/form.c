@@ -23,6 +23,16 @@ static int read_cidrs(struct fl_span text, void *field, struct fl_err *err)
     return fl_cidr_list_parse(text, field, err);
 }
 
+static int read_uids(struct fl_span text, void *field, struct fl_err *err)
+{
+    return fl_uid_list_parse(text, field, err);
+}
+
+static int read_interfaces(struct fl_span text, void *field, struct fl_err *err)
+{
+    return fl_interface_list_parse(text, field, err);
+}
+
 /* "*" means all of the app's; a list that names one of ours is a mistake. */
 static int read_app_ports(struct fl_span text, void *field, struct fl_err *err)
 {
@@ -160,15 +170,35 @@ static int take_mounts(struct fl_reader *reader, const struct fl_json *value, vo
     return take_extra(reader, value, field, webhook_extra_mounts_check);
 }
 
+static int print_ranges(struct fl_buf *out, bool all, const struct fl_range *ranges, size_t count)
+{
+    int result = fl_buf_append_str(out, all ? "\"*" : "\"");
+    for (size_t i = 0; i < count && result == 0; i++) {
+        char text[FL_RANGE_PRINT_MAX];
+        fl_range_print(&ranges[i], text);
+        result = fl_buf_printf(out, "%s%s", i > 0 ? "," : "", text);
+    }
+    return result < 0 ? result : fl_buf_append_byte(out, '"');
+}
+
 static int print_ports(const void *field, struct fl_buf *out)
 {
     const struct fl_port_list *list = field;
-    int result = fl_buf_append_str(out, list->all ? "\"*" : "\"");
-    for (size_t i = 0; i < list->count && result == 0; i++) {
-        char text[FL_RANGE_PRINT_MAX];
-        fl_port_range_print(&list->ranges[i], text);
-        result = fl_buf_printf(out, "%s%s", i > 0 ? "," : "", text);
-    }
+    return print_ranges(out, list->all, list->ranges, list->count);
+}
+
+static int print_uids(const void *field, struct fl_buf *out)
+{
+    const struct fl_uid_list *list = field;
+    return print_ranges(out, false, list->ranges, list->count);
+}
+
+static int print_interfaces(const void *field, struct fl_buf *out)
+{
+    const struct fl_interface_list *list = field;
+    int result = fl_buf_append_byte(out, '"'); /* no name needs an escape */
+    for (size_t i = 0; i < list->count && result == 0; i++)
+        result = fl_buf_printf(out, "%s%s", i > 0 ? "," : "", list->names[i]);
     return result < 0 ? result : fl_buf_append_byte(out, '"');
 }
 
@@ -224,6 +254,8 @@ static const struct webhook_form forms[WEBHOOK_FORM_COUNT] = {
     [WEBHOOK_FORM_APP_PORTS] = {"`*`, or ports and ranges that hold none of ours: `3306,27017-27019`", STRING,
                                 read_app_ports, NULL, print_ports},
     [WEBHOOK_FORM_CIDRS] = {"`*`, or `10.0.0.0/8,fd00::/8`; empty is none", STRING, read_cidrs, NULL, print_cidrs},
+    [WEBHOOK_FORM_UIDS] = {"uids and ranges: `1000,2000-2999`; empty is none", STRING, read_uids, NULL, print_uids},
+    [WEBHOOK_FORM_INTERFACES] = {"names: `eth1,net1`; empty is none", STRING, read_interfaces, NULL, print_interfaces},
     [WEBHOOK_FORM_SWITCH] = {"`enabled` or `disabled`", "{\"type\":\"boolean\"}", read_switch, take_switch,
                              print_switch},
     [WEBHOOK_FORM_SECONDS] = {"0 to 3600", "{\"type\":\"integer\",\"minimum\":0,\"maximum\":3600}", read_seconds,

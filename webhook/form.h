@@ -6,13 +6,15 @@
 #include "common/doc/table.h"
 
 enum webhook_form_kind {
-    WEBHOOK_FORM_PORTS,     /* struct fl_port_list */
-    WEBHOOK_FORM_APP_PORTS, /* the same, none of ours */
-    WEBHOOK_FORM_CIDRS,     /* struct fl_cidr_list */
-    WEBHOOK_FORM_SWITCH,    /* bool */
-    WEBHOOK_FORM_SECONDS,   /* uint32_t, 0…3600 */
-    WEBHOOK_FORM_PATIENCE,  /* uint32_t, 1…3600 */
-    WEBHOOK_FORM_LOG_LEVEL, /* struct fl_span, as the following ones */
+    WEBHOOK_FORM_PORTS,      /* struct fl_port_list */
+    WEBHOOK_FORM_APP_PORTS,  /* the same, none of ours */
+    WEBHOOK_FORM_CIDRS,      /* struct fl_cidr_list */
+    WEBHOOK_FORM_UIDS,       /* struct fl_uid_list */
+    WEBHOOK_FORM_INTERFACES, /* struct fl_interface_list */
+    WEBHOOK_FORM_SWITCH,     /* bool */
+    WEBHOOK_FORM_SECONDS,    /* uint32_t, 0…3600 */
+    WEBHOOK_FORM_PATIENCE,   /* uint32_t, 1…3600 */
+    WEBHOOK_FORM_LOG_LEVEL,  /* struct fl_span, as the following ones */
     WEBHOOK_FORM_IMAGE,
     WEBHOOK_FORM_PULL_POLICY,
     WEBHOOK_FORM_QUANTITY,

@@ -33,6 +33,15 @@ static const struct {
         "destinations that are captured"),
     ROW(OUTBOUND_EXCLUDE_CIDRS, "outboundExcludeCidrs", CIDRS, capture.outbound_exclude_cidrs, POD,
         "destinations that are not captured"),
+    ROW(OUTBOUND_EXCLUDE_UIDS, "outboundExcludeUids", UIDS, capture.outbound_exclude_uids, NAMESPACE,
+        "users whose traffic is not captured"),
+    ROW(EXCLUDE_INTERFACES, "excludeInterfaces", INTERFACES, capture.exclude_interfaces, POD,
+        "what comes in by these interfaces or leaves through them is not captured"),
+    ROW(DNS_CAPTURE, "dnsCapture", SWITCH, capture.dns, POD,
+        "DNS is answered by the proxy (not available in this version: refused)"),
+    ROW(IPV6, "ipv6", SWITCH, capture.ipv6, POD, "IPv6 is captured; else it goes past the proxy"),
+    ROW(DROP_INVALID, "dropInvalid", SWITCH, capture.drop_invalid, POD,
+        "incoming TCP packets that belong to no known connection are dropped, not answered by a reset"),
     ROW(OPAQUE_PORTS, "opaquePorts", APP_PORTS, opaque_ports, POD,
         "ports whose traffic is carried as bytes and never looked into"),
     ROW(NATIVE_SIDECAR, "nativeSidecar", SWITCH, native_sidecar, POD,
@@ -198,6 +207,10 @@ int webhook_settings_check(const struct webhook_settings *settings, struct fl_sp
     int result = 0;
     for (size_t i = 0; i < FL_COUNT(pairs) && result == 0; i++)
         result = pair_check(settings, pairs[i][0], pairs[i][1], err);
+    if (result == 0 && settings->capture.dns)
+        result = fl_err_set(err, -EINVAL, "%s (%s): DNS capture is not available in this version",
+                            table[WEBHOOK_SET_DNS_CAPTURE].row.member,
+                            webhook_level_word(settings->from[WEBHOOK_SET_DNS_CAPTURE]));
     if (result < 0)
         return result;
     result = webhook_extra_reach_check(settings->volumes, audience, host_path, err);

@@ -20,6 +20,11 @@ enum webhook_setting {
     WEBHOOK_SET_OUTBOUND_EXCLUDE_PORTS,
     WEBHOOK_SET_OUTBOUND_INCLUDE_CIDRS,
     WEBHOOK_SET_OUTBOUND_EXCLUDE_CIDRS,
+    WEBHOOK_SET_OUTBOUND_EXCLUDE_UIDS,
+    WEBHOOK_SET_EXCLUDE_INTERFACES,
+    WEBHOOK_SET_DNS_CAPTURE,
+    WEBHOOK_SET_IPV6,
+    WEBHOOK_SET_DROP_INVALID,
     WEBHOOK_SET_OPAQUE_PORTS,
     WEBHOOK_SET_NATIVE_SIDECAR,
     WEBHOOK_SET_START_SECONDS,
@@ -96,7 +101,8 @@ int webhook_setting_print(enum webhook_setting setting, const struct webhook_set
                           struct fl_buf *out) FL_MUST_CHECK;
 
 /* What must hold between settings: no request above its limit, no token for our CA (`audience`) among the volumes, and
- * no hostPath in them unless it is allowed. 0 or -EINVAL; err names both settings and from where they came. */
+ * no hostPath in them unless it is allowed; and no DNS capture, which no proxy serves yet. 0 or -EINVAL; err names both
+ * settings and from where they came. */
 int webhook_settings_check(const struct webhook_settings *settings, struct fl_span audience, bool host_path,
                            struct fl_err *err) FL_MUST_CHECK;
 
