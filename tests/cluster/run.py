@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""./test cluster: brings a cluster up, runs the lanes on it, takes it down, whatever happens in between.
+
+    run.py [--keep] [LANE…]      run.py --down
+
+Each program is started in a session of its own, so that Ctrl-C reaches this process alone, which then ends what runs and
+takes the cluster down. One run at a time for each CLUSTER_DIR.
+"""
+import fcntl
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+LANES = HERE / "lanes"
+CLUSTER_DIR = pathlib.Path(os.environ.get("CLUSTER_DIR", "/var/tmp/fairlead-cluster"))
+LOG = CLUSTER_DIR / "log"
+NEEDS = re.compile(r'^NEEDS = "(api|node)"$', re.MULTILINE)
+MINUTES = re.compile(r"^MINUTES = (\d+)$", re.MULTILINE)
+LANE_MINUTES = 10
+LOST = 77                # the exit code of what cannot run here
+GRACE = 30               # seconds that a lane gets to clean up after Ctrl-C
+TAIL = 15
+
+
+class Ended(Exception):
+    """By a signal."""
+
+
+class Failed(Exception):
+    """Told already, or told by this."""
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Lane:
+    def __init__(self, name):
+        path = LANES / f"{name}.py"
+        if not path.exists():
+            raise Failed(f"no such lane: {name}; there are: {' '.join(all_lanes())}")
+        text = path.read_text()
+        needs, minutes = NEEDS.search(text), MINUTES.search(text)
+        if needs is None:
+            raise Failed(f'{path} does not say NEEDS = "api" or "node"')
+        self.name, self.level = name, needs[1]
+        self.minutes = int(minutes[1]) if minutes else LANE_MINUTES
+        self.result, self.seconds = "not run", 0
+
+
+def all_lanes():
+    return sorted(path.stem for path in LANES.glob("*.py"))
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+def command(*words, log=None, limit=None, gently=False):
+    """Its exit code. With log, what it says goes there too. gently: SIGINT first, so that it may clean up."""
+    pipe = subprocess.PIPE if log else None
+    child = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=pipe,
+                             stderr=subprocess.STDOUT if log else None, start_new_session=True)
+    try:
+        signal.alarm(limit or 0)
+        if log:
+            with log.open("wb") as file:
+                for line in child.stdout:
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
+                    file.write(line)
+        return child.wait()
+    finally:
+        signal.alarm(0)
+        if child.poll() is None:
+            end(child, gently)
+
+
+def end(child, gently):
+    """The whole session of a child; gently: the child first, so that it ends the others itself."""
+    if gently:
+        child.send_signal(signal.SIGINT)
+    else:
+        os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(GRACE if gently else 10)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def must(what, *words):
+    code = command(*words)
+    if code != 0:
+        raise Failed(f"{what} failed ({words[0].name}: exit code {code})")
+
+
+def output(*words):
+    return subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, text=True, check=False, timeout=60).stdout
+
+
+# -- what a failure leaves to read ------------------------------------------------------------------------------------
+
+def tail(path):
+    lines = path.read_text(errors="replace").splitlines()
+    return "\n".join(line[:400] for line in lines[-TAIL:])
+
+
+def tell_cluster():
+    """The ends of the components' logs, and how the pods are."""
+    for path in sorted(LOG.glob("*.log")):
+        if path.name != "audit.log" and path.stat().st_size:
+            say(f"--- the end of {path}:\n{tail(path)}")
+    for words in (("get", "pods", "-A", "-o", "wide"), ("get", "events", "-A", "--sort-by=.lastTimestamp")):
+        try:
+            lines = output(HERE / "kubectl", *words).splitlines()
+        except subprocess.TimeoutExpired:
+            lines = ["no answer"]
+        say(f"--- kubectl {' '.join(words)}:\n" + "\n".join(lines[-40:]))
+
+
+# -- the run ----------------------------------------------------------------------------------------------------------
+
+def bring_up(level):
+    began = time.monotonic()
+    if command(HERE / "up", *(["--api-only"] if level == "api" else [])) != 0:
+        tell_cluster()
+        raise Failed("the cluster did not come up")
+    say(f"== cluster: {'the control plane' if level == 'api' else 'the node too'} in {time.monotonic() - began:.0f} s")
+
+
+def run_lane(lane):
+    say(f"== lane {lane.name}")
+    (LOG / "lanes").mkdir(exist_ok=True)
+    log = LOG / "lanes" / f"{lane.name}.log"
+    began = time.monotonic()
+    try:
+        code = command(HERE / "lane", lane.name, log=log, limit=60 * lane.minutes, gently=True)
+        lane.result = "passed" if code == 0 else f"FAILED (exit code {code})"
+    except TimeoutError:
+        lane.result = f"FAILED (not done after {lane.minutes} minutes)"
+    lane.seconds = time.monotonic() - began
+    say(f"== lane {lane.name}: {lane.result} in {lane.seconds:.0f} s")
+    if lane.result != "passed":
+        tell_cluster()
+        say(f"--- its own log: {log}")
+
+
+def run_lanes(lanes):
+    """The lanes that need the control plane alone come first: nothing runs their pods. Then the node joins."""
+    for level in ("api", "node"):
+        chosen = [lane for lane in lanes if lane.level == level]
+        if chosen:
+            bring_up(level)
+        for lane in chosen:
+            run_lane(lane)
+
+
+def build():
+    missing = output(HERE / "build", "--missing").split()
+    if missing:
+        say(f"== building {len(missing)} programs of Kubernetes from Go modules: about 11 minutes on 2 cores the first "
+            "time, seconds where Go has them cached")
+    code = command(HERE / "build")
+    if code == LOST:
+        skip("Go modules are missing and cannot be fetched")
+    if code != 0:
+        raise Failed("the cluster's programs could not be built")
+
+
+def skip(why):
+    say(f"./test cluster is skipped: {why}")
+    sys.exit(0)
+
+
+def lock():
+    """Held until this process ends; children do not inherit it."""
+    CLUSTER_DIR.mkdir(parents=True, exist_ok=True)
+    file = (CLUSTER_DIR / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed(f"another ./test cluster uses {CLUSTER_DIR}") from None
+    return file
+
+
+def by_signal(number, frame):
+    del frame
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # what follows is the cleaning up
+    raise Ended(signal.Signals(number).name)
+
+
+def by_alarm(number, frame):
+    raise TimeoutError
+
+
+def run(keep, names):
+    lanes = [Lane(name) for name in names]
+    build()
+    try:
+        must("taking down what was left", HERE / "down")
+        run_lanes(lanes)
+        if keep:
+            bring_up("node")
+    except BaseException:
+        command(HERE / "down")
+        raise
+    if not keep:
+        must("taking the cluster down", HERE / "down")
+    for lane in lanes:
+        say(f"{lane.name:20} {lane.level:6} {lane.result} ({lane.seconds:.0f} s)")
+    if keep:
+        say(f"the cluster is up; ./test cluster --down ends it\nkubeconfig: {CLUSTER_DIR / 'kubeconfig'}\nkubectl, helm: {HERE}")
+    return 0 if all(lane.result == "passed" for lane in lanes) else 1
+
+
+def main(arguments):
+    options = [word for word in arguments if word.startswith("-")]
+    names = [word for word in arguments if not word.startswith("-")]
+    if set(options) - {"--keep", "--down"} or (("--down" in options) and len(arguments) > 1):
+        print("usage: ./test cluster [--keep] [LANE…] | --down", file=sys.stderr)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, by_signal)
+    signal.signal(signal.SIGALRM, by_alarm)
+    try:
+        held = lock()
+        if "--down" in options:
+            must("taking the cluster down", HERE / "down")
+            return 0
+        done = run("--keep" in options, names or ([] if "--keep" in options else all_lanes()))
+        held.close()
+        return done
+    except Failed as reason:
+        print(f"./test cluster: {reason}", file=sys.stderr)
+        return 1
+    except Ended as reason:
+        print(f"./test cluster: ended by {reason}; the cluster is down", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""The product's charts: rendered, or installed."""
+import json
+
+import yaml
+
+from . import place
+
+
+def helm(*arguments, **options):
+    return place.run(place.HERE / "helm", *arguments, **options)
+
+
+def settings(values):
+    """--set-json options of {"a.b": anything}."""
+    return [word for key, value in values.items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
+
+
+def render(values=None, namespace="fairlead-system", chart="fairlead", release="fairlead"):
+    """The objects that an installation would make, as dicts."""
+    text = helm("template", release, place.CHARTS / chart, "--namespace", namespace, *settings(values or {}))
+    return [thing for thing in yaml.safe_load_all(text) if thing]
+
+
+def install(values=None, namespace="fairlead-system", chart="fairlead", release="fairlead", patience=120):
+    """Installs or upgrades, and waits until all is ready."""
+    return helm("upgrade", "--install", release, place.CHARTS / chart, "--namespace", namespace, "--create-namespace",
+                "--wait", "--timeout", f"{patience}s", *settings(values or {}))
+
+
+def uninstall(namespace="fairlead-system", release="fairlead"):
+    return helm("uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait")
