@@ -37,7 +37,7 @@ static void take_certificate(struct webhook_live *live)
 
 static int look_at_config(struct webhook_live *live, bool force, struct fl_err *err)
 {
-    int result = webhook_file_look(&live->config_file, force, err);
+    int result = fl_reread_look(&live->config_file, force, err);
     if (result < 0 || live->config_file.path == NULL || (result == 0 && !force))
         return result;
     result = read_config(live, err);
@@ -46,7 +46,7 @@ static int look_at_config(struct webhook_live *live, bool force, struct fl_err *
 
 static int look_at_namespaces(struct webhook_live *live, bool force, struct fl_err *err)
 {
-    int result = webhook_file_look(&live->namespaces_file, force, err);
+    int result = fl_reread_look(&live->namespaces_file, force, err);
     if (result < 0 || live->namespaces_file.path == NULL || (result == 0 && !force))
         return result;
     result = read_namespaces(live, err);
@@ -115,8 +115,8 @@ int webhook_live_init(struct webhook_live *live, struct webhook_stats *stats, co
                       const char *namespaces_path, const char *cert_path, const char *key_path, struct fl_err *err)
 {
     *live = (struct webhook_live){.stats = stats};
-    webhook_file_init(&live->config_file, config_path, WEBHOOK_CONFIG_MAX);
-    webhook_file_init(&live->namespaces_file, namespaces_path, WEBHOOK_NAMESPACES_MAX);
+    fl_reread_init(&live->config_file, config_path, WEBHOOK_CONFIG_MAX);
+    fl_reread_init(&live->namespaces_file, namespaces_path, WEBHOOK_NAMESPACES_MAX);
     webhook_serving_init(&live->serving, cert_path, key_path);
     int result = read_all(live, err);
     if (result < 0)
@@ -126,8 +126,8 @@ int webhook_live_init(struct webhook_live *live, struct webhook_stats *stats, co
 
 void webhook_live_done(struct webhook_live *live)
 {
-    webhook_file_done(&live->config_file);
-    webhook_file_done(&live->namespaces_file);
+    fl_reread_done(&live->config_file);
+    fl_reread_done(&live->namespaces_file);
     webhook_serving_done(&live->serving);
     live->config = webhook_config_free(live->config);
     live->namespaces = webhook_namespaces_free(live->namespaces);

@@ -10,7 +10,7 @@
 
 struct webhook_live {
     struct webhook_stats *stats; /* borrowed */
-    struct webhook_file config_file, namespaces_file;
+    struct fl_reread config_file, namespaces_file;
     struct webhook_serving serving;
     struct webhook_config *config;            /* never NULL after webhook_live_init */
     struct webhook_namespaces *namespaces;    /* NULL where there is no file */

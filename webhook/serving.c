@@ -7,16 +7,16 @@
 void webhook_serving_init(struct webhook_serving *serving, const char *cert_path, const char *key_path)
 {
     *serving = (struct webhook_serving){.pending = true};
-    webhook_file_init(&serving->cert, cert_path, FL_CERT_PEM_MAX);
-    webhook_file_init(&serving->key, key_path, FL_CERT_PEM_MAX);
+    fl_reread_init(&serving->cert, cert_path, FL_CERT_PEM_MAX);
+    fl_reread_init(&serving->key, key_path, FL_CERT_PEM_MAX);
 }
 
 void webhook_serving_done(struct webhook_serving *serving)
 {
-    webhook_file_done(&serving->cert);
+    fl_reread_done(&serving->cert);
     if (serving->key.text.data != NULL)
         explicit_bzero(serving->key.text.data, serving->key.text.cap);
-    webhook_file_done(&serving->key);
+    fl_reread_done(&serving->key);
 }
 
 static int check_pair(struct webhook_serving *serving, struct fl_err *err)
@@ -42,8 +42,8 @@ static int check_pair(struct webhook_serving *serving, struct fl_err *err)
 
 int webhook_serving_look(struct webhook_serving *serving, bool force, struct fl_err *err)
 {
-    int cert = webhook_file_look(&serving->cert, force, err);
-    int key = cert < 0 ? cert : webhook_file_look(&serving->key, force, err);
+    int cert = fl_reread_look(&serving->cert, force, err);
+    int key = cert < 0 ? cert : fl_reread_look(&serving->key, force, err);
     if (cert > 0 || key > 0 || force)
         serving->pending = true;
     if (key < 0)

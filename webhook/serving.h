@@ -4,12 +4,12 @@
 #ifndef WEBHOOK_SERVING_H
 #define WEBHOOK_SERVING_H
 
-#include "webhook/file.h"
+#include "common/base/reread.h"
 
 #include <time.h>
 
 struct webhook_serving {
-    struct webhook_file cert, key;
+    struct fl_reread cert, key;
     bool pending;                     /* the files hold something that was not taken over yet */
     time_t not_after, next_not_after; /* of the pair in use, and of the one that was looked at last */
 };

@@ -25,7 +25,7 @@ WRAPPED = {
     "openssl/*": ["common/pki", "common/tls"],
     "microhttpd.h": ["common/http"],
     "gnutls/*": ["common/http"],
-    "curl/*": ["common/http"],
+    "curl/*": ["common/http", "common/kube"],
     "nghttp2/*": ["common/grpc", "proxy/http"],
     "protobuf-c/*": ["common/xds"],
     "*.pb-c.h": ["common/xds"],

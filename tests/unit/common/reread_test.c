@@ -1,6 +1,6 @@
 #include "tests/unit/webhook/test.h"
 
-#include "webhook/file.h"
+#include "common/base/reread.h"
 
 #include <fcntl.h>
 
@@ -46,84 +46,84 @@ static void age(const char *path)
 static void test_changes_are_seen(void **state)
 {
     (void)state;
-    struct webhook_file file;
+    struct fl_reread file;
     struct fl_err err = {0};
     char path[128];
     snprintf(path, sizeof(path), "%s", write_file("f", "one"));
-    webhook_file_init(&file, path, 10);
-    assert_int_equal(webhook_file_look(&file, false, &err), 1);
+    fl_reread_init(&file, path, 10);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1);
     assert_span(fl_buf_span(&file.text), "one");
-    assert_int_equal(webhook_file_look(&file, false, &err), 0);
+    assert_int_equal(fl_reread_look(&file, false, &err), 0);
     write_file("f", "two"); /* the same size, perhaps within the same tick of the clock */
-    assert_int_equal(webhook_file_look(&file, false, &err), 1);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1);
     age(path);
-    assert_int_equal(webhook_file_look(&file, false, &err), 0); /* touched, the same bytes */
-    assert_int_equal(webhook_file_look(&file, false, &err), 0);
-    webhook_file_done(&file);
+    assert_int_equal(fl_reread_look(&file, false, &err), 0); /* touched, the same bytes */
+    assert_int_equal(fl_reread_look(&file, false, &err), 0);
+    fl_reread_done(&file);
 }
 
 static void test_failures_keep_the_text(void **state)
 {
     (void)state;
-    struct webhook_file file;
+    struct fl_reread file;
     struct fl_err err = {0};
     char path[128];
     snprintf(path, sizeof(path), "%s", write_file("f", "one"));
-    webhook_file_init(&file, path, 10);
-    assert_int_equal(webhook_file_look(&file, false, &err), 1);
+    fl_reread_init(&file, path, 10);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1);
     write_file("f", "more than ten bytes");
-    assert_int_equal(webhook_file_look(&file, false, &err), -EMSGSIZE);
+    assert_int_equal(fl_reread_look(&file, false, &err), -EMSGSIZE);
     unlink(path);
-    assert_int_equal(webhook_file_look(&file, false, &err), -ENOENT);
+    assert_int_equal(fl_reread_look(&file, false, &err), -ENOENT);
     assert_contains(err.text, path);
     assert_span(fl_buf_span(&file.text), "one");
     write_file("f", "back");
-    assert_int_equal(webhook_file_look(&file, false, &err), 1);
-    webhook_file_done(&file);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1);
+    fl_reread_done(&file);
 }
 
 /* "kubectl get … > file" leaves the file empty for as long as kubectl takes: that is no new version. */
 static void test_emptied_is_half_written(void **state)
 {
     (void)state;
-    struct webhook_file file;
+    struct fl_reread file;
     struct fl_err err = {0};
     char path[128];
     snprintf(path, sizeof(path), "%s", write_file("f", ""));
-    webhook_file_init(&file, path, 10);
-    assert_int_equal(webhook_file_look(&file, false, &err), 1); /* it was empty from the start */
+    fl_reread_init(&file, path, 10);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1); /* it was empty from the start */
     write_file("f", "one");
-    assert_int_equal(webhook_file_look(&file, false, &err), 1);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1);
     write_file("f", "");
-    assert_int_equal(webhook_file_look(&file, false, &err), -EINVAL);
+    assert_int_equal(fl_reread_look(&file, false, &err), -EINVAL);
     assert_contains(err.text, "is empty");
-    assert_int_equal(webhook_file_look(&file, true, &err), -EINVAL);
+    assert_int_equal(fl_reread_look(&file, true, &err), -EINVAL);
     assert_span(fl_buf_span(&file.text), "one");
     write_file("f", "two");
-    assert_int_equal(webhook_file_look(&file, false, &err), 1);
-    webhook_file_done(&file);
+    assert_int_equal(fl_reread_look(&file, false, &err), 1);
+    fl_reread_done(&file);
 }
 
 /* Opening a pipe would wait for its writer, and everybody with it. */
 static void test_only_regular_files(void **state)
 {
     (void)state;
-    struct webhook_file file;
+    struct fl_reread file;
     struct fl_err err = {0};
     char path[128];
     snprintf(path, sizeof(path), "%s/f", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
-    webhook_file_init(&file, path, 10);
-    assert_int_equal(webhook_file_look(&file, false, &err), -EINVAL);
+    fl_reread_init(&file, path, 10);
+    assert_int_equal(fl_reread_look(&file, false, &err), -EINVAL);
     assert_contains(err.text, "not a regular file");
-    webhook_file_done(&file);
+    fl_reread_done(&file);
 }
 
 /* As the kubelet updates a mounted Secret: a new target, the link renamed into place. */
 static void test_symlink_swap(void **state)
 {
     (void)state;
-    struct webhook_file file;
+    struct fl_reread file;
     char link_path[128], next[128], v1[128], v2[128];
     snprintf(v1, sizeof(v1), "%s", write_file("v1", "one"));
     snprintf(v2, sizeof(v2), "%s", write_file("v2", "two"));
@@ -132,23 +132,23 @@ static void test_symlink_swap(void **state)
     snprintf(link_path, sizeof(link_path), "%s/link", folder);
     snprintf(next, sizeof(next), "%s/next", folder);
     assert_int_equal(symlink(v1, link_path), 0);
-    webhook_file_init(&file, link_path, 10);
-    assert_int_equal(webhook_file_look(&file, false, NULL), 1);
-    assert_int_equal(webhook_file_look(&file, false, NULL), 0);
+    fl_reread_init(&file, link_path, 10);
+    assert_int_equal(fl_reread_look(&file, false, NULL), 1);
+    assert_int_equal(fl_reread_look(&file, false, NULL), 0);
     assert_int_equal(symlink(v2, next), 0);
     assert_int_equal(rename(next, link_path), 0);
-    assert_int_equal(webhook_file_look(&file, false, NULL), 1);
+    assert_int_equal(fl_reread_look(&file, false, NULL), 1);
     assert_span(fl_buf_span(&file.text), "two");
-    webhook_file_done(&file);
+    fl_reread_done(&file);
 }
 
 static void test_no_file(void **state)
 {
     (void)state;
-    struct webhook_file file;
-    webhook_file_init(&file, NULL, 10);
-    assert_int_equal(webhook_file_look(&file, true, NULL), 0);
-    webhook_file_done(&file);
+    struct fl_reread file;
+    fl_reread_init(&file, NULL, 10);
+    assert_int_equal(fl_reread_look(&file, true, NULL), 0);
+    fl_reread_done(&file);
 }
 
 int main(void)

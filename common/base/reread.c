@@ -1,4 +1,4 @@
-#include "webhook/file.h"
+#include "common/base/reread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,15 +6,15 @@
 
 #define YOUNG_SECONDS 2 /* coarser than the time stamps of any file system that holds configuration */
 
-void webhook_file_init(struct webhook_file *file, const char *path, size_t max)
+void fl_reread_init(struct fl_reread *file, const char *path, size_t max)
 {
-    *file = (struct webhook_file){.path = path};
+    *file = (struct fl_reread){.path = path};
     fl_buf_init(&file->text, max);
 }
 
-void webhook_file_done(struct webhook_file *file)
+void fl_reread_done(struct fl_reread *file)
 {
-    fl_buf_done(&file->text);
+    fl_buf_wipe(&file->text); /* it may be a key */
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -24,7 +24,7 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static int take_text(struct webhook_file *file, struct fl_buf *text)
+static int take_text(struct fl_reread *file, struct fl_buf *text)
 {
     if (file->text.data != NULL && fl_span_eq(fl_buf_span(text), fl_buf_span(&file->text)))
         return 0;
@@ -34,7 +34,7 @@ static int take_text(struct webhook_file *file, struct fl_buf *text)
     return 1;
 }
 
-int webhook_file_look(struct webhook_file *file, bool force, struct fl_err *err)
+int fl_reread_look(struct fl_reread *file, bool force, struct fl_err *err)
 {
     struct stat now;
     if (file->path == NULL)
@@ -59,6 +59,6 @@ int webhook_file_look(struct webhook_file *file, bool force, struct fl_err *err)
         file->young = time(NULL) - now.st_mtim.tv_sec < YOUNG_SECONDS;
         result = take_text(file, &text);
     }
-    fl_buf_done(&text);
+    fl_buf_wipe(&text);
     return result;
 }
