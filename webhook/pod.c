@@ -1,12 +1,9 @@
 #include "webhook/pod.h"
 
 #include "common/doc/table.h"
-#include "common/mesh/label.h"
 #include "webhook/limit.h"
-#include "webhook/value.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 const char *const webhook_container_lists[] = {"initContainers", "containers", "ephemeralContainers", NULL};
 
@@ -153,39 +150,4 @@ int webhook_pod_check(const struct fl_json *pod, struct fl_err *err)
                               pod == NULL ? "nothing" : fl_json_kind_name(fl_json_kind(pod)));
     int result = check_metadata(&reader, pod);
     return result < 0 ? result : check_spec(&reader, pod);
-}
-
-static bool is_number(const struct fl_json *value, uint32_t number)
-{
-    int64_t found;
-    return fl_json_int(value, 0, UINT32_MAX, &found) && found == (int64_t)number;
-}
-
-/* `where`: "the pod" or "container x". */
-static int check_context(const struct fl_json *owner, const char *where, uint32_t uid, uint32_t gid, struct fl_err *err)
-{
-    const struct fl_json *context = webhook_pod_member(owner, "securityContext");
-    bool user = is_number(fl_json_get(context, "runAsUser"), uid);
-    if (!user && !is_number(fl_json_get(context, "runAsGroup"), gid))
-        return 0;
-    return fl_err_set(err, -EPERM,
-                      "%s: securityContext.%s %u is the proxy's %s, whose traffic is not captured; use another one",
-                      where, user ? "runAsUser" : "runAsGroup", user ? uid : gid, user ? "uid" : "gid");
-}
-
-int webhook_pod_check_users(const struct fl_json *pod, uint32_t uid, uint32_t gid, struct fl_err *err)
-{
-    const struct fl_json *spec = webhook_pod_member(pod, "spec");
-    int result = check_context(spec, "the pod", uid, gid, err);
-    for (size_t i = 0; webhook_container_lists[i] != NULL && result == 0; i++) {
-        const struct fl_json *list = webhook_pod_member(spec, webhook_container_lists[i]);
-        for (const struct fl_json *item = fl_json_first(list); item != NULL && result == 0; item = fl_json_next(item)) {
-            struct fl_span name = fl_json_string(fl_json_get(item, "name"));
-            char where[96];
-            snprintf(where, sizeof(where), "container %.*s", WEBHOOK_SHOW(name));
-            if (!fl_span_eq_str(name, FL_CONTAINER_NAME))
-                result = check_context(item, where, uid, gid, err);
-        }
-    }
-    return result;
 }

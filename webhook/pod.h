@@ -1,5 +1,5 @@
-/* A pod under review, as far as everybody here needs it: its shape, its lists of containers, the users that they run
- * as. Members that are null count as absent, as for the API server. Pure. */
+/* A pod under review, as far as everybody here needs it: its shape, its lists of containers. Members that are null
+ * count as absent, as for the API server. Pure. */
 #ifndef WEBHOOK_POD_H
 #define WEBHOOK_POD_H
 
@@ -23,15 +23,5 @@ struct fl_span webhook_pod_value(const struct fl_json *map, const char *key);
 /* The element of a list whose `key` is this name; *ret_index (may be NULL) its position. */
 const struct fl_json *webhook_list_find(const struct fl_json *list, const char *key, struct fl_span name,
                                         size_t *ret_index);
-
-/* No container but the sidecar itself may run as the proxy's uid or gid.
- *
- * What the rules exempt is a socket whose creator has uid *and* gid (fsuid and fsgid of the process, which are those of
- * runAsUser and runAsGroup). Each alone is refused, because the other may come from the image, which admission cannot
- * see. Supplementary groups (supplementalGroups, fsGroup) never are a process's fsgid, so they cannot match and are
- * fine: manifests that set fsGroup 1337 for another mesh keep working. Pod-level values are refused also where every
- * container has its own: an ephemeral container added later would inherit them.
- * 0 or -EPERM, err names the member. */
-int webhook_pod_check_users(const struct fl_json *pod, uint32_t uid, uint32_t gid, struct fl_err *err) FL_MUST_CHECK;
 
 #endif

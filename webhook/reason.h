@@ -9,6 +9,7 @@
     /* in */                                                                                                           \
     X(POD_ENABLED, "pod_enabled", 0, "the pod's label asks for the mesh")                                              \
     X(NAMESPACE_ENABLED, "namespace_enabled", 0, "the namespace's label asks for the mesh")                            \
+    X(NAMESPACE_REQUIRES, "namespace_requires", 0, "the namespace requires the mesh")                                  \
     X(ALREADY_INJECTED, "already_injected", 0, "the sidecar is there already and as it should be")                     \
     /* out */                                                                                                          \
     X(NOT_A_POD, "not_a_pod", 0, "only pods are changed")                                                              \

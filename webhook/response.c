@@ -3,6 +3,7 @@
 #include "webhook/request.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define RESPONSE_USUAL 8192 /* bytes of an answer with a patch: one allocation instead of six */
 
@@ -64,6 +65,14 @@ static int append_warnings(struct fl_buf *out, const struct webhook_warnings *wa
     return result < 0 ? result : fl_buf_append_byte(out, ']');
 }
 
+/* "<what is wrong> [<reason>]" */
+static int append_message(struct fl_buf *out, const struct webhook_response *response)
+{
+    char text[FL_ERR_TEXT_MAX + 64];
+    snprintf(text, sizeof(text), "%s [%s]", response->message, webhook_reason_word(response->reason));
+    return append_member(out, ",\"message\":", fl_span_str(text));
+}
+
 /* metav1.Status; codes of the denial stand with the reasons. */
 static int append_status(struct fl_buf *out, const struct webhook_response *response)
 {
@@ -73,7 +82,7 @@ static int append_status(struct fl_buf *out, const struct webhook_response *resp
     const char *reason = code == 422 ? "Invalid" : code == 403 ? "Forbidden" : "InternalError";
     int result = fl_buf_printf(out, ",\"status\":{\"status\":\"Failure\",\"code\":%u,\"reason\":\"%s\"", code, reason);
     if (result == 0)
-        result = append_member(out, ",\"message\":", fl_span_str(response->message));
+        result = append_message(out, response);
     return result < 0 ? result : fl_buf_append_byte(out, '}');
 }
 

@@ -2,9 +2,10 @@
 
 #include "common/mesh/identity.h"
 #include "common/mesh/label.h"
-#include "webhook/decide.h"
+#include "webhook/facts.h"
 #include "webhook/patch.h"
 #include "webhook/pod.h"
+#include "webhook/power.h"
 #include "webhook/probe.h"
 #include "webhook/request.h"
 #include "webhook/resolve.h"
@@ -36,56 +37,6 @@ static void done(struct admission *admission)
     webhook_request_done(&admission->request);
 }
 
-static bool is_ignored(const struct webhook_config *config, struct fl_span name_space)
-{
-    for (size_t i = 0; i < config->ignored_count; i++) {
-        if (fl_span_eq(config->ignored[i], name_space))
-            return true;
-    }
-    return false;
-}
-
-static bool is_windows(const struct fl_json *spec)
-{
-    struct fl_span os = webhook_pod_value(fl_json_get(spec, "os"), "name");
-    struct fl_span node = webhook_pod_value(fl_json_get(spec, "nodeSelector"), "kubernetes.io/os");
-    return fl_span_eq_str(os, "windows") || fl_span_eq_str(node, "windows");
-}
-
-/* The pod's own shape was not checked yet: every look-up here stands any tree. */
-static void gather_facts(struct admission *admission)
-{
-    const struct webhook_config *config = admission->context->config;
-    const struct webhook_request *request = &admission->request;
-    const struct webhook_namespace *name_space =
-        webhook_namespaces_find(admission->context->namespaces, request->name_space);
-    const struct fl_json *spec = webhook_pod_member(request->object, "spec");
-    const struct fl_json *labels = webhook_pod_labels(request->object);
-    const struct fl_json *annotations = webhook_pod_annotations(request->object);
-    const struct fl_json *ns_labels = name_space != NULL ? name_space->labels : NULL;
-    struct fl_span pod_label = webhook_pod_value(labels, FL_LABEL_INJECT);
-    if (pod_label.data != NULL && !config->pod_overrides) {
-        webhook_warn(&admission->report->warnings,
-                     "label " FL_LABEL_INJECT " of pods does not count here; the namespace's decides");
-        pod_label = (struct fl_span){NULL, 0};
-    }
-    admission->name_space = name_space;
-    admission->facts = (struct webhook_facts){
-        .pod = webhook_request_is_pod(request),
-        .subresource = request->subresource.len > 0,
-        .create = fl_span_eq_str(request->operation, "CREATE"),
-        .ignored_namespace = is_ignored(config, request->name_space),
-        .mirror = webhook_pod_value(annotations, "kubernetes.io/config.mirror").data != NULL,
-        .host_network = fl_json_bool(fl_json_get(spec, "hostNetwork")),
-        .windows = is_windows(spec),
-        .pod_label = pod_label,
-        .namespace_label = webhook_pod_value(ns_labels, FL_LABEL_INJECT),
-        .pod_revision = webhook_pod_value(labels, FL_LABEL_REVISION),
-        .ns_revision = webhook_pod_value(ns_labels, FL_LABEL_REVISION),
-        .revision = config->revision,
-    };
-}
-
 /* The identity that the pod will have, for the audit log; a name that makes none is left out. */
 static int tell_identity(struct admission *admission)
 {
@@ -103,71 +54,165 @@ static int tell_identity(struct admission *admission)
     return result == -ENOMEM ? result : 0;
 }
 
-/* 0, or a positive reason to deny with report->err set, or -ENOMEM. */
-static int make_patch(struct admission *admission)
+/* The steps below: 0, or a positive reason to deny with report->err set, or -ENOMEM. */
+
+static int resolve(struct admission *admission)
+{
+    struct webhook_verdict_report *report = admission->report;
+    int result = webhook_settings_resolve(admission->context->config, admission->request.name_space,
+                                          admission->name_space != NULL ? admission->name_space->annotations : NULL,
+                                          webhook_pod_annotations(admission->request.object), &admission->settings,
+                                          &report->warnings, &report->err);
+    return result == -EPERM                   ? WEBHOOK_REASON_NOT_ALLOWED_HERE
+           : result == 0 || result == -ENOMEM ? result
+                                              : WEBHOOK_REASON_SETTING_INVALID;
+}
+
+/* What the pod's containers may do; of those in one list (pod.h), or of all. */
+static int look_at_power(struct admission *admission, const char *only)
 {
     const struct webhook_config *config = admission->context->config;
+    const struct webhook_settings *settings = &admission->settings;
+    struct webhook_verdict_report *report = admission->report;
+    struct fl_err found = {0};
+    if (webhook_power_check_users(admission->request.object, only, config->uid, config->gid, settings->image,
+                                  &report->err) < 0)
+        return WEBHOOK_REASON_RUNS_AS_PROXY;
+    if (settings->privileged_apps == WEBHOOK_PRIVILEGED_ALLOW ||
+        !webhook_power_find_privileged(admission->request.object, only, &found))
+        return 0;
+    if (settings->privileged_apps == WEBHOOK_PRIVILEGED_DENY) {
+        fl_err_set(&report->err, -EPERM, "%s, by which it could take itself out of the mesh", found.text);
+        return WEBHOOK_REASON_PRIVILEGED_APP;
+    }
+    webhook_warn_reason(&report->warnings, WEBHOOK_REASON_PRIVILEGED_APP, "%s and could take itself out of the mesh",
+                        found.text);
+    return 0;
+}
+
+static int make_sidecar(struct admission *admission)
+{
+    struct webhook_verdict_report *report = admission->report;
+    struct webhook_owner owner;
+    webhook_owner_find(admission->request.object, &owner);
+    webhook_keep(report->workload, sizeof(report->workload), fl_span_str(owner.name));
+    int result = webhook_sidecar_make(admission->context->config, &admission->settings, &owner, &admission->sidecar);
+    if (result != -EMSGSIZE)
+        return result;
+    fl_err_set(&report->err, result, "the capture settings are too long (more than %d bytes)", FL_CAPTURE_TEXT_MAX);
+    return WEBHOOK_REASON_SETTING_INVALID;
+}
+
+static int make_patch(struct admission *admission)
+{
     const struct fl_json *pod = admission->request.object;
     struct webhook_verdict_report *report = admission->report;
-    struct webhook_settings *settings = &admission->settings;
-    struct webhook_owner owner;
-    if (webhook_pod_check(pod, &report->err) < 0)
-        return WEBHOOK_REASON_POD_INVALID;
-    if (webhook_pod_check_users(pod, config->uid, config->gid, &report->err) < 0)
-        return WEBHOOK_REASON_RUNS_AS_PROXY;
-    int result = webhook_settings_resolve(config, admission->request.name_space,
-                                          admission->name_space != NULL ? admission->name_space->annotations : NULL,
-                                          webhook_pod_annotations(pod), settings, &report->warnings, &report->err);
-    if (result < 0)
-        return result == -ENOMEM  ? result
-               : result == -EPERM ? WEBHOOK_REASON_NOT_ALLOWED_HERE
-                                  : WEBHOOK_REASON_SETTING_INVALID;
-    webhook_owner_find(pod, &owner);
-    webhook_keep(report->workload, sizeof(report->workload), fl_span_str(owner.name));
-    result = webhook_sidecar_make(config, settings, &owner, &admission->sidecar);
-    if (result == -EMSGSIZE) {
-        fl_err_set(&report->err, result, "the capture settings are too long (more than %d bytes)", FL_CAPTURE_TEXT_MAX);
-        return WEBHOOK_REASON_SETTING_INVALID;
-    }
-    if (result == 0)
-        result = webhook_patch_build(pod, &admission->sidecar, &admission->patch, &report->warnings, &report->err);
+    int result = webhook_patch_build(pod, &admission->sidecar, &admission->patch, &report->warnings, &report->err);
     if (result == -EEXIST)
         return WEBHOOK_REASON_NAME_TAKEN;
     if (result == 0)
         result = webhook_selfcheck(pod, admission->patch, &admission->sidecar, NULL, &report->err);
-    if (result < 0 && result != -ENOMEM)
-        return WEBHOOK_REASON_SELF_CHECK;
+    return result == 0 || result == -ENOMEM ? result : WEBHOOK_REASON_SELF_CHECK;
+}
+
+/* A pod that is in: every step may still refuse it. */
+static int inject(struct admission *admission)
+{
+    const struct fl_json *pod = admission->request.object;
+    struct webhook_verdict_report *report = admission->report;
+    int result = webhook_pod_check(pod, &report->err) < 0 ? WEBHOOK_REASON_POD_INVALID : 0;
     if (result == 0)
-        webhook_probe_warn(pod, &settings->capture, &report->warnings);
-    return result < 0 ? result : tell_identity(admission);
+        result = resolve(admission);
+    if (result == 0)
+        result = look_at_power(admission, NULL);
+    if (result == 0)
+        result = make_sidecar(admission);
+    if (result == 0)
+        result = make_patch(admission);
+    if (result != 0)
+        return result;
+    webhook_probe_warn(pod, &admission->settings.capture, &report->warnings);
+    report->operations = fl_json_count(admission->patch);
+    report->outcome = report->operations > 0 ? WEBHOOK_INJECTED : WEBHOOK_UNCHANGED;
+    if (report->operations == 0)
+        report->reason = WEBHOOK_REASON_ALREADY_INJECTED;
+    return tell_identity(admission);
+}
+
+static bool has_sidecar(const struct fl_json *pod)
+{
+    const struct fl_json *spec = webhook_pod_member(pod, "spec");
+    bool there =
+        webhook_list_find(webhook_pod_member(spec, "initContainers"), "name", FL_SPAN(FL_CONTAINER_NAME), NULL) !=
+            NULL ||
+        webhook_list_find(webhook_pod_member(spec, "containers"), "name", FL_SPAN(FL_CONTAINER_NAME), NULL) != NULL;
+    return there && webhook_pod_value(webhook_pod_annotations(pod), FL_ANNOTATION_CAPTURE).data != NULL;
+}
+
+/* Ephemeral containers of a pod that runs: they may be refused, nothing else is this request's business. Settings that
+ * would be refused by now are not either: the configuration's are taken then. */
+static int look_at_ephemeral(struct admission *admission)
+{
+    struct webhook_verdict_report *report = admission->report;
+    report->outcome = WEBHOOK_SKIPPED;
+    if (!has_sidecar(admission->request.object))
+        return 0;
+    if (webhook_pod_check(admission->request.object, &report->err) < 0)
+        return WEBHOOK_REASON_POD_INVALID;
+    int result = resolve(admission);
+    if (result > 0)
+        admission->settings = admission->context->config->defaults;
+    report->warnings.count = 0; /* they were told when the pod was made */
+    report->err = (struct fl_err){0};
+    return result < 0 ? result : look_at_power(admission, "ephemeralContainers");
+}
+
+static void stay_out(struct admission *admission, const struct webhook_decision *decision)
+{
+    struct webhook_verdict_report *report = admission->report;
+    struct fl_span foreign = admission->facts.foreign;
+    bool named = decision->reason == WEBHOOK_REASON_FOREIGN_SIDECAR;
+    report->outcome = WEBHOOK_SKIPPED;
+    if (decision->warn)
+        webhook_warn_reason(&report->warnings, decision->reason, "the pod stays out of the mesh: %s%s%.*s",
+                            webhook_reason_text(decision->reason), named ? ": container " : "",
+                            WEBHOOK_SHOW(named ? foreign : FL_SPAN("")));
+}
+
+/* 0, or a positive reason to deny with report->err set, or -ENOMEM. */
+static int follow(struct admission *admission, const struct webhook_decision *decision)
+{
+    switch (decision->verdict) {
+    case WEBHOOK_IN:
+        return inject(admission);
+    case WEBHOOK_LOOK:
+        return look_at_ephemeral(admission);
+    case WEBHOOK_DENY:
+        webhook_decide_explain(&admission->facts, decision, admission->request.name_space, &admission->report->err);
+        return (int)decision->reason;
+    case WEBHOOK_OUT:
+        break;
+    }
+    stay_out(admission, decision);
+    return 0;
 }
 
 /* Decides and fills outcome, reason and patch. 0 or -ENOMEM. */
 static int admit(struct admission *admission)
 {
+    const struct webhook_context *context = admission->context;
     struct webhook_verdict_report *report = admission->report;
-    gather_facts(admission);
+    admission->name_space = webhook_namespaces_find(context->namespaces, admission->request.name_space);
+    webhook_facts_gather(context->config, &admission->request, admission->name_space, &admission->facts,
+                         &report->warnings);
     struct webhook_decision decision = webhook_decide(&admission->facts);
     report->reason = decision.reason;
-    if (decision.warn)
-        webhook_warn(&report->warnings, "the pod stays out of the mesh: %s", webhook_reason_text(decision.reason));
-    if (decision.verdict == WEBHOOK_OUT) {
-        report->outcome = WEBHOOK_SKIPPED;
-        return 0;
-    }
-    if (decision.verdict == WEBHOOK_DENY) {
+    int result = follow(admission, &decision);
+    if (result > 0) {
         report->outcome = WEBHOOK_DENIED;
-        webhook_decide_explain(&admission->facts, decision.reason, admission->request.name_space, &report->err);
-        return 0;
-    }
-    int result = make_patch(admission);
-    if (result > 0)
         report->reason = (enum webhook_reason)result;
-    report->outcome = result > 0 ? WEBHOOK_DENIED : WEBHOOK_INJECTED;
-    report->operations = result == 0 ? fl_json_count(admission->patch) : 0;
-    if (result == 0 && report->operations == 0) {
-        report->outcome = WEBHOOK_UNCHANGED;
-        report->reason = WEBHOOK_REASON_ALREADY_INJECTED;
+        webhook_warn_reason(&report->warnings, report->reason, "the pod is refused: %s",
+                            webhook_reason_text(report->reason));
     }
     return result < 0 ? result : 0;
 }

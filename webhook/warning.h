@@ -3,6 +3,7 @@
 #define WEBHOOK_WARNING_H
 
 #include "webhook/limit.h"
+#include "webhook/reason.h"
 
 #include <stddef.h>
 
@@ -13,5 +14,8 @@ struct webhook_warnings {
 
 /* Adds a line, cut where it is too long; past WEBHOOK_WARNINGS_MAX it is left out. */
 void webhook_warn(struct webhook_warnings *warnings, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same with the reason's word behind it: "… [host_network]". A long line is cut before that. */
+void webhook_warn_reason(struct webhook_warnings *warnings, enum webhook_reason reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

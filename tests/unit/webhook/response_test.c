@@ -33,11 +33,12 @@ static void test_denied(void **state)
                                               .reason = WEBHOOK_REASON_RUNS_AS_PROXY,
                                               .message = "because",
                                               .warnings = &warnings};
-    assert_string_equal(print(&response, &out),
-                        "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"response\":{\"uid\":"
-                        "\"u\",\"allowed\":false,\"status\":{\"status\":\"Failure\",\"code\":403,\"reason\":"
-                        "\"Forbidden\",\"message\":\"because\"},\"warnings\":[\"first?line\"],\"auditAnnotations\":{"
-                        "\"outcome\":\"denied\",\"reason\":\"runs_as_proxy\"}}}");
+    assert_string_equal(
+        print(&response, &out),
+        "{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"response\":{\"uid\":"
+        "\"u\",\"allowed\":false,\"status\":{\"status\":\"Failure\",\"code\":403,\"reason\":"
+        "\"Forbidden\",\"message\":\"because [runs_as_proxy]\"},\"warnings\":[\"first?line\"],\"auditAnnotations\":{"
+        "\"outcome\":\"denied\",\"reason\":\"runs_as_proxy\"}}}");
     fl_buf_done(&out);
 }
 
