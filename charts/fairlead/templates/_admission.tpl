@@ -1,0 +1,58 @@
+{{/* What the webhook configuration and the policies have in common: which namespaces are in scope, and how a pod's
+     labels decide. The truth table stands in docs/admission.md; tests/cluster/lanes/selectors.py proves it. */}}
+
+{{/* Expressions of a namespaceSelector: not ours, not the system's, not paused. */}}
+{{- define "fairlead.inScope" -}}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ include "fairlead.ignored" . }}}
+- {key: fairlead.io/pause, operator: NotIn, values: ["true"]}
+{{- end }}
+
+{{/* Variables of a policy about pods: maps and lists that are there whether the object has them or not. */}}
+{{- define "fairlead.podVariables" -}}
+- name: labels
+  expression: object.metadata.?labels.orValue({})
+- name: annotations
+  expression: object.metadata.?annotations.orValue({})
+- name: inits
+  expression: object.spec.?initContainers.orValue([])
+{{- end }}
+
+{{/* Did this pod ask for the mesh, and is it of a kind that can join? The same table as the webhook's decide. */}}
+{{- define "fairlead.decisionVariables" -}}
+- name: namespaceLabels
+  expression: namespaceObject.metadata.?labels.orValue({})
+- name: required
+  expression: "'fairlead.io/require' in variables.namespaceLabels"
+- name: asked
+  expression: >-
+    variables.required ||
+{{- if eq (toString .Values.config.podOverrides) "false" }}
+    variables.namespaceLabels[?'fairlead.io/inject'].orValue('disabled') != 'disabled'
+{{- else }}
+    variables.labels[?'fairlead.io/inject'].or(
+    variables.namespaceLabels[?'fairlead.io/inject']).orValue('disabled') != 'disabled'
+{{- end }}
+- name: revision
+  expression: >-
+    variables.labels[?'fairlead.io/rev'].or(
+    variables.namespaceLabels[?'fairlead.io/rev']).orValue('default')
+- name: skipped
+  expression: >-
+    (object.spec.?hostNetwork.orValue(false) && !variables.required) ||
+    ('kubernetes.io/config.mirror' in variables.annotations &&
+    'system:nodes' in request.userInfo.?groups.orValue([])) ||
+    object.spec.?os.?name.orValue('') == 'windows' ||
+    object.spec.?nodeSelector[?'kubernetes.io/os'].orValue('') == 'windows'
+{{- end }}
+
+{{/* The binding of a policy: call with (dict "root" $ "name" <policy>). */}}
+{{- define "fairlead.binding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels: {{- include "fairlead.labels" (dict "root" .root "component" "policy") | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: {{ toJson .root.Values.policies.actions }}
+{{- end }}
