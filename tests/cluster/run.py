@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -64,19 +65,27 @@ def command(*words, log=None, limit=None, gently=False):
     pipe = subprocess.PIPE if log else None
     child = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=pipe,
                              stderr=subprocess.STDOUT if log else None, start_new_session=True)
+    reader = threading.Thread(target=copy, args=(child.stdout, log)) if log else None
     try:
+        if reader:
+            reader.start()
         signal.alarm(limit or 0)
-        if log:
-            with log.open("wb") as file:
-                for line in child.stdout:
-                    sys.stdout.buffer.write(line)
-                    sys.stdout.buffer.flush()
-                    file.write(line)
         return child.wait()
     finally:
         signal.alarm(0)
         if child.poll() is None:
             end(child, gently)
+        if reader:
+            reader.join()
+            child.stdout.close()
+
+
+def copy(lines, log):
+    with log.open("wb") as file:
+        for line in lines:
+            for to in (sys.stdout.buffer, file):
+                to.write(line)
+                to.flush()
 
 
 def end(child, gently):

@@ -227,8 +227,7 @@ class Api:
                 last = None if event == "DELETED" else thing
             if check(last):
                 return last
-        raise AssertionError(f"{kind} {namespace or ''}/{name} never came to be as it should: "
-                             f"{json.dumps(last and last.get('status'), indent=1)}")
+        raise AssertionError(f"{kind} {namespace or ''}/{name} never came to be as it should: {brief(last)}")
 
     def wait_gone(self, version, kind, name, namespace=None, patience=PATIENCE):
         self.wait(version, kind, name, namespace, lambda thing: thing is None, patience)
@@ -253,6 +252,16 @@ def with_query(path, query):
     if not query:
         return path
     return path + ("&" if "?" in path else "?") + urllib.parse.urlencode(query)
+
+
+def brief(thing):
+    """What of an object's status tells why it is not as it should be."""
+    status = (thing or {}).get("status", {})
+    told = [f"{row['type']}={row['status']} {row.get('reason', '')} {row.get('message', '')}"
+            for row in status.get("conditions", ()) if row["status"] != "True"]
+    told += [f"{row['name']}: {json.dumps(row['state'])}" for key in ("initContainerStatuses", "containerStatuses")
+             for row in status.get(key, ()) if "running" not in row.get("state", {"running": {}})]
+    return "it is not there" if thing is None else "\n  ".join([status.get("phase", "no phase"), *told])
 
 
 def condition(thing, kind):

@@ -20,7 +20,11 @@ import unittest
 
 from . import place
 from .api import Api, ApiError
+from .place import kubectl
 from .program import Program
+
+LOGS = place.LOG / "lanes" / pathlib.Path(sys.argv[0]).stem
+TOLD = 3  # namespaces, the last ones
 
 
 def a_pod(name, namespace, labels=None, annotations=None, **spec):
@@ -52,7 +56,8 @@ class both:
 class Lane(unittest.TestCase):
     api = None
     count = 0       # of names given
-    left = []       # namespaces that are being deleted
+    spaces = []     # namespaces that are there: told about where a test fails
+    left = []       # those that are being deleted
     programs = []   # that run: told about where a test fails
 
     @classmethod
@@ -78,6 +83,7 @@ class Lane(unittest.TestCase):
         name = self.unique(name)
         metadata = {"name": name, "labels": labels or {}, "annotations": annotations or {}}
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        Lane.spaces.append(name)
         after(self.leave, name)
         if account:
             self.api.wait("v1", "ServiceAccount", "default", name, lambda thing: thing is not None)
@@ -86,6 +92,7 @@ class Lane(unittest.TestCase):
     @staticmethod
     def leave(name):
         Lane.api.delete("v1", "Namespace", name, missing_ok=True)
+        Lane.spaces.remove(name)
         Lane.left.append(name)
 
     @both
@@ -98,7 +105,7 @@ class Lane(unittest.TestCase):
     @both
     def program(self, after, name, *options, **more):
         """A Program that runs."""
-        started = Program(place.LOG / "lanes", self.unique(name), name, *options, **more)
+        started = Program(LOGS, self.unique(name), name, *options, **more)
         Lane.programs.append(started)
         after(self.end, started)
         return started
@@ -118,10 +125,13 @@ class Lane(unittest.TestCase):
 
 
 class Result(unittest.TextTestResult):
-    """A test that fails tells at once, and with it what the programs said last."""
+    """A test that fails tells at once, and with it how its pods are and what the programs said last."""
 
     def _tell(self, test, error):
         traceback.print_exception(*error, file=self.stream)
+        for space in Lane.spaces[-TOLD:]:
+            for kind in ("pods", "events"):
+                self.stream.write(f"--- {kind} in {space}:\n{kubectl('-n', space, 'get', kind, check=False)[-4000:]}")
         for started in Lane.programs:
             self.stream.write(f"--- the end of {started.path}:\n{started.tail()}\n")
         self.stream.flush()
@@ -151,7 +161,8 @@ def wait_until_gone():
 
 def main():
     """As unittest.main: names of tests as arguments. Ctrl-C ends after the test that runs, so that it cleans up."""
-    (place.LOG / "lanes").mkdir(exist_ok=True)
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
     runner = unittest.TextTestRunner(resultclass=Result, verbosity=2)
     done = unittest.main(module="__main__", testRunner=runner, exit=False, catchbreak=True).result
     wait_until_gone()

@@ -36,7 +36,7 @@ class Program:
         return self.process.pid
 
     def _read(self):
-        with self.path.open("ab", buffering=0) as log:
+        with self.path.open("wb", buffering=0) as log:
             for line in self.process.stdout:
                 log.write(line)
                 try:
