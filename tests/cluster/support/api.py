@@ -186,6 +186,17 @@ class Api:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         return self.request("POST", path, review)["status"]["token"]
 
+    def kubeconfig(self, path, account, namespace):
+        """Writes a kubeconfig of a service account, with a token of it."""
+        path.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "clusters": [{"name": "it", "cluster": {"server": f"https://{SERVER[0]}:{SERVER[1]}",
+                                                    "certificate-authority": str(place.PKI / "ca.crt")}}],
+            "users": [{"name": "it", "user": {"token": self.token(account, namespace)}}]}))
+        path.chmod(0o600)
+        return path
+
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def watch(self, version, kind, namespace=None, patience=PATIENCE, **selector):

@@ -42,7 +42,6 @@ def value_of(event, key):
 
 
 def noted_by(event, webhook):
-    """The annotations that this webhook (its name in the configuration) put: {key: value}."""
-    prefix = webhook + "/"
-    annotations = event.get("annotations") or {}
-    return {key.removeprefix(prefix): value for key, value in annotations.items() if key.startswith(prefix)}
+    """The annotations that webhooks whose name in the configuration ends so have put: {key: value}."""
+    noted = (key.partition("/") + (value,) for key, value in (event.get("annotations") or {}).items())
+    return {key: value for name, _, key, value in noted if name.endswith(webhook)}

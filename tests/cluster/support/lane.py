@@ -71,6 +71,11 @@ class Lane(unittest.TestCase):
         return f"{name}-{Lane.count}"
 
     @both
+    def later(self, after, function, *arguments):
+        """Calls it afterwards."""
+        after(function, *arguments)
+
+    @both
     def folder(self, after):
         """A new folder for files."""
         path = pathlib.Path(tempfile.mkdtemp(prefix="fl-lane-"))

@@ -1,17 +1,21 @@
-"""fairlead-webhook as a process, and the configuration that makes the API server call it by URL.
+"""fairlead-webhook as a process, and the chart's configuration of the API server, which calls it by URL.
 
     webhook = Webhook(self)                        of a test, or of a class; in force when this returns
     space = webhook.namespace(self, inject="enabled")
+    told(event)                                    what it noted in an audit event: {"outcome": …, "reason": …}
+    asked(event)                                   which of the configuration's entries were asked
 """
+import json
+
 from waiting import eventually
 
-from . import place
+from . import chart, place
+from .audit import noted_by
 from .certificate import Authority
 from .lane import a_pod
 
-HOOK = "pod.inject.fairlead.io"
 INJECT = "fairlead.io/inject"
-SCOPE = "fairlead.test/admission"  # a label: whose pods are asked about
+OURS = ".inject.fairlead.io"  # the end of every entry's name
 NAMESPACES = """\
 apiVersion: v1
 kind: Namespace
@@ -20,8 +24,9 @@ metadata: {name: none}
 
 
 class Webhook:
-    def __init__(self, lane, *options, name="fairlead-admission"):
-        self.lane, self.name, self.spaces = lane, name, {}
+    def __init__(self, lane, *options, values=None):
+        """options of the program; values of the chart."""
+        self.spaces, self.values = {}, values or {}
         folder = lane.folder()
         self.authority = Authority(folder)
         self.certificate, self.key = self.authority.issue("webhook")
@@ -31,44 +36,49 @@ class Webhook:
             "fairlead-webhook", "--listen", f"{place.NODE_IP}:0", "--tls-cert", self.certificate, "--tls-key", self.key,
             "--namespaces", self.file, "--log-level", "debug", *options)
         self.port = self.process.wait("ready")["port"]
-        lane.create(self.configuration())
-        self.wait_in_force()
+        self.configuration = lane.create(self.configured())
+        self.wait_in_force(lane)
 
-    def configuration(self):
-        return {
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-            "metadata": {"name": self.name},
-            "webhooks": [{
-                "name": HOOK, "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
-                "timeoutSeconds": 5, "reinvocationPolicy": "IfNeeded", "matchPolicy": "Equivalent",
-                "namespaceSelector": {"matchLabels": {SCOPE: "yes"}},
-                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-                "clientConfig": {"url": f"https://{place.NODE_IP}:{self.port}/inject", "caBundle": self.authority.bundle}}]}
+    def configured(self):
+        """The chart's MutatingWebhookConfiguration, for this process."""
+        rendered = chart.render({
+            "certificate.mode": "secret", "webhook.url": f"https://{place.NODE_IP}:{self.port}/inject",
+            "webhook.caBundle": self.authority.bundle, **self.values})
+        return next(thing for thing in rendered if thing["kind"] == "MutatingWebhookConfiguration")
 
     def tell_namespaces(self):
         """The file that stands for the API until the webhook reads namespaces there."""
-        documents = [NAMESPACES] + [
-            f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n"
-            for name, labels in self.spaces.items()]
+        documents = [NAMESPACES] + [json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+                                    for metadata in self.spaces.values()]
         new = self.file.with_suffix(".new")
-        new.write_text("---\n".join(documents))
+        new.write_text("\n---\n".join(documents))
         new.rename(self.file)
 
-    def namespace(self, whom, inject=None):
-        """A namespace whose pods the API server asks about, known to the webhook."""
-        labels = {SCOPE: "yes", **({INJECT: inject} if inject else {})}
-        name = whom.namespace("admission", labels=labels)
-        self.spaces[name] = ", ".join(f'{key}: "{value}"' for key, value in labels.items())
+    def namespace(self, whom, inject=None, labels=None, annotations=None):
+        """A new namespace that the webhook knows."""
+        labels = {**({INJECT: inject} if inject else {}), **(labels or {})}
+        name = whom.namespace("admission", labels=labels, annotations=annotations)
+        self.spaces[name] = {"name": name, "labels": labels, "annotations": annotations or {}}
         self.tell_namespaces()
         self.process.wait("reloaded", what="namespaces")  # it looks every second
         return name
 
-    def wait_in_force(self):
+    def wait_in_force(self, lane):
         """The API server hears of a new configuration a moment after it was made."""
-        space = self.lane.namespace("in-force", labels={SCOPE: "yes"})
-        pod = a_pod("asks", space)
+        pod = a_pod("asks", self.namespace(lane), {INJECT: "enabled"})
 
-        def asked():
-            self.lane.api.create(pod, dry_run=True)
-            return self.process.said("skipped", pod="asks")
-        eventually(asked, "the webhook is asked")
+        def is_asked():
+            lane.api.create(pod, dry_run=True)
+            return self.process.said("injected", pod="asks")
+        eventually(is_asked, "the webhook is asked")
+
+
+def told(event):
+    return noted_by(event, OURS)
+
+
+def asked(event):
+    """Entries of ours, in the order in which they were asked."""
+    rounds = (json.loads(value) for key, value in sorted((event.get("annotations") or {}).items())
+              if key.startswith("mutation.webhook.admission.k8s.io/"))
+    return [one["webhook"] for one in rounds if one["webhook"].endswith(OURS)]
