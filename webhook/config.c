@@ -154,9 +154,28 @@ static const struct fl_row own_rows[] = {
     {.name = "revision", CHECKED(revision, label)},
 };
 
-const char *const webhook_config_members[] = {
-    "levels",        "uid",         "gid",          "podOverrides",      "allowHostPath", "control",
-    "tokenAudience", "trustDomain", "ownNamespace", "ignoredNamespaces", "revision",      NULL,
+#define LABEL "\"type\":\"string\",\"pattern\":\"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\""
+#define ID    "\"type\":\"integer\",\"minimum\":1,\"maximum\":4294967294"
+
+const struct webhook_config_member webhook_config_members[] = {
+    {"levels", "{}", NULL, "how far down each setting may be set: `mesh` (here alone), `namespace` or `pod`"},
+    {"uid", "1337", ID, "the proxy's user; traffic of uid and gid together is exempt from capture"},
+    {"gid", "1337", ID, "the proxy's group"},
+    {"podOverrides", "true", "\"type\":\"boolean\"", "`false`: a pod's inject label does not count"},
+    {"allowHostPath", "false", "\"type\":\"boolean\"", "`true`: annotations may give the proxy hostPath volumes"},
+    {"control", NULL,
+     "\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"address\"],\"properties\":{"
+     "\"address\":{\"type\":\"string\",\"maxLength\":512},\"name\":{\"type\":\"string\"}}",
+     "`address` (`IP:port`, several separated by commas) and `name` of the control plane; without it a sidecar wants a "
+     "bootstrap file in its volume"},
+    {"tokenAudience", "\"fairlead-ca\"", "\"type\":\"string\",\"minLength\":1",
+     "audience of the sidecar's service-account token"},
+    {"trustDomain", "\"cluster.local\"", "\"type\":\"string\",\"minLength\":1", "of the pods' identities"},
+    {"ownNamespace", "\"fairlead-system\"", LABEL, "where the mesh itself runs: no pod of it is touched"},
+    {"ignoredNamespaces", "[\"kube-system\",\"kube-public\",\"kube-node-lease\"]",
+     "\"type\":\"array\",\"maxItems\":64,\"items\":{" LABEL "}", "namespaces whose pods never join"},
+    {"revision", "\"default\"", LABEL, "which `fairlead.io/rev` is served; pods that ask for another are left to it"},
+    {NULL, NULL, NULL, NULL},
 };
 
 /* A row for every setting, then those above. */

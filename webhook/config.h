@@ -53,7 +53,14 @@ int webhook_config_parse(struct fl_span text, const char *file, struct webhook_c
 struct webhook_config *webhook_config_free(struct webhook_config *config); /* returns NULL */
 void webhook_cleanup_config(struct webhook_config **config);
 
-/* The members that the file may have besides the settings, ending with NULL. */
-extern const char *const webhook_config_members[];
+/* The members that the file may have besides the settings, for its schema and its page; ends with a name of NULL. */
+struct webhook_config_member {
+    const char *name;
+    const char *fallback; /* the default, in JSON; NULL: none */
+    const char *schema;   /* keywords of its schema, without braces; NULL: made from the settings */
+    const char *text;     /* one line, Markdown */
+};
+
+extern const struct webhook_config_member webhook_config_members[];
 
 #endif

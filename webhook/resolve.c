@@ -12,6 +12,47 @@ static bool is_written_by_us(struct fl_span key)
            fl_span_eq_str(key, FL_ANNOTATION_PROBES) || fl_span_eq_str(key, FL_ANNOTATION_METRICS);
 }
 
+#define NAME_LONGEST 48 /* no annotation of ours is longer */
+
+/* How many letters must be added, taken away or replaced to make one of the other. */
+static size_t distance(struct fl_span a, struct fl_span b)
+{
+    size_t row[NAME_LONGEST + 1];
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t replaced = corner + (a.data[i - 1] != b.data[j - 1] ? 1 : 0);
+            size_t least = row[j] < row[j - 1] ? row[j] : row[j - 1];
+            corner = row[j];
+            row[j] = replaced < least + 1 ? replaced : least + 1;
+        }
+    }
+    return row[b.len];
+}
+
+static void warn_unknown(struct fl_span key, struct webhook_warnings *warnings)
+{
+    const char *nearest = NULL;
+    size_t least = key.len / 4; /* what is further away is something else */
+    for (int i = 0; i < WEBHOOK_SETTING_COUNT && key.len <= NAME_LONGEST; i++) {
+        const char *annotation = webhook_setting_row((enum webhook_setting)i)->annotation;
+        size_t found = distance(key, fl_span_str(annotation));
+        if (found < least) {
+            least = found;
+            nearest = annotation;
+        }
+    }
+    if (fl_span_eq_str(key, FL_LABEL_INJECT) || fl_span_eq_str(key, FL_LABEL_REVISION))
+        webhook_warn(warnings, "annotation %.*s has no effect; it is a label", WEBHOOK_SHOW(key));
+    else if (nearest != NULL)
+        webhook_warn(warnings, "annotation %.*s is not known; %s is", WEBHOOK_SHOW(key), nearest);
+    else
+        webhook_warn(warnings, "annotation %.*s is not known and has no effect", WEBHOOK_SHOW(key));
+}
+
 static int apply_one(const struct webhook_config *config, enum webhook_setting setting, struct fl_span text,
                      enum webhook_level level, struct webhook_settings *settings, struct fl_err *err)
 {
@@ -31,7 +72,7 @@ static int apply(const struct webhook_config *config, const struct fl_json *anno
         enum webhook_setting setting = webhook_setting_find(key);
         if (setting == WEBHOOK_SETTING_COUNT) {
             if (warnings != NULL)
-                webhook_warn(warnings, "annotation %.*s is not known and has no effect", WEBHOOK_SHOW(key));
+                warn_unknown(key, warnings);
             continue;
         }
         int result = apply_one(config, setting, fl_json_string(item), level, settings, err);

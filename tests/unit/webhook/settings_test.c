@@ -57,11 +57,17 @@ static void test_unknown_annotation_is_told(void **state)
     struct webhook_warnings warnings;
     struct webhook_config *config;
     struct fl_json *trees[2];
-    assert_int_equal(resolve(NULL, "{'fairlead.io/outbound-exclude-port':'25','fairlead.io/status':'','x/y':''}",
+    assert_int_equal(resolve(NULL,
+                             "{'fairlead.io/outbound-exclude-port':'25','fairlead.io/status':'','x/y':'',"
+                             "'fairlead.io/inject':'','fairlead.io/nothing-alike':'','fairlead.io/LOG-LEVEL':'x'}",
                              &settings, &warnings, NULL, trees, &config),
                      0);
-    assert_int_equal(warnings.count, 1);
-    assert_contains(warnings.text[0], "annotation fairlead.io/outbound-exclude-port is not known");
+    assert_int_equal(warnings.count, 4);
+    assert_string_equal(warnings.text[0], "annotation fairlead.io/outbound-exclude-port is not known; "
+                                          "fairlead.io/outbound-exclude-ports is");
+    assert_string_equal(warnings.text[1], "annotation fairlead.io/inject has no effect; it is a label");
+    assert_string_equal(warnings.text[2], "annotation fairlead.io/nothing-alike is not known and has no effect");
+    assert_contains(warnings.text[3], "annotation fairlead.io/LOG-LEVEL is not known");
     release(trees, config);
 }
 
