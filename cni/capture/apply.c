@@ -216,7 +216,7 @@ int cni_apply_program(int netns, const struct cni_plan *plan, struct fl_err *err
         return result;
     result = program_table(&sockets.netfilter, plan, &made, err);
     if (result == 0) {
-        result = cni_loopback_prepare(&sockets.route, err);
+        result = cni_loopback_prepare(&sockets.route, plan->ipv6, err);
         if (result == CNI_NETLINK_AGAIN)
             result = busy(err);
     }
@@ -235,7 +235,7 @@ int cni_apply_check(int netns, const struct cni_plan *plan, struct fl_err *err)
     result = cni_loopback_read(&sockets.route, &now, err);
     if (result != 0)
         return result < 0 ? result : busy(err);
-    if (!now.up || (now.ipv6 && !now.address)) {
+    if (!now.up || (plan->ipv6 && now.ipv6 && !now.address)) {
         fl_err_set(err, -EBADMSG, now.up ? FL_PASSTHROUGH_IPV6 " is missing on lo" : "lo is down");
         return CNI_APPLY_DIFFERS;
     }

@@ -14,7 +14,11 @@
 #define IPV4_DESTINATION 16
 #define IPV6_SOURCE      8
 #define IPV6_DESTINATION 24
-#define TCP_DESTINATION  2
+#define PORT_SOURCE      0 /* of TCP and of UDP */
+#define PORT_DESTINATION 2
+
+/* NF_CT_STATE_INVALID_BIT, which is not in the kernel's headers for us. */
+#define STATE_INVALID 1
 
 /* --- rule → expressions --- */
 
@@ -84,54 +88,103 @@ static void append_addresses(struct cni_expressions *list, const struct cni_rule
     }
 }
 
+static void append_port(struct cni_expressions *list, uint16_t port, uint32_t offset)
+{
+    uint16_t network = htons(port);
+    if (port == 0)
+        return;
+    append_load(list, NFT_PAYLOAD_TRANSPORT_HEADER, offset, sizeof(network));
+    append_data(list, CNI_EXPRESSION_COMPARE, NFT_CMP_EQ, &network, sizeof(network));
+}
+
+static void append_port_set(struct cni_expressions *list, enum cni_set_id set, bool inverted)
+{
+    if (set == CNI_SET_NONE)
+        return;
+    append_load(list, NFT_PAYLOAD_TRANSPORT_HEADER, PORT_DESTINATION, sizeof(uint16_t));
+    append_lookup(list, set, inverted);
+}
+
 /* Each match loads the port anew, as nft writes it: a listing of shared loads would not read as plain words. */
 static void append_ports(struct cni_expressions *list, const struct cni_rule *rule)
 {
-    if (rule->port != 0) {
-        uint16_t port = htons(rule->port);
-        append_load(list, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_DESTINATION, sizeof(port));
-        append_data(list, CNI_EXPRESSION_COMPARE, NFT_CMP_EQ, &port, sizeof(port));
-    }
-    if (rule->port_set != CNI_SET_NONE) {
-        append_load(list, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_DESTINATION, sizeof(uint16_t));
-        append_lookup(list, rule->port_set, false);
-    }
-    if (rule->port_set_not != CNI_SET_NONE) {
-        append_load(list, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_DESTINATION, sizeof(uint16_t));
-        append_lookup(list, rule->port_set_not, true);
+    append_port(list, rule->source_port, PORT_SOURCE);
+    append_port(list, rule->port, PORT_DESTINATION);
+    append_port_set(list, rule->port_set, false);
+    append_port_set(list, rule->port_set_not, true);
+}
+
+static void append_interface(struct cni_expressions *list, const struct cni_rule *rule)
+{
+    uint32_t lo = LOOPBACK_IFINDEX;
+    bool inward = rule->chain == CNI_CHAIN_PREROUTING || rule->chain == CNI_CHAIN_DROP_INVALID;
+    if (rule->loopback)
+        append_meta(list, NFT_META_OIF, &lo, sizeof(lo));
+    if (rule->interface_set != CNI_SET_NONE) {
+        append(list, CNI_EXPRESSION_META)->key = inward ? NFT_META_IIFNAME : NFT_META_OIFNAME;
+        append_lookup(list, rule->interface_set, false);
     }
 }
 
-static bool is_tcp_only(const struct cni_rule *rule)
+/* Ranges are looked up in network order, whatever the order of what they are about: nft does so, too. */
+static void append_sender(struct cni_expressions *list, const struct cni_plan *plan, const struct cni_rule *rule)
 {
-    return rule->verdict == CNI_REDIRECT || rule->port != 0 || rule->port_set != CNI_SET_NONE ||
-           rule->port_set_not != CNI_SET_NONE;
+    if (rule->proxy) {
+        append_meta(list, NFT_META_SKUID, &plan->uid, sizeof(plan->uid));
+        append_meta(list, NFT_META_SKGID, &plan->gid, sizeof(plan->gid));
+    }
+    if (rule->uid_set != CNI_SET_NONE) {
+        append(list, CNI_EXPRESSION_META)->key = NFT_META_SKUID;
+        struct cni_expression *order = append(list, CNI_EXPRESSION_BYTE_ORDER);
+        order->key = NFT_BYTEORDER_HTON;
+        order->length = sizeof(uint32_t);
+        append_lookup(list, rule->uid_set, false);
+    }
+}
+
+static void append_invalid(struct cni_expressions *list)
+{
+    const uint32_t mask = STATE_INVALID, zero = 0;
+    append(list, CNI_EXPRESSION_CONNECTION)->key = NFT_CT_STATE;
+    append_data(list, CNI_EXPRESSION_AND, 0, &mask, sizeof(mask));
+    append_data(list, CNI_EXPRESSION_COMPARE, NFT_CMP_NEQ, &zero, sizeof(zero));
+}
+
+static void append_verdict(struct cni_expressions *list, const struct cni_rule *rule)
+{
+    uint16_t port = htons(rule->to_port), zone = rule->to_port;
+    switch (rule->verdict) {
+    case CNI_REDIRECT:
+        append_data(list, CNI_EXPRESSION_VALUE, 0, &port, sizeof(port));
+        append(list, CNI_EXPRESSION_REDIRECT);
+        return;
+    case CNI_ZONE:
+        append_data(list, CNI_EXPRESSION_VALUE, 0, &zone, sizeof(zone));
+        append(list, CNI_EXPRESSION_SET_CONNECTION)->key = NFT_CT_ZONE;
+        append(list, CNI_EXPRESSION_VERDICT)->key = NF_ACCEPT;
+        return;
+    case CNI_DROP:
+        append(list, CNI_EXPRESSION_VERDICT)->key = NF_DROP;
+        return;
+    case CNI_ACCEPT:
+    default:
+        append(list, CNI_EXPRESSION_VERDICT)->key = NF_ACCEPT;
+        return;
+    }
 }
 
 void cni_expressions_of(const struct cni_plan *plan, const struct cni_rule *rule, struct cni_expressions *ret_list)
 {
     memset(ret_list, 0, sizeof(*ret_list));
-    if (rule->loopback) {
-        uint32_t index = LOOPBACK_IFINDEX;
-        append_meta(ret_list, NFT_META_OIF, &index, sizeof(index));
-    }
-    if (rule->proxy) {
-        append_meta(ret_list, NFT_META_SKUID, &plan->uid, sizeof(plan->uid));
-        append_meta(ret_list, NFT_META_SKGID, &plan->gid, sizeof(plan->gid));
-    }
+    append_interface(ret_list, rule);
+    append_sender(ret_list, plan, rule);
     append_addresses(ret_list, rule);
-    if (is_tcp_only(rule)) {
-        uint8_t tcp = IPPROTO_TCP;
-        append_meta(ret_list, NFT_META_L4PROTO, &tcp, sizeof(tcp));
-    }
+    if (rule->protocol != 0)
+        append_meta(ret_list, NFT_META_L4PROTO, &rule->protocol, sizeof(rule->protocol));
     append_ports(ret_list, rule);
-    if (rule->verdict == CNI_REDIRECT) {
-        uint16_t port = htons(rule->to_port);
-        append_data(ret_list, CNI_EXPRESSION_VALUE, 0, &port, sizeof(port));
-        append(ret_list, CNI_EXPRESSION_REDIRECT);
-    } else {
-        append(ret_list, CNI_EXPRESSION_VERDICT)->key = NF_ACCEPT;
-    }
+    if (rule->invalid)
+        append_invalid(ret_list);
+    append_verdict(ret_list, rule);
 }
 
 /* --- expressions → attributes --- */
@@ -194,6 +247,37 @@ static void write_redirect(struct cni_message *message, const struct cni_express
     cni_message_put_u32(message, NFTA_REDIR_REG_PROTO_MIN, NFT_REG_1);
     cni_message_put_u32(message, NFTA_REDIR_REG_PROTO_MAX, NFT_REG_1);
     cni_message_put_u32(message, NFTA_REDIR_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
+static void write_connection(struct cni_message *message, const struct cni_expression *expression)
+{
+    cni_message_put_u32(message, NFTA_CT_KEY, expression->key);
+    cni_message_put_u32(message, NFTA_CT_DREG, NFT_REG_1);
+}
+
+static void write_set_connection(struct cni_message *message, const struct cni_expression *expression)
+{
+    cni_message_put_u32(message, NFTA_CT_KEY, expression->key);
+    cni_message_put_u32(message, NFTA_CT_SREG, NFT_REG_1);
+}
+
+static void write_and(struct cni_message *message, const struct cni_expression *expression)
+{
+    const struct cni_expression nothing = {.length = expression->length};
+    cni_message_put_u32(message, NFTA_BITWISE_SREG, NFT_REG_1);
+    cni_message_put_u32(message, NFTA_BITWISE_DREG, NFT_REG_1);
+    cni_message_put_u32(message, NFTA_BITWISE_LEN, expression->length);
+    write_data(message, NFTA_BITWISE_MASK, expression);
+    write_data(message, NFTA_BITWISE_XOR, &nothing);
+}
+
+static void write_byte_order(struct cni_message *message, const struct cni_expression *expression)
+{
+    cni_message_put_u32(message, NFTA_BYTEORDER_SREG, NFT_REG_1);
+    cni_message_put_u32(message, NFTA_BYTEORDER_DREG, NFT_REG_1);
+    cni_message_put_u32(message, NFTA_BYTEORDER_OP, expression->key);
+    cni_message_put_u32(message, NFTA_BYTEORDER_LEN, expression->length);
+    cni_message_put_u32(message, NFTA_BYTEORDER_SIZE, expression->length);
 }
 
 /* --- attributes → expressions --- */
@@ -267,7 +351,8 @@ static bool read_immediate(const struct nlattr *nest, struct cni_expression *exp
     cni_attributes_of_nest(data[NFTA_DATA_VERDICT], verdict, FL_COUNT(verdict));
     expression->kind = CNI_EXPRESSION_VERDICT;
     return is_register(found[NFTA_IMMEDIATE_DREG], NFT_REG_VERDICT) &&
-           cni_attribute_u32(verdict[NFTA_VERDICT_CODE], &expression->key) && expression->key == NF_ACCEPT;
+           cni_attribute_u32(verdict[NFTA_VERDICT_CODE], &expression->key) &&
+           (expression->key == NF_ACCEPT || expression->key == NF_DROP);
 }
 
 static bool read_redirect(const struct nlattr *nest, struct cni_expression *expression)
@@ -278,6 +363,45 @@ static bool read_redirect(const struct nlattr *nest, struct cni_expression *expr
     return is_register(found[NFTA_REDIR_REG_PROTO_MIN], NFT_REG_1) &&
            is_register(found[NFTA_REDIR_REG_PROTO_MAX], NFT_REG_1) &&
            is_register(found[NFTA_REDIR_FLAGS], NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
+/* A load, or a store: which of the two registers there is tells. */
+static bool read_connection(const struct nlattr *nest, struct cni_expression *expression)
+{
+    const struct nlattr *found[NFTA_CT_MAX + 1];
+    cni_attributes_of_nest(nest, found, FL_COUNT(found));
+    bool stores = found[NFTA_CT_SREG] != NULL;
+    expression->kind = stores ? CNI_EXPRESSION_SET_CONNECTION : CNI_EXPRESSION_CONNECTION;
+    return stores != (found[NFTA_CT_DREG] != NULL) && found[NFTA_CT_DIRECTION] == NULL &&
+           is_register(found[stores ? NFTA_CT_SREG : NFTA_CT_DREG], NFT_REG_1) &&
+           cni_attribute_u32(found[NFTA_CT_KEY], &expression->key);
+}
+
+/* (register & mask) ^ nothing; kernels from 5.6 on name the operation, 0. */
+static bool read_and(const struct nlattr *nest, struct cni_expression *expression)
+{
+    const struct nlattr *found[NFTA_BITWISE_MAX + 1];
+    struct cni_expression other = {0};
+    static const uint8_t nothing[sizeof(other.data)];
+    uint32_t length = 0, operation = NFT_BITWISE_BOOL;
+    cni_attributes_of_nest(nest, found, FL_COUNT(found));
+    if (found[NFTA_BITWISE_OP] != NULL && !cni_attribute_u32(found[NFTA_BITWISE_OP], &operation))
+        return false;
+    return is_register(found[NFTA_BITWISE_SREG], NFT_REG_1) && is_register(found[NFTA_BITWISE_DREG], NFT_REG_1) &&
+           operation == NFT_BITWISE_BOOL && cni_attribute_u32(found[NFTA_BITWISE_LEN], &length) &&
+           read_data(found[NFTA_BITWISE_MASK], expression) && read_data(found[NFTA_BITWISE_XOR], &other) &&
+           expression->length == length && other.length == length && memcmp(other.data, nothing, length) == 0;
+}
+
+static bool read_byte_order(const struct nlattr *nest, struct cni_expression *expression)
+{
+    const struct nlattr *found[NFTA_BYTEORDER_MAX + 1];
+    uint32_t size = 0;
+    cni_attributes_of_nest(nest, found, FL_COUNT(found));
+    return is_register(found[NFTA_BYTEORDER_SREG], NFT_REG_1) && is_register(found[NFTA_BYTEORDER_DREG], NFT_REG_1) &&
+           cni_attribute_u32(found[NFTA_BYTEORDER_OP], &expression->key) &&
+           cni_attribute_u32(found[NFTA_BYTEORDER_LEN], &expression->length) &&
+           cni_attribute_u32(found[NFTA_BYTEORDER_SIZE], &size) && size == expression->length;
 }
 
 /* --- both, by table --- */
@@ -295,6 +419,10 @@ static const struct expression_type {
     [CNI_EXPRESSION_VALUE] = {"immediate", write_value, read_immediate},
     [CNI_EXPRESSION_VERDICT] = {"immediate", write_verdict, read_immediate},
     [CNI_EXPRESSION_REDIRECT] = {"redir", write_redirect, read_redirect},
+    [CNI_EXPRESSION_CONNECTION] = {"ct", write_connection, read_connection},
+    [CNI_EXPRESSION_SET_CONNECTION] = {"ct", write_set_connection, read_connection},
+    [CNI_EXPRESSION_AND] = {"bitwise", write_and, read_and},
+    [CNI_EXPRESSION_BYTE_ORDER] = {"byteorder", write_byte_order, read_byte_order},
 };
 
 void cni_expressions_write(const struct cni_expressions *list, struct cni_message *message)

@@ -19,6 +19,10 @@ enum cni_expression_kind {
     CNI_EXPRESSION_VALUE,   /* immediate: length bytes of data */
     CNI_EXPRESSION_VERDICT, /* key is the verdict */
     CNI_EXPRESSION_REDIRECT,
+    CNI_EXPRESSION_CONNECTION,     /* load from connection tracking: key */
+    CNI_EXPRESSION_SET_CONNECTION, /* store into it: key */
+    CNI_EXPRESSION_AND,            /* with length bytes of data */
+    CNI_EXPRESSION_BYTE_ORDER,     /* key is the operation; of length bytes */
 };
 
 struct cni_expression { /* no padding, unused members zero: equal expressions are equal bytes */

@@ -118,13 +118,13 @@ static int add_address(struct cni_netlink *route, struct fl_err *err)
     return result;
 }
 
-int cni_loopback_prepare(struct cni_netlink *route, struct fl_err *err)
+int cni_loopback_prepare(struct cni_netlink *route, bool address, struct fl_err *err)
 {
     struct cni_loopback before;
     int result = cni_loopback_read(route, &before, err);
     if (result == 0 && !before.up)
         result = set_up(route, true, err);
-    if (result == 0 && before.ipv6 && !before.address) {
+    if (result == 0 && address && before.ipv6 && !before.address) {
         result = add_address(route, err);
         if (result != 0 && !before.up)
             (void)!set_up(route, false, NULL);

@@ -9,6 +9,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter_ipv4.h>
 
 /* What nft itself keeps in the user data of its objects (type, length, value), so that it can show them: libnftnl's
  * numbers, which are not in the kernel's headers. */
@@ -16,16 +17,36 @@
 #define USERDATA_RULE_COMMENT       0
 #define USERDATA_SET_KEY_BYTEORDER  0
 #define USERDATA_ELEMENT_FLAGS      1
+#define USERDATA_BYTEORDER_HOST     1
 #define USERDATA_BYTEORDER_BIG      2
 #define USERDATA_ELEMENT_OPEN_ENDED 1
 #define USERDATA_TEXT_MAX           128
 
-/* nft's numbers for the types of set keys, by width. */
-#define TYPE_IPV4_ADDR    7
-#define TYPE_IPV6_ADDR    8
-#define TYPE_INET_SERVICE 13
+/* nft's numbers for the types of set keys, and in which order it shows their bytes. */
+static const struct {
+    uint32_t type, byteorder;
+} keys[] = {
+    [CNI_SET_OF_PORTS] = {13, USERDATA_BYTEORDER_BIG},       [CNI_SET_OF_IPV4] = {7, USERDATA_BYTEORDER_BIG},
+    [CNI_SET_OF_IPV6] = {8, USERDATA_BYTEORDER_BIG},         [CNI_SET_OF_UIDS] = {24, USERDATA_BYTEORDER_HOST},
+    [CNI_SET_OF_INTERFACES] = {41, USERDATA_BYTEORDER_HOST},
+};
 
-#define PRIORITY_DSTNAT (-100) /* NF_IP_PRI_NAT_DST, on both hooks as the field has it */
+static const struct cni_nft_hook hooks[CNI_CHAINS] = {
+    [CNI_CHAIN_PREROUTING] = {"nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST},
+    [CNI_CHAIN_OUTPUT] = {"nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST},
+    [CNI_CHAIN_DROP_INVALID] = {"filter", NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE},
+    [CNI_CHAIN_DNS_ZONE] = {"filter", NF_INET_LOCAL_OUT, NF_IP_PRI_RAW},
+};
+
+const struct cni_nft_hook *cni_nft_hook(enum cni_chain chain)
+{
+    return &hooks[chain];
+}
+
+uint32_t cni_nft_set_flags(enum cni_set_id id)
+{
+    return cni_set_is_interval(id) ? NFT_SET_INTERVAL : 0;
+}
 
 /* --- messages --- */
 
@@ -86,34 +107,29 @@ static void put_chain(struct writer *writer, enum cni_chain chain)
     begin(writer, NFT_MSG_NEWCHAIN, NLM_F_CREATE, CNI_NFT_CHAIN, chain);
     cni_message_put_text(message, NFTA_CHAIN_TABLE, CNI_NFT_TABLE);
     cni_message_put_text(message, NFTA_CHAIN_NAME, cni_chain_name(chain));
-    cni_message_put_text(message, NFTA_CHAIN_TYPE, "nat");
+    cni_message_put_text(message, NFTA_CHAIN_TYPE, hooks[chain].type);
     struct nlattr *hook = cni_message_enter(message, NFTA_CHAIN_HOOK);
-    cni_message_put_u32(message, NFTA_HOOK_HOOKNUM,
-                        chain == CNI_CHAIN_PREROUTING ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_OUT);
-    cni_message_put_u32(message, NFTA_HOOK_PRIORITY, (uint32_t)PRIORITY_DSTNAT);
+    cni_message_put_u32(message, NFTA_HOOK_HOOKNUM, hooks[chain].number);
+    cni_message_put_u32(message, NFTA_HOOK_PRIORITY, (uint32_t)hooks[chain].priority);
     cni_message_leave(message, hook);
     cni_message_put_u32(message, NFTA_CHAIN_POLICY, NF_ACCEPT);
 }
 
 /* --- sets --- */
 
-static uint32_t key_type(size_t width)
-{
-    return width == sizeof(uint16_t) ? TYPE_INET_SERVICE : width == 4 ? TYPE_IPV4_ADDR : TYPE_IPV6_ADDR;
-}
-
 static void put_set(struct writer *writer, const struct cni_plan *plan, enum cni_set_id id)
 {
     struct cni_message *message = &writer->message;
-    const uint32_t byteorder = USERDATA_BYTEORDER_BIG;
+    const enum cni_set_kind kind = cni_set_kind(id);
     begin(writer, NFT_MSG_NEWSET, NLM_F_CREATE, CNI_NFT_SET, id);
     cni_message_put_text(message, NFTA_SET_TABLE, CNI_NFT_TABLE);
     cni_message_put_text(message, NFTA_SET_NAME, cni_set_name(id));
-    cni_message_put_u32(message, NFTA_SET_FLAGS, NFT_SET_INTERVAL);
-    cni_message_put_u32(message, NFTA_SET_KEY_TYPE, key_type(plan->sets[id].width));
+    cni_message_put_u32(message, NFTA_SET_FLAGS, cni_nft_set_flags(id));
+    cni_message_put_u32(message, NFTA_SET_KEY_TYPE, keys[kind].type);
     cni_message_put_u32(message, NFTA_SET_KEY_LEN, (uint32_t)plan->sets[id].width);
     cni_message_put_u32(message, NFTA_SET_ID, id);
-    put_userdata(message, NFTA_SET_USERDATA, USERDATA_SET_KEY_BYTEORDER, &byteorder, sizeof(byteorder));
+    put_userdata(message, NFTA_SET_USERDATA, USERDATA_SET_KEY_BYTEORDER, &keys[kind].byteorder,
+                 sizeof(keys[kind].byteorder));
 }
 
 static void put_element(struct cni_message *message, const uint8_t *key, size_t width, uint32_t flags, bool open_ended)
@@ -130,11 +146,13 @@ static void put_element(struct cni_message *message, const uint8_t *key, size_t 
     cni_message_leave(message, element);
 }
 
-/* A range is two elements: its start, and the first value behind it; none where it reaches the last value. */
+/* A range is two elements: its start, and the first value behind it; none where it reaches the last value. Sets of
+ * single values have those alone. */
 static void put_elements(struct writer *writer, const struct cni_plan *plan, enum cni_set_id id)
 {
     struct cni_message *message = &writer->message;
     const struct cni_set *set = &plan->sets[id];
+    bool interval = cni_set_is_interval(id);
     begin(writer, NFT_MSG_NEWSETELEM, NLM_F_CREATE, CNI_NFT_ELEMENTS, id);
     cni_message_put_text(message, NFTA_SET_ELEM_LIST_TABLE, CNI_NFT_TABLE);
     cni_message_put_text(message, NFTA_SET_ELEM_LIST_SET, cni_set_name(id));
@@ -143,8 +161,8 @@ static void put_elements(struct writer *writer, const struct cni_plan *plan, enu
     for (size_t i = 0; i < set->count; i++) {
         uint8_t behind[16];
         bool closed = cni_range_end(&set->ranges[i], set->width, behind);
-        put_element(message, set->ranges[i].first, set->width, 0, !closed);
-        if (closed)
+        put_element(message, set->ranges[i].first, set->width, 0, interval && !closed);
+        if (interval && closed)
             put_element(message, behind, set->width, NFT_SET_ELEM_INTERVAL_END, false);
     }
     cni_message_leave(message, elements);
@@ -205,8 +223,10 @@ static void put_plan(struct writer *writer, const struct cni_plan *plan)
         put_set(writer, plan, (enum cni_set_id)id);
         put_elements(writer, plan, (enum cni_set_id)id);
     }
-    for (int chain = 0; chain < CNI_CHAINS; chain++)
-        put_chain(writer, (enum cni_chain)chain);
+    for (int chain = 0; chain < CNI_CHAINS; chain++) {
+        if (cni_plan_has_chain(plan, (enum cni_chain)chain))
+            put_chain(writer, (enum cni_chain)chain);
+    }
     for (size_t i = 0; i < plan->rule_count; i++)
         put_rule(writer, plan, i);
 }
@@ -275,11 +295,11 @@ static const char *what_lacks(enum cni_nft_object object, int code)
         return unknown ? "nf_tables tables of family inet" : NULL;
     case CNI_NFT_SET:
     case CNI_NFT_ELEMENTS:
-        return unknown ? "nf_tables sets of intervals" : NULL;
+        return unknown ? "nf_tables sets" : NULL;
     case CNI_NFT_CHAIN:
         return unknown || code == -ENOENT ? "nat chains of family inet (nft_chain_nat, Linux 5.2 or newer)" : NULL;
     case CNI_NFT_RULE:
-        return unknown || code == -ENOENT ? "an nf_tables expression (nft_redir)" : NULL;
+        return unknown || code == -ENOENT ? "an nf_tables expression (nft_redir, nft_ct)" : NULL;
     default:
         return NULL;
     }

@@ -16,7 +16,7 @@
 
 #define CNI_NFT_TABLE     "fairlead"
 #define CNI_NFT_BATCH_MAX 65536 /* bytes; the largest spec there is takes less (the unit test proves it) */
-#define CNI_NFT_MESSAGES  64    /* begin and end included */
+#define CNI_NFT_MESSAGES  96    /* begin and end included */
 
 struct nlmsghdr;
 
@@ -33,6 +33,15 @@ struct cni_nft_batch {
     } messages[CNI_NFT_MESSAGES];
     size_t acknowledged; /* the one message that the kernel answers when all went well */
 };
+
+/* How a chain hangs in the kernel: what nft.c writes and readback.c expects. */
+struct cni_nft_hook {
+    const char *type;
+    uint32_t number;  /* NF_INET_… */
+    int32_t priority; /* NF_IP_PRI_…, the same on every hook */
+};
+const struct cni_nft_hook *cni_nft_hook(enum cni_chain chain);
+uint32_t cni_nft_set_flags(enum cni_set_id id); /* NFT_SET_… */
 
 enum cni_nft_kind { CNI_NFT_CREATE, CNI_NFT_REPLACE };
 

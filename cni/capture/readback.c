@@ -10,8 +10,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
-#define PRIORITY_DSTNAT (-100)
-
 /* --- requests --- */
 
 struct nlmsghdr *cni_readback_request(void *buffer, enum cni_readback_dump dump, enum cni_set_id set)
@@ -87,10 +85,11 @@ static void compare_table(struct cni_readback *readback, const struct nlmsghdr *
     readback->table = true;
 }
 
-static bool find_chain(const struct nlattr *name, enum cni_chain *ret_chain)
+static bool find_chain(const struct cni_plan *plan, const struct nlattr *name, enum cni_chain *ret_chain)
 {
     for (int chain = 0; chain < CNI_CHAINS; chain++) {
-        if (cni_attribute_is(name, cni_chain_name((enum cni_chain)chain))) {
+        if (cni_plan_has_chain(plan, (enum cni_chain)chain) &&
+            cni_attribute_is(name, cni_chain_name((enum cni_chain)chain))) {
             *ret_chain = (enum cni_chain)chain;
             return true;
         }
@@ -101,14 +100,14 @@ static bool find_chain(const struct nlattr *name, enum cni_chain *ret_chain)
 static bool is_base_chain(const struct nlattr *const *found, enum cni_chain chain)
 {
     const struct nlattr *hook[NFTA_HOOK_MAX + 1];
+    const struct cni_nft_hook *planned = cni_nft_hook(chain);
     uint32_t number = 0, priority = 0, policy = NF_ACCEPT;
     cni_attributes_of_nest(found[NFTA_CHAIN_HOOK], hook, FL_COUNT(hook));
     if (found[NFTA_CHAIN_POLICY] != NULL && !cni_attribute_u32(found[NFTA_CHAIN_POLICY], &policy))
         return false;
-    return cni_attribute_is(found[NFTA_CHAIN_TYPE], "nat") && policy == NF_ACCEPT &&
-           cni_attribute_u32(hook[NFTA_HOOK_HOOKNUM], &number) &&
-           number == (chain == CNI_CHAIN_PREROUTING ? NF_INET_PRE_ROUTING : NF_INET_LOCAL_OUT) &&
-           cni_attribute_u32(hook[NFTA_HOOK_PRIORITY], &priority) && priority == (uint32_t)PRIORITY_DSTNAT;
+    return cni_attribute_is(found[NFTA_CHAIN_TYPE], planned->type) && policy == NF_ACCEPT &&
+           cni_attribute_u32(hook[NFTA_HOOK_HOOKNUM], &number) && number == planned->number &&
+           cni_attribute_u32(hook[NFTA_HOOK_PRIORITY], &priority) && priority == (uint32_t)planned->priority;
 }
 
 static void compare_chain(struct cni_readback *readback, const struct nlmsghdr *message, struct fl_err *err)
@@ -119,7 +118,7 @@ static void compare_chain(struct cni_readback *readback, const struct nlmsghdr *
     if (!cni_attribute_is(found[NFTA_CHAIN_TABLE], CNI_NFT_TABLE))
         return;
     struct fl_span name = cni_attribute_text(found[NFTA_CHAIN_NAME]);
-    if (!find_chain(found[NFTA_CHAIN_NAME], &chain)) {
+    if (!find_chain(readback->plan, found[NFTA_CHAIN_NAME], &chain)) {
         DIFFERENCE(readback, err, "chain \"%.*s\" is not ours", FL_SPAN_ARG(name));
         return;
     }
@@ -146,7 +145,7 @@ static void compare_rule(struct cni_readback *readback, const struct nlmsghdr *m
     cni_attributes_of_message(message, sizeof(struct nfgenmsg), found, FL_COUNT(found));
     if (!cni_attribute_is(found[NFTA_RULE_TABLE], CNI_NFT_TABLE))
         return;
-    if (!find_chain(found[NFTA_RULE_CHAIN], &chain)) {
+    if (!find_chain(readback->plan, found[NFTA_RULE_CHAIN], &chain)) {
         DIFFERENCE(readback, err, "a rule of a chain that is not ours");
         return;
     }
@@ -187,8 +186,9 @@ static void compare_set(struct cni_readback *readback, const struct nlmsghdr *me
         DIFFERENCE(readback, err, "set \"%.*s\" is not ours", FL_SPAN_ARG(name));
         return;
     }
-    if (!cni_attribute_u32(found[NFTA_SET_FLAGS], &flags) || flags != NFT_SET_INTERVAL ||
-        !cni_attribute_u32(found[NFTA_SET_KEY_LEN], &width) || width != readback->plan->sets[id].width)
+    if ((found[NFTA_SET_FLAGS] != NULL && !cni_attribute_u32(found[NFTA_SET_FLAGS], &flags)) ||
+        flags != cni_nft_set_flags(id) || !cni_attribute_u32(found[NFTA_SET_KEY_LEN], &width) ||
+        width != readback->plan->sets[id].width)
         DIFFERENCE(readback, err, "set %s: another kind of set", cni_set_name(id));
     readback->sets[id] = true;
 }
@@ -225,7 +225,7 @@ static bool compare_element(struct cni_readback *readback, enum cni_set_id id, c
     cni_attributes_of_nest(found[NFTA_SET_ELEM_KEY], data, FL_COUNT(data));
     if (found[NFTA_SET_ELEM_FLAGS] != NULL && !cni_attribute_u32(found[NFTA_SET_ELEM_FLAGS], &flags))
         return false;
-    if ((flags & ~(uint32_t)NFT_SET_ELEM_INTERVAL_END) != 0)
+    if ((flags & ~(uint32_t)(cni_set_is_interval(id) ? NFT_SET_ELEM_INTERVAL_END : 0)) != 0)
         return false;
     struct fl_span key = cni_attribute_bytes(data[NFTA_DATA_VALUE]);
     if (key.len == readback->plan->sets[id].width && is_leading_end(key, flags))
@@ -286,7 +286,8 @@ static void finish_set(struct cni_readback *readback, enum cni_set_id id, struct
     for (size_t i = 0; i < set->count; i++) {
         uint8_t behind[16];
         bool closed = cni_range_end(&set->ranges[i], set->width, behind);
-        if (!readback->elements[id][2 * i] || (closed && !readback->elements[id][2 * i + 1]))
+        bool ends = closed && cni_set_is_interval(id);
+        if (!readback->elements[id][2 * i] || (ends && !readback->elements[id][2 * i + 1]))
             DIFFERENCE(readback, err, "set %s: an element is missing", cni_set_name(id));
     }
 }
@@ -296,7 +297,7 @@ int cni_readback_finish(struct cni_readback *readback, struct fl_err *err)
     if (!readback->table)
         DIFFERENCE(readback, err, "table inet " CNI_NFT_TABLE " is missing");
     for (int chain = 0; chain < CNI_CHAINS; chain++) {
-        if (!readback->chains[chain])
+        if (cni_plan_has_chain(readback->plan, (enum cni_chain)chain) && !readback->chains[chain])
             DIFFERENCE(readback, err, "chain %s is missing", cni_chain_name((enum cni_chain)chain));
         const struct cni_rule *next = planned_rule(readback->plan, (enum cni_chain)chain, readback->rules[chain]);
         if (next != NULL)

@@ -191,6 +191,8 @@ static int check_ports(const struct fl_capture *capture, struct fl_err *err)
     if (capture->dns && (capture->dns_port == capture->inbound_port || capture->dns_port == capture->outbound_port))
         return fl_err_set(err, -EINVAL, "$.dns.port: expected another port than inbound's and outbound's, got %u",
                           capture->dns_port);
+    if (capture->dns && capture->dns_port == 53)
+        return fl_err_set(err, -EINVAL, "$.dns.port: expected another port than 53, which is what is captured");
     return 0;
 }
 

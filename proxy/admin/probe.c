@@ -75,6 +75,11 @@ static bool has_ipv6(void)
            bind(fd, &loopback.any, proxy_address_size(&loopback)) == 0;
 }
 
+static bool wants_ipv6(const struct proxy_gate *gate)
+{
+    return !gate->options.ipv4_only && has_ipv6();
+}
+
 static bool arrived(const struct dial *dial)
 {
     return __atomic_load_n(&dial->arrived, __ATOMIC_ACQUIRE);
@@ -154,7 +159,7 @@ static struct dial *missing(struct proxy_gate *gate)
 {
     if (!arrived(&gate->dials[FAMILY_V4]))
         return &gate->dials[FAMILY_V4];
-    if (!arrived(&gate->dials[FAMILY_V6]) && has_ipv6())
+    if (!arrived(&gate->dials[FAMILY_V6]) && wants_ipv6(gate))
         return &gate->dials[FAMILY_V6];
     return NULL;
 }
@@ -180,7 +185,7 @@ static void on_retry(struct fl_timer *timer)
     }
     uint64_t waited = fl_loop_now_ms(gate->options.loop) - gate->start_ms;
     redial(&gate->dials[FAMILY_V4]);
-    if (has_ipv6())
+    if (wants_ipv6(gate))
         redial(&gate->dials[FAMILY_V6]);
     fl_timer_set(gate->options.loop, &gate->retry, waited < EAGER_MS ? PROXY_GATE_RETRY_MS : SLOW_RETRY_MS, on_retry);
     if (!gate->told && waited >= TELL_MS)

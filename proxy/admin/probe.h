@@ -1,10 +1,10 @@
 /* The start gate: the sidecar reports "started" only after its own dial through the netns's probe rule came back to its
  * own outbound listener. So no app container starts uncaptured, whatever the reason was.
  *
- * The main thread dials 127.0.0.6:15002 (and [::6]:15002 where the netns has IPv6) again and again. The netns's rules
- * redirect that port to 15001; the worker that accepts there sees the original destination, asks the gate (from its own
- * thread) whether the peer is a dial of ours, and closes the connection. Once every family has come back the gate is
- * open for good.
+ * The main thread dials 127.0.0.6:15002 (and [::6]:15002 where the netns has IPv6 and it is captured) again and again.
+ * The netns's rules redirect that port to 15001; the worker that accepts there sees the original destination, asks the
+ * gate (from its own thread) whether the peer is a dial of ours, and closes the connection. Once every family has come
+ * back the gate is open for good.
  *
  *     OFF                     no FAIRLEAD_CAPTURE: nothing to wait for; counts as open
  *     WAITING ── all families came back ──► OPEN
@@ -30,7 +30,8 @@ struct proxy_gate;
 
 struct proxy_gate_options {
     struct fl_loop *loop;
-    bool wait; /* false: PROXY_GATE_OFF */
+    bool wait;      /* false: PROXY_GATE_OFF */
+    bool ipv4_only; /* the capture spec leaves IPv6 alone, so no dial of that family would come back */
     /* On the loop: "waiting" (once, some 500 ms after the start, or when a dial fails; `reason` says what to look for)
      * and "open" (once). May be NULL. */
     void (*on_state)(void *owner, enum proxy_gate_state state, const char *reason);

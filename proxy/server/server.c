@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
+#include "common/mesh/capture.h"
 #include "common/mesh/label.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/probe.h"
@@ -464,11 +465,28 @@ static int start_workers(struct server *server, struct fl_err *err)
     return 0;
 }
 
+/* Whether the pod's capture spec leaves IPv6 alone. One that cannot be understood (of a version to come) leaves nothing
+ * alone: the gate then waits for every family, as it must where nobody knows. */
+static bool captures_ipv4_only(const char *spec)
+{
+    struct fl_capture capture;
+    struct fl_err err;
+    if (spec == NULL)
+        return false;
+    if (fl_capture_parse(fl_span_str(spec), &capture, &err) == 0)
+        return !capture.ipv6;
+    fl_log(FL_LOG_WARNING, FL_ENV_CAPTURE " is not understood; the start gate waits for IPv4 and IPv6",
+           FL_LOG_STR("reason", err.text));
+    return false;
+}
+
 static int start_gate(struct server *server, struct fl_err *err)
 {
+    const char *spec = getenv(FL_ENV_CAPTURE);
     const struct proxy_gate_options options = {
         .loop = server->loop,
-        .wait = getenv(FL_ENV_CAPTURE) != NULL,
+        .wait = spec != NULL,
+        .ipv4_only = captures_ipv4_only(spec),
         .on_state = on_gate,
         .owner = server,
     };

@@ -60,17 +60,18 @@ class Listing(Fresh):
         self.assertNotIn("xt", json.dumps(objects))
 
     def test_nft_can_load_its_own_listing(self):
-        with open(os.path.join(cni.GOLDEN, "every-list.json")) as handle:
-            capture = handle.read().strip()
-        self.add(capture)
-        listing = self.pod.table()
-        self.pod.nft("flush", "ruleset")
-        with tempfile.NamedTemporaryFile("w", suffix=".nft") as handle:
-            handle.write(listing)
-            handle.flush()
-            self.pod.nft("-f", handle.name)
-        self.assertEqual(self.pod.table(), listing)
-        self.check(capture)
+        for name in ("every-list.json", "every-setting.json", "every-setting-ipv6.json"):
+            with open(os.path.join(cni.GOLDEN, name)) as handle:
+                capture = handle.read().strip()
+            self.add(capture)
+            listing = self.pod.table()
+            self.pod.nft("flush", "ruleset")
+            with tempfile.NamedTemporaryFile("w", suffix=".nft") as handle:
+                handle.write(listing)
+                handle.flush()
+                self.pod.nft("-f", handle.name)
+            self.assertEqual(self.pod.table(), listing)
+            self.check(capture)
 
 
 class Answers(Fresh):
@@ -281,14 +282,14 @@ class Tampered(Fresh):
         listing = self.pod.nft("-a", "list", "ruleset")
         return next(re.search(r"# handle (\d+)", line).group(1) for line in listing.splitlines() if text in line)
 
-    def assert_seen(self, says):
+    def assert_seen(self, says, capture=None):
         before = self.pod.state()
-        answer = plugin.fail("CHECK", self.pod.path, cni.config(cni.spec()))
+        answer = plugin.fail("CHECK", self.pod.path, cni.config(capture or cni.spec()))
         self.assertEqual(answer["code"], 102)
         self.assertIn(says, answer["details"])
         self.assertEqual(self.pod.state(), before)
-        self.add()
-        self.check()
+        self.add(capture)
+        self.check(capture)
 
     def test_alterations(self):
         self.add()
@@ -319,6 +320,46 @@ class Tampered(Fresh):
                 for command in commands():
                     self.pod.nft(*command)
                 self.assert_seen(says)
+
+    def test_alterations_of_every_setting(self):
+        with open(os.path.join(cni.GOLDEN, "every-setting.json")) as handle:
+            capture = handle.read().strip()
+        self.add(capture)
+        table = ("inet", "fairlead")
+        rules = (("prerouting", "excluded interfaces"), ("prerouting", "IPv6 is not captured"), ("output", "excluded uids"),
+                 ("output", "udp dport 53"), ("output", "tcp dport 53"), ("drop_invalid", "invalid"),
+                 ("drop_invalid", "excluded interfaces"), ("dns_zone", "proxy's answers"), ("dns_zone", "udp dport 53"),
+                 ("dns_zone", "excluded uids"), ("dns_zone", "excluded destinations"))
+        for chain, rule in rules:
+            with self.subTest(f"{chain}: {rule} less"):
+                listing = self.pod.nft("-a", "list", "chain", *table, chain)
+                handle = next(re.search(r"# handle (\d+)", line).group(1) for line in listing.splitlines() if rule in line
+                              and "chain" not in line)
+                self.pod.nft("delete", "rule", *table, chain, "handle", handle)
+                self.assert_seen(chain, capture)
+        for what, commands, says in (
+                ("a uid less", [("delete", "element", *table, "outbound_exclude_uids", "{ 1000-1999 }")], "exclude_uids"),
+                ("a uid more", [("add", "element", *table, "outbound_exclude_uids", "{ 5 }")], "exclude_uids"),
+                ("an interface less", [("delete", "element", *table, "exclude_interfaces", '{ "eth1" }')],
+                 "exclude_interfaces"),
+                ("an interface more", [("add", "element", *table, "exclude_interfaces", '{ "eth0" }')],
+                 "exclude_interfaces"),
+                ("a chain less", [("flush", "chain", *table, "drop_invalid"), ("delete", "chain", *table, "drop_invalid")],
+                 "drop_invalid"),
+                ("another priority", [("flush", "chain", *table, "dns_zone"), ("delete", "chain", *table, "dns_zone"),
+                                      ("add", "chain", *table, "dns_zone", "{ type filter hook output priority 0; }")],
+                 "hook, priority, type or policy"),
+                ("a chain flushed", [("flush", "chain", *table, "dns_zone")], "dns_zone"),
+        ):
+            with self.subTest(what):
+                for command in commands:
+                    self.pod.nft(*command)
+                self.assert_seen(says, capture)
+
+    def test_chains_of_settings_that_are_off(self):
+        self.add()
+        self.pod.nft("add", "chain", "inet", "fairlead", "drop_invalid", "{ type filter hook prerouting priority -150; }")
+        self.assert_seen('"drop_invalid" is not ours')
 
     def test_lo(self):
         self.add()

@@ -89,10 +89,18 @@ def original_destination(connection):
     return socket.inet_ntop(socket.AF_INET6, raw[8:24]), struct.unpack("!H", raw[2:4])[0]
 
 
-def serve(ports, ready):
-    """Accepts on all ports, both families, for ever; tells each client where it arrived and where it meant to go."""
+def serve(ports, udp, ready):
+    """Accepts on all ports, both families, for ever; tells each client where it arrived and where it meant to go. Every
+    datagram to an address and port of `udp` is answered by that port and who sent it."""
     import selectors
     selector = selectors.DefaultSelector()
+    for address, port in udp:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        endpoint = socket.socket(family, socket.SOCK_DGRAM)
+        if family == socket.AF_INET6:
+            endpoint.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        endpoint.bind((address, port))
+        selector.register(endpoint, selectors.EVENT_READ)
     for port in ports:
         for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             try:
@@ -110,6 +118,11 @@ def serve(ports, ready):
     os.write(ready, b"1")
     while True:
         for key, _ in selector.select():
+            if key.fileobj.type == socket.SOCK_DGRAM:
+                _, peer = key.fileobj.recvfrom(4096)
+                answer = {"port": key.fileobj.getsockname()[1], "from": peer[:2]}
+                key.fileobj.sendto(json.dumps(answer).encode(), peer)
+                continue
             connection, peer = key.fileobj.accept()
             with connection:
                 try:
@@ -157,31 +170,39 @@ class Namespace:
             return function()
         return in_child(child)
 
-    def serve(self, *ports):
+    def start(self, server, uid=0, gid=0):
+        """Runs server(ready) for ever in a child; returns once it has written to the descriptor `ready`."""
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
             try:
                 os.close(read)
                 enter(self.path)
-                serve(ports, write)
+                os.setresgid(gid, gid, gid)
+                os.setresuid(uid, uid, uid)
+                server(write)
             finally:
                 os._exit(1)
         self.servers.append(child)
         os.close(write)
         if os.read(read, 1) != b"1":
-            raise AssertionError(f"{self.name}: listeners on {ports} failed")
+            raise AssertionError(f"{self.name}: a server failed")
         os.close(read)
 
-    def dial(self, address, port, uid=1000, gid=1000, source=None):
+    def serve(self, *ports, udp=(), uid=0, gid=0):
+        self.start(lambda ready: serve(ports, udp, ready), uid, gid)
+
+    def dial(self, address, port, uid=1000, gid=1000, source=None, source_port=0):
         """{"port": where it arrived, "meant": [address, port], "from": …}, or {"failed": why}."""
         def connect():
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             with socket.socket(family, socket.SOCK_STREAM) as connection:
                 connection.settimeout(5)
                 try:
+                    if source_port != 0:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     if source is not None:
-                        connection.bind((source, 0))
+                        connection.bind((source, source_port))
                     connection.connect((address, port))
                     text = b""
                     while True:
@@ -192,6 +213,26 @@ class Namespace:
                 except OSError as error:
                     return {"failed": error.strerror or str(error)}
         return self.inside(connect, uid, gid)
+
+    def ask(self, address, port, uid=1000, gid=1000, source=None, source_port=0, more=()):
+        """One datagram to the address, and from the same socket to `more` of them: what each answers, as `dial` says it.
+        An answer counts that comes from where the question went."""
+        def query():
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            answers = []
+            with socket.socket(family, socket.SOCK_DGRAM) as endpoint:
+                endpoint.settimeout(2)
+                if source is not None:
+                    endpoint.bind((source, source_port))
+                for place in (address, *more):
+                    try:
+                        endpoint.connect((place, port))
+                        endpoint.send(b"?")
+                        answers.append(json.loads(endpoint.recv(4096)))
+                    except OSError as error:
+                        answers.append({"failed": error.strerror or str(error)})
+            return answers if more else answers[0]
+        return self.inside(query, uid, gid)
 
     def end_servers(self):
         for child in self.servers:
@@ -217,22 +258,30 @@ for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda *_: sys.exit(1))
 
 
-def connect_pair(pod, peer, subnet):
-    """A veth pair: eth0 in both, 10.<subnet>.0.2 and fd<subnet>::2 in the pod, .1 and ::1 in the peer."""
-    run("ip", "link", "add", "eth0", "netns", pod.name, "type", "veth", "peer", "name", "eth0", "netns", peer.name)
+def connect_pair(pod, peer, subnet, device="eth0"):
+    """A veth pair: 10.<subnet>.0.2 and fd<subnet>::2 in the pod, .1 and ::1 in the peer."""
+    run("ip", "link", "add", device, "netns", pod.name, "type", "veth", "peer", "name", device, "netns", peer.name)
     for namespace, host in ((pod, 2), (peer, 1)):
         namespace.ip("link", "set", "lo", "up")
-        namespace.ip("addr", "add", f"10.{subnet}.0.{host}/24", "dev", "eth0")
-        namespace.ip("addr", "add", f"fd{subnet}::{host}/64", "dev", "eth0", "nodad")
-        namespace.ip("link", "set", "eth0", "up")
+        namespace.ip("addr", "add", f"10.{subnet}.0.{host}/24", "dev", device)
+        namespace.ip("addr", "add", f"fd{subnet}::{host}/64", "dev", device, "nodad")
+        namespace.ip("link", "set", device, "up")
+
+
+SETTINGS_OF_VERSION_2 = ("ipv6", "dropInvalid", "excludeInterfaces", "outbound_excludeUIDs", "dns")
 
 
 def spec(**changes):
-    """The default capture spec as text, with parts replaced: spec(inbound_excludePorts=["22"], uid=5)."""
+    """The default capture spec as text, with parts replaced: spec(inbound_excludePorts=["22"], uid=5). Of version 2 where
+    it needs that: spec(ipv6=False), spec(dns=True)."""
     value = {"version": 1, "uid": 1337, "gid": 1337,
              "inbound": {"port": 15006, "includePorts": ["*"], "excludePorts": []},
              "outbound": {"port": 15001, "includeCIDRs": ["*"], "excludeCIDRs": [], "includePorts": [],
                           "excludePorts": []}}
+    if any(name in SETTINGS_OF_VERSION_2 for name in changes):
+        value.update(version=2, ipv6=True, dropInvalid=False, excludeInterfaces=[],
+                     dns={"enabled": changes.pop("dns", False), "port": 15053})
+        value["outbound"]["excludeUIDs"] = []
     for name, part in changes.items():
         if "_" in name:
             direction, member = name.split("_")

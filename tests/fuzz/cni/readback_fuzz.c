@@ -25,6 +25,9 @@ static const struct cni_plan *get_plan(void)
         (struct fl_cidr_list){.count = 2, .cidrs = {{AF_INET, {10}, 8}, {AF_INET6, {0xfd}, 8}}};
     capture.outbound_exclude_cidrs =
         (struct fl_cidr_list){.count = 2, .cidrs = {{AF_INET, {10, 1}, 16}, {AF_INET6, {0xff}, 8}}};
+    capture.outbound_exclude_uids = (struct fl_uid_list){.count = 1, .ranges = {{1000, 1999}}};
+    capture.exclude_interfaces = (struct fl_interface_list){.count = 2, .names = {"eth1", "net1"}};
+    capture.dns = capture.drop_invalid = true;
     if (cni_plan_build(&capture, &plan) != 0)
         abort();
     return &plan;

@@ -13,6 +13,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -30,6 +31,9 @@ static struct fl_capture lists(void)
     assert_int_equal(fl_cidr_list_parse(FL_SPAN("10.1.0.0/16,ff00::/8"), &capture.outbound_exclude_cidrs, &err), 0);
     assert_int_equal(fl_port_list_parse(FL_SPAN("443"), &capture.outbound_include_ports, &err), 0);
     assert_int_equal(fl_port_list_parse(FL_SPAN("25"), &capture.outbound_exclude_ports, &err), 0);
+    assert_int_equal(fl_uid_list_parse(FL_SPAN("0,1000-1999"), &capture.outbound_exclude_uids, &err), 0);
+    assert_int_equal(fl_interface_list_parse(FL_SPAN("eth1,net1"), &capture.exclude_interfaces, &err), 0);
+    capture.dns = capture.drop_invalid = true;
     return capture;
 }
 
@@ -45,6 +49,12 @@ static struct fl_capture largest(void)
         for (size_t j = 0; j < FL_CAPTURE_RANGES; j++)
             ports[i]->ranges[j] = (struct fl_range){10 * (uint32_t)j + 1, 10 * (uint32_t)j + 5};
     }
+    capture.outbound_exclude_uids.count = FL_CAPTURE_RANGES;
+    for (size_t j = 0; j < FL_CAPTURE_RANGES; j++)
+        capture.outbound_exclude_uids.ranges[j] = (struct fl_range){10 * (uint32_t)j + 1, 10 * (uint32_t)j + 5};
+    capture.exclude_interfaces.count = FL_CAPTURE_INTERFACES;
+    for (size_t j = 0; j < FL_CAPTURE_INTERFACES; j++)
+        snprintf(capture.exclude_interfaces.names[j], FL_INTERFACE_NAME_MAX, "interface-%05zu", j);
     for (size_t i = 0; i < FL_COUNT(cidrs); i++) {
         cidrs[i]->count = FL_CAPTURE_CIDRS;
         cidrs[i]->cidrs[0] = (struct fl_cidr){AF_INET, {10}, 8};
@@ -81,8 +91,9 @@ static int read_all(const struct cni_nft_batch *batch, size_t left_out, struct f
 static void test_what_is_written_reads_back(void **state)
 {
     (void)state;
-    struct fl_capture captures[3] = {[1] = lists(), [2] = largest()};
+    struct fl_capture captures[4] = {[1] = lists(), [2] = largest(), [3] = lists()};
     fl_capture_defaults(&captures[0]);
+    captures[3].ipv6 = false;
     for (size_t i = 0; i < FL_COUNT(captures); i++) {
         struct cni_nft_batch batch;
         struct fl_err err = {0};
@@ -172,7 +183,7 @@ static void test_values_altered_are_differences(void **state)
 {
     (void)state;
     struct fl_capture base = lists();
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 17; i++) {
         struct cni_nft_batch batch;
         struct fl_capture other = base;
         struct fl_err err = {0};
@@ -200,6 +211,30 @@ static void test_values_altered_are_differences(void **state)
             break;
         case 7:
             other.outbound_exclude_ports.count = 0;
+            break;
+        case 8:
+            other.outbound_exclude_uids.ranges[1].last++;
+            break;
+        case 9:
+            other.outbound_exclude_uids.count = 0;
+            break;
+        case 10:
+            other.exclude_interfaces.names[1][3]++;
+            break;
+        case 11:
+            other.exclude_interfaces.count = 1;
+            break;
+        case 12:
+            other.dns = false;
+            break;
+        case 13:
+            other.dns_port++;
+            break;
+        case 14:
+            other.ipv6 = false;
+            break;
+        case 15:
+            other.drop_invalid = false;
             break;
         default:
             other.inbound_include = (struct fl_port_list){.all = true};

@@ -1,6 +1,6 @@
 /* cni/capture/plan: what the rules do to packets, told by walking them as a kernel would; and their text, by golden
  * files (tests/golden/cni: NAME.json is a capture spec, NAME.plan its plan; UPDATE_GOLDEN=1 writes the plans anew). */
-#include "cni/capture/plan.h"
+#include "cni/capture/decide.h"
 #include "common/mesh/port.h"
 
 #include "tests/support/fail.h"
@@ -9,35 +9,34 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include <cmocka.h>
 
-#define GOLDEN "tests/golden/cni"
-#define PASSES 0
+#define GOLDEN  "tests/golden/cni"
+#define PASSES  0
+#define DROPPED 1
 
 /* --- walking the rules --- */
 
 struct packet {
-    enum cni_chain chain;
+    bool inward;
     const char *source, *destination;
     uint16_t port;
     uint32_t uid, gid;
     bool lo;
+    uint8_t protocol;      /* 0: TCP */
+    const char *interface; /* NULL: lo or eth0 */
+    uint16_t source_port;
+    bool invalid;
 };
 
 static int family_of(const char *address)
 {
     return strchr(address, ':') != NULL ? AF_INET6 : AF_INET;
-}
-
-static bool in_cidr(const struct fl_cidr *cidr, const char *address)
-{
-    uint8_t bytes[16] = {0};
-    inet_pton(family_of(address), address, bytes);
-    return cidr->family == family_of(address) && memcmp(cidr->address, bytes, cidr->prefix / 8) == 0;
 }
 
 static bool in_set(const struct cni_set *set, const uint8_t *value)
@@ -49,35 +48,40 @@ static bool in_set(const struct cni_set *set, const uint8_t *value)
     return false;
 }
 
-static bool matches(const struct cni_plan *plan, const struct cni_rule *rule, const struct packet *packet)
+static struct cni_decision decide(const struct cni_plan *plan, const struct packet *packet)
 {
-    const uint8_t port[16] = {(uint8_t)(packet->port >> 8), (uint8_t)packet->port};
-    uint8_t destination[16] = {0};
-    inet_pton(family_of(packet->destination), packet->destination, destination);
-    return rule->chain == packet->chain &&
-           (rule->family == AF_UNSPEC || rule->family == family_of(packet->destination)) &&
-           (!rule->loopback || packet->lo) &&
-           (!rule->proxy || (packet->uid == plan->uid && packet->gid == plan->gid)) &&
-           (!rule->source.present || in_cidr(&rule->source.cidr, packet->source) != rule->source.negated) &&
-           (!rule->destination.present ||
-            in_cidr(&rule->destination.cidr, packet->destination) != rule->destination.negated) &&
-           (rule->destination_set == CNI_SET_NONE || in_set(&plan->sets[rule->destination_set], destination)) &&
-           (rule->port_set == CNI_SET_NONE || in_set(&plan->sets[rule->port_set], port)) &&
-           (rule->port_set_not == CNI_SET_NONE || !in_set(&plan->sets[rule->port_set_not], port)) &&
-           (rule->port == 0 || rule->port == packet->port);
+    struct cni_decision decision;
+    struct cni_packet facts = {.inward = packet->inward,
+                               .family = family_of(packet->destination),
+                               .protocol = packet->protocol != 0 ? packet->protocol : IPPROTO_TCP,
+                               .source_port = packet->source_port,
+                               .destination_port = packet->port,
+                               .interface = packet->lo ? "lo" : packet->interface != NULL ? packet->interface : "eth0",
+                               .uid = packet->uid,
+                               .gid = packet->gid,
+                               .invalid = packet->invalid};
+    assert_int_equal(inet_pton(facts.family, packet->source, facts.source), 1);
+    assert_int_equal(inet_pton(facts.family, packet->destination, facts.destination), 1);
+    cni_plan_decide(plan, &facts, &decision);
+    return decision;
 }
 
 /* The port that the packet is redirected to, or PASSES. */
 static uint16_t walk(const struct cni_plan *plan, const struct packet *packet)
 {
-    for (size_t i = 0; i < plan->rule_count; i++) {
-        if (matches(plan, &plan->rules[i], packet))
-            return plan->rules[i].verdict == CNI_REDIRECT ? plan->rules[i].to_port : PASSES;
-    }
-    return PASSES;
+    struct cni_decision decision = decide(plan, packet);
+    return decision.dropped ? DROPPED : decision.redirected;
 }
 
-/* "key=value;…" in the words of users; what is not named keeps its default. */
+static bool read_switch(struct fl_span word, struct fl_capture *capture)
+{
+    capture->dns |= fl_span_eq_str(word, "dns");
+    capture->drop_invalid |= fl_span_eq_str(word, "drop-invalid");
+    capture->ipv6 &= !fl_span_eq_str(word, "ipv4-only");
+    return fl_span_eq_str(word, "dns") || fl_span_eq_str(word, "drop-invalid") || fl_span_eq_str(word, "ipv4-only");
+}
+
+/* "key=value;…" and switches in the words of users; what is not named keeps its default. */
 static void read_spec(const char *settings, struct fl_capture *capture)
 {
     struct fl_span rest = fl_span_str(settings), part;
@@ -99,6 +103,12 @@ static void read_spec(const char *settings, struct fl_capture *capture)
             result = fl_port_list_parse(value, &capture->outbound_include_ports, &err);
         else if (fl_span_eq_str(key, "out-ports-not"))
             result = fl_port_list_parse(value, &capture->outbound_exclude_ports, &err);
+        else if (fl_span_eq_str(key, "uids-not"))
+            result = fl_uid_list_parse(value, &capture->outbound_exclude_uids, &err);
+        else if (fl_span_eq_str(key, "interfaces-not"))
+            result = fl_interface_list_parse(value, &capture->exclude_interfaces, &err);
+        else
+            result = read_switch(part, capture) ? 0 : result;
         if (result != 0)
             fail_msg("%s: %s", settings, err.text);
     }
@@ -115,15 +125,33 @@ static void plan_for(const char *settings)
 
 #define OUT(source, destination, port, uid, gid)                                                                       \
     {                                                                                                                  \
-        CNI_CHAIN_OUTPUT, source, destination, port, uid, gid, false                                                   \
+        false, source, destination, port, uid, gid, false, 0, NULL, 0, false                                           \
     }
 #define LO(source, destination, port, uid, gid)                                                                        \
     {                                                                                                                  \
-        CNI_CHAIN_OUTPUT, source, destination, port, uid, gid, true                                                    \
+        false, source, destination, port, uid, gid, true, 0, NULL, 0, false                                            \
     }
 #define IN(source, destination, port)                                                                                  \
     {                                                                                                                  \
-        CNI_CHAIN_PREROUTING, source, destination, port, 0, 0, false                                                   \
+        true, source, destination, port, 0, 0, false, 0, NULL, 0, false                                                \
+    }
+
+/* The same by an interface of the pod, in or out. */
+#define BY(name, source, destination, port)                                                                            \
+    {                                                                                                                  \
+        true, source, destination, port, 0, 0, false, 0, name, 0, false                                                \
+    }
+#define THROUGH(name, source, destination, port)                                                                       \
+    {                                                                                                                  \
+        false, source, destination, port, 1000, 1000, false, 0, name, 0, false                                         \
+    }
+#define UDP(source, destination, port, uid, gid)                                                                       \
+    {                                                                                                                  \
+        false, source, destination, port, uid, gid, false, IPPROTO_UDP, NULL, 0, false                                 \
+    }
+#define STRAY(name, source, destination)                                                                               \
+    {                                                                                                                  \
+        true, source, destination, 8080, 0, 0, false, 0, name, 0, true                                                 \
     }
 
 static const struct {
@@ -208,6 +236,48 @@ static const struct {
     {"not included inbound", "in=80,8000-8080", IN("10.0.0.9", "10.0.0.5", 81), PASSES},
     {"included and excluded", "in=80;in-not=80", IN("10.0.0.9", "10.0.0.5", 80), PASSES},
     {"nothing inbound", "in=", IN("10.0.0.9", "10.0.0.5", 80), PASSES},
+    /* interfaces */
+    {"in by an excluded interface", "interfaces-not=net1", BY("net1", "10.0.0.9", "10.0.0.5", 8080), PASSES},
+    {"in by another", "interfaces-not=net1", BY("net10", "10.0.0.9", "10.0.0.5", 8080), 15006},
+    {"out through an excluded interface", "interfaces-not=a,net1", THROUGH("net1", "fd00::5", "fd00::9", 80), PASSES},
+    {"out through another", "interfaces-not=a,net1", THROUGH("net", "fd00::5", "fd00::9", 80), 15001},
+
+    /* uids */
+    {"excluded uid", "uids-not=0,1000-1999", OUT("10.0.0.5", "10.0.0.9", 80, 1999, 5), PASSES},
+    {"root, excluded", "uids-not=0,1000-1999", OUT("fd00::5", "fd00::9", 80, 0, 0), PASSES},
+    {"behind the excluded uids", "uids-not=0,1000-1999", OUT("10.0.0.5", "10.0.0.9", 80, 2000, 1000), 15001},
+    {"an excluded uid's gate", "uids-not=0", LO("127.0.0.1", "127.0.0.6", 15002, 0, 0), 15001},
+
+    /* IPv4 only */
+    {"IPv4 as ever", "ipv4-only", OUT("10.0.0.5", "10.0.0.9", 80, 0, 0), 15001},
+    {"IPv6 out", "ipv4-only", OUT("fd00::5", "fd00::9", 80, 0, 0), PASSES},
+    {"IPv6 in", "ipv4-only", IN("fd00::9", "fd00::5", 80), PASSES},
+    {"IPv6: no gate", "ipv4-only", LO("::6", "::6", 15002, 1337, 1337), PASSES},
+    {"IPv6: the proxy to its own pod", "ipv4-only", LO("fd00::5", "fd00::5", 8080, 1337, 1337), PASSES},
+    {"IPv6: DNS", "ipv4-only;dns", UDP("fd00::5", "fd00::53", 53, 1000, 1000), PASSES},
+    {"IPv6: invalid", "ipv4-only;drop-invalid", STRAY("eth0", "fd00::9", "fd00::5"), PASSES},
+
+    /* packets of no connection */
+    {"invalid, kept", "", STRAY("eth0", "10.0.0.9", "10.0.0.5"), PASSES},
+    {"invalid, dropped", "drop-invalid", STRAY("eth0", "10.0.0.9", "10.0.0.5"), DROPPED},
+    {"invalid by an excluded interface", "drop-invalid;interfaces-not=net1", STRAY("net1", "10.0.0.9", "10.0.0.5"),
+     PASSES},
+    {"valid stays", "drop-invalid", IN("10.0.0.9", "10.0.0.5", 8080), 15006},
+
+    /* DNS */
+    {"DNS is not captured unless asked for", "", UDP("10.0.0.5", "10.96.0.10", 53, 1000, 1000), PASSES},
+    {"DNS by TCP is ordinary then", "", OUT("10.0.0.5", "10.96.0.10", 53, 1000, 1000), 15001},
+    {"DNS", "dns", UDP("10.0.0.5", "10.96.0.10", 53, 1000, 1000), 15053},
+    {"DNS by TCP", "dns", OUT("10.0.0.5", "10.96.0.10", 53, 1000, 1000), 15053},
+    {"DNS, IPv6", "dns", UDP("fd00::5", "fd00::a", 53, 0, 0), 15053},
+    {"DNS where nothing outbound is captured", "dns;out=", UDP("10.0.0.5", "10.96.0.10", 53, 1000, 1000), 15053},
+    {"DNS of the proxy", "dns", UDP("10.0.0.5", "10.96.0.10", 53, 1337, 1337), PASSES},
+    {"DNS of an excluded uid", "dns;uids-not=5", UDP("10.0.0.5", "10.96.0.10", 53, 5, 5), PASSES},
+    {"DNS, port excluded", "dns;out-ports-not=50-60", UDP("10.0.0.5", "10.96.0.10", 53, 0, 0), PASSES},
+    {"DNS, resolver excluded", "dns;out-not=10.96.0.0/12", UDP("10.0.0.5", "10.96.0.10", 53, 0, 0), PASSES},
+    {"other ports of UDP", "dns", UDP("10.0.0.5", "10.96.0.10", 54, 1000, 1000), PASSES},
+    {"UDP to a captured port", "dns;out-ports=443", UDP("10.0.0.5", "10.96.0.10", 443, 1000, 1000), PASSES},
+
     {"all inbound excluded", "in-not=*", IN("10.0.0.9", "10.0.0.5", 80), PASSES},
 };
 
@@ -220,6 +290,26 @@ static void test_packets(void **state)
         if (to != cases[i].to)
             fail_msg("%s: goes to %u, not %u", cases[i].what, to, cases[i].to);
     }
+}
+
+/* What is redirected as DNS by UDP is tracked apart, and so are the proxy's answers; nothing else is. */
+static void test_zones_go_with_redirection(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FL_COUNT(cases); i++) {
+        plan_for(cases[i].settings);
+        struct cni_decision decision = decide(&plan, &cases[i].packet);
+        bool apart = cases[i].packet.protocol == IPPROTO_UDP && decision.redirected == FL_PORT_DNS;
+        if ((decision.zone != 0) != apart)
+            fail_msg("%s: zone %u", cases[i].what, decision.zone);
+    }
+    struct packet answer = {false, "127.0.0.1", "10.0.0.5", 5000, 1337, 1337, true, IPPROTO_UDP, NULL, 15053, false};
+    plan_for("dns");
+    assert_int_equal(decide(&plan, &answer).zone, FL_PORT_DNS);
+    answer.uid = 1000; /* somebody else at that port */
+    assert_int_equal(decide(&plan, &answer).zone, 0);
+    plan_for("");
+    assert_false(cni_plan_has_chain(&plan, CNI_CHAIN_DNS_ZONE) || cni_plan_has_chain(&plan, CNI_CHAIN_DROP_INVALID));
 }
 
 static void test_own_ports_are_the_meshs(void **state)
@@ -263,6 +353,7 @@ static void test_rules_name_sets_that_exist_and_no_others_exist(void **state)
         for (size_t j = 0; j < plan.rule_count; j++) {
             const struct cni_rule *rule = &plan.rules[j];
             used[rule->destination_set] = used[rule->port_set] = used[rule->port_set_not] = true;
+            used[rule->uid_set] = used[rule->interface_set] = true;
         }
         for (size_t id = 1; id < CNI_SETS; id++)
             assert_int_equal(used[id], plan.sets[id].count > 0);
@@ -299,7 +390,8 @@ static void test_text_running_out_of_room(void **state)
 {
     (void)state;
     FL_CLEANUP(fl_buf_done) struct fl_buf whole, cut;
-    plan_for("in=80,443;in-not=22;out=10.0.0.0/8,fd00::/8;out-not=10.1.0.0/16;out-ports=25;out-ports-not=26");
+    plan_for("in=80,443;in-not=22;out=10.0.0.0/8,fd00::/8;out-not=10.1.0.0/16;out-ports=25;out-ports-not=26;"
+             "uids-not=5;interfaces-not=net1;dns;drop-invalid");
     fl_buf_init(&whole, 65536);
     fl_buf_init(&cut, 0);
     assert_int_equal(cni_plan_print(&plan, &whole), 0);
@@ -337,12 +429,12 @@ static void test_golden_plans(void **state)
     assert_non_null(folder);
     for (const struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         struct fl_span name = fl_span_str(entry->d_name);
-        FL_CLEANUP(fl_buf_done) struct fl_buf text;
         struct fl_capture capture;
         struct fl_err err = {0};
         char path[512];
         if (!fl_span_ends_with(name, FL_SPAN(".json")))
             continue;
+        FL_CLEANUP(fl_buf_done) struct fl_buf text;
         snprintf(path, sizeof(path), GOLDEN "/%s", entry->d_name);
         fl_buf_init(&text, FL_CAPTURE_TEXT_MAX);
         assert_int_equal(fl_buf_read_file(&text, path), 0);
@@ -361,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packets),
+        cmocka_unit_test(test_zones_go_with_redirection),
         cmocka_unit_test(test_own_ports_are_the_meshs),
         cmocka_unit_test(test_the_proxys_ports_are_own_wherever_they_are),
         cmocka_unit_test(test_rules_name_sets_that_exist_and_no_others_exist),

@@ -127,6 +127,8 @@ static void what_is_wrong_is_named_with_what_is_right(void **state)
          "$.dns.port: expected another port than inbound's and outbound's, got 15001"},
         {SPEC_2("true", "[]", "[]", "true,\"port\":15006"), -EINVAL,
          "$.dns.port: expected another port than inbound's and outbound's, got 15006"},
+        {SPEC_2("true", "[]", "[]", "true,\"port\":53"), -EINVAL,
+         "$.dns.port: expected another port than 53, which is what is captured"},
         {SPEC_2("true", "[]", "[]", "true"), -EINVAL, "$.dns.port: required, but missing"},
         {SPEC_2("1", "[]", "[]", "true"), -EINVAL, "$.ipv6: expected true or false, got 1"},
         {SPEC_2("true", "[\"*\"]", "[]", "true"), -EINVAL,

@@ -38,13 +38,18 @@ struct fixture {
     struct told told;
 };
 
-static void begin(struct fixture *fixture, bool wait)
+static void begin_for(struct fixture *fixture, bool wait, bool ipv4_only)
 {
     *fixture = (struct fixture){0};
     assert_int_equal(fl_loop_new(&fixture->loop), 0);
     const struct proxy_gate_options options = {
-        .loop = fixture->loop, .wait = wait, .on_state = on_state, .owner = &fixture->told};
+        .loop = fixture->loop, .wait = wait, .ipv4_only = ipv4_only, .on_state = on_state, .owner = &fixture->told};
     assert_int_equal(proxy_gate_new(&options, &fixture->gate), 0);
+}
+
+static void begin(struct fixture *fixture, bool wait)
+{
+    begin_for(fixture, wait, false);
 }
 
 static void end(struct fixture *fixture)
@@ -123,6 +128,21 @@ static void test_opens_when_every_family_came_back(void **state)
     arrive(fixture.gate, "127.0.0.1", FL_PASSTHROUGH_IPV4); /* a late one changes nothing */
     fl_loop_turn(fixture.loop, 0);
     assert_int_equal(fixture.told.open, 1);
+    end(&fixture);
+}
+
+static void test_ipv6_that_is_not_captured_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin_for(&fixture, true, true);
+    fl_loop_turn(fixture.loop, 50);
+    assert_false(arrive(fixture.gate, "::1", FL_PASSTHROUGH_IPV6)); /* it was not dialled */
+    fl_loop_turn(fixture.loop, 0);
+    assert_false(proxy_gate_is_open(fixture.gate));
+    assert_true(arrive(fixture.gate, "127.0.0.1", FL_PASSTHROUGH_IPV4));
+    fl_loop_turn(fixture.loop, 0);
+    assert_true(proxy_gate_is_open(fixture.gate));
     end(&fixture);
 }
 
@@ -256,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_capture_there_is_no_gate),
         cmocka_unit_test(test_opens_when_every_family_came_back),
+        cmocka_unit_test(test_ipv6_that_is_not_captured_is_not_waited_for),
         cmocka_unit_test(test_dials_at_once_when_asked),
         cmocka_unit_test(test_strangers_do_not_open_it),
         cmocka_unit_test(test_waiting_is_told_once),
