@@ -2,8 +2,8 @@
  * Control traffic (xDS, certificates), single-threaded on a loop.
  *
  * There is no reconnect policy inside: the owner hears that the connection is lost and why, and calls
- * fl_grpc_client_connect again when it wants (backoff.h). A TLS context can be replaced at any time; it counts from the
- * next connection on.
+ * fl_grpc_client_connect again when it wants (common/base/backoff.h). A TLS context can be replaced at any time; it
+ * counts from the next connection on.
  *
  *   IDLE ──connect──► CONNECTING ──► CONNECTED ──► IDLE (on_lost)
  *                         └── every address failed ──► IDLE (on_lost)

@@ -54,7 +54,7 @@ struct fl_kube_watch_stats {
     uint64_t troubles; /* told by on_trouble */
     size_t objects;    /* known now */
     bool synced;       /* a list has been completed since the start */
-    bool watching;     /* a stream is open, and its server said 200 */
+    bool watching;     /* a stream is asked for or open */
 };
 
 /* Starts at once. The client outlives it. 0, -EINVAL, -ENOMEM. */

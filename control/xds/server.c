@@ -1,7 +1,7 @@
 #include "control/xds/server.h"
 
+#include "common/base/backoff.h"
 #include "common/base/log.h"
-#include "common/grpc/backoff.h"
 #include "control/xds/apply.h"
 #include "control/xds/stream.h"
 
@@ -401,11 +401,11 @@ static void on_expiry(struct fl_timer *timer);
 /* At most an hour at a time: the clock may be set meanwhile. */
 static void await_expiry(struct stream *stream)
 {
-    struct fl_grpc_backoff spread;
+    struct fl_backoff spread;
     int64_t left_s = stream->expires - (int64_t)time(NULL);
-    fl_grpc_backoff_init(&spread, CONTROL_PROXY_EXPIRY_SPREAD_MS, CONTROL_PROXY_EXPIRY_SPREAD_MS);
+    fl_backoff_init(&spread, CONTROL_PROXY_EXPIRY_SPREAD_MS, CONTROL_PROXY_EXPIRY_SPREAD_MS);
     uint64_t left_ms = left_s <= 0 ? 0 : left_s < 3600 ? (uint64_t)left_s * 1000 : 3600000;
-    fl_timer_set(stream->proxies->loop, &stream->expiry, left_ms + fl_grpc_backoff_next(&spread), on_expiry);
+    fl_timer_set(stream->proxies->loop, &stream->expiry, left_ms + fl_backoff_next(&spread), on_expiry);
 }
 
 static void on_expiry(struct fl_timer *timer)

@@ -1,8 +1,8 @@
 #include "proxy/config/identity.h"
 
+#include "common/base/backoff.h"
 #include "common/base/log.h"
 #include "common/base/spiffeid.h"
-#include "common/grpc/backoff.h"
 #include "common/grpc/client.h"
 #include "common/loop/timer.h"
 #include "common/metrics/registry.h"
@@ -48,7 +48,7 @@ struct proxy_identity {
     void *owner;
     struct fl_grpc_client *client;
     struct fl_grpc_call *call;
-    struct fl_grpc_backoff backoff;
+    struct fl_backoff backoff;
     enum state state;
     struct fl_timer timer;
     time_t due;                  /* of the next attempt; 0: when the timer says */
@@ -103,11 +103,11 @@ static void finish_attempt(struct proxy_identity *identity)
 /* Sooner where what is in use does not last for long; such hurry is no reason to wait for longer when it is over. */
 static uint64_t retry_delay(struct proxy_identity *identity)
 {
-    uint64_t delay = fl_grpc_backoff_next(&identity->backoff);
+    uint64_t delay = fl_backoff_next(&identity->backoff);
     int64_t left_s = identity->own.not_after - time(NULL);
     if (left_s > 0 && delay > (uint64_t)left_s * 250) {
         delay = (uint64_t)left_s * 250;
-        fl_grpc_backoff_reset(&identity->backoff);
+        fl_backoff_reset(&identity->backoff);
     }
     return delay > RETRY_LEAST ? delay : RETRY_LEAST;
 }
@@ -202,7 +202,7 @@ static void take_answer(struct proxy_identity *identity, struct fl_span message)
         return;
     }
     finish_attempt(identity);
-    fl_grpc_backoff_reset(&identity->backoff);
+    fl_backoff_reset(&identity->backoff);
     fl_counter_add(identity->renewed, 1);
     store(identity, &credential);
     fl_log(FL_LOG_INFO, "certificate received", FL_LOG_SPAN("identity", credential.uri),
@@ -450,8 +450,8 @@ int proxy_identity_new(const struct proxy_identity_options *options, struct prox
         release(identity);
         return result;
     }
-    fl_grpc_backoff_init(&identity->backoff, options->backoff_ms > 0 ? options->backoff_ms : PROXY_IDENTITY_BACKOFF_MS,
-                         PROXY_IDENTITY_BACKOFF_MAX_MS);
+    fl_backoff_init(&identity->backoff, options->backoff_ms > 0 ? options->backoff_ms : PROXY_IDENTITY_BACKOFF_MS,
+                    PROXY_IDENTITY_BACKOFF_MAX_MS);
     identity->renewed = fl_metrics_counter(options->metrics, &renewals_family, &success);
     identity->failed = fl_metrics_counter(options->metrics, &renewals_family, &failure);
     identity->expiry = fl_metrics_gauge(options->metrics, &expiry_family, NULL);

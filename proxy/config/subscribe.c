@@ -27,7 +27,7 @@ static void connect_now(struct fl_timer *timer);
 
 static void retry_later(struct proxy_subscribe *subscribe)
 {
-    fl_timer_set(subscribe->options.loop, &subscribe->retry, fl_grpc_backoff_next(&subscribe->backoff), connect_now);
+    fl_timer_set(subscribe->options.loop, &subscribe->retry, fl_backoff_next(&subscribe->backoff), connect_now);
 }
 
 static struct fl_span peer_text(const struct proxy_subscribe *subscribe, char text[FL_GRPC_ADDRESS_TEXT_MAX])
@@ -141,7 +141,7 @@ static void on_message(void *owner, struct fl_span message)
     if (result == 0 && !subscribe->answered) {
         subscribe->answered = true;
         tell_connected(subscribe);
-        fl_grpc_backoff_reset(&subscribe->backoff);
+        fl_backoff_reset(&subscribe->backoff);
     }
     tell_nacks(subscribe);
     proxy_subscribe_settle(subscribe);
@@ -356,7 +356,7 @@ int proxy_subscribe_new(const struct proxy_subscribe_options *options, struct pr
     subscribe->since_ms = proxy_subscribe_now(subscribe);
     fl_buf_init(&subscribe->unsent, PROXY_ADS_MESSAGE_MAX);
     fl_buf_init(&subscribe->gone, 1 << 20);
-    fl_grpc_backoff_init(&subscribe->backoff, PROXY_SUBSCRIBE_BACKOFF_MS, PROXY_SUBSCRIBE_BACKOFF_MAX_MS);
+    fl_backoff_init(&subscribe->backoff, PROXY_SUBSCRIBE_BACKOFF_MS, PROXY_SUBSCRIBE_BACKOFF_MAX_MS);
     int result = set_up(subscribe, err);
     if (result != 0) {
         proxy_subscribe_free(subscribe);

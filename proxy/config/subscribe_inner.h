@@ -2,7 +2,7 @@
 #ifndef PROXY_CONFIG_SUBSCRIBE_INNER_H
 #define PROXY_CONFIG_SUBSCRIBE_INNER_H
 
-#include "common/grpc/backoff.h"
+#include "common/base/backoff.h"
 #include "common/loop/timer.h"
 #include "common/metrics/registry.h"
 #include "proxy/config/ads.h"
@@ -16,7 +16,7 @@ struct proxy_subscribe {
     /* stream (subscribe.c) */
     struct fl_grpc_client *client;
     struct fl_grpc_call *call; /* NULL: no stream */
-    struct fl_grpc_backoff backoff;
+    struct fl_backoff backoff;
     struct fl_timer retry;
     struct fl_buf unsent; /* a message that found the queue full; empty: none */
     bool showed_own;      /* our certificate, to the present connection */

@@ -1,8 +1,8 @@
 /* The pure parts of common/grpc: frames, statuses, addresses, back-off. */
 #include "common/grpc/frame.h"
 
+#include "common/base/backoff.h"
 #include "common/grpc/address.h"
-#include "common/grpc/backoff.h"
 #include "common/grpc/status.h"
 #include "tests/support/fail.h"
 #include "tests/support/guard.h"
@@ -229,19 +229,19 @@ static void test_sources(void **state)
 static void test_backoff(void **state)
 {
     (void)state;
-    struct fl_grpc_backoff backoff;
+    struct fl_backoff backoff;
     uint32_t highest = 0;
     for (int i = 0; i < 200; i++) {
-        fl_grpc_backoff_init(&backoff, 100, 1000);
-        assert_true(fl_grpc_backoff_next(&backoff) <= 100);
-        assert_true(fl_grpc_backoff_next(&backoff) <= 200);
+        fl_backoff_init(&backoff, 100, 1000);
+        assert_true(fl_backoff_next(&backoff) <= 100);
+        assert_true(fl_backoff_next(&backoff) <= 200);
         for (int k = 0; k < 100; k++) {
-            uint32_t delay = fl_grpc_backoff_next(&backoff);
+            uint32_t delay = fl_backoff_next(&backoff);
             assert_true(delay <= 1000);
             highest = delay > highest ? delay : highest;
         }
-        fl_grpc_backoff_reset(&backoff);
-        assert_true(fl_grpc_backoff_next(&backoff) <= 100);
+        fl_backoff_reset(&backoff);
+        assert_true(fl_backoff_next(&backoff) <= 100);
     }
     assert_true(highest > 900);
 }
