@@ -148,7 +148,8 @@ int webhook_extra_reach_check(const struct fl_json *volumes, struct fl_span audi
 {
     for (const struct fl_json *item = fl_json_first(volumes); item != NULL; item = fl_json_next(item)) {
         struct fl_span name = fl_json_string(fl_json_get(item, "name"));
-        if (!host_path && fl_json_get(item, "hostPath") != NULL)
+        const struct fl_json *path = fl_json_get(item, "hostPath");
+        if (!host_path && path != NULL && !fl_json_is(path, FL_JSON_NULL))
             return fl_err_set(err, -EINVAL, "volume %.*s is a hostPath, which the operator does not allow",
                               WEBHOOK_SHOW(name));
         if (has_token_for(item, audience))

@@ -263,7 +263,7 @@ static const struct webhook_form forms[WEBHOOK_FORM_COUNT] = {
     [WEBHOOK_FORM_PATIENCE] = {"1 to 3600", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":3600}", read_patience,
                                take_patience, print_seconds},
     [WEBHOOK_FORM_LOG_LEVEL] = {"`trace`, `debug`, `info`, `warning`, `error` or `off`",
-                                "{\"enum\":[\"trace\",\"debug\",\"info\",\"warning\",\"error\",\"off\"]}",
+                                "{\"enum\":[\"trace\",\"debug\",\"info\",\"warning\",\"warn\",\"error\",\"off\"]}",
                                 read_log_level, NULL, print_text},
     [WEBHOOK_FORM_IMAGE] = {"`[host[:port]/]name[:tag][@digest]`",
                             "{\"type\":\"string\",\"minLength\":1,\"maxLength\":512}", read_image, NULL, print_text},
