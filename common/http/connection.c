@@ -26,6 +26,7 @@ static void cut_off(struct fl_http_connection *connection)
 {
     connection->late = true;
     shutdown(connection->fd, SHUT_RDWR);
+    fl_http_deferred_abandon(connection);
     fl_http_connection_forget(connection);
 }
 
@@ -89,6 +90,8 @@ struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle)
 void fl_http_connection_forget(struct fl_http_connection *connection)
 {
     connection->server->bodies -= connection->body.len;
+    fl_buf_done(&connection->answer.body);
+    connection->answered = false;
     fl_buf_done(&connection->body);
     free(connection->uri);
     connection->uri = NULL;
@@ -98,6 +101,7 @@ void fl_http_connection_forget(struct fl_http_connection *connection)
 static void close_connection(struct fl_http_connection *connection)
 {
     struct fl_http_server *server = connection->server;
+    fl_http_deferred_abandon(connection);
     int fd = connection->lingers ? fcntl(connection->fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (fd >= 0) {
         shutdown(fd, SHUT_WR);

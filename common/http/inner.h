@@ -3,6 +3,7 @@
  *   server      its life, and when libmicrohttpd is run
  *   connection  one client: the time it has, its certificate, its way to the socket
  *   request     from the head to the answer
+ *   deferred    the answers that come later
  */
 #ifndef FL_HTTP_INNER_H
 #define FL_HTTP_INNER_H
@@ -20,6 +21,7 @@ enum fl_http_step {
     FL_HTTP_STEP_WAITING,    /* handshake, idle, request line */
     FL_HTTP_STEP_RECEIVING,  /* head and body */
     FL_HTTP_STEP_COLLECTING, /* the body alone: the head was accepted */
+    FL_HTTP_STEP_DEFERRED,   /* the request is here, its answer is owed; libmicrohttpd does not see the connection */
     FL_HTTP_STEP_ANSWERING
 };
 
@@ -30,8 +32,12 @@ struct fl_http_connection {
     uint64_t deadline_ms;
     char *uri; /* as it came; NULL between requests */
     struct fl_buf body;
-    size_t dropped; /* bytes of the body beyond body_max */
-    int fd;         /* libmicrohttpd's */
+    size_t dropped;                    /* bytes of the body beyond body_max */
+    struct fl_http_deferred *deferred; /* NULL: no answer is owed */
+    struct MHD_Connection *suspended;  /* to be resumed when it is here; NULL: it is not suspended (yet) */
+    struct fl_http_response answer;    /* what came later, once `answered`; owned */
+    bool answered;
+    int fd; /* libmicrohttpd's */
     enum fl_http_step step;
     bool late;    /* shut down by us: out of time, or cut off for others */
     bool lingers; /* answered while its client sends */
@@ -50,6 +56,7 @@ struct fl_http_server {
     void (*refused)(void *owner, unsigned status, const char *reason);
     void *owner;
     unsigned connections_max;
+    unsigned deferred_max, deferred_count;
     size_t body_max, response_max;
     size_t bodies; /* bytes of bodies held now, all connections together */
     uint64_t idle_ms;
@@ -77,6 +84,11 @@ void fl_http_on_completed(void *owner, struct MHD_Connection *handle, void **con
 struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle);
 /* The next step begins, with a time of its own. */
 void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_http_step step);
+struct fl_http_response fl_http_response_make(const struct fl_http_server *server);
+/* NULL where memory was out for it. */
+struct fl_http_connection *fl_http_request_connection(const struct fl_http_request *request);
+/* The owner of the answer that is owed, if any, is told that nobody waits for it. */
+void fl_http_deferred_abandon(struct fl_http_connection *connection);
 /* Frees what belongs to the request. */
 void fl_http_connection_forget(struct fl_http_connection *connection);
 /* Room for `more` bytes of this connection's body: others' bodies are cut off for it, the longest in its step first. */

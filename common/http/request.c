@@ -84,6 +84,22 @@ static enum MHD_Result refuse_large(struct fl_http_connection *connection, struc
     return refuse(connection, handle, MHD_HTTP_CONTENT_TOO_LARGE, reason);
 }
 
+struct fl_http_response fl_http_response_make(const struct fl_http_server *server)
+{
+    struct fl_http_response response = {.status = 200, .content_type = "application/json"};
+    fl_buf_init(&response.body, server->response_max);
+    return response;
+}
+
+/* The handler wants to answer later: the request stays as it is, and this function is called again then. */
+static enum MHD_Result suspend(struct fl_http_connection *connection, struct MHD_Connection *handle)
+{
+    fl_http_connection_enter(connection, FL_HTTP_STEP_DEFERRED);
+    connection->suspended = handle;
+    MHD_suspend_connection(handle);
+    return MHD_YES;
+}
+
 static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MHD_Connection *handle,
                                 const char *method)
 {
@@ -98,12 +114,24 @@ static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MH
         .body = fl_buf_span(&connection->body),
         .connection = handle,
     };
-    struct fl_http_response answer = {.status = 200, .content_type = "application/json"};
-    fl_buf_init(&answer.body, server->response_max);
+    struct fl_http_response answer = fl_http_response_make(server);
     server->handling = true;
     server->handle(server->owner, &request, &answer);
     server->handling = false;
+    if (connection->deferred != NULL) {
+        fl_buf_done(&answer.body);
+        return suspend(connection, handle);
+    }
     fl_http_connection_forget(connection); /* a slow reader of the answer keeps no request */
+    return send_answer(connection, handle, &answer);
+}
+
+static enum MHD_Result send_deferred(struct fl_http_connection *connection, struct MHD_Connection *handle)
+{
+    struct fl_http_response answer = connection->answer;
+    connection->answer = (struct fl_http_response){0};
+    connection->answered = false;
+    fl_http_connection_forget(connection);
     return send_answer(connection, handle, &answer);
 }
 
@@ -194,6 +222,10 @@ enum MHD_Result fl_http_on_request(void *owner, struct MHD_Connection *handle, c
         return result;
     }
     connection->lingers = false;
+    if (connection->answered)
+        return send_deferred(connection, handle);
+    if (connection->deferred != NULL) /* called for nothing */
+        return suspend(connection, handle);
     return connection->dropped > 0 ? refuse_large(connection, handle) : dispatch(connection, handle, method);
 }
 
@@ -220,6 +252,11 @@ void fl_http_on_completed(void *owner, struct MHD_Connection *handle, void **con
         fl_http_connection_forget(connection);
         fl_http_connection_enter(connection, FL_HTTP_STEP_WAITING);
     }
+}
+
+struct fl_http_connection *fl_http_request_connection(const struct fl_http_request *request)
+{
+    return fl_http_connection_of(handle_of(request->connection));
 }
 
 struct fl_span fl_http_request_header(const struct fl_http_request *request, const char *name)

@@ -93,7 +93,8 @@ static struct MHD_Daemon *start_daemon(struct fl_http_server *server, const stru
         {tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, 0, (void *)fl_http_on_certificate},
         {MHD_OPTION_END, 0, NULL},
     };
-    unsigned flags = MHD_USE_EPOLL | (tls ? MHD_USE_TLS : 0);
+    unsigned flags =
+        MHD_USE_EPOLL | (tls ? MHD_USE_TLS : 0) | (server->deferred_max > 0 ? MHD_ALLOW_SUSPEND_RESUME : 0);
     return MHD_start_daemon(flags, 0, NULL, NULL, fl_http_on_request, server, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
 }
 
@@ -149,6 +150,7 @@ int fl_http_server_new(struct fl_loop *loop, const struct fl_http_server_options
     server->refused = options->refused;
     server->owner = options->owner;
     server->connections_max = options->connections_max;
+    server->deferred_max = options->deferred_max;
     server->body_max = options->body_max;
     server->response_max = options->response_max;
     server->idle_ms = (uint64_t)options->idle_seconds * 1000;
@@ -176,6 +178,8 @@ struct fl_http_server *fl_http_server_free(struct fl_http_server *server)
         return NULL;
     assert(!server->handling);
     fl_source_remove(&server->source);
+    for (struct fl_http_connection *connection = server->connections; connection != NULL; connection = connection->next)
+        fl_http_deferred_abandon(connection); /* none may be suspended then */
     if (server->daemon != NULL) {
         stop_listening(server);
         MHD_stop_daemon(server->daemon);

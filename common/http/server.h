@@ -5,6 +5,8 @@
  * HTTP/1.0 and 1.1, keep-alive, pipelining, Expect: 100-continue; TLS 1.2 and 1.3. Any method reaches the handler; for
  * HEAD it answers as for GET, and the body is left out on the wire.
  *
+ * A handler that cannot answer yet keeps the request (fl_http_request_defer) and answers later.
+ *
  * Bounds:
  *   connections              connections_max (the next ones wait in the kernel), per client address
  *                            connections_per_address (the next ones are closed at once). From 8 on, an eighth is kept
@@ -54,6 +56,7 @@ struct fl_http_server_options {
     unsigned connections_max;
     unsigned connections_per_address; /* 0: half of connections_max */
     unsigned idle_seconds;
+    unsigned deferred_max; /* answers that are owed at once; 0: none may be deferred */
     /* The spans of the request live until it returns. It may call the functions below, but not free the server. */
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
     /* Told of each request that the server itself answered and the handler never saw: 413 (a body larger than body_max)
@@ -80,6 +83,23 @@ uint16_t fl_http_server_port(const struct fl_http_server *server);
 void fl_http_server_drain(struct fl_http_server *server);
 /* Whether no connection is left. */
 bool fl_http_server_idle(const struct fl_http_server *server);
+
+/* ---- Answers that come later ---- */
+
+struct fl_http_deferred; /* an answer that is owed */
+
+/* From within the handler: this request is answered later, and what the handler left in its response is dropped. The
+ * request lives until then, its body and all. Ended by fl_http_deferred_send, or, before that, by on_gone (the server
+ * gave the connection up: out of time, its place was needed, the server is freed): the pointer is void then. on_gone
+ * may not free the server. That a client has gone is seen only when it is answered. NULL: deferred_max are owed
+ * already, or memory is out; the handler answers now. */
+struct fl_http_deferred *fl_http_request_defer(const struct fl_http_request *request, void (*on_gone)(void *owner),
+                                               void *owner) FL_MUST_CHECK;
+const struct fl_http_request *fl_http_deferred_request(const struct fl_http_deferred *deferred);
+/* To be filled as a handler does. */
+struct fl_http_response *fl_http_deferred_response(struct fl_http_deferred *deferred);
+/* From outside of the handler of this very request. */
+void fl_http_deferred_send(struct fl_http_deferred *deferred);
 
 /* The client is on this host. */
 bool fl_http_request_is_loopback(const struct fl_http_request *request);
