@@ -16,6 +16,8 @@ CLUSTER_BIN=${CLUSTER_BIN:-$CLUSTER_DIR/bin}
 CLUSTER_NAME=${CLUSTER_NAME:-fairlead}
 # Further flags for the API server, for example --runtime-config=... .
 APISERVER_ARGS=${APISERVER_ARGS:-}
+# What 1.37 has off by default and tests want: tokens by which callers show themselves to webhooks (KEP-6060).
+APISERVER_GATES=${APISERVER_GATES-APIServerWebhookAuthenticationToken=true}
 # nftables or iptables.
 PROXY_MODE=${PROXY_MODE:-nftables}
 # The low-level container runtime: a name in PATH or in $CLUSTER_DIR/bin.

@@ -10,6 +10,7 @@
 Objects are dicts, `Object` with the answer's warnings. Paths come from the server's own discovery, so that CRDs work too.
 Threads may share one Api: each has its own connection.
 """
+import base64
 import http.client
 import json
 import re
@@ -186,6 +187,18 @@ class Api:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         return self.request("POST", path, review)["status"]["token"]
 
+    def webhook_token(self, account, namespace, configuration, audience, group="*"):
+        """A token that is bound to a MutatingWebhookConfiguration, as the API server would show it to a webhook (KEP-6060).
+
+        The account needs the verb attest on admissionReviewAPIGroups; the audience is the webhook's URL.
+        """
+        path = self.path("v1", "ServiceAccount", account, namespace) + "/token"
+        spec = {"audiences": [audience], "expirationSeconds": 600, "attestations": {"admissionReviewAPIGroups": [group]},
+                "boundObjectRef": {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+                                   "name": configuration}}
+        return self.request("POST", path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+                                           "spec": spec})["status"]["token"]
+
     def kubeconfig(self, path, account, namespace):
         """Writes a kubeconfig of a service account, with a token of it."""
         path.write_text(json.dumps({
@@ -257,6 +270,12 @@ class Impersonated(Api):
 
 def dry(run):
     return {"dryRun": "All"} if run else {}
+
+
+def claims(token):
+    """What a token says, unchecked."""
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
 def with_query(path, query):
