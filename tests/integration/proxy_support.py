@@ -93,11 +93,11 @@ table inet capture {{
   }}
 }}
 """
-PROBE = "ip daddr 127.0.0.6 tcp dport 15002 redirect to :15001\n    ip6 daddr ::6 tcp dport 15002 redirect to :15001"
+PROBES = {4: "ip daddr 127.0.0.6 tcp dport 15002 redirect to :15001", 6: "ip6 daddr ::6 tcp dport 15002 redirect to :15001"}
 
 
-def program_capture(role, probe=True):
-    text = RULES.format(probe=PROBE if probe else "")
+def program_capture(role, probes=(4, 6)):
+    text = RULES.format(probe="\n    ".join(PROBES[family] for family in probes))
     subprocess.run(["ip", "netns", "exec", NAME[role], "nft", "-f", "-"], input=text, text=True, check=True)
 
 

@@ -636,6 +636,25 @@ def the_start_gate_waits_for_the_capture_rules():
     a.stop()
 
 
+def the_start_gate_waits_for_the_families_that_are_captured():
+    spec = ('{"version":2,"uid":1337,"gid":1337,"ipv6":%s,"dropInvalid":true,"excludeInterfaces":[],'
+            '"inbound":{"port":15006,"includePorts":["*"],"excludePorts":[]},"outbound":{"port":15001,"includeCIDRs":["*"],'
+            '"excludeCIDRs":[],"includePorts":[],"excludePorts":[],"excludeUIDs":[]},"dns":{"enabled":false,"port":15053}}')
+    s.run("ip", "netns", "exec", s.NAME["a"], "nft", "delete", "table", "inet", "capture")
+    s.program_capture("a", probes=(4,))
+    try:
+        for capture in (spec % "true", '{"version":3}'):  # whoever does not know waits for all
+            a = Proxy("a", s.client_config(), "client", environment={"FAIRLEAD_CAPTURE": capture})
+            assert "::6" in a.wait_for("start gate waits")["reason"]
+            a.stop()
+        a = Proxy("a", s.client_config(), "client", environment={"FAIRLEAD_CAPTURE": spec % "false"})
+        a.wait_for("start gate open: the capture rules of this network namespace work")
+        a.stop()
+    finally:
+        s.run("ip", "netns", "exec", s.NAME["a"], "nft", "delete", "table", "inet", "capture")
+        s.program_capture("a")
+
+
 def several_workers():
     with mesh(options=("--concurrency", "3")) as (a, _b):
         clients = [Client("a", "b", 8080) for _ in range(30)]
@@ -669,6 +688,7 @@ if __name__ == "__main__":
         out_of_descriptors_is_survived, loops_are_refused, draining_loses_no_request,
         an_answer_under_way_outlives_sigterm, sighup_takes_a_new_configuration_or_keeps_the_old,
         a_reload_has_the_next_version, rotated_access_logs_are_reopened, options_are_checked,
-        replaced_certificates_are_used_without_a_word, the_start_gate_waits_for_the_capture_rules, several_workers,
+        replaced_certificates_are_used_without_a_word, the_start_gate_waits_for_the_capture_rules,
+        the_start_gate_waits_for_the_families_that_are_captured, several_workers,
     ]
     s.run_tests([test for test in tests if not chosen or test.__name__ in chosen])
