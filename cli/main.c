@@ -10,6 +10,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *summary;
 } commands[] = {
+    {"inject", cli_inject, "manifests with the sidecar added, as the webhook would add it"},
     {"status", cli_status, "the proxies that a control plane knows: in sync or not, certificate ages"},
     {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
     {"route", cli_route, "route explain: which rule would a request hit, and why"},
