@@ -3,7 +3,7 @@
 
 It tells the purpose, draws the layers, and names the files in reading order with the limits. Held
 here: the README is there, holds a drawing, and names every room of the component, so that a room that is added later does
-not stay in the dark. tests/ and the lint suite have one too.
+not stay in the dark. tests/, the lint suite, benchmarks and the cluster have one too; the cluster's has a row for each lane.
 """
 
 import pathlib
@@ -43,9 +43,18 @@ def check_component(tree, component):
             yield rule.Finding(f"{readme} {room}", readme, f"does not name {component}/{room}")
 
 
+def check_lanes(tree):
+    readme = "tests/cluster/README.md"
+    for name in tree.files:
+        lane = re.fullmatch(r"tests/cluster/lanes/(\w+)\.py", name)
+        if lane and readme in tree.files and f"| `{lane[1]}` |" not in tree.text(readme):
+            yield rule.Finding(f"{readme} {lane[1]}", readme, f"has no row for the lane {lane[1]}")
+
+
 def check(tree):
     for component in COMPONENTS:
         yield from check_component(tree, component)
+    yield from check_lanes(tree)
     for folder in OTHERS:
         inside = any(name.startswith(folder + "/") for name in tree.files)
         if inside and f"{folder}/README.md" not in tree.files:
@@ -61,6 +70,8 @@ SAMPLES = [
     ("a file in the dark", {"cni/README.md": GOOD, "cni/verbs.h": ""}, ["cni/README.md verbs"]),
     ("a name within a name", {"cni/README.md": GOOD + "pluginagent\n", "cni/agent/scan.c": ""}, ["cni/README.md agent/"]),
     ("the tests", {"tests/unit/x_test.c": ""}, ["tests/README.md"]),
+    ("a lane in the dark", {"tests/README.md": "", "tests/cluster/lanes/a.py": "", "tests/cluster/lanes/b.py": "",
+                            "tests/cluster/README.md": "| `a` | api |\n"}, ["tests/cluster/README.md b"]),
 ]
 
 if __name__ == "__main__":
