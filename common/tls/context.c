@@ -14,8 +14,9 @@
 #define SERVER_NAME_MAX 255 /* bytes, as TLSEXT_MAXLEN_host_name */
 #define SECURITY_LEVEL  2   /* 112 bits: RSA ≥ 2048, no SHA-1 */
 
-#define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
-#define CIPHERS_12 "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define CIPHERS_13         "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
+#define CIPHERS_12         "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define CIPHERS_12_ANYBODY CIPHERS_12 ":ECDHE+AES"
 
 struct fl_tls_context *fl_tls_context_ref(struct fl_tls_context *context)
 {
@@ -64,7 +65,9 @@ static int check_sides(const struct fl_tls_options *options, struct fl_err *err)
         return fl_err_set(err, -EINVAL, "TLS: certificate and key come together");
     if (options->server && options->cert == NULL)
         return fl_err_set(err, -EINVAL, "TLS: a server needs a certificate");
-    if (!options->server && options->bundle == NULL)
+    if (options->anybody && (options->server || options->bundle != NULL))
+        return fl_err_set(err, -EINVAL, "TLS: who accepts anybody is a client without a trust bundle");
+    if (!options->server && options->bundle == NULL && !options->anybody)
         return fl_err_set(err, -EINVAL, "TLS: a client needs a trust bundle");
     if (rules && options->bundle == NULL)
         return fl_err_set(err, -EINVAL, "TLS: rules for the peer's certificate need a trust bundle");
@@ -184,6 +187,15 @@ static bool set_rules(SSL_CTX *ssl, uint16_t minimum)
            SSL_CTX_set_cipher_list(ssl, CIPHERS_12) == 1 && SSL_CTX_set1_groups(ssl, groups, FL_COUNT(groups)) == 1;
 }
 
+/* A session that proves nothing cannot be weakened by an old server's key, curve or cipher. */
+static bool set_anybody(SSL_CTX *ssl)
+{
+    SSL_CTX_set_security_level(ssl, 0);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    return SSL_CTX_set_cipher_list(ssl, CIPHERS_12_ANYBODY) == 1 &&
+           SSL_CTX_set1_groups_list(ssl, "X25519:P-256:P-384:P-521") == 1;
+}
+
 static bool set_identity(SSL_CTX *ssl, const struct fl_cert *cert, const struct fl_key *key)
 {
     if (cert == NULL)
@@ -230,7 +242,8 @@ static int set_up(struct fl_tls_core *core, const struct fl_tls_options *options
     core->ssl = SSL_CTX_new(options->server ? TLS_server_method() : TLS_client_method());
     if (core->transport == NULL || core->ssl == NULL)
         return fl_openssl_err(err, -ENOMEM, "TLS: context");
-    if (!set_rules(core->ssl, minimum) || !set_trust(core->ssl, options) || !set_alpn(core))
+    if (!set_rules(core->ssl, minimum) || (options->anybody && !set_anybody(core->ssl)) ||
+        !set_trust(core->ssl, options) || !set_alpn(core))
         return fl_openssl_err(err, -EIO, "TLS: context");
     if (!set_identity(core->ssl, options->cert, options->key))
         return fl_openssl_err(err, -EINVAL, "TLS: certificate or key");

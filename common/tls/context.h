@@ -43,7 +43,11 @@ struct fl_tls_options {
     bool server;
     struct fl_cert *cert; /* a server must have one; NULL: a client that shows none */
     struct fl_key *key;
-    struct fl_bundle *bundle;              /* a client must have one; NULL: a server that asks for no certificate */
+    struct fl_bundle *bundle; /* a client must have one; NULL: a server that asks for no certificate */
+    /* A client alone, without a bundle: whoever answers is fine, with any key, and with older ciphers of TLS 1.2. For
+     * health checks of an app in the same pod, as the kubelet makes them: nothing that is said over such a session may
+     * be a secret, nothing that is heard may decide over security. */
+    bool anybody;
     bool require_peer_cert;                /* server: a client without one is refused */
     bool require_spiffe;                   /* the peer's leaf must be an X.509-SVID (pki/spiffe.h) */
     const struct fl_tls_name_match *names; /* any of them must match; none: any name is good */

@@ -589,6 +589,20 @@ static void chains_are_followed(void **state)
     identity_done(&leaf);
 }
 
+/* What the kubelet's health checks do: whoever answers is good. The server still decides whom it takes. */
+static void a_client_that_accepts_anybody(void **state)
+{
+    (void)state;
+    const struct fl_tls_options client = {.anybody = true, .minimum_version = 0x0303};
+    struct fl_tls_options server = {.server = true, .cert = web.cert, .key = web.key};
+    assert_good(meet(&client, &server));
+    server.minimum_version = 0x0303;
+    assert_good(meet(&client, &server));
+    server.bundle = ours.bundle;
+    server.require_peer_cert = true;
+    assert_true(meet(&client, &server).server < 0);
+}
+
 static void bad_options(void **state)
 {
     (void)state;
@@ -604,6 +618,9 @@ static void bad_options(void **state)
         {"another's key", {.cert = app.cert, .key = web.key, .bundle = ours.bundle}},
         {"rules without bundle", {.server = true, .cert = web.cert, .key = web.key, .require_spiffe = true}},
         {"demand without bundle", {.server = true, .cert = web.cert, .key = web.key, .require_peer_cert = true}},
+        {"a server that accepts anybody", {.server = true, .cert = web.cert, .key = web.key, .anybody = true}},
+        {"anybody, and a bundle", {.bundle = ours.bundle, .anybody = true}},
+        {"anybody, with a name", {.anybody = true, .names = &no_name, .name_count = 1}},
         {"an empty ALPN token", {.bundle = ours.bundle, .alpn = empty, .alpn_count = 1}},
         {"too many ALPN tokens", {.bundle = ours.bundle, .alpn = empty, .alpn_count = FL_TLS_ALPN_MAX + 1}},
         {"an empty name", {.bundle = ours.bundle, .names = &no_name, .name_count = 1}},
@@ -637,6 +654,7 @@ int main(void)
         cmocka_unit_test(the_server_prefers_its_own_order),
         cmocka_unit_test(versions),
         cmocka_unit_test(chains_are_followed),
+        cmocka_unit_test(a_client_that_accepts_anybody),
         cmocka_unit_test(bad_options),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
