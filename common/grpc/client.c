@@ -22,6 +22,7 @@ struct fl_grpc_client {
     size_t address_count;
     size_t at; /* which is being tried, or is connected */
     struct fl_grpc_address peer;
+    struct fl_grpc_address source; /* family 0: none */
     struct fl_tls_context *tls;
     char *authority;
     struct fl_grpc_client_options options; /* limits and times; its pointers are not used */
@@ -250,7 +251,16 @@ static const struct fl_grpc_link_ops link_ops = {
     .exchange = {.on_message = on_message, .on_writable = on_writable, .on_end = on_end},
 };
 
-static int open_socket(const struct fl_grpc_address *address, int *ret_fd)
+static int bind_source(int fd, const struct fl_grpc_address *source)
+{
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)); /* of IPv6, too */
+    if (bind(fd, &source->any, fl_grpc_address_size(source)) < 0 && errno != EADDRNOTAVAIL)
+        return -errno;
+    return 0;
+}
+
+static int open_socket(const struct fl_grpc_address *address, const struct fl_grpc_address *source, int *ret_fd)
 {
     FL_CLEANUP(fl_cleanup_close)
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -258,6 +268,11 @@ static int open_socket(const struct fl_grpc_address *address, int *ret_fd)
         return -errno;
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* improves, does not decide */
+    if (source->any.sa_family == address->any.sa_family) {
+        int result = bind_source(fd, source);
+        if (result < 0)
+            return result;
+    }
     if (connect(fd, &address->any, fl_grpc_address_size(address)) < 0 && errno != EINPROGRESS)
         return -errno;
     *ret_fd = fl_take_fd(fd);
@@ -281,7 +296,7 @@ static int open_link(struct fl_grpc_client *client)
     };
     FL_CLEANUP(fl_cleanup_close)
     int fd = -1;
-    int result = open_socket(&client->peer, &fd);
+    int result = open_socket(&client->peer, &client->source, &fd);
     if (result == 0)
         result = fl_grpc_link_new(client->loop, fd, &link_options, &link_ops, client, &client->link);
     if (result == 0)
@@ -390,6 +405,8 @@ int fl_grpc_client_new(struct fl_loop *loop, const struct fl_grpc_client_options
     client->ops = ops;
     client->owner = owner;
     client->tls = fl_tls_context_ref(options->tls);
+    if (options->source != NULL)
+        client->source = *options->source;
     client->authority = fl_span_dup(options->authority);
     take_limits(client, options);
     int result = client->authority != NULL ? 0 : -ENOMEM;

@@ -37,8 +37,11 @@ enum fl_grpc_client_state { FL_GRPC_CLIENT_IDLE, FL_GRPC_CLIENT_CONNECTING, FL_G
 struct fl_grpc_client_options {
     const struct fl_grpc_address *addresses; /* tried in turn, copied; at least one */
     size_t address_count;
-    struct fl_tls_context *tls;  /* counted; a client's context with ALPN "h2". NULL: plaintext with prior knowledge */
-    struct fl_span authority;    /* ":authority", copied; not empty */
+    struct fl_tls_context *tls; /* counted; a client's context with ALPN "h2". NULL: plaintext with prior knowledge */
+    struct fl_span authority;   /* ":authority", copied; not empty */
+    /* From where to dial addresses of its family, copied; NULL: the kernel chooses. Where it is not on this host the
+     * kernel chooses, too. */
+    const struct fl_grpc_address *source;
     uint32_t connect_timeout_ms; /* for each address, up to the server's SETTINGS; 0: 5,000 */
     size_t message_max;          /* of one message, both ways; 0: 4 MiB */
     size_t queue_max;            /* 0: 1 MiB */
