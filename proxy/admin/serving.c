@@ -2,8 +2,11 @@
  * timer, whose deadline depends on what is waited for:
  *
  *     IDLE ── first byte ──► HEAD ── whole head ──► ANSWER ── taken ──► IDLE (keep-alive) or closed
+ *                                        └─ deferred ─► WAIT ──┘
  *
- * An answer under way stops reading: a client that does not take its answers cannot ask for more.
+ * An answer under way stops reading: a client that does not take its answers cannot ask for more. While an answer is
+ * waited for, a client's FIN means that it went away, unless it had said that it would close (as on the data path:
+ * proxy/README.md).
  */
 #include "proxy/admin/serving.h"
 
@@ -21,11 +24,11 @@
 #define BACKLOG         64
 #define ANSWER_TOTAL_MS 120000 /* for an answer to be taken, however steadily */
 
-enum state { IDLE, HEAD, ANSWER };
+enum state { IDLE, HEAD, WAIT, ANSWER };
 
-struct connection {
+struct proxy_serving_connection {
     struct proxy_serving *serving;
-    struct connection *next, **link;
+    struct proxy_serving_connection *next, **link;
     struct fl_source source;
     struct fl_timer timer;
     struct fl_deferred deferred;
@@ -35,8 +38,11 @@ struct connection {
     size_t sent; /* of head and body */
     struct proxy_h1_parser parser;
     bool keep_alive, http10;
+    bool head_only;
     bool peer_closed;
-    uint64_t give_up_ms; /* ANSWER: at the latest */
+    struct proxy_serving_wait *wait; /* WAIT */
+    struct proxy_address peer;       /* for fairness; not set where it is unknown */
+    uint64_t give_up_ms;             /* ANSWER: at the latest */
 };
 
 struct proxy_serving {
@@ -45,7 +51,7 @@ struct proxy_serving {
     struct fl_timer pause;
     struct fl_deferred deferred;
     int fd;
-    struct connection *connections;
+    struct proxy_serving_connection *connections;
     size_t connection_count;
     struct proxy_message message; /* scratch for parsing */
 };
@@ -57,10 +63,10 @@ static void on_deadline(struct fl_timer *timer);
 
 static void free_connection(struct fl_deferred *deferred)
 {
-    free(FL_CONTAINER_OF(deferred, struct connection, deferred));
+    free(FL_CONTAINER_OF(deferred, struct proxy_serving_connection, deferred));
 }
 
-static void release_answer(struct connection *connection)
+static void release_answer(struct proxy_serving_connection *connection)
 {
     *connection->serving->options.held -= connection->body.len;
     fl_buf_done(&connection->head);
@@ -68,8 +74,18 @@ static void release_answer(struct connection *connection)
     connection->sent = 0;
 }
 
-static void close_connection(struct connection *connection)
+/* The wait is over, whoever ended it. */
+static struct proxy_serving_wait *detach_wait(struct proxy_serving_connection *connection)
 {
+    struct proxy_serving_wait *wait = fl_take(connection->wait);
+    if (wait != NULL)
+        wait->connection = NULL;
+    return wait;
+}
+
+static void close_connection(struct proxy_serving_connection *connection)
+{
+    struct proxy_serving_wait *wait = detach_wait(connection);
     fl_timer_cancel(&connection->timer);
     fl_source_remove(&connection->source);
     close(connection->fd);
@@ -80,14 +96,16 @@ static void close_connection(struct connection *connection)
         connection->next->link = connection->link;
     connection->serving->connection_count--;
     fl_loop_defer(connection->serving->options.loop, &connection->deferred, free_connection);
+    if (wait != NULL)
+        wait->on_gone(wait);
 }
 
-static void set_deadline(struct connection *connection, uint64_t delay_ms)
+static void set_deadline(struct proxy_serving_connection *connection, uint64_t delay_ms)
 {
     fl_timer_set(connection->serving->options.loop, &connection->timer, delay_ms, on_deadline);
 }
 
-static void set_state(struct connection *connection, enum state state)
+static void set_state(struct proxy_serving_connection *connection, enum state state)
 {
     static const uint64_t delays[] = {
         [IDLE] = PROXY_ADMIN_IDLE_MS, [HEAD] = PROXY_ADMIN_HEAD_MS, [ANSWER] = PROXY_ADMIN_WRITE_MS};
@@ -101,13 +119,24 @@ static void set_state(struct connection *connection, enum state state)
 
 static void on_deadline(struct fl_timer *timer)
 {
-    close_connection(FL_CONTAINER_OF(timer, struct connection, timer));
+    close_connection(FL_CONTAINER_OF(timer, struct proxy_serving_connection, timer));
 }
 
 /* -- answering -- */
 
+void proxy_answer_init(struct proxy_answer *answer)
+{
+    *answer = (struct proxy_answer){.status = 200};
+    fl_buf_init(&answer->body, PROXY_ADMIN_ANSWER_MAX);
+}
+
+void proxy_answer_done(struct proxy_answer *answer)
+{
+    fl_buf_done(&answer->body);
+}
+
 /* The head before the body, so that the body is not copied. 0 or -ENOMEM. */
-static int write_head(struct connection *connection, const struct proxy_answer *answer, bool head_only)
+static int write_head(struct proxy_serving_connection *connection, const struct proxy_answer *answer)
 {
     struct proxy_header allow = {.name = FL_SPAN("allow"), .value = fl_span_str(answer->allow)};
     struct proxy_h1_reply reply = {.status = answer->status,
@@ -127,7 +156,7 @@ static int write_head(struct connection *connection, const struct proxy_answer *
     if (result != 0)
         return result;
     connection->head.len = proxy_h1_write_reply(&reply, connection->head.data);
-    if (head_only) {
+    if (connection->head_only) {
         *connection->serving->options.held -= connection->body.len;
         fl_buf_done(&connection->body);
     }
@@ -144,7 +173,7 @@ static void answer_error(struct proxy_answer *answer, unsigned status)
 }
 
 /* False: memory is out, the connection was closed. */
-static bool begin_answer(struct connection *connection, struct proxy_answer *answer, bool head_only)
+static bool begin_answer(struct proxy_serving_connection *connection, struct proxy_answer *answer)
 {
     size_t *held = connection->serving->options.held;
     if (*held > 0 && *held + answer->body.len > PROXY_SERVING_HELD_MAX) {
@@ -156,7 +185,7 @@ static bool begin_answer(struct connection *connection, struct proxy_answer *ans
     *held += answer->body.len;
     connection->body = answer->body;
     answer->body = (struct fl_buf){0};
-    if (write_head(connection, answer, head_only) != 0) {
+    if (write_head(connection, answer) != 0) {
         close_connection(connection);
         return false;
     }
@@ -165,7 +194,7 @@ static bool begin_answer(struct connection *connection, struct proxy_answer *ans
 }
 
 /* True: all of it is with the kernel. False: there is more, or the connection was closed (then *ret_closed). */
-static bool flush(struct connection *connection, bool *ret_closed)
+static bool flush(struct proxy_serving_connection *connection, bool *ret_closed)
 {
     *ret_closed = false;
     size_t total = connection->head.len + connection->body.len;
@@ -193,13 +222,20 @@ static bool flush(struct connection *connection, bool *ret_closed)
     return true;
 }
 
+/* An error without words says at least what it is. */
+static void complete(struct proxy_answer *answer)
+{
+    if (answer->status == 0 || (answer->status != 204 && answer->body.len == 0 && answer->status >= 400))
+        answer_error(answer, answer->status == 0 ? 500 : answer->status);
+}
+
 /* A request's answer, or that to a request which is refused. */
-static void make_answer(struct connection *connection, int parsed, size_t size, struct proxy_answer *answer)
+static void make_answer(struct proxy_serving_connection *connection, int parsed, size_t size,
+                        struct proxy_answer *answer)
 {
     struct proxy_serving *serving = connection->serving;
     const struct proxy_message *request = &serving->message;
-    *answer = (struct proxy_answer){.status = 200};
-    fl_buf_init(&answer->body, PROXY_ADMIN_ANSWER_MAX);
+    proxy_answer_init(answer);
     bool has_body = parsed == PROXY_H1_DONE && request->framing != PROXY_FRAMING_NONE &&
                     !(request->framing == PROXY_FRAMING_LENGTH && request->content_length == 0);
     /* What is behind a request already is not waited for: pipelining would let one segment cost hundreds of pages. */
@@ -211,13 +247,13 @@ static void make_answer(struct connection *connection, int parsed, size_t size, 
         answer_error(answer, 413);
     else
         serving->options.handle(serving->options.owner, request, answer);
-    if (answer->status == 0 || (answer->status != 204 && answer->body.len == 0 && answer->status >= 400))
-        answer_error(answer, answer->status == 0 ? 500 : answer->status);
+    if (answer->wait == NULL)
+        complete(answer);
 }
 
 enum step { STEP_GO_ON, STEP_WAIT, STEP_GONE };
 
-static enum step after_answer(struct connection *connection)
+static enum step after_answer(struct proxy_serving_connection *connection)
 {
     bool keep = connection->keep_alive && !connection->peer_closed;
     release_answer(connection);
@@ -229,8 +265,34 @@ static enum step after_answer(struct connection *connection)
     return STEP_GO_ON;
 }
 
+/* As much of the answer as the kernel takes. */
+static enum step give(struct proxy_serving_connection *connection, struct proxy_answer *answer)
+{
+    bool closed = false;
+    bool open = begin_answer(connection, answer);
+    fl_buf_done(&answer->body);
+    if (!open)
+        return STEP_GONE;
+    if (flush(connection, &closed))
+        return after_answer(connection);
+    return closed ? STEP_GONE : STEP_WAIT;
+}
+
+/* The answer comes later. False: nobody waits for it, the connection was closed. */
+static bool begin_wait(struct proxy_serving_connection *connection, struct proxy_serving_wait *wait)
+{
+    wait->connection = connection;
+    connection->wait = wait;
+    connection->state = WAIT;
+    fl_timer_cancel(&connection->timer);
+    if (!connection->peer_closed || !connection->keep_alive)
+        return true;
+    close_connection(connection);
+    return false;
+}
+
 /* The request, where a whole one is there. Its spans point into `in`, which is dropped after the answer is made. */
-static enum step serve(struct connection *connection)
+static enum step serve(struct proxy_serving_connection *connection)
 {
     struct proxy_serving *serving = connection->serving;
     const struct proxy_h1_limits limits = {.head_max = PROXY_ADMIN_HEAD_MAX};
@@ -241,19 +303,17 @@ static enum step serve(struct connection *connection)
         return STEP_WAIT;
     struct proxy_answer answer;
     make_answer(connection, parsed, size, &answer);
-    bool head_only = parsed == PROXY_H1_DONE && serving->message.method_id == PROXY_METHOD_HEAD;
+    connection->head_only = parsed == PROXY_H1_DONE && serving->message.method_id == PROXY_METHOD_HEAD;
+    fl_buf_done(&connection->in); /* nothing is kept that is not part of this request */
+    fl_buf_init(&connection->in, PROXY_ADMIN_HEAD_MAX);
+    connection->parser = (struct proxy_h1_parser){0};
+    if (answer.wait != NULL) {
+        fl_buf_done(&answer.body);
+        return begin_wait(connection, answer.wait) ? STEP_WAIT : STEP_GONE;
+    }
     void (*after)(void *owner) = answer.after;
     void *owner = serving->options.owner;
-    bool open = begin_answer(connection, &answer, head_only), closed = !open;
-    fl_buf_done(&answer.body);
-    bool done = false;
-    if (open) {
-        fl_buf_done(&connection->in); /* nothing is kept that is not part of this request */
-        fl_buf_init(&connection->in, PROXY_ADMIN_HEAD_MAX);
-        connection->parser = (struct proxy_h1_parser){0};
-        done = flush(connection, &closed);
-    }
-    enum step step = closed ? STEP_GONE : done ? after_answer(connection) : STEP_WAIT;
+    enum step step = give(connection, &answer);
     if (after != NULL) {
         after(owner); /* may be the end of everything here */
         return STEP_GONE;
@@ -264,7 +324,7 @@ static enum step serve(struct connection *connection)
 /* -- reading -- */
 
 /* False: the connection was closed. */
-static bool receive(struct connection *connection)
+static bool receive(struct proxy_serving_connection *connection)
 {
     while (connection->in.len < PROXY_ADMIN_HEAD_MAX && !connection->peer_closed) {
         size_t room = PROXY_ADMIN_HEAD_MAX - connection->in.len;
@@ -289,15 +349,64 @@ static bool receive(struct connection *connection)
     return true;
 }
 
-static void want(struct connection *connection, uint32_t events)
+/* What the kernel is asked to tell. An end of the client's stream that means nothing must not be told again and again.
+ */
+static void want(struct proxy_serving_connection *connection)
 {
+    uint32_t events = connection->state == ANSWER ? EPOLLOUT : EPOLLIN;
+    if (connection->state == WAIT)
+        events = connection->peer_closed ? 0 : EPOLLRDHUP;
     if (fl_source_modify(&connection->source, events) != 0)
         close_connection(connection);
 }
 
+static void on_client_left(struct proxy_serving_connection *connection, uint32_t events)
+{
+    connection->peer_closed = true;
+    if (connection->keep_alive || (events & (EPOLLERR | EPOLLHUP)) != 0)
+        close_connection(connection);
+    else
+        want(connection);
+}
+
+/* The state that everything comes back to: what follows depends on what came and went. */
+static void settle(struct proxy_serving_connection *connection)
+{
+    if (connection->state != ANSWER && connection->state != WAIT && connection->peer_closed)
+        close_connection(connection);
+    else
+        want(connection);
+}
+
+void proxy_serving_answer(struct proxy_serving_wait *wait, struct proxy_answer *answer)
+{
+    struct proxy_serving_connection *connection = wait->connection;
+    if (connection == NULL) {
+        fl_buf_done(&answer->body);
+        return;
+    }
+    detach_wait(connection);
+    complete(answer);
+    if (give(connection, answer) != STEP_GONE)
+        settle(connection);
+}
+
+void proxy_serving_abandon(struct proxy_serving_wait *wait)
+{
+    if (wait->connection == NULL)
+        return;
+    struct proxy_serving_connection *connection = wait->connection;
+    detach_wait(connection);
+    close_connection(connection);
+}
+
 static void on_connection(struct fl_source *source, uint32_t events)
 {
-    struct connection *connection = FL_CONTAINER_OF(source, struct connection, source);
+    struct proxy_serving_connection *connection = FL_CONTAINER_OF(source, struct proxy_serving_connection, source);
+    if (connection->state == WAIT) {
+        on_client_left(connection, events);
+        return;
+    }
     if (connection->state == ANSWER) {
         bool closed;
         if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
@@ -314,10 +423,7 @@ static void on_connection(struct fl_source *source, uint32_t events)
         if (serve(connection) == STEP_GONE)
             return;
     }
-    if (connection->state != ANSWER && connection->peer_closed)
-        close_connection(connection);
-    else
-        want(connection, connection->state == ANSWER ? EPOLLOUT : EPOLLIN);
+    settle(connection);
 }
 
 /* -- accepting -- */
@@ -336,24 +442,50 @@ static void pause_accepting(struct proxy_serving *serving)
         fl_timer_set(serving->options.loop, &serving->pause, ACCEPT_PAUSE_MS, on_resume);
 }
 
+static size_t connections_of(const struct proxy_serving *serving, const struct proxy_address *peer)
+{
+    size_t count = 0;
+    for (const struct proxy_serving_connection *one = serving->connections; one != NULL; one = one->next)
+        count += fl_span_eq(proxy_address_bytes(&one->peer), proxy_address_bytes(peer));
+    return count;
+}
+
+/* Of those whose answer is waited for, the oldest of the client that has the most connections: who asks for everything
+ * again and again throws out himself, not the kubelet. */
+static struct proxy_serving_connection *greediest(const struct proxy_serving *serving)
+{
+    struct proxy_serving_connection *found = NULL;
+    size_t most = 0;
+    for (struct proxy_serving_connection *one = serving->connections; one != NULL; one = one->next) {
+        size_t count = one->state == WAIT ? connections_of(serving, &one->peer) : 0;
+        if (count > 0 && count >= most) {
+            most = count;
+            found = one;
+        }
+    }
+    return found;
+}
+
 /* The longest open one that is not being answered. Else whoever holds all connections and says nothing could keep the
  * health checks out, and have the pod restarted. */
 static void make_room(struct proxy_serving *serving)
 {
-    struct connection *oldest = NULL;
-    for (struct connection *one = serving->connections; one != NULL; one = one->next) {
-        if (one->state != ANSWER)
+    struct proxy_serving_connection *oldest = NULL;
+    for (struct proxy_serving_connection *one = serving->connections; one != NULL; one = one->next) {
+        if (one->state == IDLE || one->state == HEAD)
             oldest = one;
     }
+    if (oldest == NULL)
+        oldest = greediest(serving);
     if (oldest != NULL)
         close_connection(oldest);
 }
 
-static void adopt(struct proxy_serving *serving, int fd)
+static void adopt(struct proxy_serving *serving, int fd, const struct sockaddr_storage *peer)
 {
     if (serving->connection_count == PROXY_ADMIN_CONNECTIONS_MAX)
         make_room(serving);
-    struct connection *connection =
+    struct proxy_serving_connection *connection =
         serving->connection_count < PROXY_ADMIN_CONNECTIONS_MAX ? calloc(1, sizeof(*connection)) : NULL;
     if (connection == NULL ||
         fl_source_add(serving->options.loop, &connection->source, fd, EPOLLIN, on_connection) != 0) {
@@ -365,6 +497,8 @@ static void adopt(struct proxy_serving *serving, int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     connection->serving = serving;
     connection->fd = fd;
+    if (proxy_address_from_sockaddr(peer, &connection->peer) != 0)
+        connection->peer = (struct proxy_address){0};
     fl_buf_init(&connection->in, PROXY_ADMIN_HEAD_MAX);
     connection->next = serving->connections;
     connection->link = &serving->connections;
@@ -381,9 +515,11 @@ static void on_accept(struct fl_source *source, uint32_t events)
     (void)events;
     struct proxy_serving *serving = FL_CONTAINER_OF(source, struct proxy_serving, source);
     for (int i = 0; i < 16; i++) {
-        int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct sockaddr_storage peer = {0};
+        socklen_t size = sizeof(peer);
+        int fd = accept4(source->fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            adopt(serving, fd);
+            adopt(serving, fd, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
