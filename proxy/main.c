@@ -1,6 +1,7 @@
 /* fairlead-proxy: the data plane, as sidecar, gateway or by itself. Options here, everything else in proxy/server. */
 #include "common/base/log.h"
 #include "common/mesh/label.h"
+#include "proxy/server/hook.h"
 #include "proxy/server/limits.h"
 #include "proxy/server/server.h"
 
@@ -14,6 +15,8 @@
 
 static const char usage[] =
     "usage: fairlead-proxy [-c FILE] [option …]\n"
+    "       fairlead-proxy wait [--seconds N]    wait until this pod's proxy has started; default 600\n"
+    "       fairlead-proxy drain [--seconds N]   have this pod's proxy drain, and return N seconds later; default 0\n"
     "\n"
     "  -c, --config-path FILE   configuration: YAML or JSON in the form of Envoy's v3 Bootstrap; without it, it is\n"
     "                           built from the environment (POD_NAME, FAIRLEAD_CONTROL_ADDRESS …)\n"
@@ -31,6 +34,7 @@ static const char usage[] =
     "\n"
     "SIGTERM drains and exits 0; a second one exits at once. SIGHUP reads the configuration anew and reopens the\n"
     "access logs; SIGUSR1 only reopens them.\n"
+    "wait and drain are for hooks of containers in the pod: they talk to 127.0.0.1 and need no configuration.\n"
     "Exit status: 0 done, 1 failed (the reason is the last line of the log), 2 wrong usage.\n";
 
 enum option_id {
@@ -118,8 +122,36 @@ static int take_option(int option, struct settings *settings)
     }
 }
 
+/* wait and drain: what is behind the word. */
+static int run_hook(int argc, char **argv)
+{
+    static const struct option hook_options[] = {
+        {"seconds", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    bool wait = strcmp(argv[0], "wait") == 0;
+    uint64_t seconds = wait ? PROXY_HOOK_WAIT_S : 0;
+    struct fl_err err = {0};
+    int option;
+    while ((option = getopt_long(argc, argv, "h", hook_options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(usage, stdout);
+            return EXIT_SUCCESS;
+        }
+        if (option != 's' || !take_number(optarg, PROXY_HOOK_SECONDS_MAX, &seconds))
+            return wrong("--seconds wants a number, up to 86400", option == 's' ? optarg : NULL);
+    }
+    if (optind < argc)
+        return wrong("unexpected argument", argv[optind]);
+    int result = wait ? proxy_hook_wait(seconds, &err) : proxy_hook_drain(seconds, &err);
+    if (result == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "fairlead-proxy %s: %s\n", argv[0], err.text);
+    return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && (strcmp(argv[1], "wait") == 0 || strcmp(argv[1], "drain") == 0))
+        return run_hook(argc - 1, argv + 1);
     struct settings settings = {.level = FL_LOG_INFO, .format = FL_LOG_JSON};
     settings.server.drain_time_ms = PROXY_SERVER_DRAIN_MS;
     int option, status;

@@ -4,10 +4,13 @@
 #include "common/base/log.h"
 #include "common/mesh/port.h"
 #include "common/metrics/expose.h"
+#include "proxy/admin/appprobes.h"
+#include "proxy/admin/appscrape.h"
 #include "proxy/admin/dump.h"
 #include "proxy/admin/guard.h"
 #include "proxy/admin/pages.h"
 #include "proxy/admin/serving.h"
+#include "proxy/config/podapp.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +30,8 @@ struct proxy_admin {
     struct port ports[PORTS];
     size_t held;
     uint64_t start_ms;
+    struct proxy_appprobes *probes; /* NULL: the pod has none */
+    struct proxy_appscrape *scrape; /* the same of metrics */
 };
 
 typedef int (*page_function)(struct proxy_admin *admin, const struct proxy_message *request,
@@ -80,12 +85,24 @@ static int page_health(struct proxy_admin *admin, const struct proxy_message *re
     return page_ready(admin, request, answer);
 }
 
+static int print_stats(void *owner, struct fl_buf *out)
+{
+    struct proxy_admin *admin = owner;
+    struct fl_metrics *registries[PROXY_ADMIN_REGISTRIES_MAX];
+    size_t count = admin->host.registries(admin->host.owner, registries, FL_COUNT(registries));
+    return fl_metrics_expose(registries, count, out);
+}
+
 static int page_stats(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
     (void)request;
-    struct fl_metrics *registries[PROXY_ADMIN_REGISTRIES_MAX];
-    size_t count = admin->host.registries(admin->host.owner, registries, FL_COUNT(registries));
-    return fl_metrics_expose(registries, count, &answer->body);
+    return print_stats(admin, &answer->body);
+}
+
+static int page_merged(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    return admin->scrape != NULL ? proxy_appscrape_handle(admin->scrape, request, answer)
+                                 : print_stats(admin, &answer->body);
 }
 
 static int page_server_info(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
@@ -166,6 +183,12 @@ static int page_logging(struct proxy_admin *admin, const struct proxy_message *r
     return fl_buf_printf(&answer->body, "level: %s\n", names[fl_log_get_level()]);
 }
 
+static void after_leave(void *owner)
+{
+    struct proxy_admin *admin = ((struct port *)owner)->admin;
+    admin->host.leave(admin->host.owner);
+}
+
 static void after_drain(void *owner)
 {
     struct proxy_admin *admin = ((struct port *)owner)->admin;
@@ -176,6 +199,14 @@ static void after_quit(void *owner)
 {
     struct proxy_admin *admin = ((struct port *)owner)->admin;
     admin->host.quit(admin->host.owner);
+}
+
+static int page_leave(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    (void)admin;
+    (void)request;
+    answer->after = after_leave;
+    return fl_buf_append_str(&answer->body, "OK\n");
 }
 
 static int page_drain(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
@@ -194,8 +225,10 @@ static int page_quit(struct proxy_admin *admin, const struct proxy_message *requ
     return fl_buf_append_str(&answer->body, "OK\n");
 }
 
-#define ON_ADMIN (1u << PORT_ADMIN)
-#define ON_STATS (1u << PORT_STATS | 1u << PORT_MERGED)
+#define ON_ADMIN  (1u << PORT_ADMIN)
+#define ON_STATS  (1u << PORT_STATS)
+#define ON_MERGED (1u << PORT_MERGED)
+#define ON_HEALTH (1u << PORT_HEALTH)
 
 static const struct row rows[] = {
     {"/", "this list", ON_ADMIN, false, false, page_help, NULL},
@@ -210,12 +243,16 @@ static const struct row rows[] = {
     {"/certs", "certificates in use and when they expire", ON_ADMIN, false, false, page_certs, JSON},
     {"/memory", "heap", ON_ADMIN, false, false, page_memory, JSON},
     {"/stats/prometheus", "metrics", ON_ADMIN | ON_STATS, false, false, page_stats, FL_METRICS_CONTENT_TYPE},
+    {"/stats/prometheus", "metrics, and then the app's own", ON_MERGED, false, false, page_merged,
+     FL_METRICS_CONTENT_TYPE},
     {"/logging", "the log level; POST ?level=<level> sets it", ON_ADMIN, false, true, page_logging, NULL},
+    {"/drain", "POST: not ready any more, ask HTTP clients to leave, serve on", ON_ADMIN, true, false, page_leave,
+     NULL},
     {"/drain_listeners", "POST: take no more connections", ON_ADMIN, true, false, page_drain, NULL},
     {"/quitquitquit", "POST: drain and exit", ON_ADMIN, true, false, page_quit, NULL},
-    {"/healthz/ready", "200 where the proxy serves and the start gate is open", 1u << PORT_HEALTH, false, false,
-     page_health, NULL},
-    {"/healthz/started", "200 once the start gate is open", 1u << PORT_HEALTH, false, false, page_started, NULL},
+    {"/healthz/ready", "200 where the proxy serves and the start gate is open", ON_HEALTH, false, false, page_health,
+     NULL},
+    {"/healthz/started", "200 once the start gate is open", ON_HEALTH, false, false, page_started, NULL},
 };
 
 static int page_help(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
@@ -230,6 +267,20 @@ static int page_help(struct proxy_admin *admin, const struct proxy_message *requ
 }
 
 /* -- requests -- */
+
+/* On the pod's ports; the admin port has /help. */
+static int page_not_found(enum port_kind kind, struct proxy_answer *answer)
+{
+    answer->status = 404;
+    int result = kind != PORT_ADMIN ? fl_buf_append_str(&answer->body, "there is:\n") : 0;
+    for (size_t i = 0; i < FL_COUNT(rows) && result == 0 && kind != PORT_ADMIN; i++)
+        if ((rows[i].ports & 1u << kind) != 0)
+            result = fl_buf_printf(&answer->body, "  %s: %s\n", rows[i].path, rows[i].help);
+    if (kind == PORT_MERGED && result == 0)
+        result = fl_buf_append_str(&answer->body, "  /app-health/<container>/{startupz,readyz,livez}\n"
+                                                  "  /app-lifecycle/<container>/{poststartz,prestopz}\n");
+    return result;
+}
 
 static const struct row *find_row(enum port_kind kind, struct fl_span path)
 {
@@ -252,11 +303,15 @@ static void handle(void *owner, const struct proxy_message *request, struct prox
     bool changes = row != NULL && (row->changes || request->method_id == PROXY_METHOD_POST);
     const char *refused = port->kind == PORT_ADMIN ? proxy_guard_check(request, changes) : NULL;
     int result = 0;
-    if (refused != NULL) {
+    bool reads = request->method_id == PROXY_METHOD_GET || request->method_id == PROXY_METHOD_HEAD;
+    if (port->kind == PORT_MERGED && port->admin->probes != NULL && reads &&
+        proxy_appprobes_is_path(proxy_message_path_only(request))) {
+        result = proxy_appprobes_handle(port->admin->probes, request, answer);
+    } else if (refused != NULL) {
         answer->status = 403;
         result = fl_buf_printf(&answer->body, "%s\n", refused);
     } else if (row == NULL) {
-        answer->status = 404;
+        result = page_not_found(port->kind, answer);
     } else if (!method_fits(row, request->method_id)) {
         answer->status = 405;
         answer->allow = row->changes ? "POST" : row->both ? "GET, HEAD, POST" : "GET, HEAD";
@@ -268,10 +323,28 @@ static void handle(void *owner, const struct proxy_message *request, struct prox
         fl_buf_clear(&answer->body);
         answer->status = 500;
         answer->after = NULL;
+        answer->wait = NULL;
     }
 }
 
 /* -- life -- */
+
+static int start_app(struct proxy_admin *admin, struct fl_err *err)
+{
+    const struct proxy_podapp *app = admin->options.app;
+    if (app == NULL || !admin->options.pod_ports)
+        return 0;
+    const struct proxy_appprobes_options probes = {
+        .loop = admin->options.loop, .table = &app->probes, .address = app->address, .metrics = admin->options.metrics};
+    const struct proxy_appscrape_options scrape = {.loop = admin->options.loop,
+                                                   .app = &app->metrics,
+                                                   .address = app->address,
+                                                   .metrics = admin->options.metrics,
+                                                   .print_own = print_stats,
+                                                   .owner = admin};
+    int result = app->probes.count > 0 ? proxy_appprobes_new(&probes, &admin->probes, err) : 0;
+    return result == 0 && app->has_metrics ? proxy_appscrape_new(&scrape, &admin->scrape, err) : result;
+}
 
 static int open_port(struct proxy_admin *admin, enum port_kind kind, const struct proxy_address *address,
                      struct fl_err *err)
@@ -311,7 +384,9 @@ int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admi
     admin->options = *options;
     admin->host = *options->host;
     admin->start_ms = fl_loop_now_ms(options->loop);
-    int result = open_all(admin, err);
+    int result = start_app(admin, err);
+    if (result == 0)
+        result = open_all(admin, err);
     if (result != 0) {
         proxy_admin_free(admin);
         return result;
@@ -326,6 +401,8 @@ struct proxy_admin *proxy_admin_free(struct proxy_admin *admin)
         return NULL;
     for (size_t i = 0; i < PORTS; i++)
         admin->ports[i].serving = proxy_serving_free(admin->ports[i].serving);
+    admin->probes = proxy_appprobes_free(admin->probes);
+    admin->scrape = proxy_appscrape_free(admin->scrape);
     free(admin);
     return NULL;
 }

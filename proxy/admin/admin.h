@@ -1,12 +1,14 @@
 /* The admin interface and the scrape and health ports: a small HTTP/1.1 server of our own on the main thread's loop.
  *
  *   admin     (by the bootstrap; 127.0.0.1:15000)  everything below
- *   stats     :15090 and :15020                    /stats/prometheus
+ *   stats     :15090                               /stats/prometheus
+ *   merged    :15020                               /stats/prometheus: ours and the app's (appscrape.h);
+ *                                                  /app-health/…, /app-lifecycle/…: the app's probes (appprobes.h)
  *   health    :15021                               /healthz/ready, /healthz/started
  *
- * The last three are opened in the roles of a mesh (sidecar, gateway), on all addresses. Admin paths: /, /help, /ready,
- * /stats/prometheus, /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs,
- * /memory, and with POST /logging?level=, /drain_listeners, /quitquitquit.
+ * The last three lines are opened in the roles of a mesh (sidecar, gateway), on all addresses. Admin paths: /, /help,
+ * /ready, /stats/prometheus, /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs,
+ * /memory, and with POST /logging?level=, /drain, /drain_listeners, /quitquitquit.
  *
  * What comes from outside is bounded: connections (beyond the limit the oldest silent one goes), the head, the body
  * (none is read: a request with one is answered 413 and closed), the time for a head, for an answer to be taken, and
@@ -22,6 +24,7 @@
 
 struct fl_metrics;
 struct proxy_assembly;
+struct proxy_podapp;
 
 #define PROXY_ADMIN_CONNECTIONS_MAX 64          /* of each port */
 #define PROXY_ADMIN_HEAD_MAX        16384       /* bytes */
@@ -44,6 +47,7 @@ struct proxy_admin_host {
     int (*xds)(void *owner, struct fl_buf *out);     /* /debug/xds: appends JSON. 0, -ENOMEM, -EMSGSIZE */
     /* The registries to sum, at most `max`. Reading them must not race with the workers (metrics/registry.h). */
     size_t (*registries)(void *owner, struct fl_metrics **ret_registries, size_t max);
+    void (*leave)(void *owner); /* not ready any more, HTTP clients are asked to leave, everybody is served on */
     void (*drain)(void *owner); /* stop accepting, finish what is under way, go on living */
     void (*quit)(void *owner);  /* as SIGTERM */
 };
@@ -58,6 +62,8 @@ struct proxy_admin_options {
     uint16_t stats_port, merged_port, health_port;
     struct proxy_gate *gate; /* for /healthz; NULL: no gate */
     const struct proxy_admin_host *host;
+    const struct proxy_podapp *app; /* what the pod's app is asked for at the merged port; outlives it. NULL: nothing */
+    struct fl_metrics *metrics;     /* of the main thread, for what is counted of that; may be NULL */
 };
 
 /* Opens the ports; all or none. -EADDRINUSE … with the address in err. */

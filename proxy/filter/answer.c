@@ -220,7 +220,7 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
         proxy_exchange_cut(exchange, flag, details);
         return;
     }
-    exchange->downstream_keep = exchange->request_done && exchange->kept.keep_alive && !hcm->closing && !data->draining;
+    exchange->downstream_keep = exchange->request_done && exchange->kept.keep_alive && !hcm->closing && !data->leaving;
     time_t now = (time_t)(proxy_data_now_us() / 1000000);
     struct proxy_h1_reply reply = proxy_h1_error_reply(status, text, &exchange->kept, exchange->downstream_keep, now);
     reply.server = hcm->config->server_name;

@@ -244,9 +244,15 @@ void proxy_data_done(struct proxy_data *data)
 void proxy_data_drain(struct proxy_data *data)
 {
     data->draining = true;
-    proxy_downstream_drain_all(data);
+    proxy_data_leave(data);
     proxy_exporters_flush(data);
     proxy_data_check_drained(data);
+}
+
+void proxy_data_leave(struct proxy_data *data)
+{
+    data->leaving = true;
+    proxy_downstream_drain_all(data);
 }
 
 /* xorshift64*: for balancing, never for secrets. */

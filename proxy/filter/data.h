@@ -66,7 +66,8 @@ struct proxy_data {
     struct fl_timer refresh_timer; /* clusters that have changed and are not used */
     uint32_t refresh_next;
     size_t downstream_count;
-    bool draining;
+    bool draining; /* no new connections either; implies leaving */
+    bool leaving;  /* HTTP connections end with their next answer */
     uint64_t next_id, random_state;
     /* Scratch of one callback: heads are parsed, changed and written within it. */
     struct proxy_message request, response;
@@ -103,6 +104,8 @@ void proxy_data_answer(struct proxy_data *data, const struct proxy_address *dest
 
 /* No new requests on HTTP connections: they end with the next answer, or when they are idle. Opaque ones go on. */
 void proxy_data_drain(struct proxy_data *data);
+/* The same while the listeners go on: whoever comes is served, and asked to come to somebody else the next time. */
+void proxy_data_leave(struct proxy_data *data);
 /* Tells on_drained where that is so: no connection is left, what the last ones wrote has gone out, and their spans too.
  */
 void proxy_data_check_drained(struct proxy_data *data);

@@ -72,7 +72,7 @@ static bool is_last(const struct proxy_hcm *hcm)
     const struct proxy_downstream *downstream = hcm->downstream;
     const struct proxy_hcm_config *config = hcm->config;
     uint64_t age_ms = (fl_loop_now_ns(downstream->data->turn.loop) - downstream->start_ns) / 1000000;
-    return hcm->closing || downstream->data->draining ||
+    return hcm->closing || downstream->data->leaving ||
            (config->max_requests_per_connection > 0 && hcm->requests >= config->max_requests_per_connection) ||
            (config->max_connection_duration_ms > 0 && age_ms >= config->max_connection_duration_ms);
 }

@@ -148,7 +148,7 @@ static bool pass_head(struct proxy_exchange_run *exchange)
     proxy_h1_plan_response(response, &exchange->kept, &plan);
     if (!interim) {
         /* What is known only now: a drain, or an answer that came before the request's end. */
-        hcm->closing |= data->draining;
+        hcm->closing |= data->leaving;
         plan.keep_alive = plan.keep_alive && !hcm->closing && exchange->request_done;
         exchange->downstream_keep = plan.keep_alive;
         exchange->upstream_keep = response->keep_alive;

@@ -9,6 +9,7 @@
 #include "proxy/admin/probe.h"
 #include "proxy/config/bootstrap.h"
 #include "proxy/config/live.h"
+#include "proxy/config/podapp.h"
 #include "proxy/config/watch.h"
 #include "proxy/server/sockets.h"
 #include "proxy/server/worker.h"
@@ -26,6 +27,7 @@
 #define WAIT_MS    15000 /* how often one is told what the proxy waits for before it is ready */
 #define TRIM_MS    1000
 #define WAITS_MAX  512
+#define LAST_MS    1000 /* after a drain by hook, for what is under way when the signal comes */
 
 struct server {
     struct proxy_server_options options;
@@ -44,11 +46,13 @@ struct server {
     struct proxy_gate *gate;
     struct proxy_admin *admin;
     struct proxy_admin_host host;
+    struct proxy_podapp app;
     enum proxy_server_state state;
-    bool first_settled; /* every worker had a snapshot once */
-    bool reload_again;  /* asked for while a snapshot was being handed over */
-    bool publish_again; /* … something has changed in the assembly */
-    bool sweep;         /* … old units are to be freed; any thread's */
+    uint64_t leaving_ms; /* POST /drain: since when; 0: no */
+    bool first_settled;  /* every worker had a snapshot once */
+    bool reload_again;   /* asked for while a snapshot was being handed over */
+    bool publish_again;  /* … something has changed in the assembly */
+    bool sweep;          /* … old units are to be freed; any thread's */
     struct fl_timer drain_timer, warming_timer, publish_timer, wait_timer, trim_timer;
     int wake_fd; /* the workers' events */
     struct fl_source wake;
@@ -343,6 +347,25 @@ static void drain(struct server *server)
         proxy_worker_drain(server->workers[i]);
 }
 
+static void leave(struct server *server)
+{
+    if (server->leaving_ms != 0)
+        return;
+    fl_log_message(FL_LOG_INFO, "draining, as asked at the admin port; the listeners go on");
+    server->leaving_ms = fl_loop_now_ms(server->loop);
+    proxy_stats_draining(server->stats, true);
+    for (unsigned i = 0; i < server->worker_count; i++)
+        proxy_worker_leave(server->workers[i]);
+}
+
+/* What is left of the drain time; at least LAST_MS for what is under way. */
+static uint64_t drain_time(const struct server *server)
+{
+    uint64_t whole = server->options.drain_time_ms, least = whole < LAST_MS ? whole : LAST_MS;
+    uint64_t gone = server->leaving_ms != 0 ? fl_loop_now_ms(server->loop) - server->leaving_ms : 0;
+    return whole > gone + least ? whole - gone : least;
+}
+
 static void quit(struct server *server)
 {
     if (server->state == PROXY_SERVER_DRAINING) { /* asked twice: at once */
@@ -350,8 +373,9 @@ static void quit(struct server *server)
         return;
     }
     server->state = PROXY_SERVER_DRAINING;
-    fl_log(FL_LOG_INFO, "draining", FL_LOG_NUM("drain_time_ms", server->options.drain_time_ms));
-    fl_timer_set(server->loop, &server->drain_timer, server->options.drain_time_ms, drain_is_over);
+    proxy_stats_draining(server->stats, true);
+    fl_log(FL_LOG_INFO, "draining", FL_LOG_NUM("drain_time_ms", drain_time(server)));
+    fl_timer_set(server->loop, &server->drain_timer, drain_time(server), drain_is_over);
     drain(server);
     if (atomic_load(&server->drained) >= server->worker_count) /* the listeners had been drained before */
         fl_loop_stop(server->loop, 0);
@@ -389,7 +413,8 @@ static int host_xds(void *owner, struct fl_buf *out)
 
 static enum proxy_server_state host_state(void *owner)
 {
-    return ((struct server *)owner)->state;
+    const struct server *server = owner;
+    return server->leaving_ms != 0 && server->state == PROXY_SERVER_LIVE ? PROXY_SERVER_DRAINING : server->state;
 }
 
 static const struct proxy_snapshot *host_snapshot(void *owner)
@@ -413,6 +438,11 @@ static void host_drain(void *owner)
 {
     fl_log_message(FL_LOG_INFO, "listeners are drained, as asked at the admin port");
     drain(owner);
+}
+
+static void host_leave(void *owner)
+{
+    leave(owner);
 }
 
 static void host_quit(void *owner)
@@ -494,6 +524,7 @@ static int start_gate(struct server *server, struct fl_err *err)
     if (result < 0)
         return fl_err_errno(err, result, "start gate");
     proxy_stats_start_gate(server->stats, proxy_gate_is_open(server->gate));
+    proxy_stats_draining(server->stats, false);
     return 0;
 }
 
@@ -508,6 +539,7 @@ static int start_admin(struct server *server, struct fl_err *err)
         .snapshot = host_snapshot,
         .registries = host_registries,
         .drain = host_drain,
+        .leave = host_leave,
         .quit = host_quit,
     };
     const struct proxy_admin_options options = {
@@ -516,6 +548,8 @@ static int start_admin(struct server *server, struct fl_err *err)
         .pod_ports = server->snapshot->node.in_mesh,
         .gate = server->gate,
         .host = &server->host,
+        .app = &server->app,
+        .metrics = proxy_stats_metrics(server->stats),
     };
     return proxy_admin_new(&options, &server->admin, err);
 }
@@ -556,6 +590,12 @@ static int start_live(struct server *server, struct fl_err *err)
     return result < 0 ? result : 0;
 }
 
+static const char *variable(void *owner, const char *name)
+{
+    (void)owner;
+    return getenv(name);
+}
+
 /* Order: signals are blocked before there is a thread; every port is taken before anything is said to be ready. */
 static int start(struct server *server, struct fl_err *err)
 {
@@ -587,6 +627,8 @@ static int start(struct server *server, struct fl_err *err)
         result = start_workers(server, err);
     if (result == 0)
         result = start_gate(server, err);
+    if (result == 0)
+        result = proxy_podapp_read(variable, NULL, &server->app, err);
     if (result == 0)
         result = start_admin(server, err);
     if (result < 0)
@@ -626,6 +668,7 @@ static void stop(struct server *server)
         (void)!fl_loop_turn(server->loop, 0); /* what was deferred */
         fl_loop_free(server->loop);
     }
+    proxy_podapp_done(&server->app);
     proxy_shared_free(server->shared);
     proxy_stats_free(server->stats);
 }

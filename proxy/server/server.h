@@ -4,6 +4,10 @@
  *   INITIALIZING ── every worker has the first whole configuration ──► LIVE ── SIGTERM, SIGINT, /quitquitquit ──►
  * DRAINING ─► exit
  *
+ * POST /drain (fairlead-proxy drain, a preStop hook): not ready any more and HTTP clients are asked to leave
+ * ("Connection: close"), while the listeners go on serving and configuration is taken. The time since then counts as
+ * drain time.
+ *
  * SIGHUP reads the file anew, a changed certificate file refreshes what it is used in: a whole new snapshot, or the old
  * one stays and the reason is logged. Draining: what is connected is accepted, then the listeners close; HTTP
  * connections end with their next answer or when they are idle; after drain_time_ms what is left is reset.

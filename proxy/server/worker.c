@@ -36,7 +36,7 @@ struct proxy_worker {
     struct orders {
         struct proxy_snapshot *snapshot; /* a reference; NULL: none */
         int *sockets;
-        bool drain, stop, reopen;
+        bool drain, leave, stop, reopen;
         struct answer { /* of the directory */
             struct proxy_address destination;
             enum proxy_directory_answer answer;
@@ -181,6 +181,8 @@ static void on_wake(struct fl_source *source, uint32_t events)
     free(orders.answers);
     if (orders.reopen)
         proxy_data_reopen_logs(&worker->data);
+    if (orders.leave && !worker->data.leaving)
+        proxy_data_leave(&worker->data);
     if (orders.drain && !worker->data.draining) {
         close_listens(worker, true);
         proxy_data_drain(&worker->data);
@@ -228,6 +230,14 @@ void proxy_worker_drain(struct proxy_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
     worker->orders.drain = true;
+    pthread_mutex_unlock(&worker->lock);
+    wake(worker);
+}
+
+void proxy_worker_leave(struct proxy_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->orders.leave = true;
     pthread_mutex_unlock(&worker->lock);
     wake(worker);
 }

@@ -54,6 +54,9 @@ static const struct fl_metric_family ejected_family =
 static const struct fl_metric_family gate_family =
     FAMILY("fairlead_start_gate_open", "Whether the start gate is open: traffic of this pod is captured.",
            FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family draining_family =
+    FAMILY("fairlead_draining", "Whether the proxy is draining: it is not ready, and asks HTTP clients to leave.",
+           FL_METRIC_GAUGE, NULL, 0);
 static const struct fl_metric_family build_family =
     FAMILY("fairlead_build_info", "Always 1; the version is a label.", FL_METRIC_GAUGE, version_label, 1);
 static const struct fl_metric_family reload_family =
@@ -297,6 +300,11 @@ void proxy_stats_process(struct proxy_stats *stats)
 void proxy_stats_start_gate(struct proxy_stats *stats, bool open)
 {
     fl_gauge_set(fl_metrics_gauge(stats->metrics, &gate_family, NULL), open ? 1 : 0);
+}
+
+void proxy_stats_draining(struct proxy_stats *stats, bool draining)
+{
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &draining_family, NULL), draining ? 1 : 0);
 }
 
 void proxy_stats_reload(struct proxy_stats *stats, bool accepted)

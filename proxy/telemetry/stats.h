@@ -211,10 +211,11 @@ void proxy_stats_rbac(struct proxy_stats *stats, enum proxy_policy_at at, enum p
 #define PROXY_STATS_JWT_MAX 32
 void proxy_stats_jwt(struct proxy_stats *stats, unsigned outcome, const char *word);
 
-/* Main thread: fairlead_start_gate_open (0, 1); fairlead_build_info{version} 1 (set by proxy_stats_process);
- * fairlead_config_reloads_total{result}. */
+/* Main thread: fairlead_start_gate_open, fairlead_draining (0, 1); fairlead_build_info{version} 1 (set by
+ * proxy_stats_process); fairlead_config_reloads_total{result}. */
 void proxy_stats_process(struct proxy_stats *stats);
 void proxy_stats_start_gate(struct proxy_stats *stats, bool open);
+void proxy_stats_draining(struct proxy_stats *stats, bool draining);
 void proxy_stats_reload(struct proxy_stats *stats, bool accepted);
 
 #endif

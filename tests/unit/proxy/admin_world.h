@@ -6,6 +6,7 @@
 #include "common/metrics/registry.h"
 #include "proxy/admin/admin.h"
 #include "proxy/config/bootstrap.h"
+#include "proxy/config/podapp.h"
 #include "tests/unit/proxy/pki_folder.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@ struct world {
     struct proxy_snapshot *snapshot;
     struct fl_metrics *metrics[2];
     enum proxy_server_state state;
-    unsigned drained, quit;
+    unsigned drained, quit, left;
     struct proxy_admin_host host;
 };
 
@@ -54,6 +55,11 @@ static inline void host_quit(void *owner)
     ((struct world *)owner)->quit++;
 }
 
+static inline void host_leave(void *owner)
+{
+    ((struct world *)owner)->left++;
+}
+
 static inline struct proxy_address local(uint16_t port)
 {
     struct proxy_address result;
@@ -72,6 +78,8 @@ static inline uint16_t free_port(void)
     close(fd);
     return proxy_address_port(&any);
 }
+
+static const struct proxy_podapp *world_app; /* for the next setup; NULL: none */
 
 static uint16_t stats_port, merged_port, health_port;
 
@@ -97,6 +105,7 @@ static inline int setup(void **state)
                                            .snapshot = host_snapshot,
                                            .registries = host_registries,
                                            .drain = host_drain,
+                                           .leave = host_leave,
                                            .quit = host_quit};
     const struct proxy_gate_options gate = {.loop = world.loop, .wait = true};
     assert_int_equal(proxy_gate_new(&gate, &world.gate), 0);
@@ -110,7 +119,9 @@ static inline int setup(void **state)
                                                 .merged_port = merged_port,
                                                 .health_port = health_port,
                                                 .gate = world.gate,
-                                                .host = &world.host};
+                                                .host = &world.host,
+                                                .app = world_app,
+                                                .metrics = world.metrics[0]};
     struct fl_err err = {0};
     if (proxy_admin_new(&options, &world.admin, &err) != 0)
         fail_msg("%s", err.text);
