@@ -1,15 +1,20 @@
 /* One Kubernetes object laid over another: how a sidecar or volume of ours that was changed since we wrote it is
- * brought into form again, without losing what others may add. Pure.
+ * brought into form again; and the proof that one is ours. Pure.
  *
- * Between our first answer and a reinvocation the API server fills in defaults (terminationMessagePath, probes'
- * timeouts, apiVersion of field references …), rewrites quantities ("1000m" as "1"), the ServiceAccount plugin adds a
- * volume mount, and other webhooks add environment. So what we wrote is compared as a part of what is there:
- * - members that we set win, at every depth;
- * - members that we did not set stay where they are known as such additions (a list in overlay.c), else they go: no
- *   command, no lifecycle, no second handler in a probe, nothing in the securityContext;
- * - lists whose elements have a key (env: name, volumeMounts: mountPath, ports: containerPort) are merged by it, others
- *   element by element, or are ours where the length differs; more than 256 elements nobody adds: then ours alone stay;
- * - quantities under `resources` are compared by value, and others' resources stay.
+ * A name or a status annotation proves nothing: anybody can write them. So what bears our name is compared with what we
+ * would write, and only this fixed list of harmless additions may stand beside it (overlay.c has it as a table):
+ * - what the API server fills in: terminationMessagePath, apiVersion of a field reference, divisor, scheme, protocol,
+ *   defaultMode … each with the value that it fills in and no other;
+ * - imagePullPolicy Always (AlwaysPullImages refuses a pod with another);
+ * - the service account's mount at its one place (ServiceAccount), read-only;
+ * - cpu, memory and ephemeral-storage that we leave open (LimitRanger), and the resizePolicy that does nothing.
+ * Everything else goes: command, lifecycle, a second handler in a probe, security context, and environment. Webhooks
+ * that add environment to every container lose it in the sidecar: nothing there needs it, while LD_PRELOAD,
+ * OPENSSL_CONF or our own FAIRLEAD_ names would change what the proxy is. Who wants a variable there sets
+ * fairlead.io/proxy-env.
+ *
+ * Members that we set win, at every depth. Lists with a key (env: name, volumeMounts: mountPath, ports: containerPort)
+ * are matched by it, others element by element. Quantities are compared by value, their writing stays.
  * Laying the same thing over the result again changes nothing.
  */
 #ifndef WEBHOOK_OVERLAY_H
@@ -19,5 +24,9 @@
 
 /* `ours` over `theirs`, both objects: a new tree for the caller. NULL only when memory is out. */
 struct fl_json *webhook_overlay(const struct fl_json *theirs, const struct fl_json *ours);
+
+/* `theirs` is `ours` with harmless additions alone: 1 or 0 (also where it is NULL), or -ENOMEM. `place` is the member
+ * that both are ("httpGet"); "" for a whole container or volume. */
+int webhook_overlay_covers(const struct fl_json *theirs, const struct fl_json *ours, const char *place) FL_MUST_CHECK;
 
 #endif

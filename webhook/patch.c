@@ -8,8 +8,6 @@
 
 #include <errno.h>
 
-static const char *const volume_names[] = {FL_VOLUME_NAME, FL_TOKEN_VOLUME};
-
 /* A place in the pod, by literal names. */
 static struct fl_pointer pointer_of(const char *first, const char *second, const char *third)
 {
@@ -38,105 +36,155 @@ static int put(struct fl_json *patch, const struct fl_pointer *path, const struc
 
 /* ---- Names of ours that somebody else uses ---- */
 
+static bool is_private(struct fl_span volume)
+{
+    return fl_span_eq_str(volume, FL_VOLUME_NAME) || fl_span_eq_str(volume, FL_TOKEN_VOLUME);
+}
+
 static int check_mounts(const struct fl_json *container, struct fl_err *err)
 {
-    const struct fl_json *mounts = webhook_pod_member(container, "volumeMounts");
-    for (size_t i = 0; i < FL_COUNT(volume_names); i++) {
-        if (webhook_list_find(mounts, "name", fl_span_str(volume_names[i]), NULL) != NULL)
-            return fl_err_set(err, -EEXIST, "container %.*s mounts the volume %s, which is the sidecar's alone",
-                              WEBHOOK_SHOW(fl_json_string(fl_json_get(container, "name"))), volume_names[i]);
+    static const char *const lists[] = {"volumeMounts", "volumeDevices"};
+    for (size_t i = 0; i < FL_COUNT(lists); i++) {
+        const struct fl_json *list = webhook_pod_member(container, lists[i]);
+        for (const struct fl_json *item = fl_json_first(list); item != NULL; item = fl_json_next(item)) {
+            struct fl_span volume = fl_json_string(fl_json_get(item, "name"));
+            if (is_private(volume))
+                return fl_err_set(err, -EEXIST, "container %.*s mounts the volume %.*s, which is the sidecar's alone",
+                                  WEBHOOK_SHOW(fl_json_string(fl_json_get(container, "name"))), WEBHOOK_SHOW(volume));
+        }
     }
     return 0;
 }
 
-static int check_list(const struct fl_json *list, bool ours, struct fl_err *err)
+/* 1 where what bears our name may be brought into form: it is said to be ours, or is it. 0, or -ENOMEM. */
+static int is_ours(const struct fl_json *found, const struct fl_json *wanted, bool said)
 {
-    for (const struct fl_json *item = fl_json_first(list); item != NULL; item = fl_json_next(item)) {
-        bool same_name = fl_span_eq_str(fl_json_string(fl_json_get(item, "name")), FL_CONTAINER_NAME);
-        if (same_name && !ours)
-            return fl_err_set(err, -EEXIST, "the container name " FL_CONTAINER_NAME " is the sidecar's; use another");
-        int result = same_name ? 0 : check_mounts(item, err);
-        if (result < 0)
-            return result;
-    }
-    return 0;
+    return said ? 1 : webhook_overlay_covers(found, wanted, "");
 }
 
-static int check_names(const struct fl_json *spec, bool ours, struct fl_err *err)
+static int check_container(const struct fl_json *container, const char *list, const struct webhook_sidecar *sidecar,
+                           bool said, struct fl_err *err)
+{
+    if (!fl_span_eq_str(fl_json_string(fl_json_get(container, "name")), FL_CONTAINER_NAME))
+        return check_mounts(container, err);
+    /* An ephemeral container is never the sidecar. */
+    bool ephemeral = strcmp(list, "ephemeralContainers") == 0;
+    int result = ephemeral ? 0 : is_ours(container, sidecar->container, said);
+    if (result != 0)
+        return result < 0 ? result : 0;
+    return fl_err_set(err, -EEXIST, "the container name " FL_CONTAINER_NAME " is the sidecar's; use another");
+}
+
+int webhook_patch_check_ephemeral(const struct fl_json *pod, struct fl_err *err)
+{
+    const char *name = "ephemeralContainers";
+    const struct fl_json *list = webhook_pod_member(webhook_pod_member(pod, "spec"), name);
+    int result = 0;
+    for (const struct fl_json *item = fl_json_first(list); item != NULL && result == 0; item = fl_json_next(item))
+        result = check_container(item, name, NULL, false, err);
+    return result;
+}
+
+static int check_volumes(const struct fl_json *spec, const struct webhook_sidecar *sidecar,
+                         const struct fl_json *status, struct fl_err *err)
 {
     const struct fl_json *volumes = webhook_pod_member(spec, "volumes");
-    for (size_t i = 0; i < FL_COUNT(volume_names) && !ours; i++) {
-        if (webhook_list_find(volumes, "name", fl_span_str(volume_names[i]), NULL) != NULL)
-            return fl_err_set(err, -EEXIST, "the volume name %s is the sidecar's; use another", volume_names[i]);
-    }
-    for (size_t i = 0; webhook_container_lists[i] != NULL; i++) {
-        /* An ephemeral container is never the sidecar. */
-        bool may_be_ours = ours && strcmp(webhook_container_lists[i], "ephemeralContainers") != 0;
-        int result = check_list(webhook_pod_member(spec, webhook_container_lists[i]), may_be_ours, err);
+    for (const struct fl_json *item = fl_json_first(sidecar->volumes); item != NULL; item = fl_json_next(item)) {
+        struct fl_span name = fl_json_string(fl_json_get(item, "name"));
+        const struct fl_json *found = webhook_list_find(volumes, "name", name, NULL);
+        bool said = status != NULL && (is_private(name) || webhook_sidecar_status_lists(status, name));
+        int result = found == NULL ? 1 : is_ours(found, item, said);
         if (result < 0)
             return result;
+        if (result == 0)
+            return fl_err_set(err, -EEXIST, "the volume name %.*s is the sidecar's; use another", WEBHOOK_SHOW(name));
     }
     return 0;
 }
 
-/* ---- Annotations ---- */
-
-struct annotation {
-    const char *key;
-    struct fl_span value;
-    bool keep; /* where it is there already */
-};
-
-#define ANNOTATIONS 4
-
-static void list_annotations(const struct fl_json *spec, const struct webhook_sidecar *sidecar,
-                             struct annotation annotations[ANNOTATIONS])
+static int check_names(const struct fl_json *pod, const struct webhook_sidecar *sidecar, struct fl_err *err)
 {
-    struct fl_span app = {NULL, 0};
-    const struct fl_json *containers = webhook_pod_member(spec, "containers");
-    for (const struct fl_json *item = fl_json_first(containers); item != NULL && app.len == 0;
-         item = fl_json_next(item)) {
-        struct fl_span name = fl_json_string(fl_json_get(item, "name"));
-        if (!fl_span_eq_str(name, FL_CONTAINER_NAME))
-            app = name;
+    const struct fl_json *spec = webhook_pod_member(pod, "spec");
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *status =
+        webhook_sidecar_read_status(webhook_pod_value(webhook_pod_annotations(pod), FL_ANNOTATION_STATUS));
+    int result = check_volumes(spec, sidecar, status, err);
+    for (size_t i = 0; webhook_container_lists[i] != NULL; i++) {
+        const struct fl_json *list = webhook_pod_member(spec, webhook_container_lists[i]);
+        for (const struct fl_json *item = fl_json_first(list); item != NULL && result == 0; item = fl_json_next(item))
+            result = check_container(item, webhook_container_lists[i], sidecar, status != NULL, err);
     }
-    annotations[0] = (struct annotation){FL_ANNOTATION_CAPTURE, fl_buf_span(&sidecar->capture), false};
-    annotations[1] = (struct annotation){FL_ANNOTATION_STATUS, fl_buf_span(&sidecar->status), false};
-    annotations[2] = (struct annotation){WEBHOOK_DEFAULT_CONTAINER, app, true};
-    annotations[3] = (struct annotation){WEBHOOK_DEFAULT_LOGS_CONTAINER, app, true};
+    return result;
 }
 
-static int patch_annotations(const struct fl_json *pod, const struct webhook_sidecar *sidecar, struct fl_json *patch)
+/* ---- Labels and annotations ---- */
+
+static int patch_map(const struct fl_json *present, const char *name, const struct webhook_entry *entries, size_t count,
+                     struct fl_json *patch)
 {
-    const struct fl_json *present = webhook_pod_annotations(pod);
-    struct annotation annotations[ANNOTATIONS];
-    list_annotations(webhook_pod_member(pod, "spec"), sidecar, annotations);
+    bool made = present != NULL;
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        const struct fl_json *found = fl_json_get(present, entries[i].key);
+        enum webhook_entry_step step = webhook_entry_step(&entries[i], found);
+        if (step == WEBHOOK_ENTRY_STAYS)
+            continue;
+        struct fl_pointer map = pointer_of("metadata", name, NULL);
+        struct fl_pointer path = pointer_of("metadata", name, entries[i].key);
+        if (step == WEBHOOK_ENTRY_DROP) {
+            result = fl_patch_remove(patch, &path);
+            continue;
+        }
+        if (!made)
+            result = fl_patch_add(patch, &map, fl_json_new_object());
+        made = true;
+        if (result == 0)
+            result = put(patch, &path, found, fl_json_new_string(entries[i].value));
+    }
+    return result;
+}
+
+static int patch_metadata(const struct fl_json *pod, const struct webhook_metadata *metadata, struct fl_json *patch)
+{
     int result = 0;
     if (webhook_pod_member(pod, "metadata") == NULL) {
         struct fl_pointer path = pointer_of("metadata", NULL, NULL);
         result = fl_patch_add(patch, &path, fl_json_new_object());
     }
-    if (result == 0 && present == NULL) {
-        struct fl_pointer path = pointer_of("metadata", "annotations", NULL);
-        result = fl_patch_add(patch, &path, fl_json_new_object());
-    }
-    for (size_t i = 0; i < ANNOTATIONS && result == 0; i++) {
-        const struct fl_json *found = fl_json_get(present, annotations[i].key);
-        if (annotations[i].value.len == 0 || (annotations[i].keep && found != NULL))
-            continue;
-        struct fl_pointer path = pointer_of("metadata", "annotations", annotations[i].key);
-        result = put(patch, &path, found, fl_json_new_string(annotations[i].value));
-    }
+    if (result == 0)
+        result = patch_map(webhook_pod_labels(pod), "labels", metadata->labels, metadata->label_count, patch);
+    if (result == 0)
+        result = patch_map(webhook_pod_annotations(pod), "annotations", metadata->annotations,
+                           metadata->annotation_count, patch);
     return result;
+}
+
+/* ---- Handlers of the app ---- */
+
+static int patch_handler(const struct webhook_probe_edit *edit, struct fl_json *patch)
+{
+    struct fl_pointer path = pointer_of("spec", edit->list, NULL);
+    fl_pointer_push_index(&path, edit->index);
+    if (fl_appprobe_kind_is_lifecycle(edit->kind))
+        fl_pointer_push(&path, FL_SPAN("lifecycle"));
+    fl_pointer_push(&path, fl_span_str(fl_appprobe_kind_member(edit->kind)));
+    size_t holder = path.len;
+    fl_pointer_push(&path, fl_span_str(edit->from));
+    if (strcmp(edit->from, edit->to) == 0)
+        return fl_patch_replace(patch, &path, fl_json_copy(edit->handler));
+    int result = fl_patch_remove(patch, &path);
+    fl_pointer_cut(&path, holder);
+    fl_pointer_push(&path, fl_span_str(edit->to));
+    return result < 0 ? result : fl_patch_add(patch, &path, fl_json_copy(edit->handler));
 }
 
 /* ---- Volumes and container ---- */
 
-static int patch_volume(const struct fl_json *volumes, const char *name, const struct fl_json *volume,
-                        struct fl_json *patch)
+static int patch_volume(const struct fl_json *volumes, const struct fl_json *volume, struct fl_json *patch)
 {
     size_t index = 0;
-    const struct fl_json *found = webhook_list_find(volumes, "name", fl_span_str(name), &index);
+    const struct fl_json *found =
+        webhook_list_find(volumes, "name", fl_json_string(fl_json_get(volume, "name")), &index);
     struct fl_pointer path = pointer_of("spec", "volumes", NULL);
     if (found == NULL) {
         fl_pointer_push_end(&path);
@@ -154,9 +202,10 @@ static int patch_volumes(const struct fl_json *spec, const struct webhook_sideca
         struct fl_pointer path = pointer_of("spec", "volumes", NULL);
         result = fl_patch_add(patch, &path, fl_json_new_array());
     }
-    if (result == 0)
-        result = patch_volume(volumes, FL_VOLUME_NAME, sidecar->volume, patch);
-    return result < 0 ? result : patch_volume(volumes, FL_TOKEN_VOLUME, sidecar->token_volume, patch);
+    for (const struct fl_json *item = fl_json_first(sidecar->volumes); item != NULL && result == 0;
+         item = fl_json_next(item))
+        result = patch_volume(volumes, item, patch);
+    return result;
 }
 
 /* Takes every container of our name out of list `name`, from the last to the first, but not the one at `keep`. */
@@ -207,23 +256,26 @@ static void warn_of_capture(const struct fl_json *pod, const struct webhook_side
                      "annotation " FL_ANNOTATION_CAPTURE " is written by the mesh; the given value was replaced");
 }
 
-int webhook_patch_build(const struct fl_json *pod, const struct webhook_sidecar *sidecar, struct fl_json **ret_patch,
+int webhook_patch_build(const struct fl_json *pod, const struct webhook_plan *plan, struct fl_json **ret_patch,
                         struct webhook_warnings *warnings, struct fl_err *err)
 {
     const struct fl_json *spec = webhook_pod_member(pod, "spec");
-    bool ours = webhook_sidecar_is_status(webhook_pod_value(webhook_pod_annotations(pod), FL_ANNOTATION_STATUS));
-    int result = check_names(spec, ours, err);
+    int result = check_names(pod, &plan->sidecar, err);
     if (result < 0)
         return result;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = fl_json_new_array();
-    result = patch == NULL ? -ENOMEM : patch_container(spec, sidecar, patch);
+    result = patch == NULL ? -ENOMEM : 0;
+    for (size_t i = 0; i < plan->probes.count && result == 0; i++) /* while the containers stand where they stood */
+        result = patch_handler(&plan->probes.edits[i], patch);
     if (result == 0)
-        result = patch_volumes(spec, sidecar, patch);
+        result = patch_container(spec, &plan->sidecar, patch);
     if (result == 0)
-        result = patch_annotations(pod, sidecar, patch);
+        result = patch_volumes(spec, &plan->sidecar, patch);
+    if (result == 0)
+        result = patch_metadata(pod, &plan->metadata, patch);
     if (result < 0)
         return fl_err_errno(err, result, "making the patch");
-    warn_of_capture(pod, sidecar, warnings);
+    warn_of_capture(pod, &plan->sidecar, warnings);
     *ret_patch = fl_take(patch);
     return 0;
 }

@@ -37,6 +37,7 @@
     X(POD_INVALID, "pod_invalid", 422, "the pod has a member of the wrong type")                                       \
     X(RUNS_AS_PROXY, "runs_as_proxy", 403, "a container would run as the proxy's uid or gid")                          \
     X(PRIVILEGED_APP, "privileged_app", 403, "a container could take itself out of the mesh")                          \
+    X(PROBE_LOST, "probe_lost", 422, "a probe was rewritten, and what it was before is not there any more")            \
     X(NAME_TAKEN, "name_taken", 403, "a name of the sidecar is used by something else")                                \
     X(SELF_CHECK, "self_check", 500, "the patch did not pass its own check")                                           \
     /* refused before a decision */                                                                                    \

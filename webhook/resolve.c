@@ -53,12 +53,30 @@ static void warn_unknown(struct fl_span key, struct webhook_warnings *warnings)
         webhook_warn(warnings, "annotation %.*s is not known and has no effect", WEBHOOK_SHOW(key));
 }
 
+/* Whether the text says what holds already: the webhook writes resolved opaque ports into the pod, which is reviewed
+ * again then. */
+static bool restates(enum webhook_setting setting, struct fl_span text, const struct webhook_settings *settings)
+{
+    const struct fl_port_list *held = &settings->opaque_ports;
+    struct fl_port_list said;
+    if (setting != WEBHOOK_SET_OPAQUE_PORTS || fl_port_list_parse(text, &said, NULL) < 0 || said.all != held->all ||
+        said.count != held->count)
+        return false;
+    for (size_t i = 0; i < said.count; i++) {
+        if (said.ranges[i].first != held->ranges[i].first || said.ranges[i].last != held->ranges[i].last)
+            return false;
+    }
+    return true;
+}
+
 static int apply_one(const struct webhook_config *config, enum webhook_setting setting, struct fl_span text,
                      enum webhook_level level, struct webhook_settings *settings, struct fl_err *err)
 {
     if (level > config->levels[setting])
-        return fl_err_set(err, -EPERM, "may not be set on a %s here; its level is %s", webhook_level_word(level),
-                          webhook_level_word(config->levels[setting]));
+        return restates(setting, text, settings)
+                   ? 0
+                   : fl_err_set(err, -EPERM, "may not be set on a %s here; its level is %s", webhook_level_word(level),
+                                webhook_level_word(config->levels[setting]));
     return webhook_setting_read(setting, text, level, settings, err);
 }
 

@@ -6,7 +6,6 @@
 #include "webhook/patch.h"
 #include "webhook/pod.h"
 #include "webhook/power.h"
-#include "webhook/probe.h"
 #include "webhook/request.h"
 #include "webhook/resolve.h"
 #include "webhook/response.h"
@@ -22,7 +21,7 @@ struct admission {
     const struct webhook_namespace *name_space; /* NULL: without labels */
     struct webhook_facts facts;
     struct webhook_settings settings;
-    struct webhook_sidecar sidecar;
+    struct webhook_plan plan;
     struct fl_json *patch;
     struct fl_buf identity;
     struct webhook_verdict_report *report;
@@ -30,7 +29,7 @@ struct admission {
 
 static void done(struct admission *admission)
 {
-    webhook_sidecar_done(&admission->sidecar);
+    webhook_plan_done(&admission->plan);
     webhook_settings_done(&admission->settings);
     fl_json_free(admission->patch);
     fl_buf_done(&admission->identity);
@@ -90,28 +89,29 @@ static int look_at_power(struct admission *admission, const char *only)
     return 0;
 }
 
-static int make_sidecar(struct admission *admission)
+static int make_plan(struct admission *admission)
 {
+    const struct fl_json *pod = admission->request.object;
     struct webhook_verdict_report *report = admission->report;
     struct webhook_owner owner;
-    webhook_owner_find(admission->request.object, &owner);
+    webhook_owner_find(pod, &owner);
     webhook_keep(report->workload, sizeof(report->workload), fl_span_str(owner.name));
-    int result = webhook_sidecar_make(admission->context->config, &admission->settings, &owner, &admission->sidecar);
-    if (result != -EMSGSIZE)
-        return result;
-    fl_err_set(&report->err, result, "the capture settings are too long (more than %d bytes)", FL_CAPTURE_TEXT_MAX);
-    return WEBHOOK_REASON_SETTING_INVALID;
+    int result = webhook_plan_make(admission->context->config, &admission->settings, &owner, pod, &admission->plan,
+                                   &report->warnings, &report->err);
+    return result == -ENOENT                  ? WEBHOOK_REASON_PROBE_LOST
+           : result == 0 || result == -ENOMEM ? result
+                                              : WEBHOOK_REASON_SETTING_INVALID;
 }
 
 static int make_patch(struct admission *admission)
 {
     const struct fl_json *pod = admission->request.object;
     struct webhook_verdict_report *report = admission->report;
-    int result = webhook_patch_build(pod, &admission->sidecar, &admission->patch, &report->warnings, &report->err);
+    int result = webhook_patch_build(pod, &admission->plan, &admission->patch, &report->warnings, &report->err);
     if (result == -EEXIST)
         return WEBHOOK_REASON_NAME_TAKEN;
     if (result == 0)
-        result = webhook_selfcheck(pod, admission->patch, &admission->sidecar, NULL, &report->err);
+        result = webhook_selfcheck(pod, admission->patch, &admission->plan, NULL, &report->err);
     return result == 0 || result == -ENOMEM ? result : WEBHOOK_REASON_SELF_CHECK;
 }
 
@@ -126,12 +126,11 @@ static int inject(struct admission *admission)
     if (result == 0)
         result = look_at_power(admission, NULL);
     if (result == 0)
-        result = make_sidecar(admission);
+        result = make_plan(admission);
     if (result == 0)
         result = make_patch(admission);
     if (result != 0)
         return result;
-    webhook_probe_warn(pod, &admission->settings.capture, &report->warnings);
     report->operations = fl_json_count(admission->patch);
     report->outcome = report->operations > 0 ? WEBHOOK_INJECTED : WEBHOOK_UNCHANGED;
     if (report->operations == 0)
@@ -164,7 +163,11 @@ static int look_at_ephemeral(struct admission *admission)
         admission->settings = admission->context->config->defaults;
     report->warnings.count = 0; /* they were told when the pod was made */
     report->err = (struct fl_err){0};
-    return result < 0 ? result : look_at_power(admission, "ephemeralContainers");
+    if (result >= 0)
+        result = look_at_power(admission, "ephemeralContainers");
+    if (result == 0 && webhook_patch_check_ephemeral(admission->request.object, &report->err) < 0)
+        result = WEBHOOK_REASON_NAME_TAKEN;
+    return result;
 }
 
 static void stay_out(struct admission *admission, const struct webhook_decision *decision)

@@ -9,168 +9,211 @@
 
 /* ---- Nothing else changed ---- */
 
-static bool is_ours_annotation(struct fl_span key, const struct fl_json *before)
+/* Members that are looked at elsewhere: by name, or the entries of a map that we write. */
+struct handled {
+    const char *const *names; /* ending with NULL; may be NULL */
+    const struct webhook_entry *entries;
+    size_t count;
+};
+
+static bool is_handled(struct fl_span name, const struct handled *handled)
 {
-    if (fl_span_eq_str(key, FL_ANNOTATION_CAPTURE) || fl_span_eq_str(key, FL_ANNOTATION_STATUS))
-        return true;
-    bool defaults =
-        fl_span_eq_str(key, WEBHOOK_DEFAULT_CONTAINER) || fl_span_eq_str(key, WEBHOOK_DEFAULT_LOGS_CONTAINER);
-    return defaults && fl_json_get_span(before, key) == NULL;
+    for (size_t i = 0; handled->names != NULL && handled->names[i] != NULL; i++) {
+        if (fl_span_eq_str(name, handled->names[i]))
+            return true;
+    }
+    for (size_t i = 0; i < handled->count; i++) {
+        if (fl_span_eq_str(name, handled->entries[i].key))
+            return true;
+    }
+    return false;
 }
 
-static const struct fl_json *skip_passing(const struct fl_json *member,
-                                          bool (*passes)(struct fl_span name, const struct fl_json *before),
-                                          const struct fl_json *before)
+static const struct fl_json *skip_handled(const struct fl_json *member, const struct handled *handled)
 {
-    while (member != NULL && passes(fl_json_name(member), before))
+    while (member != NULL && is_handled(fl_json_name(member), handled))
         member = fl_json_next(member);
     return member;
 }
 
-/* Without the members that `passes` lets by the objects are equal. A patch keeps the order of members, so one walk
+/* Without the members that are handled elsewhere the objects are equal. A patch keeps the order of members, so one walk
  * tells; a look-up for each would take quadratic time, and a pod may have 100,000 annotations when it comes here. */
-static bool same_members(const struct fl_json *before, const struct fl_json *after,
-                         bool (*passes)(struct fl_span name, const struct fl_json *before))
+static bool same_members(const struct fl_json *before, const struct fl_json *after, const struct handled *handled)
 {
-    const struct fl_json *a = skip_passing(fl_json_first(before), passes, before);
-    const struct fl_json *b = skip_passing(fl_json_first(after), passes, before);
+    const struct fl_json *a = skip_handled(fl_json_first(before), handled);
+    const struct fl_json *b = skip_handled(fl_json_first(after), handled);
     while (a != NULL && b != NULL && fl_span_eq(fl_json_name(a), fl_json_name(b)) && fl_json_equal(a, b)) {
-        a = skip_passing(fl_json_next(a), passes, before);
-        b = skip_passing(fl_json_next(b), passes, before);
+        a = skip_handled(fl_json_next(a), handled);
+        b = skip_handled(fl_json_next(b), handled);
     }
     return a == NULL && b == NULL;
 }
 
-static bool is_root_handled(struct fl_span name, const struct fl_json *before)
-{
-    (void)before;
-    return fl_span_eq_str(name, "metadata") || fl_span_eq_str(name, "spec");
-}
-
-static bool is_metadata_handled(struct fl_span name, const struct fl_json *before)
-{
-    (void)before;
-    return fl_span_eq_str(name, "annotations");
-}
-
-static bool is_spec_handled(struct fl_span name, const struct fl_json *before)
-{
-    (void)before;
-    return fl_span_eq_str(name, "initContainers") || fl_span_eq_str(name, "containers") ||
-           fl_span_eq_str(name, "volumes");
-}
-
-static bool is_ours_element(const struct fl_json *item, bool volumes)
+static bool is_ours(const struct fl_json *item, const struct webhook_sidecar *sidecar, bool volumes)
 {
     struct fl_span name = fl_json_string(fl_json_get(item, "name"));
-    return volumes ? fl_span_eq_str(name, FL_VOLUME_NAME) || fl_span_eq_str(name, FL_TOKEN_VOLUME)
+    return volumes ? webhook_list_find(sidecar->volumes, "name", name, NULL) != NULL
                    : fl_span_eq_str(name, FL_CONTAINER_NAME);
 }
 
-static const struct fl_json *skip_ours(const struct fl_json *item, bool volumes)
+/* The next element of the app's; *index counts all that were passed by. */
+static const struct fl_json *skip_ours(const struct fl_json *item, const struct webhook_sidecar *sidecar, bool volumes,
+                                       size_t *index)
 {
-    while (item != NULL && is_ours_element(item, volumes))
+    while (item != NULL && is_ours(item, sidecar, volumes)) {
         item = fl_json_next(item);
+        (*index)++;
+    }
     return item;
 }
 
-/* Without our own elements the lists are equal, in order. */
-static bool same_list(const struct fl_json *before, const struct fl_json *after, const char *name)
+/* `after` is the app's container `before`, with its handlers exchanged as planned: 1, 0 or -ENOMEM. */
+static int same_container(const struct fl_json *before, const struct fl_json *after, const struct webhook_plan *plan,
+                          const char *list, size_t index)
+{
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *expected = NULL;
+    if (!webhook_probes_touch(&plan->probes, list, index))
+        return fl_json_equal(before, after);
+    expected = fl_json_copy(before);
+    if (expected == NULL || webhook_probes_apply(&plan->probes, list, index, expected) < 0)
+        return -ENOMEM;
+    return fl_json_equal(expected, after);
+}
+
+/* Without our own elements the lists are the same, in order: 1, 0 or -ENOMEM. */
+static int same_list(const struct fl_json *before, const struct fl_json *after, const struct webhook_plan *plan,
+                     const char *name)
 {
     bool volumes = strcmp(name, "volumes") == 0;
-    const struct fl_json *a = skip_ours(fl_json_first(webhook_pod_member(before, name)), volumes);
-    const struct fl_json *b = skip_ours(fl_json_first(webhook_pod_member(after, name)), volumes);
-    while (a != NULL && b != NULL && fl_json_equal(a, b)) {
-        a = skip_ours(fl_json_next(a), volumes);
-        b = skip_ours(fl_json_next(b), volumes);
+    size_t index = 0, unused = 0;
+    const struct fl_json *a =
+        skip_ours(fl_json_first(webhook_pod_member(before, name)), &plan->sidecar, volumes, &index);
+    const struct fl_json *b =
+        skip_ours(fl_json_first(webhook_pod_member(after, name)), &plan->sidecar, volumes, &unused);
+    while (a != NULL && b != NULL) {
+        int result = volumes ? fl_json_equal(a, b) : same_container(a, b, plan, name, index);
+        if (result <= 0)
+            return result;
+        index++;
+        a = skip_ours(fl_json_next(a), &plan->sidecar, volumes, &index);
+        b = skip_ours(fl_json_next(b), &plan->sidecar, volumes, &unused);
     }
     return a == NULL && b == NULL;
 }
 
-/* What of the pod differs though it is not ours; NULL: nothing. */
-static const char *find_foreign_change(const struct fl_json *pod, const struct fl_json *patched)
+/* What of the pod's objects differs though it is not ours; NULL: nothing. */
+static const char *find_foreign_member(const struct fl_json *pod, const struct fl_json *patched,
+                                       const struct webhook_metadata *entries)
 {
-    const struct fl_json *spec = webhook_pod_member(pod, "spec"), *new_spec = webhook_pod_member(patched, "spec");
-    if (!same_members(pod, patched, is_root_handled))
+    static const char *const in_root[] = {"metadata", "spec", NULL};
+    static const char *const in_metadata[] = {"labels", "annotations", NULL};
+    static const char *const in_spec[] = {"initContainers", "containers", "volumes", NULL};
+    const struct fl_json *metadata = webhook_pod_member(pod, "metadata");
+    const struct fl_json *new_metadata = webhook_pod_member(patched, "metadata");
+    const struct handled labels = {NULL, entries->labels, entries->label_count};
+    const struct handled annotations = {NULL, entries->annotations, entries->annotation_count};
+    if (!same_members(pod, patched, &(struct handled){.names = in_root}))
         return "the pod's own members";
-    if (!same_members(webhook_pod_member(pod, "metadata"), webhook_pod_member(patched, "metadata"),
-                      is_metadata_handled))
+    if (!same_members(metadata, new_metadata, &(struct handled){.names = in_metadata}))
         return "metadata";
-    if (!same_members(webhook_pod_annotations(pod), webhook_pod_annotations(patched), is_ours_annotation))
+    if (!same_members(webhook_pod_labels(pod), webhook_pod_labels(patched), &labels))
+        return "labels";
+    if (!same_members(webhook_pod_annotations(pod), webhook_pod_annotations(patched), &annotations))
         return "annotations";
-    if (!same_members(spec, new_spec, is_spec_handled))
-        return "spec";
-    if (!same_list(spec, new_spec, "initContainers") || !same_list(spec, new_spec, "containers"))
-        return "containers";
-    return same_list(spec, new_spec, "volumes") ? NULL : "volumes";
+    return same_members(webhook_pod_member(pod, "spec"), webhook_pod_member(patched, "spec"),
+                        &(struct handled){.names = in_spec})
+               ? NULL
+               : "spec";
+}
+
+/* The same for the pod's lists. 0 or -ENOMEM. */
+static int find_foreign_element(const struct fl_json *pod, const struct fl_json *patched,
+                                const struct webhook_plan *plan, const char **ret_foreign)
+{
+    static const struct {
+        const char *name, *what;
+    } lists[] = {{"initContainers", "containers"}, {"containers", "containers"}, {"volumes", "volumes"}};
+    const struct fl_json *spec = webhook_pod_member(pod, "spec"), *new_spec = webhook_pod_member(patched, "spec");
+    for (size_t i = 0; i < FL_COUNT(lists); i++) {
+        int result = same_list(spec, new_spec, plan, lists[i].name);
+        if (result < 0)
+            return result;
+        if (result == 0)
+            *ret_foreign = lists[i].what;
+    }
+    return 0;
 }
 
 /* ---- All of ours is there ---- */
 
-static size_t count_ours(const struct fl_json *list, const char *name)
+static size_t count_named(const struct fl_json *list, struct fl_span name)
 {
     size_t count = 0;
     for (const struct fl_json *item = fl_json_first(list); item != NULL; item = fl_json_next(item))
-        count += fl_span_eq_str(fl_json_string(fl_json_get(item, "name")), name);
+        count += fl_span_eq(fl_json_string(fl_json_get(item, "name")), name);
     return count;
 }
 
-/* `found` is `wanted` and what others may add to it: 1, 0 or -ENOMEM. */
-static int covers(const struct fl_json *found, const struct fl_json *wanted)
+/* `found` is `wanted` and what others may add to it, else *ret_missing says `what`. 0 or -ENOMEM. */
+static int check_part(const struct fl_json *found, const struct fl_json *wanted, const char *what,
+                      const char **ret_missing)
 {
-    if (found == NULL || fl_json_equal(found, wanted)) /* the usual case: nobody has added anything */
-        return found != NULL;
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *merged = webhook_overlay(found, wanted);
-    return merged == NULL ? -ENOMEM : fl_json_equal(merged, found);
+    int result = webhook_overlay_covers(found, wanted, "");
+    if (result == 0)
+        *ret_missing = what;
+    return result < 0 ? result : 0;
+}
+
+static bool has_entries(const struct fl_json *map, const struct webhook_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (webhook_entry_step(&entries[i], fl_json_get(map, entries[i].key)) != WEBHOOK_ENTRY_STAYS)
+            return false;
+    }
+    return true;
 }
 
 /* What of ours is not as it should be; *ret_missing NULL: all is. 0 or -ENOMEM. */
-static int find_missing(const struct fl_json *patched, const struct webhook_sidecar *sidecar, const char **ret_missing)
+static int find_missing(const struct fl_json *patched, const struct webhook_plan *plan, const char **ret_missing)
 {
-    const struct fl_json *spec = webhook_pod_member(patched, "spec"), *volumes = webhook_pod_member(spec, "volumes"),
-                         *annotations = webhook_pod_annotations(patched);
-    const struct {
-        const struct fl_json *found, *wanted;
-        const char *what;
-    } parts[] = {
-        {fl_json_first(webhook_pod_member(spec, sidecar->native ? "initContainers" : "containers")), sidecar->container,
-         "the container"},
-        {webhook_list_find(volumes, "name", FL_SPAN(FL_VOLUME_NAME), NULL), sidecar->volume, "the proxy's volume"},
-        {webhook_list_find(volumes, "name", FL_SPAN(FL_TOKEN_VOLUME), NULL), sidecar->token_volume,
-         "the token's volume"},
-    };
+    const struct webhook_sidecar *sidecar = &plan->sidecar;
+    const struct fl_json *spec = webhook_pod_member(patched, "spec"), *volumes = webhook_pod_member(spec, "volumes");
+    const struct fl_json *home = webhook_pod_member(spec, sidecar->native ? "initContainers" : "containers");
+    const struct fl_json *other = webhook_pod_member(spec, sidecar->native ? "containers" : "initContainers");
     *ret_missing = NULL;
-    for (size_t i = 0; i < FL_COUNT(parts); i++) {
-        int result = covers(parts[i].found, parts[i].wanted);
-        if (result < 0)
-            return result;
-        if (result == 0)
-            *ret_missing = parts[i].what;
+    int result = check_part(fl_json_first(home), sidecar->container, "the container", ret_missing);
+    bool once = count_named(home, FL_SPAN(FL_CONTAINER_NAME)) + count_named(other, FL_SPAN(FL_CONTAINER_NAME)) == 1;
+    for (const struct fl_json *item = fl_json_first(sidecar->volumes); item != NULL && result == 0;
+         item = fl_json_next(item)) {
+        struct fl_span name = fl_json_string(fl_json_get(item, "name"));
+        result = check_part(webhook_list_find(volumes, "name", name, NULL), item, "the volumes", ret_missing);
+        once = once && count_named(volumes, name) == 1;
     }
-    size_t containers = count_ours(webhook_pod_member(spec, "initContainers"), FL_CONTAINER_NAME) +
-                        count_ours(webhook_pod_member(spec, "containers"), FL_CONTAINER_NAME);
-    if (containers != 1 || count_ours(volumes, FL_VOLUME_NAME) != 1 || count_ours(volumes, FL_TOKEN_VOLUME) != 1)
+    if (!once)
         *ret_missing = "one container and each volume once";
-    if (!fl_span_eq(webhook_pod_value(annotations, FL_ANNOTATION_CAPTURE), fl_buf_span(&sidecar->capture)) ||
-        !fl_span_eq(webhook_pod_value(annotations, FL_ANNOTATION_STATUS), fl_buf_span(&sidecar->status)))
-        *ret_missing = "the annotations";
-    return 0;
+    if (!has_entries(webhook_pod_annotations(patched), plan->metadata.annotations, plan->metadata.annotation_count) ||
+        !has_entries(webhook_pod_labels(patched), plan->metadata.labels, plan->metadata.label_count))
+        *ret_missing = "the labels and annotations";
+    return result;
 }
 
-int webhook_selfcheck(const struct fl_json *pod, const struct fl_json *patch, const struct webhook_sidecar *sidecar,
+int webhook_selfcheck(const struct fl_json *pod, const struct fl_json *patch, const struct webhook_plan *plan,
                       struct fl_json **ret_patched, struct fl_err *err)
 {
     FL_CLEANUP(fl_cleanup_json) struct fl_json *patched = fl_json_copy(pod);
-    const char *missing = NULL;
+    const char *missing = NULL, *foreign = NULL;
     struct fl_err cause = {0};
     int result = patched == NULL ? -ENOMEM : fl_patch_apply(&patched, patch, &cause);
     if (result == 0)
-        result = find_missing(patched, sidecar, &missing);
+        result = find_missing(patched, plan, &missing);
+    if (result == 0)
+        foreign = find_foreign_member(pod, patched, &plan->metadata);
+    if (result == 0 && foreign == NULL)
+        result = find_foreign_element(pod, patched, plan, &foreign);
     if (result == -ENOMEM)
         return fl_err_errno(err, result, "checking the patch");
     if (result < 0)
         return fl_err_set(err, -EBADMSG, "the patch does not apply: %s", cause.text);
-    const char *foreign = find_foreign_change(pod, patched);
     if (missing != NULL || foreign != NULL)
         return fl_err_set(err, -EBADMSG, "the patched pod is not as it should be: %s %s",
                           missing != NULL ? missing : foreign, missing != NULL ? "are not there" : "would change");

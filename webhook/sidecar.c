@@ -2,27 +2,139 @@
 
 #include "common/mesh/container.h"
 #include "common/mesh/label.h"
+#include "webhook/budget.h"
+#include "webhook/pod.h"
+#include "webhook/value.h"
 
 #include <errno.h>
 
-#define STATUS_MAX     1024
+#define STATUS_MAX     8192 /* our two volumes and WEBHOOK_EXTRA_LIST more, with names of 63 bytes */
 #define STATUS_VERSION 1
+#define USER_IDS       65536 /* that a pod with hostUsers: false has */
+#define GRACE_DEFAULT  30
 
-static int print_status(const struct webhook_config *config, struct fl_buf *status)
+/* ---- The status ---- */
+
+static int print_status(const struct webhook_config *config, const struct webhook_sidecar *sidecar,
+                        struct fl_buf *status)
 {
     int result = fl_buf_printf(status, "{\"version\":%d,\"program\":\"" FL_VERSION "\",\"revision\":", STATUS_VERSION);
     if (result == 0)
         result = fl_buf_append_json_string(status, config->revision);
     if (result == 0)
-        result = fl_buf_append_str(status, ",\"container\":\"" FL_CONTAINER_NAME "\",\"volumes\":[\"" FL_VOLUME_NAME
-                                           "\",\"" FL_TOKEN_VOLUME "\"]}");
-    return result;
+        result = fl_buf_append_str(status, ",\"container\":\"" FL_CONTAINER_NAME "\",\"volumes\":[");
+    const struct fl_json *first = fl_json_first(sidecar->volumes);
+    for (const struct fl_json *item = first; item != NULL && result == 0; item = fl_json_next(item)) {
+        result = fl_buf_append_str(status, item != first ? "," : "");
+        if (result == 0)
+            result = fl_buf_append_json_string(status, fl_json_string(fl_json_get(item, "name")));
+    }
+    return result < 0 ? result : fl_buf_append_str(status, "]}");
 }
 
-int webhook_sidecar_make(const struct webhook_config *config, const struct webhook_settings *settings,
-                         const struct webhook_owner *owner, struct webhook_sidecar *ret_sidecar)
+struct fl_json *webhook_sidecar_read_status(struct fl_span text)
 {
-    const struct webhook_resources *resources = &settings->resources;
+    const struct fl_json_limits limits = {.bytes_max = STATUS_MAX, .depth_max = 4};
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
+    int64_t version;
+    if (text.len == 0 || fl_json_parse(text, &limits, &status, NULL) < 0 ||
+        !fl_json_int(fl_json_get(status, "version"), 1, STATUS_VERSION, &version) ||
+        !fl_span_eq_str(fl_json_string(fl_json_get(status, "container")), FL_CONTAINER_NAME))
+        return NULL;
+    return fl_take(status);
+}
+
+bool webhook_sidecar_status_lists(const struct fl_json *status, struct fl_span volume)
+{
+    const struct fl_json *volumes = fl_json_get(status, "volumes");
+    for (const struct fl_json *item = fl_json_first(volumes); item != NULL; item = fl_json_next(item)) {
+        if (fl_json_is(item, FL_JSON_STRING) && fl_span_eq(fl_json_string(item), volume))
+            return true;
+    }
+    return false;
+}
+
+/* ---- What the pod makes of it ---- */
+
+/* A pod in a user namespace of its own has the ids below 65536 alone; a container of another would not start. */
+static int check_ids(const struct fl_json *spec, const struct webhook_settings *settings, struct fl_err *err)
+{
+    const struct fl_json *host = webhook_pod_member(spec, "hostUsers");
+    uint32_t uid = settings->capture.uid, gid = settings->capture.gid;
+    if (!fl_json_is(host, FL_JSON_BOOL) || fl_json_bool(host) || (uid < USER_IDS && gid < USER_IDS))
+        return 0;
+    return fl_err_set(
+        err, -EINVAL,
+        "hostUsers: false gives the pod ids below %d, and the proxy runs as %u:%u; set another uid and gid", USER_IDS,
+        uid, gid);
+}
+
+/* Each mount of proxy-volume-mounts has its volume: among the proxy's, or the pod's own. */
+static int check_mounts(const struct fl_json *spec, const struct webhook_settings *settings, struct fl_err *err)
+{
+    const struct fl_json *own = webhook_pod_member(spec, "volumes");
+    for (const struct fl_json *item = fl_json_first(settings->volume_mounts); item != NULL; item = fl_json_next(item)) {
+        struct fl_span name = fl_json_string(fl_json_get(item, "name"));
+        if (webhook_list_find(settings->volumes, "name", name, NULL) == NULL &&
+            webhook_list_find(own, "name", name, NULL) == NULL)
+            return fl_err_set(err, -EINVAL,
+                              "annotation " FL_ANNOTATION_PROXY_VOLUME_MOUNTS
+                              ": the pod has no volume %.*s; add it to " FL_ANNOTATION_PROXY_VOLUMES,
+                              WEBHOOK_SHOW(name));
+    }
+    return 0;
+}
+
+static bool may_trace(const struct fl_json *container)
+{
+    const struct fl_json *context = webhook_pod_member(container, "securityContext");
+    const struct fl_json *added = webhook_pod_member(webhook_pod_member(context, "capabilities"), "add");
+    for (const struct fl_json *item = fl_json_first(added); item != NULL; item = fl_json_next(item)) {
+        struct fl_span name = fl_json_string(item);
+        if (fl_span_ends_with(name, FL_SPAN("SYS_PTRACE")) || fl_span_ends_with(name, FL_SPAN("SYS_ADMIN")) ||
+            fl_span_eq_str(name, "ALL"))
+            return true;
+    }
+    return fl_json_bool(fl_json_get(context, "privileged"));
+}
+
+/* The kernel keeps the sidecar's memory and files from the app's users, but not from who may trace every process. */
+static void warn_of_shared_processes(const struct fl_json *spec, struct webhook_warnings *warnings)
+{
+    if (!fl_json_bool(fl_json_get(spec, "shareProcessNamespace")))
+        return;
+    for (size_t i = 0; webhook_container_lists[i] != NULL; i++) {
+        const struct fl_json *list = webhook_pod_member(spec, webhook_container_lists[i]);
+        for (const struct fl_json *item = fl_json_first(list); item != NULL; item = fl_json_next(item)) {
+            if (!may_trace(item))
+                continue;
+            webhook_warn(warnings, "container %.*s can read the sidecar's keys: shareProcessNamespace and SYS_PTRACE",
+                         WEBHOOK_SHOW(fl_json_string(fl_json_get(item, "name"))));
+            return;
+        }
+    }
+}
+
+/* What a classic sidecar's preStop takes is part of the pod's grace. */
+static void warn_of_short_grace(const struct fl_json *spec, const struct webhook_settings *settings,
+                                struct webhook_warnings *warnings)
+{
+    int64_t grace = GRACE_DEFAULT;
+    const struct fl_json *given = webhook_pod_member(spec, "terminationGracePeriodSeconds");
+    if (given != NULL && !fl_json_int(given, 0, INT32_MAX, &grace))
+        return;
+    if (!settings->native_sidecar && settings->drain_seconds > 0 && grace <= settings->drain_seconds)
+        webhook_warn(warnings,
+                     "terminationGracePeriodSeconds %lld is not longer than " FL_ANNOTATION_DRAIN_SECONDS
+                     " %u: the sidecar is killed while it serves",
+                     (long long)grace, settings->drain_seconds);
+}
+
+/* ---- Making it ---- */
+
+static struct fl_json *make_container(const struct webhook_config *config, const struct webhook_settings *settings,
+                                      const struct webhook_owner *owner, const struct webhook_resources *resources)
+{
     const struct fl_container container = {
         .image = settings->image,
         .image_pull_policy = settings->image_pull_policy,
@@ -35,45 +147,70 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
         .cpu_limit = resources->cpu_limit,
         .memory_request = resources->memory_request,
         .memory_limit = resources->memory_limit,
+        .ephemeral_storage_request = resources->ephemeral_storage_request,
+        .ephemeral_storage_limit = resources->ephemeral_storage_limit,
         .uid = settings->capture.uid,
         .gid = settings->capture.gid,
+        .start_seconds = settings->start_seconds,
+        .drain_seconds = settings->drain_seconds,
+        .env = settings->env,
+        .mounts = settings->volume_mounts,
         .native = settings->native_sidecar,
     };
+    return fl_container_render(&container);
+}
+
+static struct fl_json *make_volumes(const struct webhook_config *config, const struct webhook_settings *settings)
+{
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *list = fl_json_new_array();
+    if (list == NULL || fl_json_append(list, fl_container_volume()) < 0 ||
+        fl_json_append(list, fl_container_token_volume(config->token_audience, config->control_address.len > 0)) < 0)
+        return NULL;
+    for (const struct fl_json *item = fl_json_first(settings->volumes); item != NULL; item = fl_json_next(item)) {
+        if (fl_json_append(list, fl_json_copy(item)) < 0)
+            return NULL;
+    }
+    return fl_take(list);
+}
+
+int webhook_sidecar_make(const struct webhook_config *config, const struct webhook_settings *settings,
+                         const struct webhook_owner *owner, const struct fl_json *pod,
+                         struct webhook_sidecar *ret_sidecar, struct webhook_warnings *warnings, struct fl_err *err)
+{
+    const struct fl_json *spec = webhook_pod_member(pod, "spec");
     struct webhook_sidecar sidecar = {.native = settings->native_sidecar};
+    struct webhook_resources resources = settings->resources;
+    struct webhook_budget texts;
+    int result = check_ids(spec, settings, err);
+    if (result == 0)
+        result = check_mounts(spec, settings, err);
+    if (result < 0)
+        return result;
+    webhook_budget_fit(pod, sidecar.native, &resources, &texts, warnings);
     fl_buf_init(&sidecar.capture, FL_CAPTURE_TEXT_MAX);
     fl_buf_init(&sidecar.status, STATUS_MAX);
-    sidecar.container = fl_container_render(&container);
-    sidecar.volume = fl_container_volume();
-    sidecar.token_volume = fl_container_token_volume(config->token_audience, config->control_address.len > 0);
-    int result = sidecar.container == NULL || sidecar.volume == NULL || sidecar.token_volume == NULL ? -ENOMEM : 0;
+    sidecar.container = make_container(config, settings, owner, &resources);
+    sidecar.volumes = make_volumes(config, settings);
+    result = sidecar.container == NULL || sidecar.volumes == NULL ? -ENOMEM : 0;
     if (result == 0)
         result = fl_capture_print(&settings->capture, &sidecar.capture);
     if (result == 0)
-        result = print_status(config, &sidecar.status);
-    if (result < 0)
+        result = print_status(config, &sidecar, &sidecar.status);
+    if (result < 0) {
         webhook_sidecar_done(&sidecar);
-    else
-        *ret_sidecar = sidecar;
-    return result;
+        return result;
+    }
+    warn_of_shared_processes(spec, warnings);
+    warn_of_short_grace(spec, settings, warnings);
+    *ret_sidecar = sidecar;
+    return 0;
 }
 
 void webhook_sidecar_done(struct webhook_sidecar *sidecar)
 {
     fl_json_free(sidecar->container);
-    fl_json_free(sidecar->volume);
-    fl_json_free(sidecar->token_volume);
+    fl_json_free(sidecar->volumes);
     fl_buf_done(&sidecar->capture);
     fl_buf_done(&sidecar->status);
     *sidecar = (struct webhook_sidecar){0};
-}
-
-bool webhook_sidecar_is_status(struct fl_span text)
-{
-    const struct fl_json_limits limits = {.bytes_max = STATUS_MAX, .depth_max = 4};
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
-    int64_t version;
-    if (text.len == 0 || fl_json_parse(text, &limits, &status, NULL) < 0)
-        return false;
-    return fl_json_int(fl_json_get(status, "version"), 1, STATUS_VERSION, &version) &&
-           fl_span_eq_str(fl_json_string(fl_json_get(status, "container")), FL_CONTAINER_NAME);
 }

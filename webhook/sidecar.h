@@ -1,26 +1,34 @@
-/* What a pod of the mesh has more than it came with: the proxy's container, its two volumes, the annotations. Made from
- * resolved settings as typed values; patch.h brings them into the pod. */
+/* What the sidecar is made of: the proxy's container, the pod's volumes for it, the capture spec, the status. Made from
+ * resolved settings and the pod as typed values; plan.h adds what is done to the app, patch.h brings all into the pod.
+ */
 #ifndef WEBHOOK_SIDECAR_H
 #define WEBHOOK_SIDECAR_H
 
 #include "webhook/config.h"
 #include "webhook/owner.h"
+#include "webhook/warning.h"
 
 struct webhook_sidecar {
     bool native;               /* first of initContainers; else first of containers */
-    struct fl_json *container; /* owned, as are the volumes */
-    struct fl_json *volume, *token_volume;
-    struct fl_buf capture; /* the canonical capture spec */
-    struct fl_buf status;  /* JSON: what was added, by which version and revision */
+    struct fl_json *container; /* owned */
+    struct fl_json *volumes;   /* owned: an array; the proxy's own, its token's, then fairlead.io/proxy-volumes */
+    struct fl_buf capture;     /* the canonical capture spec */
+    struct fl_buf status;      /* JSON: what was added, by which version and revision */
 };
 
-/* 0, -EMSGSIZE (the capture spec is too long), -ENOMEM. */
+/* `pod` has passed webhook_pod_check. 0; -EINVAL (the settings do not fit the pod, err tells); -EMSGSIZE (the capture
+ * spec is too long); -ENOMEM. Warnings: what the sidecar does not get, or cannot keep, in this pod. */
 int webhook_sidecar_make(const struct webhook_config *config, const struct webhook_settings *settings,
-                         const struct webhook_owner *owner, struct webhook_sidecar *ret_sidecar) FL_MUST_CHECK;
+                         const struct webhook_owner *owner, const struct fl_json *pod,
+                         struct webhook_sidecar *ret_sidecar, struct webhook_warnings *warnings,
+                         struct fl_err *err) FL_MUST_CHECK;
 void webhook_sidecar_done(struct webhook_sidecar *sidecar); /* a zeroed one is fine */
 
-/* Whether a status annotation is one that we wrote. Anybody can write such a text; so it only tells whether what bears
- * our names may be brought into form, never that it is in form. */
-bool webhook_sidecar_is_status(struct fl_span text);
+/* What a status annotation says that we added. Anybody can write such a text: it only tells what may be brought into
+ * form, never that it is in form. NULL where it is not in the form of ours; the caller frees it. */
+struct fl_json *webhook_sidecar_read_status(struct fl_span text);
+
+/* The status lists this volume. */
+bool webhook_sidecar_status_lists(const struct fl_json *status, struct fl_span volume);
 
 #endif

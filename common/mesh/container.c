@@ -3,8 +3,11 @@
 #include "common/mesh/label.h"
 #include "common/mesh/port.h"
 
+#include <stdio.h>
+
 #define STATS_PORT_NAME "http-envoy-prom" /* by which common scrape configurations find the proxy's own metrics */
 #define TOKEN_MODE      0444
+#define START_SECONDS   600
 
 /* Adds a member and answers the object, so that calls can be nested; NULL where memory was out, with all freed. */
 static struct fl_json *with(struct fl_json *object, const char *name, struct fl_json *value)
@@ -63,6 +66,8 @@ static const struct {
     const char *name, *field;
 } downward[] = {
     {FL_ENV_CAPTURE, "metadata.annotations['" FL_ANNOTATION_CAPTURE "']"},
+    {FL_ENV_PROBES, "metadata.annotations['" FL_ANNOTATION_PROBES "']"},
+    {FL_ENV_METRICS, "metadata.annotations['" FL_ANNOTATION_METRICS "']"},
     {FL_ENV_POD_NAME, "metadata.name"},
     {FL_ENV_POD_NAMESPACE, "metadata.namespace"},
     {FL_ENV_POD_UID, "metadata.uid"},
@@ -82,6 +87,24 @@ static struct fl_json *variable(struct fl_json *list, const char *name, struct f
     return value.len > 0 ? and(list, with_span(object_of("name", text(name)), "value", value)) : list;
 }
 
+/* The user's variables; those of ours stay ours: of two with one name the later would win. */
+static struct fl_json *others(struct fl_json *list, const struct fl_json *env)
+{
+    size_t own = fl_json_count(list);
+    for (const struct fl_json *item = fl_json_first(env); item != NULL && list != NULL; item = fl_json_next(item)) {
+        struct fl_span name = fl_json_name(item);
+        bool taken = false;
+        const struct fl_json *ours = fl_json_first(list);
+        for (size_t i = 0; i < own && !taken; i++, ours = fl_json_next(ours))
+            taken = fl_span_eq(fl_json_string(fl_json_get(ours, "name")), name);
+        if (taken)
+            continue;
+        struct fl_json *entry = object_of("name", fl_json_new_string(name));
+        list = and(list, with_span(entry, "value", fl_json_string(item)));
+    }
+    return list;
+}
+
 static struct fl_json *environment(const struct fl_container *container)
 {
     struct fl_json *list = fl_json_new_array();
@@ -89,34 +112,63 @@ static struct fl_json *environment(const struct fl_container *container)
         struct fl_json *source = object_of("fieldRef", object_of("fieldPath", text(downward[i].field)));
         list = and(list, with(object_of("name", text(downward[i].name)), "valueFrom", source));
     }
+    struct fl_json *limit = object_of("resourceFieldRef", object_of("resource", text("limits.cpu")));
+    list = and(list, with(object_of("name", text(FL_ENV_CPU_LIMIT)), "valueFrom", limit));
     list = variable(list, FL_ENV_WORKLOAD, container->workload);
-    if (container->control_address.len == 0)
-        return list;
-    list = variable(list, FL_ENV_CONTROL_ADDRESS, container->control_address);
-    list = variable(list, FL_ENV_CONTROL_NAME, container->control_name);
-    return variable(list, FL_ENV_TRUST_DOMAIN, container->trust_domain);
+    if (container->control_address.len > 0) {
+        list = variable(list, FL_ENV_CONTROL_ADDRESS, container->control_address);
+        list = variable(list, FL_ENV_CONTROL_NAME, container->control_name);
+        list = variable(list, FL_ENV_TRUST_DOMAIN, container->trust_domain);
+    }
+    return others(list, container->env);
 }
 
-static struct fl_json *quantities(struct fl_span cpu, struct fl_span memory)
+static struct fl_json *quantities(struct fl_span cpu, struct fl_span memory, struct fl_span ephemeral_storage)
 {
-    return with_span(with_span(fl_json_new_object(), "cpu", cpu), "memory", memory);
+    struct fl_json *object = with_span(with_span(fl_json_new_object(), "cpu", cpu), "memory", memory);
+    return with_span(object, "ephemeral-storage", ephemeral_storage);
 }
 
 static struct fl_json *resources(const struct fl_container *container)
 {
+    const struct fl_container *c = container;
     struct fl_json *object = fl_json_new_object();
-    if (container->cpu_request.len + container->memory_request.len > 0)
-        object = with(object, "requests", quantities(container->cpu_request, container->memory_request));
-    if (container->cpu_limit.len + container->memory_limit.len > 0)
-        object = with(object, "limits", quantities(container->cpu_limit, container->memory_limit));
+    if (c->cpu_request.len + c->memory_request.len + c->ephemeral_storage_request.len > 0)
+        object = with(object, "requests", quantities(c->cpu_request, c->memory_request, c->ephemeral_storage_request));
+    if (c->cpu_limit.len + c->memory_limit.len + c->ephemeral_storage_limit.len > 0)
+        object = with(object, "limits", quantities(c->cpu_limit, c->memory_limit, c->ephemeral_storage_limit));
     return object;
 }
 
-static struct fl_json *mounts(void)
+static struct fl_json *mounts(const struct fl_container *container)
 {
     struct fl_json *state = with(object_of("name", text(FL_VOLUME_NAME)), "mountPath", text(FL_VOLUME_PATH));
     struct fl_json *token = with(object_of("name", text(FL_TOKEN_VOLUME)), "mountPath", text(FL_TOKEN_PATH));
-    return and(array_of(state), with(token, "readOnly", fl_json_new_bool(true)));
+    struct fl_json *list = and(array_of(state), with(token, "readOnly", fl_json_new_bool(true)));
+    for (const struct fl_json *item = fl_json_first(container->mounts); item != NULL; item = fl_json_next(item))
+        list = and(list, fl_json_copy(item));
+    return list;
+}
+
+static struct fl_json *hook(const char *verb, uint32_t seconds)
+{
+    char number[16];
+    snprintf(number, sizeof(number), "%u", seconds);
+    struct fl_json *command = and(array_of(text(FL_CONTAINER_PROGRAM)), text(verb));
+    if (seconds > 0)
+        command = and(and(command, text("--seconds")), text(number));
+    return object_of("exec", object_of("command", command));
+}
+
+/* A native sidecar gets its SIGTERM after the apps have ended, and holds them by its startup probe. A classic one gets
+ * it with them, so that its hook serves on for a while; and the kubelet starts the next container after its postStart.
+ */
+static struct fl_json *lifecycle(const struct fl_container *container, uint32_t start_seconds)
+{
+    if (container->native)
+        return object_of("preStop", hook("drain", 0));
+    struct fl_json *object = object_of("postStart", hook("wait", start_seconds));
+    return with(object, "preStop", hook("drain", container->drain_seconds));
 }
 
 static struct fl_json *probe(const char *path, int64_t period, int64_t failures)
@@ -142,6 +194,7 @@ static struct fl_json *security(uint32_t uid, uint32_t gid)
 
 struct fl_json *fl_container_render(const struct fl_container *container)
 {
+    uint32_t start_seconds = container->start_seconds > 0 ? container->start_seconds : START_SECONDS;
     struct fl_json *object = object_of("name", text(FL_CONTAINER_NAME));
     object = with(object, "image", fl_json_new_string(container->image));
     object = with_span(object, "imagePullPolicy", container->image_pull_policy);
@@ -151,9 +204,10 @@ struct fl_json *fl_container_render(const struct fl_container *container)
     object = with(object, "ports", ports());
     object = with(object, "env", environment(container));
     object = with(object, "resources", resources(container));
-    object = with(object, "volumeMounts", mounts());
-    object = with(object, "startupProbe", probe("/healthz/started", 1, 600));
+    object = with(object, "volumeMounts", mounts(container));
+    object = with(object, "startupProbe", probe("/healthz/started", 1, start_seconds));
     object = with(object, "readinessProbe", probe("/healthz/ready", 5, 4));
+    object = with(object, "lifecycle", lifecycle(container, start_seconds));
     object = with(object, "terminationMessagePolicy", text("FallbackToLogsOnError"));
     return with(object, "securityContext", security(container->uid, container->gid));
 }

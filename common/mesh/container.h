@@ -7,6 +7,10 @@
  * namespace has a ResourceQuota or LimitRange, requests and limits are needed on every container, so callers give both.
  * A startup probe of a second's period, with ten minutes of patience: a sidecar waits in the start gate until somebody
  * programs its network namespace, and being restarted would not bring that nearer.
+ *
+ * Both forms hold the app: before a native sidecar's startup probe succeeded the kubelet starts no later container; a
+ * classic one's postStart hook (`wait`) keeps it from starting the next container of the list. preStop (`drain`) tells
+ * the proxy that the pod ends; the classic one then serves on for drain_seconds while the app ends.
  */
 #ifndef FL_MESH_CONTAINER_H
 #define FL_MESH_CONTAINER_H
@@ -20,12 +24,17 @@ struct fl_container {
     struct fl_span log_level;                                            /* empty: "info" */
     struct fl_span workload;                                             /* owner's name; empty: left out */
     struct fl_span cpu_request, cpu_limit, memory_request, memory_limit; /* quantities; empty: left out */
+    struct fl_span ephemeral_storage_request, ephemeral_storage_limit;
     struct fl_span
         control_address;         /* of the control plane; empty: none, and -c FL_BOOTSTRAP_PATH is the configuration */
     struct fl_span control_name; /* empty: left out */
     struct fl_span trust_domain; /* empty: left out */
     uint32_t uid, gid;
-    bool native; /* a native sidecar (Kubernetes 1.29) */
+    uint32_t start_seconds;       /* how long it may take to start; 0: 600 */
+    uint32_t drain_seconds;       /* classic */
+    const struct fl_json *env;    /* an object of strings, further variables; ours win. May be NULL */
+    const struct fl_json *mounts; /* an array of further VolumeMounts. May be NULL */
+    bool native;                  /* a native sidecar (Kubernetes 1.29) */
 };
 
 /* The container object, owned by the caller; NULL only when memory is out. Arguments: -l <level>, and before them
@@ -34,6 +43,8 @@ struct fl_container {
  * startup /healthz/started, readiness /healthz/ready. Native: restartPolicy Always, and the kubelet starts no later
  * container before the startup probe succeeded. */
 struct fl_json *fl_container_render(const struct fl_container *container);
+
+#define FL_CONTAINER_PROGRAM "/fairlead-proxy" /* the image's entry point, which the hooks call as well */
 
 #define FL_TOKEN_SECONDS     43200  /* the kubelet renews it long before; long enough for a control plane's bad night */
 #define FL_VOLUME_SIZE_LIMIT "16Mi" /* of memory, the sidecar's: key, chain, bundle, last good configuration */

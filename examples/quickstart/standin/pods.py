@@ -91,11 +91,22 @@ class Pod:
                 "spec.nodeName": "node", "spec.serviceAccountName": self.spec.get("serviceAccountName", "default"),
                 "status.podIP": self.ips[0], "status.podIPs": ",".join(self.ips), "status.hostIP": "10.88.0.1"}[path]
 
+    def resource(self, container, name):
+        """As the kubelet gives it for a divisor of 1: whole CPUs, rounded up; the node's where there is no limit."""
+        kind, resource = name.split(".")
+        text = str(container.get("resources", {}).get(kind, {}).get(resource, os.cpu_count()))
+        return str(-(-int(text[:-1]) // 1000) if text.endswith("m") else int(text))
+
     def environment(self, container):
         values = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOSTNAME": self.name}
         for entry in container.get("env", []):
-            values[entry["name"]] = self.field(entry["valueFrom"]["fieldRef"]["fieldPath"]) if "valueFrom" in entry \
-                else entry.get("value", "")
+            source = entry.get("valueFrom", {})
+            if "resourceFieldRef" in source:
+                values[entry["name"]] = self.resource(container, source["resourceFieldRef"]["resource"])
+            elif "fieldRef" in source:
+                values[entry["name"]] = self.field(source["fieldRef"]["fieldPath"])
+            else:
+                values[entry["name"]] = entry.get("value", "")
         return values
 
     def start(self, container, volumes, programs):

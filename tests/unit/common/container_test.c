@@ -10,6 +10,10 @@
 #define ENVIRONMENT                                                                                                    \
     "{\"name\":\"FAIRLEAD_CAPTURE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":"                                       \
     "\"metadata.annotations['fairlead.io/capture']\"}}},"                                                              \
+    "{\"name\":\"FAIRLEAD_PROBES\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.annotations['fairlead.io/"    \
+    "probes']\"}}},"                                                                                                   \
+    "{\"name\":\"FAIRLEAD_METRICS\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.annotations['fairlead.io/"   \
+    "metrics']\"}}},"                                                                                                  \
     "{\"name\":\"POD_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}},"                          \
     "{\"name\":\"POD_NAMESPACE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.namespace\"}}},"                \
     "{\"name\":\"POD_UID\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.uid\"}}},"                            \
@@ -26,15 +30,21 @@
     "{\"name\":\"FAIRLEAD_LABEL_CANONICAL_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['"       \
     "service.istio.io/canonical-name']\"}}},"                                                                          \
     "{\"name\":\"FAIRLEAD_LABEL_CANONICAL_REVISION\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['"   \
-    "service.istio.io/canonical-revision']\"}}}"
+    "service.istio.io/canonical-revision']\"}}},"                                                                      \
+    "{\"name\":\"FAIRLEAD_CPU_LIMIT\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\"}}}"
 #define MOUNTS                                                                                                         \
     "\"volumeMounts\":[{\"name\":\"fairlead-proxy\",\"mountPath\":\"/run/fairlead\"},"                                 \
     "{\"name\":\"fairlead-token\",\"mountPath\":\"/run/secrets/fairlead\",\"readOnly\":true}]"
-#define PROBES                                                                                                         \
+#define PROBES(seconds)                                                                                                \
     "\"startupProbe\":{\"httpGet\":{\"path\":\"/healthz/started\",\"port\":15021},\"periodSeconds\":1,"                \
-    "\"timeoutSeconds\":3,\"failureThreshold\":600},"                                                                  \
+    "\"timeoutSeconds\":3,\"failureThreshold\":" seconds "},"                                                          \
     "\"readinessProbe\":{\"httpGet\":{\"path\":\"/healthz/ready\",\"port\":15021},\"periodSeconds\":5,"                \
     "\"timeoutSeconds\":3,\"failureThreshold\":4}"
+#define NATIVE "\"lifecycle\":{\"preStop\":{\"exec\":{\"command\":[\"/fairlead-proxy\",\"drain\"]}}}"
+#define CLASSIC(start, drain)                                                                                          \
+    "\"lifecycle\":{\"postStart\":{\"exec\":{\"command\":[\"/fairlead-proxy\",\"wait\",\"--seconds\",\"" start         \
+    "\"]}},"                                                                                                           \
+    "\"preStop\":{\"exec\":{\"command\":[\"/fairlead-proxy\",\"drain\"" drain "]}}}"
 #define SECURITY(uid, gid)                                                                                             \
     "\"terminationMessagePolicy\":\"FallbackToLogsOnError\","                                                          \
     "\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},"                   \
@@ -62,6 +72,9 @@ static const struct fl_container full = {
     .cpu_limit = FL_SPAN("2"),
     .memory_request = FL_SPAN("16Mi"),
     .memory_limit = FL_SPAN("256Mi"),
+    .ephemeral_storage_request = FL_SPAN("50Mi"),
+    .ephemeral_storage_limit = FL_SPAN("1Gi"),
+    .drain_seconds = 9,
     .uid = 1337,
     .gid = 1338,
     .native = true,
@@ -75,8 +88,9 @@ static void a_native_sidecar_with_everything(void **state)
         "{\"name\":\"fairlead-proxy\",\"image\":\"registry/proxy:1\",\"imagePullPolicy\":\"IfNotPresent\","
         "\"restartPolicy\":\"Always\",\"args\":[\"-c\",\"/run/fairlead/bootstrap.yaml\",\"-l\",\"debug\"]," STATS_PORT
         ",\"env\":[" ENVIRONMENT ",{\"name\":\"FAIRLEAD_WORKLOAD\",\"value\":\"web\"}],"
-        "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"16Mi\"},"
-        "\"limits\":{\"cpu\":\"2\",\"memory\":\"256Mi\"}}," MOUNTS "," PROBES "," SECURITY("1337", "1338"));
+        "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"16Mi\",\"ephemeral-storage\":\"50Mi\"},"
+        "\"limits\":{\"cpu\":\"2\",\"memory\":\"256Mi\",\"ephemeral-storage\":\"1Gi\"}}," MOUNTS
+        "," PROBES("600") "," NATIVE "," SECURITY("1337", "1338"));
 }
 
 /* The proxy makes its bootstrap itself. */
@@ -93,8 +107,8 @@ static void a_sidecar_with_a_control_plane(void **state)
                   "{\"name\":\"fairlead-proxy\",\"image\":\"p\",\"args\":[\"-l\",\"info\"]," STATS_PORT
                   ",\"env\":[" ENVIRONMENT ",{\"name\":\"FAIRLEAD_CONTROL_ADDRESS\",\"value\":\"10.0.0.1:15012\"},"
                   "{\"name\":\"FAIRLEAD_CONTROL_NAME\",\"value\":\"control.mesh.svc\"},"
-                  "{\"name\":\"FAIRLEAD_TRUST_DOMAIN\",\"value\":\"mesh.example\"}],\"resources\":{}," MOUNTS "," PROBES
-                  "," SECURITY("1", "2"));
+                  "{\"name\":\"FAIRLEAD_TRUST_DOMAIN\",\"value\":\"mesh.example\"}],\"resources\":{}," MOUNTS
+                  "," PROBES("600") "," CLASSIC("600", "") "," SECURITY("1", "2"));
 }
 
 static void a_classic_sidecar_with_the_least(void **state)
@@ -104,8 +118,35 @@ static void a_classic_sidecar_with_the_least(void **state)
     assert_prints(fl_container_render(&least),
                   "{\"name\":\"fairlead-proxy\",\"image\":\"p\","
                   "\"args\":[\"-c\",\"/run/fairlead/bootstrap.yaml\",\"-l\",\"info\"]," STATS_PORT
-                  ",\"env\":[" ENVIRONMENT "],\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}," MOUNTS "," PROBES
-                  "," SECURITY("1", "2"));
+                  ",\"env\":[" ENVIRONMENT "],\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}," MOUNTS
+                  "," PROBES("600") "," CLASSIC("600", "") "," SECURITY("1", "2"));
+}
+
+/* What an operator adds; a variable of ours stays ours. */
+static void a_classic_sidecar_with_more(void **state)
+{
+    (void)state;
+    struct fl_json *env = NULL, *added = NULL;
+    assert_int_equal(fl_json_parse(FL_SPAN("{\"TZ\":\"UTC\",\"POD_NAME\":\"x\",\"EMPTY\":\"\"}"), NULL, &env, NULL), 0);
+    assert_int_equal(fl_json_parse(FL_SPAN("[{\"name\":\"v\",\"mountPath\":\"/v\"}]"), NULL, &added, NULL), 0);
+    const struct fl_container container = {.image = FL_SPAN("p"),
+                                           .start_seconds = 30,
+                                           .drain_seconds = 7,
+                                           .env = env,
+                                           .mounts = added,
+                                           .uid = 1,
+                                           .gid = 2};
+    assert_prints(fl_container_render(&container),
+                  "{\"name\":\"fairlead-proxy\",\"image\":\"p\","
+                  "\"args\":[\"-c\",\"/run/fairlead/bootstrap.yaml\",\"-l\",\"info\"]," STATS_PORT
+                  ",\"env\":[" ENVIRONMENT
+                  ",{\"name\":\"TZ\",\"value\":\"UTC\"},{\"name\":\"EMPTY\"}],\"resources\":{},"
+                  "\"volumeMounts\":[{\"name\":\"fairlead-proxy\",\"mountPath\":\"/run/fairlead\"},"
+                  "{\"name\":\"fairlead-token\",\"mountPath\":\"/run/secrets/fairlead\",\"readOnly\":true},"
+                  "{\"name\":\"v\",\"mountPath\":\"/v\"}]," PROBES("30") "," CLASSIC(
+                      "30", ",\"--seconds\",\"7\"") "," SECURITY("1", "2"));
+    fl_json_free(env);
+    fl_json_free(added);
 }
 
 static void the_volumes(void **state)
@@ -152,6 +193,7 @@ int main(void)
         cmocka_unit_test(a_sidecar_with_a_control_plane),
         cmocka_unit_test(the_trust_bundle_beside_the_token),
         cmocka_unit_test(a_classic_sidecar_with_the_least),
+        cmocka_unit_test(a_classic_sidecar_with_more),
         cmocka_unit_test(the_volumes),
         cmocka_unit_test(every_failed_allocation_gives_null_and_leaks_nothing),
     };
