@@ -83,7 +83,7 @@ void webhook_settings_defaults(struct webhook_settings *settings)
                       .cpu_limit = FL_SPAN("2"),
                       .memory_request = FL_SPAN("16Mi"),
                       .memory_limit = FL_SPAN("256Mi"),
-                      .ephemeral_storage_request = FL_SPAN("50Mi"),
+                      .ephemeral_storage_request = FL_SPAN("16Mi"),
                       .ephemeral_storage_limit = FL_SPAN("1Gi")},
         .native_sidecar = true,
         .probe_rewrite = true,

@@ -31,7 +31,7 @@ static void test_everything(void **state)
                                "proxyMemoryRequest: \"\"\n"
                                "proxyCpuLimit: null\n"
                                "proxyMemoryLimit: 64Mi\n"
-                               "proxyEphemeralStorageLimit: \"1000000\"\n"
+                               "proxyEphemeralStorageLimit: \"1000000000\"\n"
                                "inboundIncludePorts: \"80,8000-8080\"\n"
                                "inboundExcludePorts: \"9\"\n"
                                "outboundIncludePorts: \"53\"\n"
@@ -65,7 +65,7 @@ static void test_everything(void **state)
     assert_int_equal(config->defaults.capture.outbound_exclude_cidrs.count, 1);
     assert_false(config->defaults.native_sidecar || config->pod_overrides);
     assert_span(config->defaults.resources.cpu_limit, "");
-    assert_span(config->defaults.resources.ephemeral_storage_limit, "1000000");
+    assert_span(config->defaults.resources.ephemeral_storage_limit, "1000000000");
     assert_int_equal(config->defaults.start_seconds, 30);
     assert_int_equal(fl_json_count(config->defaults.env), 1);
     assert_int_equal(fl_json_count(config->defaults.volumes), 1);
