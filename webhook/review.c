@@ -214,8 +214,7 @@ static int admit(struct admission *admission)
     if (result > 0) {
         report->outcome = WEBHOOK_DENIED;
         report->reason = (enum webhook_reason)result;
-        webhook_warn_reason(&report->warnings, report->reason, "the pod is refused: %s",
-                            webhook_reason_text(report->reason));
+        webhook_warn_reason(&report->warnings, report->reason, "refused: %s", webhook_reason_text(report->reason));
     }
     return result < 0 ? result : 0;
 }

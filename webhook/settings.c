@@ -178,6 +178,12 @@ int webhook_setting_print(enum webhook_setting setting, const struct webhook_set
     return webhook_form(table[setting].form)->print((const char *)settings + table[setting].offset, out);
 }
 
+/* How whoever set it knows it: by the annotation, or by the member of the configuration file. */
+static const char *known_as(const struct webhook_settings *settings, enum webhook_setting setting)
+{
+    return settings->from[setting] > WEBHOOK_LEVEL_MESH ? table[setting].row.annotation : table[setting].row.member;
+}
+
 static int pair_check(const struct webhook_settings *settings, enum webhook_setting request, enum webhook_setting limit,
                       struct fl_err *err)
 {
@@ -190,8 +196,8 @@ static int pair_check(const struct webhook_settings *settings, enum webhook_sett
     if (result == 0)
         result = webhook_quantity_parse(*high, &high_nano, err);
     if (result == 0 && low_nano > high_nano)
-        result = fl_err_set(err, -EINVAL, "%s %.*s (%s) is above %s %.*s (%s)", table[request].row.member,
-                            WEBHOOK_SHOW(*low), webhook_level_word(settings->from[request]), table[limit].row.member,
+        result = fl_err_set(err, -EINVAL, "%s %.*s (%s) is above %s %.*s (%s)", known_as(settings, request),
+                            WEBHOOK_SHOW(*low), webhook_level_word(settings->from[request]), known_as(settings, limit),
                             WEBHOOK_SHOW(*high), webhook_level_word(settings->from[limit]));
     return result;
 }
@@ -209,13 +215,13 @@ int webhook_settings_check(const struct webhook_settings *settings, struct fl_sp
         result = pair_check(settings, pairs[i][0], pairs[i][1], err);
     if (result == 0 && settings->capture.dns)
         result = fl_err_set(err, -EINVAL, "%s (%s): DNS capture is not available in this version",
-                            table[WEBHOOK_SET_DNS_CAPTURE].row.member,
+                            known_as(settings, WEBHOOK_SET_DNS_CAPTURE),
                             webhook_level_word(settings->from[WEBHOOK_SET_DNS_CAPTURE]));
     if (result < 0)
         return result;
     result = webhook_extra_reach_check(settings->volumes, audience, host_path, err);
     if (result < 0)
-        fl_err_prefix(err, "%s (%s)", table[WEBHOOK_SET_PROXY_VOLUMES].row.member,
+        fl_err_prefix(err, "%s (%s)", known_as(settings, WEBHOOK_SET_PROXY_VOLUMES),
                       webhook_level_word(settings->from[WEBHOOK_SET_PROXY_VOLUMES]));
     return result;
 }

@@ -84,7 +84,7 @@ static const struct {
     {NULL, "{'fairlead.io/proxy-cpu-request':'much'}", "annotation fairlead.io/proxy-cpu-request"},
     {NULL, "{'fairlead.io/proxy-memory-limit':'1 Mi'}", "annotation fairlead.io/proxy-memory-limit"},
     {NULL, "{'fairlead.io/proxy-memory-limit':'1Mi'}",
-     "proxyMemoryRequest 16Mi (builtin) is above proxyMemoryLimit 1Mi (pod)"},
+     "proxyMemoryRequest 16Mi (builtin) is above fairlead.io/proxy-memory-limit 1Mi (pod)"},
     {NULL, "{'fairlead.io/inbound-include-ports':'http'}", "annotation fairlead.io/inbound-include-ports"},
     {NULL, "{'fairlead.io/inbound-exclude-ports':'70000'}", "annotation fairlead.io/inbound-exclude-ports"},
     {NULL, "{'fairlead.io/outbound-include-ports':'9-1'}", "annotation fairlead.io/outbound-include-ports"},
