@@ -11,6 +11,8 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"inject", cli_inject, "manifests with the sidecar added, as the webhook would add it"},
+    {"pause", cli_pause, "break-glass: new pods of a namespace pass without the mesh"},
+    {"resume", cli_resume, "takes back a pause"},
     {"status", cli_status, "the proxies that a control plane knows: in sync or not, certificate ages"},
     {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
     {"route", cli_route, "route explain: which rule would a request hit, and why"},
