@@ -122,8 +122,9 @@ static bool leaf_ends(const struct keeper_view *view, const struct keeper_policy
 /* The next leaf's end. */
 static int64_t leaf_end(const struct keeper_view *view, const struct keeper_policy *policy)
 {
-    int64_t end = view->now + (int64_t)policy->validity, root_end = root_at(view, view->current)->not_after;
-    return root_end < end ? root_end : end;
+    const struct keeper_root *root = root_at(view, view->current);
+    int64_t end = view->now + (int64_t)policy->validity;
+    return root != NULL && root->not_after < end ? root->not_after : end;
 }
 
 /* Why a leaf is to be made; NULL: it is good as it is. */
