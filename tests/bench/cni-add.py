@@ -23,22 +23,25 @@ sys.dont_write_bytecode = True
 import cni_support as cni  # noqa: E402
 
 STANDARD = "/usr/lib/cni"
-EVERY_LIST = os.path.join(cni.GOLDEN, "every-list.json")
 
 
 def config(kind, **members):
     return json.dumps(cni.config(type=kind, **members))
 
 
+def golden(name):
+    with open(os.path.join(cni.GOLDEN, name)) as handle:
+        return json.dumps(cni.config(handle.read().strip()))
+
+
 def contenders(fairlead, folder):
     """name, program, stdin"""
-    with open(EVERY_LIST) as handle:
-        every_list = handle.read().strip()
     rows = [
         ("true (the floor)", "/bin/true", ""),
         ("fairlead-cni, no annotation", fairlead, config("fairlead-cni")),
         ("fairlead-cni, default spec", fairlead, json.dumps(cni.config(cni.spec()))),
-        ("fairlead-cni, every list", fairlead, json.dumps(cni.config(every_list))),
+        ("fairlead-cni, every list", fairlead, golden("every-list.json")),
+        ("fairlead-cni, every setting", fairlead, golden("every-setting-ipv6.json")),
         ("tuning (nothing to tune)", f"{STANDARD}/tuning", config("tuning")),
         ("loopback", f"{STANDARD}/loopback", config("loopback")),
         ("bridge + host-local", f"{STANDARD}/bridge", json.dumps({

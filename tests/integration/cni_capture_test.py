@@ -510,6 +510,20 @@ class UserNamespace(unittest.TestCase):
         os.waitpid(self.child, 0)
         self.pod.remove()
 
+    def test_uids_inside(self):
+        capture = cni.spec(outbound_excludeUIDs=["1500"], dns=True, dropInvalid=True)
+        plugin.succeed("ADD", self.pod.path, cni.config(capture))
+        plugin.succeed("CHECK", self.pod.path, cni.config(capture))
+        for command in (("link", "add", "eth0", "type", "veth", "peer", "name", "eth1"),
+                        ("addr", "add", "10.55.0.1/24", "dev", "eth0"), ("link", "set", "eth0", "up"),
+                        ("link", "set", "eth1", "up")):
+            cni.run("nsenter", "--net=" + self.pod.path, "ip", *command)
+        self.pod.serve(OUTBOUND, udp=[("127.0.0.1", CAPTURED_DNS)], uid=101337, gid=101337)
+        self.assertEqual(self.pod.dial("10.55.0.9", 8080, uid=101000)["port"], OUTBOUND)
+        self.assertEqual(self.pod.dial("10.55.0.9", 8080, uid=1500)["port"], OUTBOUND)
+        self.assertIn("failed", self.pod.dial("10.55.0.9", 8080, uid=101500))
+        self.assertEqual(self.pod.ask("10.55.0.9", DNS, uid=101000)["port"], CAPTURED_DNS)
+
     def test_ids_inside(self):
         plugin.succeed("ADD", self.pod.path, cni.config(cni.spec()))
         plugin.succeed("CHECK", self.pod.path, cni.config(cni.spec()))
