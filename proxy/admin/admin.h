@@ -10,10 +10,10 @@
  * /ready, /stats/prometheus, /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs,
  * /memory, and with POST /logging?level=, /drain, /drain_listeners, /quitquitquit.
  *
- * What comes from outside is bounded: connections (beyond the limit the oldest silent one goes), the head, the body
- * (none is read: a request with one is answered 413 and closed), the time for a head, for an answer to be taken, and
- * between requests. A browser is kept out of the admin port: Host must be an address or "localhost" (DNS rebinding),
- * and a request that changes something must be a POST without a foreign Origin (CSRF).
+ * What comes from outside is bounded: connections (beyond the limit the oldest of the client that has the most goes),
+ * the head, the body (none is read: a request with one is answered 413 and closed), the time for a head, for an answer
+ * to be taken, and between requests. A browser is kept out of the admin port: Host must be an address or "localhost"
+ * (DNS rebinding), and a request that changes something must be a POST without a foreign Origin (CSRF).
  */
 #ifndef PROXY_ADMIN_ADMIN_H
 #define PROXY_ADMIN_ADMIN_H

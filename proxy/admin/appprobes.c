@@ -44,7 +44,7 @@ struct task {
 
 struct proxy_appprobes {
     struct proxy_appprobes_options options;
-    struct fl_tls_context *tls;
+    struct fl_tls_context *tls; /* made when it is needed first: most pods have no probe over HTTPS */
     size_t running;
     struct task **tasks; /* by the table's index; NULL: nobody asks */
     uint64_t *asked_ms;  /* when it was asked last; 0: never */
@@ -214,11 +214,15 @@ static void on_got(void *owner, const struct proxy_appget_outcome *outcome)
 
 static int dial(struct task *task, struct fl_span request)
 {
-    bool http = task->probe->handler == FL_APPPROBE_HTTP_GET;
+    static const struct fl_tls_options anybody = {.anybody = true, .minimum_version = 0x0303};
+    struct proxy_appprobes *probes = task->probes;
+    bool secure = task->probe->handler == FL_APPPROBE_HTTP_GET && task->url.https;
+    if (secure && probes->tls == NULL && fl_tls_context_new(&anybody, &probes->tls, NULL) < 0)
+        return -ENOMEM;
     const struct proxy_appget_options options = {
-        .loop = task->probes->options.loop,
+        .loop = probes->options.loop,
         .to = task->url.to,
-        .tls = http && task->url.https ? task->probes->tls : NULL,
+        .tls = secure ? probes->tls : NULL,
         .request = request,
         .body_max = PROXY_APPPROBES_BODY_MAX,
         .on_done = on_got,
@@ -412,7 +416,6 @@ size_t proxy_appprobes_running(const struct proxy_appprobes *probes)
 int proxy_appprobes_new(const struct proxy_appprobes_options *options, struct proxy_appprobes **ret_probes,
                         struct fl_err *err)
 {
-    const struct fl_tls_options tls = {.anybody = true, .minimum_version = 0x0303};
     struct proxy_appprobes *probes = calloc(1, sizeof(*probes));
     if (probes == NULL)
         return fl_err_errno(err, -ENOMEM, "app probes");
@@ -420,14 +423,12 @@ int proxy_appprobes_new(const struct proxy_appprobes_options *options, struct pr
     size_t count = options->table->count > 0 ? options->table->count : 1;
     probes->tasks = calloc(count, sizeof(struct task *));
     probes->asked_ms = calloc(count, sizeof(*probes->asked_ms));
-    int result = probes->tasks == NULL || probes->asked_ms == NULL ? fl_err_errno(err, -ENOMEM, "app probes") : 0;
-    if (result == 0)
-        result = fl_tls_context_new(&tls, &probes->tls, err);
-    if (result < 0)
+    if (probes->tasks == NULL || probes->asked_ms == NULL) {
         proxy_appprobes_free(probes);
-    else
-        *ret_probes = probes;
-    return result;
+        return fl_err_errno(err, -ENOMEM, "app probes");
+    }
+    *ret_probes = probes;
+    return 0;
 }
 
 struct proxy_appprobes *proxy_appprobes_free(struct proxy_appprobes *probes)

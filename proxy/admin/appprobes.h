@@ -40,7 +40,7 @@ struct proxy_appprobes_options {
     struct fl_metrics *metrics;       /* of the main thread; may be NULL */
 };
 
-/* 0, -ENOMEM, or what TLS says. */
+/* 0 or -ENOMEM. */
 int proxy_appprobes_new(const struct proxy_appprobes_options *options, struct proxy_appprobes **ret_probes,
                         struct fl_err *err) FL_MUST_CHECK;
 /* Who waits gets no answer. */

@@ -450,35 +450,22 @@ static size_t connections_of(const struct proxy_serving *serving, const struct p
     return count;
 }
 
-/* Of those whose answer is waited for, the oldest of the client that has the most connections: who asks for everything
- * again and again throws out himself, not the kubelet. */
-static struct proxy_serving_connection *greediest(const struct proxy_serving *serving)
+/* The longest open one, that is not being given an answer, of the client that has the most of them. Else whoever holds
+ * all connections, and says nothing or waits for an app that does not answer, could keep the health checks out, and
+ * have the pod restarted: who takes too much throws out himself, not the kubelet. */
+static void make_room(struct proxy_serving *serving)
 {
     struct proxy_serving_connection *found = NULL;
     size_t most = 0;
     for (struct proxy_serving_connection *one = serving->connections; one != NULL; one = one->next) {
-        size_t count = one->state == WAIT ? connections_of(serving, &one->peer) : 0;
+        size_t count = one->state != ANSWER ? connections_of(serving, &one->peer) : 0;
         if (count > 0 && count >= most) {
             most = count;
             found = one;
         }
     }
-    return found;
-}
-
-/* The longest open one that is not being answered. Else whoever holds all connections and says nothing could keep the
- * health checks out, and have the pod restarted. */
-static void make_room(struct proxy_serving *serving)
-{
-    struct proxy_serving_connection *oldest = NULL;
-    for (struct proxy_serving_connection *one = serving->connections; one != NULL; one = one->next) {
-        if (one->state == IDLE || one->state == HEAD)
-            oldest = one;
-    }
-    if (oldest == NULL)
-        oldest = greediest(serving);
-    if (oldest != NULL)
-        close_connection(oldest);
+    if (found != NULL)
+        close_connection(found);
 }
 
 static void adopt(struct proxy_serving *serving, int fd, const struct sockaddr_storage *peer)
