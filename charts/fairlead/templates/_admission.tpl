@@ -1,5 +1,5 @@
 {{/* What the webhook configuration and the policies have in common: which namespaces are in scope, and how a pod's
-     labels decide. The truth table stands in docs/admission.md; tests/cluster/lanes/selectors.py proves it. */}}
+     labels decide. The truth table stands in docs/admission.md; tests/cluster/lanes/scope.py proves it. */}}
 
 {{/* Expressions of a namespaceSelector: not ours, not the system's, not paused. */}}
 {{- define "fairlead.inScope" -}}
