@@ -17,6 +17,17 @@
   expression: object.spec.?initContainers.orValue([])
 {{- end }}
 
+{{/* How other meshes' sidecars are known: as in webhook/foreign.c, which a test compares. */}}
+{{- define "fairlead.foreignNames" -}}
+{{- $names := list "istio-proxy" "istio-init" "istio-validation" "linkerd-proxy" "linkerd-init" "linkerd-network-validator" }}
+{{- $names = concat $names (list "kuma-sidecar" "kuma-init" "kuma-validation" "envoy-sidecar" "consul-connect-inject-init") }}
+{{- $names = concat $names (list "consul-dataplane" "consul-mesh-init" "consul-sidecar" "consul-connect-envoy-sidecar") }}
+{{- range $i, $name := $names }}{{ if $i }}, {{ end }}'{{ $name }}'{{ end }}
+{{- end }}
+{{- define "fairlead.foreignImages" -}}
+(^|/)(istio/proxyv2|linkerd/proxy|linkerd/proxy-init|kumahq/kuma-dp|hashicorp/consul-dataplane)(:[^/]*)?(@.*)?$
+{{- end }}
+
 {{/* Did this pod ask for the mesh, and is it of a kind that can join? The same table as the webhook's decide. */}}
 {{- define "fairlead.decisionVariables" -}}
 - name: namespaceLabels
@@ -36,13 +47,17 @@
   expression: >-
     variables.labels[?'fairlead.io/rev'].or(
     variables.namespaceLabels[?'fairlead.io/rev']).orValue('default')
+- name: foreign
+  expression: >-
+    variables.inits.exists(c, c.name in [{{ include "fairlead.foreignNames" . }}] || c.image.matches('{{ include "fairlead.foreignImages" . }}')) ||
+    object.spec.containers.exists(c, c.name in [{{ include "fairlead.foreignNames" . }}] || c.image.matches('{{ include "fairlead.foreignImages" . }}'))
 - name: skipped
   expression: >-
-    (object.spec.?hostNetwork.orValue(false) && !variables.required) ||
     ('kubernetes.io/config.mirror' in variables.annotations &&
     'system:nodes' in request.userInfo.?groups.orValue([])) ||
+    (!variables.required && (object.spec.?hostNetwork.orValue(false) ||
     object.spec.?os.?name.orValue('') == 'windows' ||
-    object.spec.?nodeSelector[?'kubernetes.io/os'].orValue('') == 'windows'
+    object.spec.?nodeSelector[?'kubernetes.io/os'].orValue('') == 'windows' || variables.foreign))
 {{- end }}
 
 {{/* The binding of a policy: call with (dict "root" $ "name" <policy>). */}}

@@ -260,7 +260,11 @@ class Policies(PolicyLane):
             pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x"
             pod["spec"]["nodeName"] = "node"
 
+        def foreign(**container):
+            return lambda pod: pod["spec"]["containers"].append(container)
+
         hostile = self.table(bare, {
+            "an image that is nearly another mesh's": (foreign(name="x", image="mirror.example/istio/proxyv2-x:1"), no_sidecar),
             "bare": (lambda pod: None, no_sidecar),
             "by generateName": (generated, no_sidecar),
             "its label asks": (label(inject="enabled"), no_sidecar),
@@ -277,6 +281,8 @@ class Policies(PolicyLane):
             "bare": (lambda pod: None, "nobody may opt out"),
             "opted out": (label(inject="disabled"), "nobody may opt out"),
             "hostNetwork": (lambda pod: pod["spec"].update(hostNetwork=True), "nobody may opt out"),
+            "Windows": (lambda pod: pod["spec"].update(os={"name": "windows"}), "nobody may opt out"),
+            "another mesh's": (foreign(name="istio-proxy", image="busybox:1"), "nobody may opt out"),
             "a revision that nobody serves": (label(rev="nobody"), "nobody may opt out"),
         }).items()}
         node = self.api.impersonate("system:node:node", "system:nodes", "system:authenticated")
@@ -295,6 +301,8 @@ class Policies(PolicyLane):
             "hostNetwork": self.pod(changed(bare, lambda pod: pod["spec"].update(hostNetwork=True))),
             "Windows": self.pod(changed(bare, lambda pod: pod["spec"].update(os={"name": "windows"}))),
             "Windows by its node": self.pod(changed(bare, lambda pod: pod["spec"].update(nodeSelector={"kubernetes.io/os": "windows"}))),
+            "another mesh's by its name": self.pod(changed(bare, foreign(name="linkerd-proxy", image="busybox:1"))),
+            "another mesh's by its image": self.pod(changed(bare, foreign(name="x", image="mirror.example:5000/istio/proxyv2:1.30"))),
             "a mirror of a kubelet": lambda: node.create(static, dry_run=True),
             "unlabelled": self.pod(a_pod("bare", self.plain)),
             "paused": self.pod(a_pod("bare", self.paused)),
@@ -426,8 +434,6 @@ class Policies(PolicyLane):
         """Every golden admission, as far as a real API server takes the pod at all."""
         passed = 0
         for case, _, pod in goldens():
-            if case == "fs-group-of-the-proxy":
-                continue  # refused: test_nobody_takes_the_proxys_user
             pod = creatable(pod, self.meshed)
             with self.subTest(case):
                 try:
@@ -539,6 +545,7 @@ class Policies(PolicyLane):
             "an app's runAsUser": (of_app(runAsUser=1337), "^container app:"),
             "an app's runAsGroup": (of_app(runAsGroup=1337), "^container app:"),
             "an init container's": (helper(runAsUser=1337), "^init container helper:"),
+            "the proxy's image": (lambda pod: update(app(pod), "image", sidecar(pod)["image"]), "^container app:"),
         })
 
         def debug(pod="running", namespace=None, **more):
@@ -551,17 +558,31 @@ class Policies(PolicyLane):
             "an ephemeral container's gid": (debug(securityContext={"runAsGroup": 1337}), "^ephemeral container debug:"),
             "an ephemeral container of the sidecar's name": (debug(name="fairlead-proxy-2", securityContext={"runAsUser": 1337}),
                                                              "^ephemeral container fairlead-proxy-2:"),
+            "an ephemeral container of the proxy's image": (debug(image=sidecar(whole)["image"]), "^ephemeral container debug:"),
             "an ephemeral container reads the keys": (debug(volumeMounts=[{"name": "fairlead-proxy", "mountPath": "/x"}]), "keys and token"),
             "an ephemeral container reads the token": (debug(volumeMounts=[{"name": "fairlead-token", "mountPath": "/x"}]), "keys and token"),
         }
         harmless = {
             "other numbers": self.pod(changed(whole, pod_wide(runAsUser=1338, runAsGroup=1338, fsGroup=1338, supplementalGroups=[1]))),
+            "the proxy's image with another user": debug(image=sidecar(whole)["image"], securityContext={"runAsUser": 1000}),
+            "power, where it is not forbidden": debug(securityContext={"privileged": True}),
             "a debugger": debug(securityContext={"runAsUser": 1000}),
             "a debugger without a word": debug(),
             "outside of the mesh": self.pod(changed(a_pod("bare", self.plain), pod_wide(runAsUser=1337))),
             "a debugger outside of the mesh": debug("outside-too", self.plain, securityContext={"runAsUser": 1337}),
         }
         self.check("fairlead-users", hostile, harmless)
+
+    def test_power_that_a_namespace_forbids(self):
+        space = self.namespace("powerless", labels={INJECT: "enabled"}, annotations={"fairlead.io/privileged-apps": "deny"})
+        self.api.create(injected(space, "running"))
+        path = self.api.path("v1", "Pod", "running", space) + "/ephemeralcontainers"
+
+        def debug(**security):
+            body = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox:1", "securityContext": security}]}}
+            return lambda: self.api.request("PATCH", path, body, "application/strategic-merge-patch+json", dryRun="All")
+        self.assertIn("undo the pod's capture", eventually(lambda: self.refused_by("fairlead-users", debug(privileged=True)), "in force"))
+        debug(runAsUser=1000)()
 
     # -- loosening a namespace's rules --------------------------------------------------------------------------------
 
@@ -626,18 +647,18 @@ class Releases(PolicyLane):
 
     def test_a_second_one_stands_beside(self):
         """Another revision with another image: each holds the pods of its own."""
-        values = {"revision": "canary", "config.image": "fairlead/fairlead-proxy:9.9.9"}
+        values = {"revision": "canary", "config.proxyImage": "fairlead/fairlead-proxy:9.9.9"}
         Release(self, values, "canary", "fairlead-canary")
         self.api.delete(ADMISSION, "MutatingWebhookConfiguration", f"{CONFIGURATION}-canary")
         new = injected(self.meshed)
         new["metadata"]["labels"][REV] = "canary"
-        sidecar(new)["image"] = values["config.image"]
+        sidecar(new)["image"] = values["config.proxyImage"]
         wrong = changed(new, lambda pod: update(sidecar(pod), "image", "fairlead/fairlead-proxy:0.1.0"))
         self.assertIn("9.9.9", eventually(lambda: self.refused_by("fairlead-sidecar-canary", self.pod(wrong)), "in force"))
         self.api.create(new, dry_run=True)
         self.api.create(injected(self.meshed), dry_run=True)
         wrong["metadata"]["labels"].pop(REV)
-        sidecar(wrong)["image"] = values["config.image"]
+        sidecar(wrong)["image"] = values["config.proxyImage"]
         self.assertIn("0.1.0", self.refused_by("fairlead-sidecar", self.pod(wrong)))
 
     def test_values_reach_the_rules(self):

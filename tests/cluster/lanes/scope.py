@@ -42,12 +42,12 @@ def shaped(pod, shape):
 
 def expected(space, pod, shape, pods_decide=True):
     """Whom the API server asks: the words of the table, not the selectors. space and pod are dicts of labels."""
-    if space.get("pause") == "true" or shape in ("mirror", "windows", "windows-node"):
+    if space.get("pause") == "true" or shape == "mirror":
         return []
     if space.get("require") is None:
         said = pod.get("inject") if pods_decide else None
         said = space.get("inject") if said is None else said
-        if said in (None, "disabled") or shape == "host":
+        if said in (None, "disabled") or shape != "plain":
             return []
     revision = pod.get("rev") or space.get("rev") or "default"
     return [revision] if revision in RELEASES else []
