@@ -21,6 +21,7 @@ CHART = ROOT / "charts" / "fairlead"
 SCHEMA = CHART / "values.schema.json"
 SYSTEM = "fairlead-system"
 SKIPPED = 77
+DESCRIPTION = "The webhook's configuration file, as webhook/config.schema.json has it (a test compares them)."
 
 
 def find_helm():
@@ -53,6 +54,16 @@ def walk(thing):
     children = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else ()
     for child in children:
         yield from walk(child)
+
+
+def bare(schema):
+    """What a schema refuses, without its words and defaults."""
+    if isinstance(schema, list):
+        return [bare(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    named = {key: {name: bare(each) for name, each in value.items()} for key, value in schema.items() if key == "properties"}
+    return {**{key: bare(value) for key, value in schema.items() if key not in ("description", "default", "properties")}, **named}
 
 
 def webhook_config(things, name="fairlead-webhook"):
@@ -280,9 +291,11 @@ class Rendered(unittest.TestCase):
     def test_the_schema_is_the_webhooks(self):
         whole = json.loads(SCHEMA.read_text())
         config = json.loads((ROOT / "webhook" / "config.schema.json").read_text())
-        wanted = {"description": "The webhook's configuration file, as webhook/config.schema.json has it (a test compares them).",
-                  **{key: value for key, value in config.items() if key not in ("$schema", "title")}, "required": ["proxyImage", "uid", "gid"]}
-        wanted["properties"] = {key: value for key, value in config["properties"].items() if key not in ("revision", "ownNamespace")}
+        wanted = {**bare(config), "description": DESCRIPTION, "required": ["proxyImage", "uid", "gid"]}
+        for key in ("$schema", "title"):
+            wanted.pop(key, None)
+        for key in ("revision", "ownNamespace"):  # the chart's own to set
+            wanted["properties"].pop(key)
         if os.environ.get("FL_CHARTS_UPDATE"):
             whole["properties"]["config"] = wanted
             SCHEMA.write_text(json.dumps(whole, indent=2) + "\n")
