@@ -134,6 +134,8 @@ static const char *leaf_is_due(const struct keeper_view *view, const struct keep
         return "there is no leaf of use";
     if (!leaf_is_of_wanted(view))
         return "the leaf is of another root";
+    if (!view->leaf_fits)
+        return "the leaf is for other names";
     if (view->now < view->leaf_not_before)
         return "the leaf is not valid yet";
     if (leaf_ends(view, policy) && leaf_end(view, policy) > view->leaf_not_after)
@@ -210,7 +212,6 @@ static bool mend_root(const struct keeper_view *view, const struct keeper_policy
                       struct keeper_decision *decision)
 {
     uint32_t known = view->old | view->anywhere | view->leaf_issuers;
-    decision->not_after = view->now + (int64_t)policy->ca_validity;
     if (view->current < 0 && view->next >= 0) {
         decision->step = KEEPER_PROMOTE;
         decision->why = "the root is of no use, the next one is";
@@ -220,6 +221,7 @@ static bool mend_root(const struct keeper_view *view, const struct keeper_policy
     if (view->current < 0) {
         decision->step = KEEPER_MAKE_ROOT;
         decision->why = "there is no root of use";
+        decision->not_after = view->now + (int64_t)policy->ca_validity;
         decision->old = trim_old(view, known);
         return true;
     }

@@ -50,7 +50,8 @@ struct keeper_view {
     int current, next; /* of the CA's Secret, each with its key; -1 also for what is of no use */
     uint32_t old;      /* and what else stands there: roots without a key that fits */
 
-    bool leaf_there; /* parsed, with its key, for the names that it must have; its time is not looked at */
+    bool leaf_there; /* parsed, with its key; its time is not looked at */
+    bool leaf_fits;  /* for a server, with exactly the names that it must have */
     int64_t leaf_not_before, leaf_not_after;
     uint32_t leaf_issuers;  /* roots whose signature it bears */
     uint64_t leaf_since_ms; /* a leaf of these has been in the Secret since then */

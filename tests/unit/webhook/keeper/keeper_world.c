@@ -111,7 +111,7 @@ void world_read(struct world *world, struct world_keeper *keeper)
     if (view->bundle_count == 0)
         view->everywhere = 0;
     keeper->leaf_version = world->leaf_version;
-    view->leaf_there = world->leaf.there;
+    view->leaf_there = view->leaf_fits = world->leaf.there;
     if (world->leaf.there) {
         view->leaf_issuers = keeper_bit(index_of(world, keeper, world->leaf.root));
         view->leaf_not_before = world->leaf.not_before;

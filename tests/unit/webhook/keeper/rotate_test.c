@@ -23,6 +23,7 @@ static struct keeper_view good_view(const struct keeper_policy *policy)
         .current = 0,
         .next = -1,
         .leaf_there = true,
+        .leaf_fits = true,
         .leaf_not_before = WORLD_EPOCH - 10,
         .leaf_not_after = WORLD_EPOCH + (int64_t)policy->validity - 10,
         .leaf_issuers = 1,
@@ -81,6 +82,11 @@ static void leaf_ended(struct keeper_view *view)
 static void leaf_of_the_future(struct keeper_view *view)
 {
     view->leaf_not_before = view->now + 1;
+}
+static void leaf_for_other_names(struct keeper_view *view)
+{
+    view->leaf_fits = false;
+    view->roots[0].in_force_since_ms = view->now_ms;
 }
 static void leaf_as_long_as_its_root(struct keeper_view *view)
 {
@@ -273,6 +279,7 @@ static void each_state_has_its_step(void **state)
         {"the leaf ends in a second", leaf_ends_in_a_second, KEEPER_IDLE, 0, 0, IDLE_FOR(1)},
         {"the leaf ended", leaf_ended, KEEPER_MAKE_LEAF, 0, 0, 0},
         {"the leaf is not valid yet", leaf_of_the_future, KEEPER_MAKE_LEAF, 0, 0, 0},
+        {"the leaf is for other names", leaf_for_other_names, KEEPER_MAKE_LEAF, 0, 0, 0},
         {"a leaf cannot outlive its root", leaf_as_long_as_its_root, KEEPER_IDLE, 0, 0, IDLE_FOR(10)},
         {"the clock jumped", clock_jumped, KEEPER_IDLE, 0, 0, IDLE_FOR(1)},
         {"the clock jumped, no caBundle", clock_jumped_and_bundle_gone, KEEPER_PUBLISH, 1, 0, 0},
