@@ -47,13 +47,17 @@ static int read_answer(struct fl_span text, const struct fl_json *pod, struct cl
     const struct fl_json_limits limits = {.bytes_max = WEBHOOK_RESPONSE_MAX};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *answer = NULL;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *patched = NULL;
-    if (rehearsal->report.status != 200 || rehearsal->report.outcome == WEBHOOK_DENIED)
+    if (rehearsal->report.status != 200)
         return 0;
     int result = fl_json_parse(text, &limits, &answer, err);
-    if (result == 0 && (patched = fl_json_copy(pod)) == NULL)
-        result = -ENOMEM;
-    if (result == 0)
-        result = apply(fl_json_get(answer, "response"), &patched, err);
+    if (result < 0)
+        return result == -ENOMEM ? result : -EBADMSG;
+    rehearsal->audit = fl_json_detach(fl_json_get(answer, "response"), FL_SPAN("auditAnnotations"));
+    if (rehearsal->report.outcome == WEBHOOK_DENIED)
+        return 0;
+    if ((patched = fl_json_copy(pod)) == NULL)
+        return -ENOMEM;
+    result = apply(fl_json_get(answer, "response"), &patched, err);
     if (result == 0)
         rehearsal->patched = fl_take(patched);
     return result == 0 || result == -ENOMEM ? result : -EBADMSG;
@@ -79,10 +83,13 @@ int cli_rehearse(const struct webhook_context *context, const struct fl_json *po
     fl_buf_done(&answer);
     if (result == 0)
         *ret_rehearsal = rehearsal;
+    else
+        cli_rehearsal_done(&rehearsal);
     return result;
 }
 
 void cli_rehearsal_done(struct cli_rehearsal *rehearsal)
 {
     rehearsal->patched = fl_json_free(rehearsal->patched);
+    rehearsal->audit = fl_json_free(rehearsal->audit);
 }

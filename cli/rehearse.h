@@ -8,6 +8,7 @@
 struct cli_rehearsal {
     struct webhook_verdict_report report;
     struct fl_json *patched; /* owned: the pod as it would be stored; NULL where it was refused */
+    struct fl_json *audit;   /* owned: the audit annotations of the answer; NULL: none */
 };
 
 /* `pod` as it comes to admission. 0, whatever the verdict; -EMSGSIZE (larger than an AdmissionReview may be), -ENOMEM,
