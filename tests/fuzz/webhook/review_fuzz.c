@@ -16,7 +16,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char namespaces_text[] =
-    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {fairlead.io/inject: enabled}}\n";
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {fairlead.io/inject: enabled}}\n---\n"
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: strict, labels: {fairlead.io/require: \"true\"}}\n---\n"
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: paused, labels: {fairlead.io/pause: \"true\"}}\n";
 
 static struct webhook_context context;
 
@@ -26,6 +28,9 @@ static void make_context(void)
     struct webhook_namespaces *namespaces = NULL;
     EXPECT(webhook_config_default(&config) == 0);
     EXPECT(webhook_namespaces_parse(fl_span_str(namespaces_text), "n", &namespaces, NULL) == 0);
+    for (int i = 0; i < WEBHOOK_SETTING_COUNT;
+         i++) /* everything may be set everywhere, so that everything is reached */
+        config->levels[i] = WEBHOOK_LEVEL_POD;
     context = (struct webhook_context){config, namespaces};
 }
 
