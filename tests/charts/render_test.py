@@ -164,7 +164,7 @@ class Rendered(unittest.TestCase):
                     for kind in ("requests", "limits"):
                         self.assertIn("memory", container["resources"][kind])
                 for volume in pod.get("volumes", ()):
-                    self.assertTrue({"secret", "configMap"} & set(volume), volume)
+                    self.assertTrue({"secret", "configMap", "emptyDir"} & set(volume), volume)
 
     def test_tokens_are_mounted_where_they_are_used(self):
         for things in self.in_every_mode():
@@ -213,7 +213,7 @@ class Rendered(unittest.TestCase):
         self.assertEqual(webhook, [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]}])
         keeper = self.plain["ClusterRole", "fairlead-keeper"]["rules"]
         self.assertEqual(keeper, [{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
-                                   "resourceNames": ["fairlead-webhook"], "verbs": ["get", "patch"]}])
+                                   "resourceNames": ["fairlead-webhook"], "verbs": ["get", "list", "watch", "patch"]}])
         for things in self.in_every_mode():
             for (kind, name), thing in things.items():
                 for rule in thing.get("rules", ()) if kind in ("Role", "ClusterRole") else ():

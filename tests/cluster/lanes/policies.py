@@ -109,7 +109,6 @@ class Policies(PolicyLane):
         cls.plain = cls.namespace("plain")
         cls.required = cls.namespace("required", labels={REQUIRE: "true"})
         cls.paused = cls.namespace("paused", labels={REQUIRE: "true", PAUSE: "true"})
-        cls.mirrored = cls.namespace("mirrored", labels={INJECT: "enabled"}, annotations={})
 
     # -- all of them --------------------------------------------------------------------------------------------------
 
@@ -410,7 +409,7 @@ class Policies(PolicyLane):
     def test_a_sidecar_that_is_none(self):
         """What a mutating webhook of the time before native sidecars leaves. Two policies refuse it, either is right."""
         pod = injected(self.meshed)
-        for key in ("restartPolicy", "startupProbe", "readinessProbe"):  # Kubernetes has no probes without restartPolicy
+        for key in ("restartPolicy", "startupProbe", "readinessProbe", "lifecycle"):  # which Kubernetes ties to restartPolicy
             sidecar(pod).pop(key, None)
 
         def told():

@@ -27,13 +27,13 @@ WEBHOOK_MAY = {
 }
 KEEPER_MAY = {
     (SYSTEM, "secrets", None): {"create"},
-    (SYSTEM, "secrets", "fairlead-webhook-ca"): {"get", "update", "patch"},
-    (SYSTEM, "secrets", "fairlead-webhook-tls"): {"get", "update", "patch"},
+    (SYSTEM, "secrets", "fairlead-webhook-ca"): {"get", "list", "watch", "patch"},
+    (SYSTEM, "secrets", "fairlead-webhook-tls"): {"get", "list", "watch", "patch"},
     (SYSTEM, "leases.coordination.k8s.io", None): {"create"},
-    (SYSTEM, "leases.coordination.k8s.io", "fairlead-keeper"): {"get", "update", "patch"},
-    (None, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "patch"},
-    (SYSTEM, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "patch"},
-    (OTHER, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "patch"},
+    (SYSTEM, "leases.coordination.k8s.io", "fairlead-keeper"): {"get", "patch"},
+    (None, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "list", "watch", "patch"},
+    (SYSTEM, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "list", "watch", "patch"},
+    (OTHER, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "list", "watch", "patch"},
 }
 
 
@@ -107,12 +107,12 @@ class Rights(Lane):
             (WEBHOOK, OTHER): {(("",), ("namespaces",), (), ("get", "list", "watch"))},
             (KEEPER, SYSTEM): {
                 (("",), ("secrets",), (), ("create",)),
-                (("",), ("secrets",), ("fairlead-webhook-ca", "fairlead-webhook-tls"), ("get", "update", "patch")),
+                (("",), ("secrets",), ("fairlead-webhook-ca", "fairlead-webhook-tls"), ("get", "list", "watch", "patch")),
                 (("coordination.k8s.io",), ("leases",), (), ("create",)),
-                (("coordination.k8s.io",), ("leases",), ("fairlead-keeper",), ("get", "update", "patch")),
-                (("admissionregistration.k8s.io",), ("mutatingwebhookconfigurations",), (CONFIGURATION,), ("get", "patch"))},
+                (("coordination.k8s.io",), ("leases",), ("fairlead-keeper",), ("get", "patch")),
+                (("admissionregistration.k8s.io",), ("mutatingwebhookconfigurations",), (CONFIGURATION,), ("get", "list", "watch", "patch"))},
             (KEEPER, OTHER): {
-                (("admissionregistration.k8s.io",), ("mutatingwebhookconfigurations",), (CONFIGURATION,), ("get", "patch"))},
+                (("admissionregistration.k8s.io",), ("mutatingwebhookconfigurations",), (CONFIGURATION,), ("get", "list", "watch", "patch"))},
         }
         for (who, space), rows in expected.items():
             with self.subTest(who=who[0], space=space):
@@ -162,6 +162,9 @@ class Rights(Lane):
             (KEEPER, True, "GET", f"{leases}/fairlead-keeper"),
             (KEEPER, True, "GET", f"{admission}/{CONFIGURATION}"),
             (KEEPER, True, "PATCH", f"{admission}/{CONFIGURATION}?dryRun=All", {}, merge),
+            (KEEPER, True, "GET", f"{secrets}?fieldSelector=metadata.name%3Dfairlead-webhook-tls"),
+            (KEEPER, False, "GET", f"{secrets}?fieldSelector=metadata.name%3Danother"),
+            (KEEPER, False, "PUT", f"{secrets}/fairlead-webhook-tls?dryRun=All", tls),
             (KEEPER, False, "GET", secrets),
             (KEEPER, False, "GET", f"{secrets}/sh.helm.release.v1.fairlead.v1"),
             (KEEPER, False, "POST", f"{secrets}?dryRun=All", {**tls, "metadata": {"name": "another"}}),
