@@ -22,6 +22,11 @@
 #define WEBHOOK_CONFIG_ADDRESSES  512         /* bytes of the control plane's addresses */
 #define WEBHOOK_CONFIG_IGNORED    64          /* ignored namespaces */
 #define WEBHOOK_NAMESPACES_MAX    (32u << 20) /* bytes of the namespaces file */
+#define WEBHOOK_LOOKUP_NAMESPACES 100000      /* of an API server */
+#define WEBHOOK_LOOKUP_PAGE       250         /* of them at once */
+#define WEBHOOK_LOOKUP_MAX        (4u << 20)  /* bytes of one; etcd's own limit is 1.5 MiB */
+#define WEBHOOK_LOOKUP_MS         1500u       /* for one that is asked for; an answer takes two of them at most */
+#define WEBHOOK_DEFERRED_MAX      256         /* admissions that wait for a namespace */
 #define WEBHOOK_POLL_MILLISECONDS 1000        /* how often the files are looked at */
 
 #define WEBHOOK_NAME_MAX  253 /* a Kubernetes name */

@@ -7,16 +7,17 @@
 #include <stdio.h>
 
 static const char usage[] =
-    "usage: fairlead-webhook --listen ADDR:PORT --tls-cert FILE --tls-key FILE --namespaces FILE [options]\n"
+    "usage: fairlead-webhook --listen ADDR:PORT --tls-cert FILE --tls-key FILE [options]\n"
     "\n"
     "Answers the AdmissionReviews of a MutatingWebhookConfiguration: brings pods into the mesh.\n"
     "\n"
     "  --listen ADDR:PORT   where to serve HTTPS; port 0 takes any free one (the \"ready\" log line tells)\n"
     "  --tls-cert FILE      serving certificate and chain, PEM; read again when it changes\n"
     "  --tls-key FILE       its key\n"
-    "  --namespaces FILE    Namespace objects, YAML; read again when it changes\n"
+    "  --kubeconfig FILE    the API server whose namespaces count; without it the pod's own service account\n"
+    "  --context NAME       of the kubeconfig (default: its current one)\n"
+    "  --namespaces FILE    instead of an API server: Namespace objects, YAML; read again when it changes\n"
     "  --config FILE        configuration, YAML; the defaults are good without\n"
-    "  --kubeconfig FILE    not available yet: namespaces come from --namespaces alone\n"
     "  --drain-delay N      seconds to go on accepting connections after SIGTERM (default 0)\n"
     "  --log-level L        error, warning, info (default), debug, trace\n"
     "  --log-format F       json (default) or text\n"
@@ -31,6 +32,7 @@ enum option_id {
     OPTION_CONFIG,
     OPTION_NAMESPACES,
     OPTION_KUBECONFIG,
+    OPTION_CONTEXT,
     OPTION_DRAIN,
     OPTION_LEVEL,
     OPTION_FORMAT,
@@ -45,6 +47,7 @@ static const struct option long_options[] = {
     {"config", required_argument, NULL, OPTION_CONFIG},
     {"namespaces", required_argument, NULL, OPTION_NAMESPACES},
     {"kubeconfig", required_argument, NULL, OPTION_KUBECONFIG},
+    {"context", required_argument, NULL, OPTION_CONTEXT},
     {"drain-delay", required_argument, NULL, OPTION_DRAIN},
     {"log-level", required_argument, NULL, OPTION_LEVEL},
     {"log-format", required_argument, NULL, OPTION_FORMAT},
@@ -55,14 +58,10 @@ static const struct option long_options[] = {
 
 struct command_line {
     struct webhook_options options;
-    const char *kubeconfig;
     enum fl_log_level level;
     enum fl_log_format format;
     bool done; /* --help or --version: everything is said */
 };
-
-#define API_SERVER_LATER                                                                                               \
-    "reading namespaces from the API server (--kubeconfig or in-cluster) is not available yet; give --namespaces FILE"
 
 static int wrong(const char *what, const char *value)
 {
@@ -91,7 +90,10 @@ static int take_option(struct command_line *line, int id, const char *value)
         line->options.namespaces = value;
         return 0;
     case OPTION_KUBECONFIG:
-        line->kubeconfig = value;
+        line->options.kubeconfig = value;
+        return 0;
+    case OPTION_CONTEXT:
+        line->options.context = value;
         return 0;
     case OPTION_DRAIN:
         if (!fl_span_to_u64(fl_span_str(value), 300, &number))
@@ -137,7 +139,10 @@ static int check(const struct command_line *line)
                      NULL);
     if (!is_address(options->listen))
         return wrong("--listen: expected ADDR:PORT, as 0.0.0.0:8443 or [::]:8443", options->listen);
-    return line->kubeconfig != NULL || options->namespaces == NULL ? wrong(API_SERVER_LATER, NULL) : 0;
+    if (options->namespaces != NULL && options->kubeconfig != NULL)
+        return wrong("--namespaces and --kubeconfig: one of them", NULL);
+    return options->context != NULL && options->kubeconfig == NULL ? wrong("--context needs --kubeconfig FILE", NULL)
+                                                                   : 0;
 }
 
 /* 0, or -EINVAL when what is wrong was told. */

@@ -1,25 +1,49 @@
 #include "webhook/namespace.h"
 
+#include "common/base/map.h"
 #include "webhook/limit.h"
 #include "webhook/value.h"
 
 #include <errno.h>
 
-struct webhook_namespaces {
-    struct fl_yaml *document;          /* owns what the entries point into */
-    struct webhook_namespace *entries; /* sorted by name */
-    size_t count, capacity;
+#define FILE_NAMESPACES_MAX 1000000 /* the bytes of the file end before */
+#define OUR_PREFIX          "fairlead.io/"
+
+struct entry {
+    struct webhook_namespace seen;        /* what the outside sees */
+    struct fl_json *labels, *annotations; /* owned; NULL where they are the document's */
+    char name[];
 };
 
-static int compare_names(struct fl_span a, struct fl_span b)
+struct webhook_namespaces {
+    struct fl_yaml *document; /* owns what the entries of a file point into; NULL: of an API server */
+    struct fl_map entries;
+};
+
+static struct entry *free_entry(struct entry *entry)
 {
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+    if (entry == NULL)
+        return NULL;
+    fl_json_free(entry->labels);
+    fl_json_free(entry->annotations);
+    free(entry);
+    return NULL;
 }
 
-static int compare_entries(const void *a, const void *b)
+static void cleanup_entry(struct entry **entry)
 {
-    return compare_names(((const struct webhook_namespace *)a)->name, ((const struct webhook_namespace *)b)->name);
+    free_entry(*entry);
+}
+
+/* Labels and annotations are the caller's to set. NULL when memory is out. */
+static struct entry *new_entry(struct fl_span name)
+{
+    struct entry *entry = calloc(1, sizeof(*entry) + name.len);
+    if (entry == NULL)
+        return NULL;
+    memcpy(entry->name, name.data, name.len);
+    entry->seen.name = fl_span_make(entry->name, name.len);
+    return entry;
 }
 
 static int read_name(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
@@ -84,18 +108,20 @@ static const struct fl_row head_rows[] = {
 };
 static const struct fl_table head_table = {head_rows, FL_TABLE_IGNORE_UNKNOWN};
 
-static int append(struct webhook_namespaces *set, const struct webhook_namespace *entry)
+static int append(struct fl_reader *reader, struct webhook_namespaces *set, const struct webhook_namespace *seen)
 {
-    if (set->count == set->capacity) {
-        size_t capacity = set->capacity > 0 ? set->capacity * 2 : 16;
-        struct webhook_namespace *entries = realloc(set->entries, capacity * sizeof(*entries));
-        if (entries == NULL)
-            return -ENOMEM;
-        set->entries = entries;
-        set->capacity = capacity;
-    }
-    set->entries[set->count++] = *entry;
-    return 0;
+    FL_CLEANUP(cleanup_entry) struct entry *entry = new_entry(seen->name);
+    if (entry == NULL)
+        return -ENOMEM;
+    entry->seen.labels = seen->labels;
+    entry->seen.annotations = seen->annotations;
+    int result = fl_map_put(&set->entries, entry->seen.name, entry);
+    if (result == -EEXIST)
+        return fl_err_set(reader->err, -EINVAL, "%s: namespace \"%.*s\" is there twice",
+                          fl_positions_file(reader->positions), WEBHOOK_SHOW(seen->name));
+    if (result == 0)
+        fl_take(entry);
+    return result;
 }
 
 /* Another value than expected in a member of the head. */
@@ -143,19 +169,16 @@ static int read_object(struct fl_reader *reader, const struct fl_json *object, b
     if (!fl_span_eq_str(head.kind, "Namespace"))
         return refuse(reader, object, "kind", in_list ? "Namespace" : "Namespace, NamespaceList or List");
     result = fl_table_read(reader, object, &namespace_table, &entry);
-    return result < 0 ? result : append(set, &entry);
+    return result < 0 ? result : append(reader, set, &entry);
 }
 
-/* Sorts, and refuses a name that is there twice (the later in the file is blamed only by its name). */
-static int seal(struct webhook_namespaces *set, struct fl_reader *reader)
+int webhook_namespaces_new(size_t max, struct webhook_namespaces **ret_set)
 {
-    if (set->count > 1)
-        qsort(set->entries, set->count, sizeof(*set->entries), compare_entries);
-    for (size_t i = 1; i < set->count; i++) {
-        if (fl_span_eq(set->entries[i - 1].name, set->entries[i].name))
-            return fl_err_set(reader->err, -EINVAL, "%s: namespace \"%.*s\" is there twice",
-                              fl_positions_file(reader->positions), WEBHOOK_SHOW(set->entries[i].name));
-    }
+    struct webhook_namespaces *set = calloc(1, sizeof(*set));
+    if (set == NULL)
+        return -ENOMEM;
+    fl_map_init(&set->entries, max);
+    *ret_set = set;
     return 0;
 }
 
@@ -163,18 +186,17 @@ int webhook_namespaces_parse(struct fl_span text, const char *file, struct webho
                              struct fl_err *err)
 {
     const struct fl_json_limits limits = {.bytes_max = WEBHOOK_NAMESPACES_MAX, .depth_max = 32};
-    FL_CLEANUP(webhook_cleanup_namespaces) struct webhook_namespaces *set = calloc(1, sizeof(*set));
-    if (set == NULL)
-        return fl_err_errno(err, -ENOMEM, "%s", file);
-    int result = fl_yaml_parse(text, file, &limits, &set->document, err);
+    FL_CLEANUP(webhook_cleanup_namespaces) struct webhook_namespaces *set = NULL;
+    int result = webhook_namespaces_new(FILE_NAMESPACES_MAX, &set);
+    if (result < 0)
+        return fl_err_errno(err, result, "%s", file);
+    result = fl_yaml_parse(text, file, &limits, &set->document, err);
     if (result < 0)
         return result;
     struct fl_reader reader;
     fl_reader_init(&reader, fl_yaml_positions(set->document), err);
     for (size_t i = 0; i < fl_yaml_count(set->document) && result == 0; i++)
         result = read_object(&reader, fl_yaml_document(set->document, i), false, set);
-    if (result == 0)
-        result = seal(set, &reader);
     if (result < 0)
         return result == -ENOMEM ? fl_err_errno(err, result, "%s", file) : result;
     *ret_set = fl_take(set);
@@ -185,8 +207,11 @@ struct webhook_namespaces *webhook_namespaces_free(struct webhook_namespaces *se
 {
     if (set == NULL)
         return NULL;
+    void *entry;
+    for (size_t cursor = 0; fl_map_next(&set->entries, &cursor, NULL, &entry);)
+        free_entry(entry);
+    fl_map_done(&set->entries);
     fl_yaml_free(set->document);
-    free(set->entries);
     free(set);
     return NULL;
 }
@@ -198,13 +223,57 @@ void webhook_cleanup_namespaces(struct webhook_namespaces **set)
 
 size_t webhook_namespaces_count(const struct webhook_namespaces *set)
 {
-    return set != NULL ? set->count : 0;
+    return set != NULL ? set->entries.count : 0;
 }
 
 const struct webhook_namespace *webhook_namespaces_find(const struct webhook_namespaces *set, struct fl_span name)
 {
-    if (set == NULL || set->count == 0 || name.len == 0)
-        return NULL;
-    const struct webhook_namespace wanted = {.name = name};
-    return bsearch(&wanted, set->entries, set->count, sizeof(*set->entries), compare_entries);
+    const struct entry *entry = set != NULL ? fl_map_get(&set->entries, name) : NULL;
+    return entry != NULL ? &entry->seen : NULL;
+}
+
+/* ---- Of an API server ---- */
+
+/* The members of `map` that are ours, as an object; *ret_ours stays NULL where there is none. 0 or -ENOMEM. */
+static int keep_ours(const struct fl_json *map, struct fl_json **ret_ours)
+{
+    int result = 0;
+    for (const struct fl_json *member = fl_json_first(map); member != NULL && result == 0;
+         member = fl_json_next(member)) {
+        if (!fl_json_is(member, FL_JSON_STRING) || !fl_span_starts_with(fl_json_name(member), FL_SPAN(OUR_PREFIX)))
+            continue;
+        if (*ret_ours == NULL && (*ret_ours = fl_json_new_object()) == NULL)
+            return -ENOMEM;
+        result = fl_json_add(*ret_ours, fl_json_name(member), fl_json_copy(member));
+    }
+    return result;
+}
+
+int webhook_namespaces_put(struct webhook_namespaces *set, const struct fl_json *object)
+{
+    const struct fl_json *metadata = fl_json_get(object, "metadata");
+    struct fl_span name = fl_json_string(fl_json_get(metadata, "name"));
+    if (!webhook_is_label(name))
+        return -EINVAL;
+    FL_CLEANUP(cleanup_entry) struct entry *entry = new_entry(name);
+    if (entry == NULL)
+        return -ENOMEM;
+    int result = keep_ours(fl_json_get(metadata, "labels"), &entry->labels);
+    if (result == 0)
+        result = keep_ours(fl_json_get(metadata, "annotations"), &entry->annotations);
+    if (result < 0)
+        return result;
+    entry->seen.labels = entry->labels;
+    entry->seen.annotations = entry->annotations;
+    struct entry *old = fl_map_remove(&set->entries, name);
+    result = fl_map_put(&set->entries, entry->seen.name, entry);
+    if (result == 0)
+        fl_take(entry);
+    free_entry(old);
+    return result;
+}
+
+void webhook_namespaces_remove(struct webhook_namespaces *set, struct fl_span name)
+{
+    free_entry(fl_map_remove(&set->entries, name));
 }

@@ -39,6 +39,7 @@
     X(PRIVILEGED_APP, "privileged_app", 403, "a container could take itself out of the mesh")                          \
     X(PROBE_LOST, "probe_lost", 422, "a probe was rewritten, and what it was before is not there any more")            \
     X(NAME_TAKEN, "name_taken", 403, "a name of the sidecar is used by something else")                                \
+    X(NAMESPACE_UNKNOWN, "namespace_unknown", 503, "the API server does not say what the namespace asks for")          \
     X(SELF_CHECK, "self_check", 500, "the patch did not pass its own check")                                           \
     /* refused before a decision */                                                                                    \
     X(CONTENT_TYPE, "content_type", 415, "the content type is not application/json")                                   \

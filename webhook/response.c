@@ -79,7 +79,10 @@ static int append_status(struct fl_buf *out, const struct webhook_response *resp
     if (response->allowed)
         return 0;
     unsigned code = webhook_reason_code(response->reason);
-    const char *reason = code == 422 ? "Invalid" : code == 403 ? "Forbidden" : "InternalError";
+    const char *reason = code == 422   ? "Invalid"
+                         : code == 403 ? "Forbidden"
+                         : code == 503 ? "ServiceUnavailable"
+                                       : "InternalError";
     int result = fl_buf_printf(out, ",\"status\":{\"status\":\"Failure\",\"code\":%u,\"reason\":\"%s\"", code, reason);
     if (result == 0)
         result = append_message(out, response);

@@ -200,6 +200,33 @@ static int follow(struct admission *admission, const struct webhook_decision *de
     return 0;
 }
 
+/* Whether a namespace that is not known, or bears other labels than we think, could make it another decision. A pod
+ * that is in stays in: its namespace's label was there a moment ago. */
+static bool hangs_on_namespace(const struct admission *admission, const struct webhook_decision *decision)
+{
+    switch ((int)decision->reason) {
+    case WEBHOOK_REASON_NOT_A_POD:
+    case WEBHOOK_REASON_SUBRESOURCE:
+    case WEBHOOK_REASON_OPERATION:
+    case WEBHOOK_REASON_EPHEMERAL_CONTAINERS:
+    case WEBHOOK_REASON_OWN_NAMESPACE:
+    case WEBHOOK_REASON_IGNORED_NAMESPACE:
+    case WEBHOOK_REASON_MIRROR_POD:
+    case WEBHOOK_REASON_POD_LABEL_INVALID:
+        return false;
+    default:
+        return admission->name_space == NULL || decision->verdict != WEBHOOK_IN;
+    }
+}
+
+static int deny_unknown(struct admission *admission)
+{
+    struct webhook_verdict_report *report = admission->report;
+    fl_err_set(&report->err, -EAGAIN, "what namespace \"%.*s\" asks for is not known, try again: %s",
+               WEBHOOK_SHOW(admission->request.name_space), admission->context->unreachable->text);
+    return WEBHOOK_REASON_NAMESPACE_UNKNOWN;
+}
+
 /* Decides and fills outcome, reason and patch. 0 or -ENOMEM. */
 static int admit(struct admission *admission)
 {
@@ -210,7 +237,12 @@ static int admit(struct admission *admission)
                          &report->warnings);
     struct webhook_decision decision = webhook_decide(&admission->facts);
     report->reason = decision.reason;
-    int result = follow(admission, &decision);
+    bool hangs = (context->stale || context->unreachable != NULL) && hangs_on_namespace(admission, &decision);
+    if (hangs && context->unreachable == NULL) {
+        report->ask = true;
+        return 0;
+    }
+    int result = hangs ? deny_unknown(admission) : follow(admission, &decision);
     if (result > 0) {
         report->outcome = WEBHOOK_DENIED;
         report->reason = (enum webhook_reason)result;
@@ -264,7 +296,7 @@ void webhook_review(const struct webhook_context *context, struct fl_span body, 
         webhook_keep(report->name, sizeof(report->name), admission.request.name);
         result = admit(&admission);
     }
-    if (result == 0)
+    if (result == 0 && !report->ask)
         result = print(&admission, out);
     if (result == -EMSGSIZE) { /* a sidecar that somebody stuffed before the pod came here */
         report->outcome = WEBHOOK_DENIED;

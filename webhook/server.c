@@ -2,10 +2,12 @@
 
 #include "common/base/log.h"
 #include "common/http/server.h"
+#include "common/kube/kubeconfig.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
 #include "common/metrics/expose.h"
 #include "webhook/live.h"
+#include "webhook/lookup.h"
 #include "webhook/request.h"
 
 #include <errno.h>
@@ -23,6 +25,7 @@ struct server {
     struct fl_signals signals;
     struct fl_timer look, drain;
     struct webhook_live live;
+    struct webhook_lookup *lookup; /* NULL: namespaces are a file's */
     struct webhook_stats stats;
     unsigned drain_delay;
     bool draining, closed; /* closed: the listener is, too */
@@ -93,6 +96,89 @@ static void say(struct fl_http_response *response, unsigned status, const char *
         fl_buf_clear(&response->body); /* the status alone tells then */
 }
 
+static struct webhook_context context_of(const struct server *server)
+{
+    return (struct webhook_context){
+        .config = server->live.config,
+        .namespaces = server->lookup != NULL ? webhook_lookup_namespaces(server->lookup) : server->live.namespaces,
+    };
+}
+
+/* The answer is in response->body already. */
+static void finish(struct server *server, const struct webhook_verdict_report *report,
+                   struct fl_http_response *response, uint64_t begin)
+{
+    response->status = report->status;
+    if (report->status != 200)
+        response->content_type = "text/plain; charset=utf-8";
+    tell(server, report, clock_ns() - begin);
+}
+
+struct held { /* an admission that waits for its namespace */
+    struct webhook_wait wait;
+    struct server *server;
+    struct fl_http_deferred *deferred;
+    uint64_t begin;
+};
+
+static void on_namespace(struct webhook_wait *wait, const struct fl_err *err)
+{
+    struct held *held = FL_CONTAINER_OF(wait, struct held, wait);
+    struct server *server = held->server;
+    struct webhook_verdict_report report;
+    struct webhook_context context = context_of(server);
+    struct fl_http_response *response = fl_http_deferred_response(held->deferred);
+    context.unreachable = err;
+    response->close = server->draining;
+    webhook_review(&context, fl_http_deferred_request(held->deferred)->body, &response->body, &report);
+    finish(server, &report, response, held->begin);
+    fl_http_deferred_send(held->deferred);
+    free(held);
+}
+
+static void on_held_gone(void *owner)
+{
+    struct held *held = owner;
+    webhook_lookup_forget(&held->wait);
+    free(held);
+}
+
+/* 0: it will be answered; or negative, with the reason. */
+static int hold(struct server *server, const struct fl_http_request *request, struct fl_span name_space, uint64_t begin,
+                struct fl_err *err)
+{
+    struct held *held = calloc(1, sizeof(*held));
+    if (held == NULL)
+        return fl_err_errno(err, -ENOMEM, "admission");
+    *held = (struct held){.wait = {.done = on_namespace}, .server = server, .begin = begin};
+    int result = webhook_lookup_ask(server->lookup, name_space, &held->wait, err);
+    if (result == 0 && (held->deferred = fl_http_request_defer(request, on_held_gone, held)) == NULL) {
+        result = fl_err_set(err, -EBUSY, "too many admissions wait for their namespaces");
+        webhook_lookup_forget(&held->wait);
+    }
+    if (result < 0)
+        free(held);
+    return result;
+}
+
+/* False: the answer comes later. */
+static bool review(struct server *server, const struct fl_http_request *request, struct fl_http_response *response,
+                   struct webhook_verdict_report *report, uint64_t begin)
+{
+    struct webhook_context context = context_of(server);
+    struct fl_err err = {0};
+    context.stale = server->lookup != NULL;
+    webhook_review(&context, request->body, &response->body, report);
+    if (!report->ask)
+        return true;
+    if (hold(server, request, fl_span_str(report->name_space), begin, &err) == 0)
+        return false;
+    context.stale = false;
+    context.unreachable = &err;
+    webhook_review(&context, request->body, &response->body, report);
+    return true;
+}
+
 static void inject(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
 {
     uint64_t begin = clock_ns();
@@ -101,14 +187,10 @@ static void inject(struct server *server, const struct fl_http_request *request,
         report.status = webhook_reason_code(report.reason);
         fl_err_set(&report.err, -EINVAL, "the content type is not application/json");
         say(response, report.status, "the content type is not application/json\n");
-    } else {
-        const struct webhook_context context = {server->live.config, server->live.namespaces};
-        webhook_review(&context, request->body, &response->body, &report);
-        response->status = report.status;
-        if (report.status != 200)
-            response->content_type = "text/plain; charset=utf-8";
+        tell(server, &report, clock_ns() - begin);
+    } else if (review(server, request, response, &report, begin)) {
+        finish(server, &report, response, begin);
     }
-    tell(server, &report, clock_ns() - begin);
 }
 
 static void healthz(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
@@ -120,7 +202,11 @@ static void healthz(struct server *server, const struct fl_http_request *request
 static void readyz(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
 {
     (void)request;
-    say(response, server->draining ? 503 : 200, server->draining ? "draining\n" : "ok\n");
+    const char *not_yet = server->draining ? "draining\n"
+                          : server->lookup != NULL && !webhook_lookup_synced(server->lookup)
+                              ? "the namespaces are not known yet\n"
+                              : NULL;
+    say(response, not_yet != NULL ? 503 : 200, not_yet != NULL ? not_yet : "ok\n");
 }
 
 static void metrics(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
@@ -234,6 +320,7 @@ static int listen_on(struct server *server, const char *address, struct fl_err *
         .connections_max = WEBHOOK_CONNECTIONS_MAX,
         .connections_per_address = WEBHOOK_CONNECTIONS_MAX, /* API servers behind one address are one client */
         .idle_seconds = WEBHOOK_IDLE_SECONDS,
+        .deferred_max = WEBHOOK_DEFERRED_MAX,
         .handle = handle,
         .refused = refused,
         .owner = server,
@@ -242,6 +329,21 @@ static int listen_on(struct server *server, const char *address, struct fl_err *
     if (result < 0)
         fl_err_prefix(err, "listen on %s", address);
     return result;
+}
+
+static int start_lookup(struct server *server, const struct webhook_options *options, struct fl_err *err)
+{
+    struct fl_kube_access access = {0};
+    if (options->namespaces != NULL)
+        return 0;
+    int result = options->kubeconfig != NULL ? fl_kubeconfig_load(options->kubeconfig, options->context, &access, err)
+                                             : fl_kube_in_cluster(NULL, &access, err);
+    if (result < 0)
+        return result;
+    if (access.insecure)
+        fl_log(FL_LOG_WARNING, "the API server's certificate is not verified",
+               FL_LOG_STR("kubeconfig", options->kubeconfig));
+    return webhook_lookup_new(server->loop, &server->stats, &access, &server->lookup, err);
 }
 
 static int start(struct server *server, const struct webhook_options *options, struct fl_err *err)
@@ -260,6 +362,9 @@ static int start(struct server *server, const struct webhook_options *options, s
     server->live.use_certificate = use_certificate;
     server->live.owner = server;
     server->drain_delay = options->drain_delay;
+    result = start_lookup(server, options, err);
+    if (result < 0)
+        return result;
     return listen_on(server, options->listen, err);
 }
 
@@ -267,7 +372,8 @@ static void stop(struct server *server)
 {
     fl_timer_cancel(&server->look);
     fl_timer_cancel(&server->drain);
-    fl_http_server_free(server->http);
+    fl_http_server_free(server->http); /* before the lookup: who waits there is forgotten */
+    webhook_lookup_free(server->lookup);
     webhook_live_done(&server->live);
     fl_signals_done(&server->signals);
     fl_loop_free(server->loop);

@@ -2,8 +2,8 @@
  *
  *   POST /inject    an AdmissionReview (application/json) → an AdmissionReview
  *   GET  /healthz   200 as long as the loop turns
- *   GET  /readyz    200 when admissions are answered, 503 while draining
- *   GET  /metrics   Prometheus text
+ *   GET  /readyz    200 when admissions are answered; 503 until the API server's namespaces are known, and while
+ * draining GET  /metrics   Prometheus text
  *
  * SIGHUP reads configuration, namespaces and certificate again (they are also looked at every second). SIGTERM and
  * SIGINT drain: for drain_delay seconds connections are still accepted and every answer closes its own, then the
@@ -19,7 +19,9 @@ struct webhook_options {
     const char *listen;     /* "0.0.0.0:8443", "[::]:8443", "127.0.0.1:0" */
     const char *cert, *key; /* PEM files */
     const char *config;     /* NULL: the defaults */
-    const char *namespaces; /* NULL: no namespace has labels */
+    const char *namespaces; /* a file; NULL: they are the API server's */
+    const char *kubeconfig; /* where that is; NULL: as the pod's own files say */
+    const char *context;    /* of the kubeconfig; NULL: its current one */
     unsigned drain_delay;   /* seconds */
 };
 

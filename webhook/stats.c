@@ -7,6 +7,7 @@
 
 static const char *const request_labels[] = {"outcome", "reason"};
 static const char *const reload_labels[] = {"what", "result"};
+static const char *const get_labels[] = {"result"};
 static const char *const build_labels[] = {"version"};
 static const double duration_buckets[] = {0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001,
                                           0.0025,  0.005,  0.01,   0.025,  0.05,   0.1};
@@ -42,6 +43,18 @@ static const struct fl_metric_family reloads_family = {
     .label_names = reload_labels,
     .label_count = FL_COUNT(reload_labels),
 };
+static const struct fl_metric_family gets_family = {
+    .name = "fairlead_webhook_namespace_gets_total",
+    .help = "Namespaces asked for at once, because what was known could be too old for a decision.",
+    .kind = FL_METRIC_COUNTER,
+    .label_names = get_labels,
+    .label_count = FL_COUNT(get_labels),
+};
+static const struct fl_metric_family watch_troubles_family = {
+    .name = "fairlead_webhook_namespace_watch_troubles_total",
+    .help = "Times that following the namespaces failed and was tried again.",
+    .kind = FL_METRIC_COUNTER,
+};
 static const struct fl_metric_family dropped_family = {
     .name = "fairlead_webhook_log_lines_dropped_total",
     .help = "Log lines that were not written because the reader was slow.",
@@ -63,6 +76,24 @@ const char *webhook_reload_word(enum webhook_reload what)
 #undef X
     };
     return words[what];
+}
+
+/* Whether memory was there. */
+static bool make_lookups(struct webhook_stats *stats)
+{
+    static const char *const words[] = {
+#define X(symbol, word) [WEBHOOK_GET_##symbol] = word,
+        WEBHOOK_GETS(X)
+#undef X
+    };
+    stats->watch_troubles = fl_metrics_counter(stats->metrics, &watch_troubles_family, NULL);
+    bool complete = stats->watch_troubles != NULL;
+    for (size_t i = 0; i < FL_COUNT(words); i++) {
+        const struct fl_span value = fl_span_str(words[i]);
+        stats->gets[i] = fl_metrics_counter(stats->metrics, &gets_family, &value);
+        complete = complete && stats->gets[i] != NULL;
+    }
+    return complete;
 }
 
 int webhook_stats_init(struct webhook_stats *stats)
@@ -87,6 +118,7 @@ int webhook_stats_init(struct webhook_stats *stats)
             complete = complete && stats->reloads[what][success] != NULL;
         }
     }
+    complete = make_lookups(stats) && complete;
     if (!complete)
         webhook_stats_done(stats);
     return complete ? 0 : -ENOMEM;

@@ -11,6 +11,16 @@
 
 #define WEBHOOK_RELOADS(X) X(CONFIG, "config") X(NAMESPACES, "namespaces") X(CERTIFICATE, "certificate")
 
+/* How asking the API server for one namespace ended. */
+#define WEBHOOK_GETS(X) X(FOUND, "found") X(ABSENT, "absent") X(REFUSED, "refused") X(FAILED, "failed")
+
+enum webhook_get {
+#define X(symbol, word) WEBHOOK_GET_##symbol,
+    WEBHOOK_GETS(X)
+#undef X
+        WEBHOOK_GET_COUNT
+};
+
 enum webhook_reload {
 #define X(symbol, word) WEBHOOK_RELOAD_##symbol,
     WEBHOOK_RELOADS(X)
@@ -24,6 +34,7 @@ struct webhook_stats {
     struct fl_histogram *duration;
     struct fl_gauge *not_after, *namespaces;
     struct fl_counter *reloads[WEBHOOK_RELOAD_COUNT][2]; /* [what][success] */
+    struct fl_counter *gets[WEBHOOK_GET_COUNT], *watch_troubles;
     struct fl_counter *dropped;
 };
 

@@ -487,9 +487,9 @@ class Start(unittest.TestCase):
 
     def test_usage(self):
         good = ["--listen", "127.0.0.1:0", "--tls-cert", "c", "--tls-key", "k", "--namespaces", "n"]
-        for arguments, words in ((good[:6], "--namespaces FILE"), (good[2:], "--listen"),
+        for arguments, words in ((good[2:], "--listen"),
                                  (good[:2] + good[4:], "--tls-cert"), (good[:4] + good[6:], "--tls-key"),
-                                 (good + ["--kubeconfig", "x"], "not available yet"), (good + ["--nonsense"], "--nonsense"),
+                                 (good + ["--kubeconfig", "x"], "one of them"), (good + ["--context", "x"], "--kubeconfig"), (good + ["--nonsense"], "--nonsense"),
                                  (good + ["more"], "more"), (good + ["--log-level", "loud"], "loud"),
                                  (good + ["--log-format", "xml"], "xml"), (good + ["--drain-delay", "-1"], "-1"),
                                  (["--listen"], "--listen"), (["--listen", "8443"] + good[2:], "ADDR:PORT"),
@@ -522,7 +522,10 @@ class Start(unittest.TestCase):
                                      (listen + files + ["--tls-key", other], "do not belong together"),
                                      (listen + files + ["--tls-cert", "/nowhere"], "/nowhere"),
                                      (listen + files + ["--namespaces", self.folder / "bad"], "bad:"),
-                                     (listen + files + ["--config", self.folder / "bad"], "bad:")):
+                                     (listen + files + ["--config", self.folder / "bad"], "bad:"),
+                                     (listen + files[:4], "this is not a pod"),
+                                     (listen + files[:4] + ["--kubeconfig", "/nowhere"], "/nowhere"),
+                                     (listen + files[:4] + ["--kubeconfig", self.folder / "bad"], "bad:")):
                 with self.subTest(arguments):
                     result = self.run_it(*arguments)
                     self.assertEqual(result.returncode, 1)

@@ -31,7 +31,7 @@ static void make_context(void)
     for (int i = 0; i < WEBHOOK_SETTING_COUNT;
          i++) /* everything may be set everywhere, so that everything is reached */
         config->levels[i] = WEBHOOK_LEVEL_POD;
-    context = (struct webhook_context){config, namespaces};
+    context = (struct webhook_context){.config = config, .namespaces = namespaces};
 }
 
 static struct fl_json *parse(struct fl_span text)

@@ -135,7 +135,7 @@ static struct fl_json *decode_patch(struct fl_span text)
 
 static void check_again(const struct golden *golden, const struct fl_json *patched)
 {
-    const struct webhook_context context = {golden->config, golden->namespaces};
+    const struct webhook_context context = {.config = golden->config, .namespaces = golden->namespaces};
     struct webhook_verdict_report report;
     struct fl_buf body, answer;
     fl_buf_init(&body, TEXT_MAX);
@@ -262,7 +262,7 @@ static void test_case(void **state)
     fl_buf_init(&golden.answer, TEXT_MAX);
     read_context(&golden);
     read_body(&golden);
-    const struct webhook_context context = {golden.config, golden.namespaces};
+    const struct webhook_context context = {.config = golden.config, .namespaces = golden.namespaces};
     webhook_review(&context, fl_buf_span(&golden.body), &golden.answer, &golden.report);
     FL_CLEANUP(fl_cleanup_json) struct fl_json *kept = answer_of(&golden);
     compare(&golden, kept);

@@ -86,6 +86,60 @@ static void test_allocations(void **state)
     }
 }
 
+static void put(struct webhook_namespaces *set, const char *text, int result)
+{
+    struct fl_json *object = json(text);
+    assert_int_equal(webhook_namespaces_put(set, object), result);
+    fl_json_free(object);
+}
+
+static void test_what_changes(void **state)
+{
+    (void)state;
+    struct webhook_namespaces *set = NULL;
+    assert_int_equal(webhook_namespaces_new(2, &set), 0);
+    put(set,
+        "{'metadata':{'name':'a','labels':{'x':'y','fairlead.io/inject':'enabled','fairlead.io/n':5},"
+        "'annotations':{'fairlead.io/log-level':'debug','kubectl':'long'}}}",
+        0);
+    put(set, "{'metadata':{'name':'b','labels':{'x':'y'}}}", 0);
+    put(set, "{'metadata':{'name':'c'}}", -ENOSPC);
+    put(set, "{'metadata':{'name':'Not A Name'}}", -EINVAL);
+    put(set, "{'metadata':{}}", -EINVAL);
+    const struct webhook_namespace *a = webhook_namespaces_find(set, FL_SPAN("a"));
+    assert_non_null(a);
+    assert_int_equal(fl_json_count(a->labels), 1); /* ours, and a string */
+    assert_span(fl_json_string(fl_json_get(a->labels, "fairlead.io/inject")), "enabled");
+    assert_int_equal(fl_json_count(a->annotations), 1);
+    assert_null(webhook_namespaces_find(set, FL_SPAN("b"))->labels);
+    put(set, "{'metadata':{'name':'a'}}", 0); /* in the place of the old one, also in a full set */
+    assert_null(webhook_namespaces_find(set, FL_SPAN("a"))->labels);
+    webhook_namespaces_remove(set, FL_SPAN("a"));
+    webhook_namespaces_remove(set, FL_SPAN("a"));
+    assert_null(webhook_namespaces_find(set, FL_SPAN("a")));
+    assert_int_equal(webhook_namespaces_count(set), 1);
+    put(set, "{'metadata':{'name':'c'}}", 0);
+    webhook_namespaces_free(set);
+}
+
+static void test_put_allocations(void **state)
+{
+    (void)state;
+    struct fl_json *object = json("{'metadata':{'name':'a','labels':{'fairlead.io/inject':'enabled'},"
+                                  "'annotations':{'fairlead.io/log-level':'debug'}}}");
+    FAIL_EACH_ALLOCATION
+    {
+        struct webhook_namespaces *set = NULL;
+        int result = webhook_namespaces_new(10, &set);
+        if (result == 0)
+            result = webhook_namespaces_put(set, object);
+        fail_stop();
+        assert_int_equal(result, fail_happened() ? -ENOMEM : 0);
+        webhook_namespaces_free(set);
+    }
+    fl_json_free(object);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -93,6 +147,8 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_what_changes),
+        cmocka_unit_test(test_put_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

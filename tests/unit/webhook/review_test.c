@@ -29,7 +29,7 @@ static void test_injected(void **state)
     struct fl_buf body = body_of(review_text), out;
     fl_buf_init(&out, 65536);
     assert_int_equal(webhook_config_default(&config), 0);
-    const struct webhook_context context = {config, NULL};
+    const struct webhook_context context = {.config = config};
     webhook_review(&context, fl_buf_span(&body), &out, &report);
     assert_int_equal(report.status, 200);
     assert_int_equal(report.outcome, WEBHOOK_INJECTED);
@@ -56,7 +56,7 @@ static void test_allocations(void **state)
     struct webhook_config *config = NULL;
     struct fl_buf body = body_of(review_text);
     assert_int_equal(webhook_config_default(&config), 0);
-    const struct webhook_context context = {config, NULL};
+    const struct webhook_context context = {.config = config};
     FAIL_EACH_ALLOCATION
     {
         struct webhook_verdict_report report;
@@ -84,7 +84,7 @@ static void test_answer_does_not_fit(void **state)
     struct fl_buf body = body_of(review_text), out;
     fl_buf_init(&out, 50);
     assert_int_equal(webhook_config_default(&config), 0);
-    const struct webhook_context context = {config, NULL};
+    const struct webhook_context context = {.config = config};
     webhook_review(&context, fl_buf_span(&body), &out, &report);
     assert_int_equal(report.status, 500);
     assert_true(out.len > 0 && out.data[out.len - 1] == '\n');
@@ -135,7 +135,7 @@ static void test_large(void **state)
     (void)state;
     struct webhook_config *config = NULL;
     assert_int_equal(webhook_config_default(&config), 0);
-    const struct webhook_context context = {config, NULL};
+    const struct webhook_context context = {.config = config};
     for (size_t row = 0; row < FL_COUNT(large); row++) {
         struct webhook_verdict_report report;
         struct fl_buf body, out;
@@ -156,9 +156,92 @@ static void test_large(void **state)
     webhook_config_free(config);
 }
 
+static struct fl_json *namespace_of(const char *labels)
+{
+    char text[256];
+    snprintf(text, sizeof(text), "{'metadata':{'name':'shop','labels':{%s}}}", labels);
+    return json(text);
+}
+
+/* What is asked of the API server before a decision, and what is decided when it does not say. */
+static void test_namespaces_that_may_be_stale(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what, *known, *pod; /* labels; known NULL: the namespace is not */
+        bool asks;
+        enum webhook_reason reason; /* where it is not asked, or when the API server confirms what is known */
+    } rows[] = {
+        {"in by the namespace", "'fairlead.io/inject':'enabled'", "", false, WEBHOOK_REASON_NAMESPACE_ENABLED},
+        {"in by the pod", "", "'fairlead.io/inject':'enabled'", false, WEBHOOK_REASON_POD_ENABLED},
+        {"unknown", NULL, "", true, WEBHOOK_REASON_NO_LABEL},
+        {"unknown, in by the pod", NULL, "'fairlead.io/inject':'enabled'", true, WEBHOOK_REASON_POD_ENABLED},
+        {"unknown, out by the pod", NULL, "'fairlead.io/inject':'disabled'", true, WEBHOOK_REASON_POD_DISABLED},
+        {"no label", "", "", true, WEBHOOK_REASON_NO_LABEL},
+        {"disabled", "'fairlead.io/inject':'disabled'", "", true, WEBHOOK_REASON_NAMESPACE_DISABLED},
+        {"out by the pod", "", "'fairlead.io/inject':'disabled'", true, WEBHOOK_REASON_POD_DISABLED},
+        {"paused", "'fairlead.io/pause':'true'", "", true, WEBHOOK_REASON_PAUSED},
+        {"wrong", "'fairlead.io/inject':'on'", "", true, WEBHOOK_REASON_NAMESPACE_LABEL_INVALID},
+        {"another revision", "'fairlead.io/inject':'enabled','fairlead.io/rev':'x'", "", true, WEBHOOK_REASON_REVISION},
+        {"required", "'fairlead.io/require':'true'", "'fairlead.io/inject':'disabled'", true, WEBHOOK_REASON_REQUIRED},
+        {"the pod's label is wrong", "", "'fairlead.io/inject':'on'", false, WEBHOOK_REASON_POD_LABEL_INVALID},
+    };
+    struct webhook_config *config = NULL;
+    assert_int_equal(webhook_config_default(&config), 0);
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        char text[1024];
+        struct webhook_verdict_report report;
+        struct webhook_namespaces *set = NULL;
+        struct fl_err err = {0};
+        struct fl_buf out;
+        fl_buf_init(&out, 65536);
+        fl_err_set(&err, -ETIMEDOUT, "it is away");
+        snprintf(text, sizeof(text),
+                 "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'uid':'u',"
+                 "'operation':'CREATE','namespace':'shop','resource':{'group':'','version':'v1','resource':'pods'},"
+                 "'object':{'metadata':{'name':'p','labels':{%s}},'spec':{'containers':[{'name':'a','image':'i'}]}}}}",
+                 rows[i].pod);
+        struct fl_buf body = body_of(text);
+        assert_int_equal(webhook_namespaces_new(10, &set), 0);
+        if (rows[i].known != NULL) {
+            struct fl_json *object = namespace_of(rows[i].known);
+            assert_int_equal(webhook_namespaces_put(set, object), 0);
+            fl_json_free(object);
+        }
+        struct webhook_context context = {.config = config, .namespaces = set, .stale = true};
+        webhook_review(&context, fl_buf_span(&body), &out, &report);
+        if (report.ask != rows[i].asks)
+            fail_msg("%s: asks: %d", rows[i].what, report.ask);
+        assert_int_equal(out.len == 0, rows[i].asks); /* nothing is answered then */
+        assert_string_equal(report.name_space, "shop");
+        fl_buf_clear(&out);
+        context.stale = false;
+        webhook_review(&context, fl_buf_span(&body), &out, &report);
+        assert_false(report.ask);
+        if (report.reason != rows[i].reason)
+            fail_msg("%s: %s", rows[i].what, webhook_reason_word(report.reason));
+        fl_buf_clear(&out);
+        context.unreachable = &err;
+        webhook_review(&context, fl_buf_span(&body), &out, &report);
+        if (report.reason != (rows[i].asks ? WEBHOOK_REASON_NAMESPACE_UNKNOWN : rows[i].reason))
+            fail_msg("%s: %s", rows[i].what, webhook_reason_word(report.reason));
+        if (rows[i].asks) {
+            assert_int_equal(report.outcome, WEBHOOK_DENIED);
+            assert_contains(fl_buf_str(&out), "\"allowed\":false");
+            assert_contains(fl_buf_str(&out), "\"code\":503,\"reason\":\"ServiceUnavailable\"");
+            assert_contains(fl_buf_str(&out), "try again: it is away [namespace_unknown]");
+        }
+        fl_buf_done(&out);
+        fl_buf_done(&body);
+        webhook_namespaces_free(set);
+    }
+    webhook_config_free(config);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_injected), cmocka_unit_test(test_allocations),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_namespaces_that_may_be_stale),
+                                       cmocka_unit_test(test_injected), cmocka_unit_test(test_allocations),
                                        cmocka_unit_test(test_answer_does_not_fit), cmocka_unit_test(test_large)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
