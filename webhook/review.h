@@ -25,7 +25,7 @@ struct webhook_verdict_report {
     enum webhook_reason reason;
     struct fl_err err;               /* the message of a denial or of a refused request */
     char uid[WEBHOOK_UID_MAX + 1];   /* of the request, for logs; the rest too */
-    char name_space[64];             /* cut where they are longer */
+    char name_space[128];            /* longer than any that is valid; cut where they are longer still */
     char name[WEBHOOK_NAME_MAX + 1]; /* or generateName */
     char workload[WEBHOOK_NAME_MAX + 1];
     struct webhook_warnings warnings;

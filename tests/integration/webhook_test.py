@@ -66,12 +66,14 @@ class Webhook:
         self.cert, self.key = folder / "tls.crt", folder / "tls.key"
         self.namespaces = folder / "namespaces.yaml"
         self.use(*authority.issue("one"))
-        self.write(self.namespaces, namespaces)
+        if namespaces is not None:
+            self.write(self.namespaces, namespaces)
+            options = ("--namespaces", self.namespaces, *options)
         self.lines = queue.Queue()
         self.history = []
         self.process = subprocess.Popen(
             [PROGRAM, "--listen", "127.0.0.1:0", "--tls-cert", self.cert, "--tls-key", self.key,
-             "--namespaces", self.namespaces, "--log-level", "debug", *options],
+             "--log-level", "debug", *options],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
