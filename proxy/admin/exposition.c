@@ -341,7 +341,7 @@ static int take_sample(struct proxy_exposition *exposition, struct fl_span line)
 
 static int take_line(struct proxy_exposition *exposition, struct fl_span line)
 {
-    if (line.len > 0 && line.data[line.len - 1] == '\r')
+    while (line.len > 0 && (line.data[line.len - 1] == '\r' || is_blank(line.data[line.len - 1])))
         line.len--;
     line = fl_span_trim(line);
     if (line.len == 0)

@@ -33,6 +33,7 @@ static const struct row {
     {"", "", 0, 0, false},
     {"a 1", "a 1\n", 0, 0, false},
     {"a 1\r\n\n  b{} 2 \n", "a 1\nb{} 2\n", 0, 0, false},
+    {"# HELP a b\r\r \r\na 1\r\r\n", "# HELP a b\na 1\n", 0, 0, false},
     {"# HELP a Help \\n text.\n# TYPE a gauge\na{b=\"c\",} 1 1395066363000\n",
      "# HELP a Help \\n text.\n# TYPE a gauge\na{b=\"c\",} 1 1395066363000\n", 0, 0, false},
     {"#comment\n# EOF\n# UNIT a seconds\n#TYPE a counter\na 1\n", "#TYPE a counter\na 1\n", 0, 0, false},
