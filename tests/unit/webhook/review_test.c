@@ -76,6 +76,79 @@ static void test_allocations(void **state)
     webhook_config_free(config);
 }
 
+/* Reviews whose pods are larger, or more, than anybody's: answered, whatever the answer is. */
+static struct fl_buf huge_body(const char *head, const char *unit, size_t count, const char *tail)
+{
+    struct fl_buf body;
+    fl_buf_init(&body, 8u << 20);
+    assert_int_equal(fl_buf_append_str(&body, head), 0);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(fl_buf_append_str(&body, unit), 0);
+    assert_int_equal(fl_buf_append_str(&body, tail), 0);
+    for (size_t i = 0; i < body.len; i++)
+        body.data[i] = body.data[i] == '\'' ? '"' : body.data[i];
+    return body;
+}
+
+#define HUGE_HEAD                                                                                                      \
+    "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','request':{'uid':'u','operation':'CREATE',"          \
+    "'namespace':'shop','resource':{'group':'','version':'v1','resource':'pods'},'object':{"
+#define HUGE_META "'metadata':{'name':'p','labels':{'fairlead.io/inject':'enabled'}},"
+#define HUGE_SPEC ",'spec':{'containers':[{'name':'a','image':'i'}]}}}}"
+
+static const struct {
+    const char *head, *unit;
+    size_t count;
+    const char *tail;
+    enum webhook_outcome outcome;
+    enum webhook_reason reason;
+} huge[] = {
+    {HUGE_HEAD "'metadata':{'name':'p','labels':{'fairlead.io/inject':'", "x", 65536, "'}}" HUGE_SPEC, WEBHOOK_DENIED,
+     WEBHOOK_REASON_POD_LABEL_INVALID},
+    {HUGE_HEAD "'metadata':{'name':'p','labels':{'fairlead.io/inject':'enabled','a':'", "x", 65536, "'}}" HUGE_SPEC,
+     WEBHOOK_INJECTED, WEBHOOK_REASON_POD_ENABLED},
+    {HUGE_HEAD "'metadata':{'name':'p','labels':{'fairlead.io/inject':'enabled','fairlead.io/rev':'", "x", 65536,
+     "'}}" HUGE_SPEC, WEBHOOK_SKIPPED, WEBHOOK_REASON_REVISION},
+    {HUGE_HEAD "'metadata':{'name':'p','labels':{'fairlead.io/inject':'enabled'},'annotations':{'fairlead.io/", "x",
+     65536, "':''}}" HUGE_SPEC, WEBHOOK_INJECTED, WEBHOOK_REASON_POD_ENABLED},
+    {HUGE_HEAD
+     "'metadata':{'name':'p','labels':{'fairlead.io/inject':'enabled'},'annotations':{'fairlead.io/log-level':'",
+     "\xff", 65536, "'}}" HUGE_SPEC, WEBHOOK_INVALID, WEBHOOK_REASON_NOT_JSON},
+    {HUGE_HEAD HUGE_META "'spec':{'containers':[{'name':'a'}", ",{'name':'b'}", 1023, "]}}}}", WEBHOOK_INJECTED,
+     WEBHOOK_REASON_POD_ENABLED},
+    {HUGE_HEAD HUGE_META "'spec':{'containers':[{'name':'a'}", ",{'name':'b'}", 1024, "]}}}}", WEBHOOK_DENIED,
+     WEBHOOK_REASON_POD_INVALID},
+    {HUGE_HEAD HUGE_META "'spec':{'containers':[null", ",null", 1000, "]}}}}", WEBHOOK_DENIED,
+     WEBHOOK_REASON_POD_INVALID},
+    {HUGE_HEAD HUGE_META "'spec':{'securityContext':{'supplementalGroups':[1", ",2", 100000,
+     ",1337]},'containers':[{'name':'a'}]}}}}", WEBHOOK_DENIED, WEBHOOK_REASON_RUNS_AS_PROXY},
+    {HUGE_HEAD HUGE_META "'spec':{'containers':[{'name':'a','securityContext':{'capabilities':{'add':['X'", ",'Y'",
+     100000, "]}}}]}}}}", WEBHOOK_INJECTED, WEBHOOK_REASON_POD_ENABLED},
+    {HUGE_HEAD HUGE_META "'spec':null,'x':[1", ",2", 10, "]}}}", WEBHOOK_DENIED, WEBHOOK_REASON_POD_INVALID},
+    {HUGE_HEAD "'metadata':null", "", 0, HUGE_SPEC, WEBHOOK_SKIPPED, WEBHOOK_REASON_NO_LABEL},
+};
+
+static void test_huge(void **state)
+{
+    (void)state;
+    struct webhook_config *config = NULL;
+    assert_int_equal(webhook_config_default(&config), 0);
+    const struct webhook_context context = {.config = config};
+    for (size_t i = 0; i < FL_COUNT(huge); i++) {
+        struct webhook_verdict_report report;
+        struct fl_buf body = huge_body(huge[i].head, huge[i].unit, huge[i].count, huge[i].tail), out;
+        fl_buf_init(&out, WEBHOOK_RESPONSE_MAX);
+        webhook_review(&context, fl_buf_span(&body), &out, &report);
+        if (report.outcome != huge[i].outcome || report.reason != huge[i].reason)
+            fail_msg("row %zu gave %s, %s: %s", i, webhook_outcome_word(report.outcome),
+                     webhook_reason_word(report.reason), report.err.text);
+        assert_true(out.len > 0);
+        fl_buf_done(&out);
+        fl_buf_done(&body);
+    }
+    webhook_config_free(config);
+}
+
 static void test_answer_does_not_fit(void **state)
 {
     (void)state;
@@ -241,7 +314,10 @@ static void test_namespaces_that_may_be_stale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_namespaces_that_may_be_stale),
-                                       cmocka_unit_test(test_injected), cmocka_unit_test(test_allocations),
-                                       cmocka_unit_test(test_answer_does_not_fit), cmocka_unit_test(test_large)};
+                                       cmocka_unit_test(test_injected),
+                                       cmocka_unit_test(test_allocations),
+                                       cmocka_unit_test(test_answer_does_not_fit),
+                                       cmocka_unit_test(test_large),
+                                       cmocka_unit_test(test_huge)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
