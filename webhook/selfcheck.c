@@ -200,10 +200,10 @@ static int find_missing(const struct fl_json *patched, const struct webhook_plan
 int webhook_selfcheck(const struct fl_json *pod, const struct fl_json *patch, const struct webhook_plan *plan,
                       struct fl_json **ret_patched, struct fl_err *err)
 {
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *patched = fl_json_copy(pod);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *patched = NULL;
     const char *missing = NULL, *foreign = NULL;
     struct fl_err cause = {0};
-    int result = patched == NULL ? -ENOMEM : fl_patch_apply(&patched, patch, &cause);
+    int result = fl_patch_applied(pod, patch, &patched, &cause);
     if (result == 0)
         result = find_missing(patched, plan, &missing);
     if (result == 0)

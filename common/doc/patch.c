@@ -266,13 +266,14 @@ static int apply_all(struct patching *patching, const struct fl_json *patch)
     return 0;
 }
 
-int fl_patch_apply(struct fl_json **document, const struct fl_json *patch, struct fl_err *err)
+int fl_patch_applied(const struct fl_json *document, const struct fl_json *patch, struct fl_json **ret_document,
+                     struct fl_err *err)
 {
     if (!fl_json_is(patch, FL_JSON_ARRAY))
         return fl_err_set(err, -EINVAL, "a patch is an array of operations");
     if (fl_json_count(patch) > FL_PATCH_OPERATIONS_MAX)
         return fl_err_set(err, -EMSGSIZE, "the patch has more than %d operations", FL_PATCH_OPERATIONS_MAX);
-    struct patching patching = {.document = fl_json_copy(*document), .err = err};
+    struct patching patching = {.document = fl_json_copy(document), .err = err};
     if (patching.document == NULL)
         return fl_err_set(err, -ENOMEM, "out of memory");
     int result = apply_all(&patching, patch);
@@ -280,7 +281,17 @@ int fl_patch_apply(struct fl_json **document, const struct fl_json *patch, struc
         fl_json_free(patching.document);
         return result;
     }
+    *ret_document = patching.document;
+    return 0;
+}
+
+int fl_patch_apply(struct fl_json **document, const struct fl_json *patch, struct fl_err *err)
+{
+    struct fl_json *patched;
+    int result = fl_patch_applied(*document, patch, &patched, err);
+    if (result < 0)
+        return result;
     fl_json_free(*document);
-    *document = patching.document;
+    *document = patched;
     return 0;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an admission costs: CPU per review, and latency, over keep-alive TLS with pods of about 8 kB.
+"""What an admission costs: CPU per review, and latency, over keep-alive TLS with pods of about 10 kB.
 
 usage: admission.py FOLDER-OF-PROGRAMS [--seconds N] [--connections N]
 
@@ -24,9 +24,13 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def make_review():
-    """A Deployment's pod as it reaches a webhook: two containers, environment, probes, volumes; about 8 kB."""
+    """A Deployment's pod as it reaches a webhook: two containers, environment, probes, volumes; about 10 kB."""
     env = [{"name": f"SETTING_{i:02}", "value": f"value-of-setting-{i:02}-{'x' * 40}"} for i in range(25)]
     container = {"image": "host.example/shop/web:1.2.3", "env": env, "imagePullPolicy": "IfNotPresent",
+                 "livenessProbe": {"httpGet": {"path": "/live", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 1,
+                                   "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
+                 "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"}, "timeoutSeconds": 1,
+                                    "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
                  "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
                  "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
                  "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
@@ -34,7 +38,8 @@ def make_review():
     pod = {"apiVersion": "v1", "kind": "Pod",
            "metadata": {"generateName": "web-7d4b9c6f5-", "creationTimestamp": None,
                         "labels": {"app": "web", "version": "v1", "pod-template-hash": "7d4b9c6f5"},
-                        "annotations": {f"example.com/note-{i}": "y" * 60 for i in range(10)},
+                        "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9100",
+                                         **{f"example.com/note-{i}": "y" * 60 for i in range(12)}},
                         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9c6f5",
                                              "uid": "1", "controller": True, "blockOwnerDeletion": True}]},
            "spec": {"serviceAccountName": "web", "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
