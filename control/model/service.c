@@ -1,5 +1,8 @@
 #include "control/model/service.h"
 
+#include "common/mesh/capture.h"
+#include "common/mesh/label.h"
+
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -236,6 +239,13 @@ static int compare_inbound(const void *a, const void *b)
     return one->port < other->port ? -1 : one->port > other->port;
 }
 
+bool control_is_opaque(const struct control_object *object, uint16_t port)
+{
+    struct fl_span text = fl_labels_get(&object->metadata.annotations, FL_SPAN(FL_ANNOTATION_OPAQUE_PORTS));
+    struct fl_port_list list;
+    return text.len > 0 && fl_port_list_parse(text, &list, NULL) == 0 && fl_port_list_contains(&list, port);
+}
+
 int control_pod_inbound(const struct control_model *model, const struct control_pod *pod, struct fl_arena *arena,
                         struct control_inbounds *ret_inbounds)
 {
@@ -256,9 +266,10 @@ int control_pod_inbound(const struct control_model *model, const struct control_
         const struct control_service *service = control_as_service(services.items[i]);
         for (size_t k = 0; k < service->port_count; k++) {
             uint16_t number = service->ports[k].transport == CONTROL_TCP ? pod_port(pod, &service->ports[k]) : 0;
+            enum control_protocol protocol =
+                control_is_opaque(&pod->object, number) ? CONTROL_PROTOCOL_TCP : service->ports[k].protocol;
             if (number != 0)
-                items[count++] =
-                    (struct control_inbound){number, service, &service->ports[k], service->ports[k].protocol};
+                items[count++] = (struct control_inbound){number, service, &service->ports[k], protocol};
         }
     }
     qsort(items, count, sizeof(*items), compare_inbound);

@@ -49,12 +49,17 @@ struct control_inbound {
     uint16_t pod_port;
     const struct control_service *service;
     const struct control_port *port;
-    enum control_protocol protocol; /* where Services disagree about one pod port: the first by age and name counts */
+    /* Where Services disagree about one pod port the first by age and name counts; TCP where it is opaque. */
+    enum control_protocol protocol;
 };
 struct control_inbounds { /* by pod port; several Services on one port: the oldest first */
     const struct control_inbound *items;
     size_t count;
 };
+/* Whether fairlead.io/opaque-ports of a Pod (its own ports; the webhook writes there what holds for it) or of a Service
+ * (the Service's ports) lists this port: carried as bytes, never looked into. */
+bool control_is_opaque(const struct control_object *object, uint16_t port);
+
 int control_pod_inbound(const struct control_model *model, const struct control_pod *pod, struct fl_arena *arena,
                         struct control_inbounds *ret_inbounds) FL_MUST_CHECK;
 

@@ -152,11 +152,13 @@ static void service_listener(struct generation *generation, pb_listener *listene
     } else if (routes.routing == CONTROL_ROUTING_HTTP && protocol == CONTROL_PROTOCOL_AUTO) {
         protocol = CONTROL_PROTOCOL_HTTP;
     }
+    if (control_is_opaque(&service->object, port->port))
+        protocol = CONTROL_PROTOCOL_TCP;
     set_kind(generation, listener, FL_DESTINATION_SERVICE);
     set_chains(generation, listener, protocol, manager, proxy);
 }
 
-/* The protocol of a Pod's port, as its Services declare it. */
+/* The protocol of a Pod's port, as its Services declare it, or the Pod itself. */
 static enum control_protocol pod_protocol(struct generation *generation, const struct control_pod *pod, uint16_t port)
 {
     struct control_inbounds inbounds;
@@ -167,7 +169,7 @@ static enum control_protocol pod_protocol(struct generation *generation, const s
     for (size_t i = 0; i < inbounds.count; i++)
         if (inbounds.items[i].pod_port == port)
             return inbounds.items[i].protocol;
-    return CONTROL_PROTOCOL_AUTO;
+    return control_is_opaque(&pod->object, port) ? CONTROL_PROTOCOL_TCP : CONTROL_PROTOCOL_AUTO;
 }
 
 static void workload_listener(struct generation *generation, pb_listener *listener, const struct control_pod *pod,

@@ -462,12 +462,16 @@ static void on_gate(void *owner, enum proxy_gate_state state, const char *reason
 
 /* --- start and end ---------------------------------------------------------------------------------------------- */
 
+/* CPUs that it may run on, and no more than the container's limit, which the kernel enforces by making all wait. */
 static unsigned default_workers(void)
 {
     cpu_set_t cpus;
+    uint64_t limit;
     if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
         return 1;
     unsigned count = (unsigned)CPU_COUNT(&cpus);
+    if (fl_span_to_u64(fl_span_str(getenv(FL_ENV_CPU_LIMIT)), UINT32_MAX, &limit) && limit > 0 && limit < count)
+        count = (unsigned)limit;
     return count <= 2 ? 1 : count < 4 ? count : 4;
 }
 
