@@ -1,6 +1,5 @@
 #include "proxy/policy/jwt.h"
 
-#include "common/pki/signature.h"
 #include "proxy/policy/jwt_cache.h"
 
 #include <errno.h>
@@ -8,29 +7,38 @@
 
 /* --- one token --------------------------------------------------------------------------------------------------- */
 
-static int check_signature(const struct fl_jwk *jwk, const struct proxy_jws *jws)
+const char *proxy_jwt_word(enum proxy_jwt_failure failure)
 {
-    struct fl_span signature = fl_buf_span(&jws->signature);
-    if (jwk->algorithm == FL_JWK_RS256)
-        return fl_signature_check_rs256(jwk->key, jws->signed_part, signature);
-    return fl_signature_check(jwk->key, jws->signed_part, signature);
+    static const char *const words[] = {[PROXY_JWT_GOOD] = "good",
+#define X(id, word, text) [PROXY_JWT_##id] = word,
+                                        PROXY_JWT_FAILURES(X)
+#undef X
+    };
+    return words[failure];
 }
 
-/* A key that fits: of the token's algorithm, and of its kid where both have one. */
-static int verify_by_keys(const struct fl_jwks *keys, const struct proxy_jws *jws)
+const char *proxy_jwt_text(enum proxy_jwt_failure failure)
 {
-    int failure = PROXY_JWT_KEY;
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct fl_jwk *jwk = &keys->keys[i];
-        if (jwk->algorithm != jws->algorithm ||
-            (jwk->kid.len > 0 && jws->kid.len > 0 && !fl_span_eq(jwk->kid, jws->kid)))
-            continue;
-        int result = check_signature(jwk, jws);
-        if (result == 0 || result == -ENOMEM)
-            return result;
-        failure = PROXY_JWT_SIGNATURE;
-    }
-    return failure;
+    static const char *const texts[] = {[PROXY_JWT_GOOD] = "OK",
+#define X(id, word, text) [PROXY_JWT_##id] = text,
+                                        PROXY_JWT_FAILURES(X)
+#undef X
+    };
+    return texts[failure];
+}
+
+/* What common/jose says, in our words. Negative results stay. */
+static int failure_of(int result)
+{
+    static const enum proxy_jwt_failure failures[] = {
+        [FL_JWS_GOOD] = PROXY_JWT_GOOD,           [FL_JWS_SIZE] = PROXY_JWT_SIZE,
+        [FL_JWS_FORM] = PROXY_JWT_FORM,           [FL_JWS_HEADER] = PROXY_JWT_HEADER,
+        [FL_JWS_PAYLOAD] = PROXY_JWT_PAYLOAD,     [FL_JWS_ALGORITHM] = PROXY_JWT_ALGORITHM,
+        [FL_JWS_CRITICAL] = PROXY_JWT_CRITICAL,   [FL_JWS_KEY] = PROXY_JWT_KEY,
+        [FL_JWS_SIGNATURE] = PROXY_JWT_SIGNATURE, [FL_JWS_NOT_YET] = PROXY_JWT_NOT_YET,
+        [FL_JWS_EXPIRED] = PROXY_JWT_EXPIRED,
+    };
+    return result < 0 ? result : (int)failures[result];
 }
 
 static bool is_issuer(const struct proxy_jwt_provider *provider, const struct fl_json *payload)
@@ -38,60 +46,24 @@ static bool is_issuer(const struct proxy_jwt_provider *provider, const struct fl
     return provider->issuer.len == 0 || fl_span_eq(fl_json_string(fl_json_get(payload, "iss")), provider->issuer);
 }
 
-/* A time claim, in seconds. False: another type, or past all sense. */
-static bool read_time(const struct fl_json *payload, const char *name, double absent, double *ret_time)
-{
-    const struct fl_json *value = fl_json_get(payload, name);
-    *ret_time = absent;
-    if (value == NULL)
-        return true;
-    *ret_time = fl_json_number(value);
-    return fl_json_is(value, FL_JSON_NUMBER) && isfinite(*ret_time);
-}
-
 static int check_times(const struct proxy_jwt_provider *provider, const struct fl_json *payload, int64_t now_s,
                        double *ret_expires)
 {
-    double expires, not_before, issued, now = (double)now_s, skew = provider->clock_skew_s;
-    if (!read_time(payload, "exp", INFINITY, &expires) || !read_time(payload, "nbf", -INFINITY, &not_before) ||
-        !read_time(payload, "iat", now, &issued))
-        return PROXY_JWT_PAYLOAD;
-    if (now + skew < not_before)
-        return PROXY_JWT_NOT_YET;
-    if (now - skew > expires)
-        return PROXY_JWT_EXPIRED;
-    if (isinf(expires) && (provider->require_expiration || provider->max_lifetime_s > 0))
+    struct fl_jws_times times;
+    int failure = failure_of(fl_jws_check_times(payload, now_s, provider->clock_skew_s, &times));
+    if (failure != PROXY_JWT_GOOD)
+        return failure;
+    if (isinf(times.expires) && (provider->require_expiration || provider->max_lifetime_s > 0))
         return PROXY_JWT_LIFETIME;
-    if (provider->max_lifetime_s > 0 && expires - issued > (double)provider->max_lifetime_s)
+    if (provider->max_lifetime_s > 0 && times.expires - times.issued > (double)provider->max_lifetime_s)
         return PROXY_JWT_LIFETIME;
-    *ret_expires = expires + skew;
+    *ret_expires = times.expires + provider->clock_skew_s;
     return PROXY_JWT_GOOD;
 }
 
-static bool is_listed(struct fl_span text, const struct fl_span *list, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (fl_span_eq(text, list[i]))
-            return true;
-    }
-    return false;
-}
-
-/* "aud" is a text or a list of them (RFC 7519 §4.1.3). */
 static bool is_audience(const struct fl_json *payload, const struct fl_span *wanted, size_t count)
 {
-    const struct fl_json *audience = fl_json_get(payload, "aud");
-    if (count == 0)
-        return true;
-    if (fl_json_is(audience, FL_JSON_STRING))
-        return is_listed(fl_json_string(audience), wanted, count);
-    if (!fl_json_is(audience, FL_JSON_ARRAY) || fl_json_count(audience) > PROXY_JWT_AUDIENCES_MAX)
-        return false;
-    for (const struct fl_json *one = fl_json_first(audience); one != NULL; one = fl_json_next(one)) {
-        if (fl_json_is(one, FL_JSON_STRING) && is_listed(fl_json_string(one), wanted, count))
-            return true;
-    }
-    return false;
+    return count == 0 || fl_jws_has_audience(payload, wanted, count);
 }
 
 static bool is_subject(const struct proxy_jwt_provider *provider, const struct fl_json *payload)
@@ -136,15 +108,15 @@ static int check_claims(const struct proxy_jwt_provider *provider, const struct 
 int proxy_jwt_verify(const struct proxy_jwt_provider *provider, const struct fl_span *audiences, size_t audience_count,
                      struct fl_span token, int64_t now_s, struct proxy_payload **ret_payload)
 {
-    struct proxy_jws jws = {0};
+    struct fl_jws jws = {0};
     double expires = 0;
-    int result = proxy_jws_parse(token, &jws);
+    int result = failure_of(fl_jws_parse(token, &jws));
     if (result != 0)
         return result;
     if (!is_issuer(provider, jws.payload))
         result = PROXY_JWT_ISSUER;
     if (result == 0)
-        result = verify_by_keys(provider->keys, &jws);
+        result = failure_of(fl_jws_verify(&jws, provider->keys));
     if (result == 0)
         result = check_claims(provider, audiences, audience_count, jws.payload, now_s, &expires);
     if (result == 0) {
@@ -152,7 +124,7 @@ int proxy_jwt_verify(const struct proxy_jwt_provider *provider, const struct fl_
         *ret_payload = proxy_payload_new(fl_take(jws.payload), expires_s);
         result = *ret_payload != NULL ? 0 : -ENOMEM;
     }
-    proxy_jws_done(&jws);
+    fl_jws_done(&jws);
     return result;
 }
 

@@ -12,17 +12,48 @@
 #ifndef PROXY_POLICY_JWT_H
 #define PROXY_POLICY_JWT_H
 
-#include "common/jose/jwks.h"
+#include "common/jose/jws.h"
 #include "proxy/http/message.h"
 #include "proxy/policy/claims.h"
-#include "proxy/policy/jws.h"
 #include "proxy/route/match.h"
 
 #define PROXY_JWT_PROVIDERS_MAX    64
 #define PROXY_JWT_REQUIREMENTS_MAX 1024 /* of one filter, all levels */
 #define PROXY_JWT_DEPTH_MAX        8    /* any, all inside each other */
-#define PROXY_JWT_AUDIENCES_MAX    100  /* of a token; more fail it */
 #define PROXY_JWT_CLOCK_SKEW_S     60   /* where the provider names none */
+
+/* Why a token is refused: X(id, word, text). The word goes to metrics, the text to the caller and, with '_' for blanks,
+ * to the access log's details. In Envoy's words where it has some. Later ones say more: of several failures the
+ * greatest is told. */
+#define PROXY_JWT_FAILURES(X)                                                                                          \
+    X(MISSING, "missing", "Jwt is missing")                                                                            \
+    X(ISSUER, "issuer", "Jwt issuer is not configured")                                                                \
+    X(SIZE, "size", "Jwt is too long")                                                                                 \
+    X(SEVERAL, "several", "Jwt is given more than once")                                                               \
+    X(FORM, "form", "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections")                 \
+    X(HEADER, "header", "Jwt header is an invalid JSON")                                                               \
+    X(PAYLOAD, "payload", "Jwt payload is an invalid JSON")                                                            \
+    X(ALGORITHM, "algorithm", "Jwt header [alg] is not supported")                                                     \
+    X(CRITICAL, "critical", "Jwt header [crit] is not supported")                                                      \
+    X(KEY, "key", "Jwks doesn't have key to match kid or alg from Jwt")                                                \
+    X(SIGNATURE, "signature", "Jwt verification fails")                                                                \
+    X(NOT_YET, "not_yet", "Jwt not yet valid")                                                                         \
+    X(EXPIRED, "expired", "Jwt is expired")                                                                            \
+    X(LIFETIME, "lifetime", "Jwt lifetime exceeds what is allowed")                                                    \
+    X(SUBJECT, "subject", "Jwt subject is not allowed")                                                                \
+    X(AUDIENCE, "audience", "Audiences in Jwt are not allowed")                                                        \
+    X(LIMIT, "limit", "too many Jwts")
+
+enum proxy_jwt_failure { /* positive: 0 is success */
+                         PROXY_JWT_GOOD,
+#define X(id, word, text) PROXY_JWT_##id,
+                         PROXY_JWT_FAILURES(X)
+#undef X
+                             PROXY_JWT_OUTCOMES
+};
+
+const char *proxy_jwt_word(enum proxy_jwt_failure failure); /* "good" for GOOD */
+const char *proxy_jwt_text(enum proxy_jwt_failure failure);
 
 struct proxy_jwt_header {
     struct fl_span name;

@@ -1,6 +1,6 @@
 #include "proxy/policy/jwt_cache.h"
 
-#include "proxy/policy/jws.h"
+#include "common/jose/jws.h"
 
 #include <stddef.h>
 
@@ -10,7 +10,7 @@ struct entry {
     char key[]; /* the provider's id, then the token */
 };
 
-#define KEY_MAX (sizeof(uint64_t) + PROXY_JWT_BYTES_MAX)
+#define KEY_MAX (sizeof(uint64_t) + FL_JWS_BYTES_MAX)
 
 static struct fl_span key_of(const struct entry *entry)
 {

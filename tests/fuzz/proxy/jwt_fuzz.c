@@ -24,11 +24,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (keys == NULL && fl_jwks_parse(fl_span_str(set), &keys, NULL) != 0)
         abort();
     struct fl_span token = fl_span_make(data, size);
-    struct proxy_jws jws = {0};
-    if (proxy_jws_parse(token, &jws) == 0) {
+    struct fl_jws jws = {0};
+    if (fl_jws_parse(token, &jws) == 0) {
         assert(jws.signed_part.data == token.data && jws.signed_part.len < token.len);
         assert(fl_json_is(jws.header, FL_JSON_OBJECT) && fl_json_is(jws.payload, FL_JSON_OBJECT));
-        proxy_jws_done(&jws);
+        fl_jws_done(&jws);
     }
     const struct proxy_jwt_provider provider = {.keys = keys, .clock_skew_s = 60};
     struct proxy_payload *payload = NULL;

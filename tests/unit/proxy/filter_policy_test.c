@@ -3,8 +3,8 @@
 #include "proxy/filter/rbac.h"
 #include "proxy/route/table.h"
 #include "tests/support/fail.h"
+#include "tests/unit/common/jwt_maker.h"
 #include "tests/unit/proxy/filter_fixture.h"
-#include "tests/unit/proxy/jwt_maker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

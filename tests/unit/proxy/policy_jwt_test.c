@@ -4,7 +4,7 @@
 #include "proxy/policy/jwt_cache.h"
 #include "tests/support/fail.h"
 #include "tests/support/guard.h"
-#include "tests/unit/proxy/jwt_maker.h"
+#include "tests/unit/common/jwt_maker.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -220,9 +220,9 @@ static void test_broken_tokens(void **state)
     }
     assert_int_equal(verify(&by, token), 0);
     free(token);
-    char *huge = malloc(2 * PROXY_JWT_BYTES_MAX + 1);
-    memset(huge, 'a', 2 * PROXY_JWT_BYTES_MAX);
-    huge[2 * PROXY_JWT_BYTES_MAX] = '\0';
+    char *huge = malloc(2 * FL_JWS_BYTES_MAX + 1);
+    memset(huge, 'a', 2 * FL_JWS_BYTES_MAX);
+    huge[2 * FL_JWS_BYTES_MAX] = '\0';
     expect("huge", verify(&by, huge), PROXY_JWT_SIZE);
     free(huge);
 }

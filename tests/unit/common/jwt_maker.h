@@ -1,6 +1,6 @@
 /* Tokens and key sets for tests, made by OpenSSL itself: an issuer with an RSA and an EC key. Everything asserts. */
-#ifndef TESTS_UNIT_PROXY_JWT_MAKER_H
-#define TESTS_UNIT_PROXY_JWT_MAKER_H
+#ifndef TESTS_UNIT_COMMON_JWT_MAKER_H
+#define TESTS_UNIT_COMMON_JWT_MAKER_H
 
 #include "common/base/buf.h"
 

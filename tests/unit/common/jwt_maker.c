@@ -1,4 +1,4 @@
-#include "tests/unit/proxy/jwt_maker.h"
+#include "tests/unit/common/jwt_maker.h"
 
 #include "common/base/base64.h"
 
