@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""The chart's life on a real API server: every object valid, upgrades that keep what the keeper wrote, nothing left behind."""
+import base64
+
+from support import chart
+from support.lane import Lane, main
+from support.place import CHARTS
+from support.release import ADMISSION, Release, account
+from waiting import eventually
+
+NEEDS = "api"
+
+SYSTEM, CONFIGURATION = "fairlead-system", "fairlead-webhook"
+KIND = (ADMISSION, "MutatingWebhookConfiguration")
+OTHERS = ("monitoring.coreos.com/v1", "cert-manager.io/v1")  # kinds that this cluster does not have
+ON = {"networkPolicy.enabled": True, "webhook.hostNetwork": True, "keeper.replicas": 2, "commonLabels": {"team": "mesh"},
+      "imagePullSecrets": [{"name": "pull"}], "podMonitor.enabled": True}
+BUNDLE = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n").decode()
+
+
+class Install(Lane):
+    def test_every_object_is_valid(self):
+        """With strict validation: a member that is misspelt, or there twice, is an error and not dropped in silence."""
+        self.addCleanup(self.api.wait_gone, "v1", "Namespace", SYSTEM)
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+        for mode in ({}, ON, {"certificate.mode": "secret", "webhook.caBundle": BUNDLE}, {"certificate.mode": "certManager"},
+                     {"revision": "canary"}, {"webhook.url": "https://webhook.example/inject"}):
+            for thing in chart.render(mode):
+                if thing["apiVersion"] in OTHERS:
+                    continue
+                with self.subTest(mode, kind=thing["kind"], name=thing["metadata"]["name"]):
+                    made = self.api.create(thing, dry_run=True, fieldValidation="Strict")
+                    self.assertEqual(made.warnings, ())
+
+    def test_pods_pass_pod_security(self):
+        """The API server says of a Deployment what the namespace's level would refuse."""
+        space = self.namespace("restricted", labels={"pod-security.kubernetes.io/warn": "restricted"})
+        for thing in chart.render(namespace=space):
+            if thing["kind"] == "Deployment":
+                self.assertEqual(self.api.create(thing, dry_run=True).warnings, ())
+        hostile = next(thing for thing in chart.render({"podSecurityContext": {"runAsNonRoot": False}}, namespace=space)
+                       if thing["kind"] == "Deployment")
+        self.assertIn("runAsNonRoot", " ".join(self.api.create(hostile, dry_run=True).warnings))
+
+    def bundles(self):
+        return {entry["clientConfig"].get("caBundle") for entry in self.api.get(*KIND, CONFIGURATION)["webhooks"]}
+
+    def keep(self):
+        """As the keeper does it: server-side apply of one field."""
+        keeper = self.api.impersonate(*account("fairlead-keeper"))
+        self.addCleanup(keeper.close)
+        names = [entry["name"] for entry in keeper.get(*KIND, CONFIGURATION)["webhooks"]]
+        keeper.apply({"apiVersion": ADMISSION, "kind": KIND[1], "metadata": {"name": CONFIGURATION},
+                      "webhooks": [{"name": name, "clientConfig": {"caBundle": BUNDLE}} for name in names]}, "fairlead-keeper")
+
+    def test_an_upgrade_keeps_the_bundle(self):
+        """Helm 4 applies on the server, Helm 3 merges by itself: neither touches a field that is in no template."""
+        for way in ("true", "false"):
+            with self.subTest(server_side=way):
+                release = Release(self, {})
+                self.assertEqual(self.bundles(), {None})
+                eventually(lambda: self.kept(), "the keeper has its rights")
+                self.assertEqual(self.bundles(), {BUNDLE})
+                chart.helm("upgrade", release.name, CHARTS / "fairlead", "--namespace", SYSTEM, f"--server-side={way}",
+                           *chart.settings({"webhook.timeoutSeconds": 7, "config.ignoredNamespaces": ["kube-system", "more"]}))
+                found = self.api.get(*KIND, CONFIGURATION)["webhooks"]
+                self.assertEqual({entry["timeoutSeconds"] for entry in found}, {7})
+                self.assertIn("more", str(found[0]["namespaceSelector"]))
+                self.assertEqual(self.bundles(), {BUNDLE})
+                chart.helm("rollback", release.name, "1", "--namespace", SYSTEM)
+                self.assertEqual({entry["timeoutSeconds"] for entry in self.api.get(*KIND, CONFIGURATION)["webhooks"]}, {5})
+                self.assertEqual(self.bundles(), {BUNDLE})
+                release.remove()
+
+    def kept(self):
+        try:
+            self.keep()
+            return True
+        except Exception as error:  # noqa: BLE001 (told by what waits)
+            if getattr(error, "status", None) != 403:
+                raise
+            return False
+
+    def test_nothing_is_left(self):
+        """Two releases come and go: the second takes nothing of the first with it, and the first leaves nothing."""
+        first = Release(self, {})
+        second = Release(self, {"revision": "canary"}, "canary", "fairlead-canary")
+        second.remove()
+        missing = [(thing["kind"], thing["metadata"]["name"]) for thing in chart.render() if not self.there(thing)]
+        self.assertEqual(missing, [])
+        first.remove()
+        things = chart.render() + chart.render({"revision": "canary"}, namespace="fairlead-canary")
+        self.assertEqual([(thing["kind"], thing["metadata"]["name"]) for thing in things if self.there(thing)], [])
+
+    def there(self, thing):
+        meta = thing["metadata"]
+        return any(found.name == meta["name"] for found in self.api.list(
+            thing["apiVersion"], thing["kind"], meta.get("namespace"), fieldSelector=f"metadata.name={meta['name']}"))
+
+
+if __name__ == "__main__":
+    main()
