@@ -377,7 +377,6 @@ static void run(struct fixture *fixture, unsigned round)
         return;
     for (uint32_t i = draw(4); i > 0; i--)
         change(pod);
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *between = fl_json_copy(pod);
     fixture->changed += admit(fixture, &pod);
 }
 
