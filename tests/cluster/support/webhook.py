@@ -4,6 +4,9 @@
     space = webhook.namespace(self, inject="enabled")
     told(event)                                    what it noted in an audit event: {"outcome": …, "reason": …}
     asked(event)                                   which of the configuration's entries were asked
+
+It has the chart's account and nothing but the chart's rights, and the chart's configuration file: namespaces come from the API
+server, as in a pod. With policies=True the chart's policies are in force too.
 """
 import json
 
@@ -16,52 +19,51 @@ from .lane import a_pod
 
 INJECT = "fairlead.io/inject"
 OURS = ".inject.fairlead.io"  # the end of every entry's name
-NAMESPACES = """\
-apiVersion: v1
-kind: Namespace
-metadata: {name: none}
-"""
+ACCOUNT, SYSTEM = "fairlead-webhook", "fairlead-system"
+RIGHTS = ("ClusterRole", "ClusterRoleBinding")
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
 class Webhook:
-    def __init__(self, lane, *options, values=None):
+    def __init__(self, lane, *options, values=None, policies=False):
         """options of the program; values of the chart."""
-        self.spaces, self.values = {}, values or {}
-        folder = lane.folder()
-        self.authority = Authority(folder)
+        self.lane, self.values, self.options = lane, values or {}, options
+        self.system = lane.namespace("system")
+        self.folder = lane.folder()
+        self.authority = Authority(self.folder)
         self.certificate, self.key = self.authority.issue("webhook")
-        self.file = folder / "namespaces.yaml"
-        self.tell_namespaces()
-        self.process = lane.program(
-            "fairlead-webhook", "--listen", f"{place.NODE_IP}:0", "--tls-cert", self.certificate, "--tls-key", self.key,
-            "--namespaces", self.file, "--log-level", "debug", *options)
-        self.port = self.process.wait("ready")["port"]
-        self.configuration = lane.create(self.configured())
+        self.make(self.rendered("", "ServiceAccount", *RIGHTS))
+        self.kubeconfig = lane.api.kubeconfig(self.folder / "kubeconfig", ACCOUNT, self.system)
+        self.config = self.folder / "config.yaml"
+        self.config.write_text(self.rendered("", "ConfigMap")[0]["data"]["config.yaml"])
+        self.port = 0
+        self.start()
+        kinds = ("MutatingWebhookConfiguration", *(POLICIES if policies else ()))
+        self.make(self.rendered(f"https://{place.NODE_IP}:{self.port}/inject", *kinds))
         self.wait_in_force(lane)
 
-    def configured(self):
-        """The chart's MutatingWebhookConfiguration, for this process."""
-        rendered = chart.render({
-            "certificate.mode": "secret", "webhook.url": f"https://{place.NODE_IP}:{self.port}/inject",
-            "webhook.caBundle": self.authority.bundle, **self.values})
-        return next(thing for thing in rendered if thing["kind"] == "MutatingWebhookConfiguration")
+    def start(self):
+        """The process; once more after it was stopped, on the same port."""
+        self.process = self.lane.program(
+            "fairlead-webhook", "--listen", f"{place.NODE_IP}:{self.port}", "--tls-cert", self.certificate, "--tls-key", self.key,
+            "--kubeconfig", self.kubeconfig, "--config", self.config, "--log-level", "debug", *self.options)
+        self.port = self.process.wait("ready")["port"]
 
-    def tell_namespaces(self):
-        """The file that stands for the API until the webhook reads namespaces there."""
-        documents = [NAMESPACES] + [json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-                                    for metadata in self.spaces.values()]
-        new = self.file.with_suffix(".new")
-        new.write_text("\n---\n".join(documents))
-        new.rename(self.file)
+    def rendered(self, url, *kinds):
+        """The chart's objects of these kinds, for this process."""
+        values = {"certificate.mode": "secret", "webhook.url": url or f"https://{place.NODE_IP}/",
+                  "webhook.caBundle": self.authority.bundle, **self.values}
+        return [thing for thing in chart.render(values, namespace=self.system)
+                if thing["kind"] in kinds and not thing["metadata"]["name"].startswith("fairlead-keeper")]
 
-    def namespace(self, whom, inject=None, labels=None, annotations=None):
-        """A new namespace that the webhook knows."""
+    def make(self, things):
+        for thing in things:
+            self.lane.create(thing)
+
+    def namespace(self, whom, inject=None, labels=None, annotations=None, **more):
+        """A new namespace, with the label where it is asked for."""
         labels = {**({INJECT: inject} if inject else {}), **(labels or {})}
-        name = whom.namespace("admission", labels=labels, annotations=annotations)
-        self.spaces[name] = {"name": name, "labels": labels, "annotations": annotations or {}}
-        self.tell_namespaces()
-        self.process.wait("reloaded", what="namespaces")  # it looks every second
-        return name
+        return whom.namespace("admission", labels=labels, annotations=annotations, **more)
 
     def wait_in_force(self, lane):
         """The API server hears of a new configuration a moment after it was made."""
