@@ -291,6 +291,22 @@ class Trouble(KeeperTest):
         self.settled(keeper)
         self.assertEqual(bundles(self.store, self.path), [decoded(self.store.objects[CA], "ca.crt")] * 2)
 
+    def test_one_configuration_that_may_not_be_written_keeps_nothing_from_the_others(self):
+        self.store.create(CONFIGURATIONS, configuration("zzz", "z.fairlead.io"))
+
+        def trouble(method, path):
+            if method == "PATCH" and path == self.path:
+                raise fake_api.Refused(403, "Forbidden", "a policy says no")
+        self.store.trouble = trouble
+        keeper = self.keeper(configurations=("fairlead-webhook", "zzz"))
+        entry = keeper.wait("will try again")
+        self.assertIn("fairlead-webhook: ", entry["error"])
+        self.assertIn("a policy says no", entry["error"])
+        self.assertEqual(bundles(self.store, f"{CONFIGURATIONS}/zzz"), [decoded(self.store.objects[CA], "ca.crt")])
+        self.store.trouble = None
+        self.settled(keeper)
+        self.assertEqual(bundles(self.store, self.path), [decoded(self.store.objects[CA], "ca.crt")] * 2)
+
     def test_it_starts_while_the_api_server_is_away(self):
         away = threading.Event()
         away.set()

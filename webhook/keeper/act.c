@@ -269,7 +269,7 @@ static void send_bundle(struct keeper *keeper, const struct keeper_configuration
     fl_buf_done(&body);
 }
 
-/* keeper->published is the next to look at. */
+/* keeper->published is the next to look at. One that cannot be written keeps nothing from the others. */
 static void publish_next(struct keeper *keeper)
 {
     for (; keeper->published < keeper->object_count; keeper->published++) {
@@ -279,7 +279,10 @@ static void publish_next(struct keeper *keeper)
             return;
         }
     }
-    keeper_look_in(keeper, 0);
+    if (keeper->publish_err.code < 0)
+        failed(keeper, keeper->publish_err.code, &keeper->publish_err);
+    else
+        keeper_look_in(keeper, 0);
 }
 
 static void publish(struct keeper *keeper)
@@ -288,6 +291,7 @@ static void publish(struct keeper *keeper)
     fl_buf_init(&keeper->bundle, FL_ROOTS_PEM_MAX);
     int result = fl_roots_print(&keeper->material.roots, keeper->decision.bundle, &keeper->bundle);
     keeper->published = 0;
+    keeper->publish_err = (struct fl_err){.code = 0};
     if (result < 0)
         failed(keeper, result, &err);
     else
@@ -365,8 +369,8 @@ static void published(struct keeper *keeper, const struct fl_kube_answer *answer
         keeper_look_in(keeper, 100);
         return;
     } else if (fl_kube_answer_check(answer, &err) < 0) {
-        failed(keeper, -EIO, &err);
-        return;
+        fl_err_prefix(&err, "%s", configuration->name);
+        keeper->publish_err = err;
     } else {
         unblock(keeper, configuration->name);
         tell_step(keeper, configuration->name);

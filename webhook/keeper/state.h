@@ -68,8 +68,9 @@ struct keeper {
     struct keeper_memory memory;
     struct keeper_blocked blocked[KEEPER_CONFIGURATIONS_MAX];
     struct keeper_decision decision;
-    size_t published;     /* configurations that were looked at in this step */
-    struct fl_buf bundle; /* of this step */
+    size_t published;          /* configurations that were looked at in this step */
+    struct fl_err publish_err; /* of one of them; code 0: none */
+    struct fl_buf bundle;      /* of this step */
 
     struct fl_kube_watch *watches[KEEPER_WATCHES_MAX];
     size_t watch_count;
