@@ -1,6 +1,6 @@
 /* How a program without a listener shows that it lives: a small file, written anew at every turn of the Lease, with the
- * time since boot at which it goes stale. `fairlead-keeper --check` reads it (an exec probe of a millisecond). The time
- * since boot is the node's, the same for all containers and for every clock that somebody sets.
+ * time since boot at which it goes stale. `fairlead-keeper --check` reads it (an exec probe that reads one file). The
+ * time since boot is the node's, the same for all containers and for every clock that somebody sets.
  */
 #ifndef WEBHOOK_KEEPER_HEARTBEAT_H
 #define WEBHOOK_KEEPER_HEARTBEAT_H
