@@ -74,6 +74,17 @@ in_node() {
 # Run a command in the node's network, on the caller's own file system and pids.
 in_node_net() { nsenter --net="/run/netns/$CLUSTER_NAME-node" -- "$@"; }
 
+# start NAME ARGUMENTS...: a component on the node; `restart` starts it once more as it was.
+start() {
+  local name=$1 pid
+  pid=$(node_pid)
+  shift
+  printf '%s\0' "$@" >"$RUN/$name.command"
+  PATH=$BIN:$PATH setsid nsenter --target "$pid" --net --mount --pid --uts --ipc -- \
+    "$BIN/$name" "$@" </dev/null >>"$LOG/$name.log" 2>&1 &
+  echo $! >"$RUN/$name.nsenter"
+}
+
 # The process that `nsenter --pid` or `unshare --fork` started. The kernel gives
 # no list of children where it is built without CONFIG_PROC_CHILDREN.
 child_of() { ps -o pid= --ppid "$1" | tr -d ' '; }

@@ -3,7 +3,7 @@ import json
 
 import yaml
 
-from . import place
+from . import image, place
 
 
 def helm(*arguments, **options):
@@ -25,6 +25,15 @@ def install(values=None, namespace="fairlead-system", chart="fairlead", release=
     """Installs or upgrades, and waits until all is ready."""
     return helm("upgrade", "--install", release, place.CHARTS / chart, "--namespace", namespace, "--create-namespace",
                 "--wait", "--timeout", f"{patience}s", *settings(values or {}))
+
+
+def with_images():
+    """Values by which an installation runs the release programs."""
+    values = {}
+    for program, where in (("fairlead-webhook", "webhook"), ("fairlead-keeper", "keeper")):
+        repository, tag = image.load(program).split(":")
+        values |= {f"{where}.image.repository": repository, f"{where}.image.tag": tag}
+    return {**values, "config.proxyImage": image.load("fairlead-proxy")}
 
 
 def uninstall(namespace="fairlead-system", release="fairlead"):

@@ -6,6 +6,7 @@
     self.assertEqual(stream.failures, [])
 """
 import threading
+import time
 
 from waiting import eventually
 
@@ -17,7 +18,7 @@ class Stream:
 
     def __init__(self, api, make, threads=2, dry_run=True, check=lambda made: None):
         self.api, self.make, self.dry_run, self.check = api, make, dry_run, check
-        self.failures, self.made, self.next = [], 0, 0
+        self.failures, self.failed_at, self.made, self.next = [], [], 0, 0
         self.over, self.lock = threading.Event(), threading.Lock()
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
@@ -33,11 +34,25 @@ class Stream:
                 self.made += 1
                 if wrong:
                     self.failures.append(f"{name}: {wrong}")
+                    self.failed_at.append(time.monotonic())
         self.api.close()
 
     def wait(self, more, patience=PATIENCE):
         goal = self.made + more
         eventually(lambda: self.made >= goal, f"{more} more creations", patience)
+
+    def wait_settled(self, more, patience=PATIENCE):
+        """Until so many came one after the other without a failure."""
+        while True:
+            before = len(self.failures)
+            self.wait(more, patience)
+            if len(self.failures) == before:
+                return
+
+    def trouble(self):
+        """Failures in words: how many of how many, and the seconds from the first to the last."""
+        span = self.failed_at[-1] - self.failed_at[0] if self.failed_at else 0
+        return f"{len(self.failures)} of {self.made} failed, within {span:.1f} s"
 
     def __enter__(self):
         for thread in self.threads:
