@@ -175,6 +175,14 @@ int webhook_metadata_make(const struct fl_json *pod, struct fl_span workload, co
     return result;
 }
 
+void webhook_metadata_set_status(struct webhook_metadata *metadata, struct fl_span status)
+{
+    for (size_t i = 0; i < metadata->annotation_count; i++) {
+        if (strcmp(metadata->annotations[i].key, FL_ANNOTATION_STATUS) == 0)
+            metadata->annotations[i].value = status;
+    }
+}
+
 void webhook_metadata_done(struct webhook_metadata *metadata)
 {
     fl_buf_done(&metadata->volumes);

@@ -42,6 +42,8 @@ struct webhook_metadata { /* values point into what _make was given but the work
 int webhook_metadata_make(const struct fl_json *pod, struct fl_span workload, const struct webhook_settings *settings,
                           const struct webhook_sidecar *sidecar, const struct webhook_probes *probes,
                           const struct webhook_scrape *scrape, struct webhook_metadata *ret_metadata) FL_MUST_CHECK;
+/* The status is known when all else is (origin.h). Points to it. */
+void webhook_metadata_set_status(struct webhook_metadata *metadata, struct fl_span status);
 void webhook_metadata_done(struct webhook_metadata *metadata); /* a zeroed one is fine */
 
 /* What `entry` leads to where `present` (or NULL) is now. */

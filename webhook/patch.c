@@ -4,6 +4,7 @@
 #include "common/mesh/label.h"
 #include "webhook/overlay.h"
 #include "webhook/pod.h"
+#include "webhook/status.h"
 #include "webhook/value.h"
 
 #include <errno.h>
@@ -92,7 +93,7 @@ static int check_volumes(const struct fl_json *spec, const struct webhook_sideca
     for (const struct fl_json *item = fl_json_first(sidecar->volumes); item != NULL; item = fl_json_next(item)) {
         struct fl_span name = fl_json_string(fl_json_get(item, "name"));
         const struct fl_json *found = webhook_list_find(volumes, "name", name, NULL);
-        bool said = status != NULL && (is_private(name) || webhook_sidecar_status_lists(status, name));
+        bool said = status != NULL && (is_private(name) || webhook_status_lists(status, name));
         int result = found == NULL ? 1 : is_ours(found, item, said);
         if (result < 0)
             return result;
@@ -105,9 +106,7 @@ static int check_volumes(const struct fl_json *spec, const struct webhook_sideca
 static int check_names(const struct fl_json *pod, const struct webhook_sidecar *sidecar, struct fl_err *err)
 {
     const struct fl_json *spec = webhook_pod_member(pod, "spec");
-    FL_CLEANUP(fl_cleanup_json)
-    struct fl_json *status =
-        webhook_sidecar_read_status(webhook_pod_value(webhook_pod_annotations(pod), FL_ANNOTATION_STATUS));
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = webhook_status_read(pod);
     int result = check_volumes(spec, sidecar, status, err);
     for (size_t i = 0; webhook_container_lists[i] != NULL; i++) {
         const struct fl_json *list = webhook_pod_member(spec, webhook_container_lists[i]);

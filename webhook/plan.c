@@ -1,5 +1,7 @@
 #include "webhook/plan.h"
 
+#include "webhook/origin.h"
+
 #include <errno.h>
 
 static int make_sidecar(const struct webhook_config *config, const struct webhook_settings *settings,
@@ -34,6 +36,11 @@ int webhook_plan_make(const struct webhook_config *config, const struct webhook_
                                    &plan->scrape, &plan->metadata);
     if (result == -EMSGSIZE)
         fl_err_set(err, result, "annotation " WEBHOOK_SAFE_TO_EVICT " is too long");
+    if (result < 0) {
+        webhook_plan_done(plan);
+        return result;
+    }
+    result = webhook_origin_note(config, pod, &plan->probes, &plan->sidecar, &plan->metadata);
     if (result < 0)
         webhook_plan_done(plan);
     return result;

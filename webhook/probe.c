@@ -4,6 +4,7 @@
 #include "common/mesh/port.h"
 #include "webhook/overlay.h"
 #include "webhook/pod.h"
+#include "webhook/status.h"
 #include "webhook/value.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ struct plan { /* one pod's, while it is made */
     const struct fl_capture *capture;
     bool rewrite;
     struct fl_appprobes old, table;
+    const struct fl_json *status; /* what it says of older originals; NULL: nothing */
     struct webhook_probes *probes;
     struct finding left;
     struct fl_err *err;
@@ -181,6 +183,61 @@ static struct fl_json *make_original(const struct fl_appprobe *probe)
     return probe->header_count > 0 ? with(handler, "httpHeaders", make_headers(probe)) : handler;
 }
 
+/* ---- As it was written ---- */
+
+/* A named port, a default that was left out …: the annotation has the meaning, the status keeps the writing. `handler`
+ * is taken over. */
+static int keep_spelling(struct plan *plan, const struct place *place, const char *type, struct fl_json *handler)
+{
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *given = handler;
+    struct webhook_probes *probes = plan->probes;
+    if (probes->spelled == NULL)
+        probes->spelled = fl_json_new_array();
+    if (probes->spelled == NULL)
+        return -ENOMEM;
+    struct fl_json *item = with(fl_json_new_object(), "container", fl_json_new_string(place->name));
+    item = with(item, "kind", fl_json_new_string(fl_span_str(fl_appprobe_kind_name(place->kind))));
+    item = with(item, "handler", with(fl_json_new_object(), type, fl_take(given)));
+    return fl_json_append(probes->spelled, item);
+}
+
+static int note_spelling(struct plan *plan, const struct place *place, const struct fl_appprobe *probe)
+{
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *plain = make_original(probe);
+    if (plain == NULL)
+        return -ENOMEM;
+    return fl_json_equal(plain, place->handler)
+               ? 0
+               : keep_spelling(plan, place, handler_names[place->type], fl_json_copy(place->handler));
+}
+
+/* 1 where `handler` asks the same as the original, read at this place; 0; -ENOMEM. */
+static int means(const struct place *place, const struct fl_json *handler, const struct fl_appprobe *original)
+{
+    struct fl_appprobe_header headers[FL_APPPROBE_HEADERS_MAX];
+    struct fl_appprobe probe;
+    struct place read = *place;
+    read.handler = handler;
+    read.type = original->handler;
+    if (read_handler(&read, headers, &probe) != NULL)
+        return 0;
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *one = make_original(&probe);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *other = make_original(original);
+    return one == NULL || other == NULL ? -ENOMEM : fl_json_equal(one, other);
+}
+
+/* The original as the status has it: a new tree in *ret_handler; NULL where it does not, or where it lies. */
+static int find_spelling(const struct plan *plan, const struct place *place, const struct fl_appprobe *original,
+                         struct fl_json **ret_handler)
+{
+    const struct fl_json *kept = webhook_status_handler(plan->status, original->container,
+                                                        fl_span_str(fl_appprobe_kind_name(original->kind)));
+    const struct fl_json *handler = fl_json_get(kept, handler_names[original->handler]);
+    int result = fl_json_is(handler, FL_JSON_OBJECT) ? means(place, handler, original) : 0;
+    *ret_handler = result > 0 ? fl_json_copy(handler) : NULL;
+    return result > 0 && *ret_handler == NULL ? -ENOMEM : result < 0 ? result : 0;
+}
+
 /* ---- Planning ---- */
 
 /* `handler` is taken over, and may be NULL for "memory was out". */
@@ -232,6 +289,8 @@ static int plan_original(struct plan *plan, const struct place *place)
     }
     if (why == NULL) {
         int result = fl_appprobes_put(&plan->table, &probe, &err);
+        if (result == 0)
+            result = note_spelling(plan, place, &probe);
         if (result == 0 || result == -ENOMEM)
             return result < 0 ? result : turn_to_us(plan, place);
         why = err.text;
@@ -239,6 +298,14 @@ static int plan_original(struct plan *plan, const struct place *place)
     if (why[0] != '\0')
         leave(plan, place, why);
     return 0;
+}
+
+/* `spelled` is taken over, and may be NULL: as the annotation has it. */
+static int turn_back(struct plan *plan, const struct place *place, const struct fl_appprobe *original,
+                     struct fl_json *spelled)
+{
+    return add_edit(plan, place, handler_names[original->handler],
+                    spelled != NULL ? spelled : make_original(original));
 }
 
 /* The handler points to us already. */
@@ -251,17 +318,23 @@ static int plan_ours(struct plan *plan, const struct place *place, struct fl_spa
                           "container %.*s: %s points to the sidecar, but annotation " FL_ANNOTATION_PROBES
                           " does not hold what it was before",
                           WEBHOOK_SHOW(place->name), fl_appprobe_kind_member(place->kind));
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *spelled = NULL;
+    int result = find_spelling(plan, place, original, &spelled);
+    if (result < 0)
+        return result;
     if (!plan->rewrite)
-        return add_edit(plan, place, handler_names[original->handler], make_original(original));
+        return turn_back(plan, place, original, fl_take(spelled));
     struct fl_appprobe probe = *original;
     probe.container = place->name;
     probe.kind = place->kind;
     probe.timeout_s = timeout_of(place);
-    int result = fl_appprobes_put(&plan->table, &probe, &err);
+    result = fl_appprobes_put(&plan->table, &probe, &err);
     if (result == -EINVAL || result == -EMSGSIZE) {
         leave(plan, place, err.text);
-        return add_edit(plan, place, handler_names[original->handler], make_original(original));
+        return turn_back(plan, place, original, fl_take(spelled));
     }
+    if (result == 0 && spelled != NULL)
+        result = keep_spelling(plan, place, handler_names[original->handler], fl_take(spelled));
     return result < 0 ? result : turn_to_us(plan, place);
 }
 
@@ -347,6 +420,7 @@ static void clear_edits(struct webhook_probes *probes)
     for (size_t i = 0; i < probes->count; i++)
         fl_json_free(probes->edits[i].handler);
     probes->count = 0;
+    probes->spelled = fl_json_free(probes->spelled);
 }
 
 static int run(struct plan *plan)
@@ -372,7 +446,9 @@ int webhook_probes_plan(const struct fl_json *pod, bool rewrite, const struct fl
                         struct webhook_probes *ret_probes, struct webhook_warnings *warnings, struct fl_err *err)
 {
     struct webhook_probes probes = {.count = 0};
-    struct plan plan = {.pod = pod, .capture = capture, .rewrite = rewrite, .probes = &probes, .err = err};
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = webhook_status_read(pod);
+    struct plan plan = {
+        .pod = pod, .capture = capture, .rewrite = rewrite, .status = status, .probes = &probes, .err = err};
     fl_buf_init(&probes.text, FL_APPPROBE_TEXT_MAX);
     fl_appprobes_init(&plan.table);
     int result = read_old(&plan);

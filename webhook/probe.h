@@ -32,7 +32,8 @@ struct webhook_probe_edit { /* one handler that takes the place of another */
 struct webhook_probes {
     struct webhook_probe_edit *edits; /* owned; in the order of the pod */
     size_t count, room;
-    struct fl_buf text; /* what the annotation must hold; empty: it must not be there */
+    struct fl_buf text;      /* what the annotation must hold; empty: it must not be there */
+    struct fl_json *spelled; /* owned: the handlers that it does not hold as they were written (status.h); or NULL */
 };
 
 /* `rewrite` false: what was rewritten is turned back, and a warning tells what fails under STRICT.

@@ -8,9 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define MERGED_PORT "15020"
-#define MERGED_PATH "/stats/prometheus"
-_Static_assert(FL_PORT_MERGED == 15020, "MERGED_PORT is its text");
+_Static_assert(FL_PORT_MERGED == 15020, "WEBHOOK_SCRAPE_PORT_OURS is its text");
 
 struct own { /* the pod's annotations as they are; data == NULL: absent */
     struct fl_span scrape, port, path, scheme, metrics;
@@ -30,7 +28,7 @@ static struct own read_own(const struct fl_json *pod)
 
 static bool is_merged(const struct own *own)
 {
-    return fl_span_eq_str(own->port, MERGED_PORT) && fl_span_eq_str(own->path, MERGED_PATH);
+    return fl_span_eq_str(own->port, WEBHOOK_SCRAPE_PORT_OURS) && fl_span_eq_str(own->path, WEBHOOK_SCRAPE_PATH_OURS);
 }
 
 /* The one TCP port that the app's containers declare; 0: none, or several. */
@@ -81,11 +79,11 @@ static int find_app(const struct fl_json *pod, const struct own *own, struct fl_
 static void set_ours(const struct own *own, struct webhook_scrape *scrape)
 {
     scrape->set = true;
-    scrape->scrape = FL_SPAN("true");
-    scrape->port = FL_SPAN(MERGED_PORT);
-    scrape->path = FL_SPAN(MERGED_PATH);
-    scrape->set_scheme = own->scheme.data != NULL && !fl_span_eq_str(own->scheme, "http");
-    scrape->scheme = FL_SPAN("http");
+    scrape->scrape = FL_SPAN(WEBHOOK_SCRAPE_OURS);
+    scrape->port = FL_SPAN(WEBHOOK_SCRAPE_PORT_OURS);
+    scrape->path = FL_SPAN(WEBHOOK_SCRAPE_PATH_OURS);
+    scrape->set_scheme = own->scheme.data != NULL && !fl_span_eq_str(own->scheme, WEBHOOK_SCRAPE_SCHEME_OURS);
+    scrape->scheme = FL_SPAN(WEBHOOK_SCRAPE_SCHEME_OURS);
 }
 
 static void set_back(const struct fl_appmetrics *metrics, struct webhook_scrape *scrape)

@@ -18,6 +18,11 @@
 #define WEBHOOK_SCRAPE_PATH   "prometheus.io/path"
 #define WEBHOOK_SCRAPE_SCHEME "prometheus.io/scheme"
 
+#define WEBHOOK_SCRAPE_OURS        "true"
+#define WEBHOOK_SCRAPE_PORT_OURS   "15020"
+#define WEBHOOK_SCRAPE_PATH_OURS   "/stats/prometheus"
+#define WEBHOOK_SCRAPE_SCHEME_OURS "http"
+
 struct webhook_scrape {
     bool set;        /* the three below are to be written, as they stand here */
     bool set_scheme; /* and this: where the pod has one that would be wrong */

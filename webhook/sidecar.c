@@ -4,55 +4,13 @@
 #include "common/mesh/label.h"
 #include "webhook/budget.h"
 #include "webhook/pod.h"
+#include "webhook/status.h"
 #include "webhook/value.h"
 
 #include <errno.h>
 
-#define STATUS_MAX     8192 /* our two volumes and WEBHOOK_EXTRA_LIST more, with names of 63 bytes */
-#define STATUS_VERSION 1
-#define USER_IDS       65536 /* that a pod with hostUsers: false has */
-#define GRACE_DEFAULT  30
-
-/* ---- The status ---- */
-
-static int print_status(const struct webhook_config *config, const struct webhook_sidecar *sidecar,
-                        struct fl_buf *status)
-{
-    int result = fl_buf_printf(status, "{\"version\":%d,\"program\":\"" FL_VERSION "\",\"revision\":", STATUS_VERSION);
-    if (result == 0)
-        result = fl_buf_append_json_string(status, config->revision);
-    if (result == 0)
-        result = fl_buf_append_str(status, ",\"container\":\"" FL_CONTAINER_NAME "\",\"volumes\":[");
-    const struct fl_json *first = fl_json_first(sidecar->volumes);
-    for (const struct fl_json *item = first; item != NULL && result == 0; item = fl_json_next(item)) {
-        result = fl_buf_append_str(status, item != first ? "," : "");
-        if (result == 0)
-            result = fl_buf_append_json_string(status, fl_json_string(fl_json_get(item, "name")));
-    }
-    return result < 0 ? result : fl_buf_append_str(status, "]}");
-}
-
-struct fl_json *webhook_sidecar_read_status(struct fl_span text)
-{
-    const struct fl_json_limits limits = {.bytes_max = STATUS_MAX, .depth_max = 4};
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
-    int64_t version;
-    if (text.len == 0 || fl_json_parse(text, &limits, &status, NULL) < 0 ||
-        !fl_json_int(fl_json_get(status, "version"), 1, STATUS_VERSION, &version) ||
-        !fl_span_eq_str(fl_json_string(fl_json_get(status, "container")), FL_CONTAINER_NAME))
-        return NULL;
-    return fl_take(status);
-}
-
-bool webhook_sidecar_status_lists(const struct fl_json *status, struct fl_span volume)
-{
-    const struct fl_json *volumes = fl_json_get(status, "volumes");
-    for (const struct fl_json *item = fl_json_first(volumes); item != NULL; item = fl_json_next(item)) {
-        if (fl_json_is(item, FL_JSON_STRING) && fl_span_eq(fl_json_string(item), volume))
-            return true;
-    }
-    return false;
-}
+#define USER_IDS      65536 /* that a pod with hostUsers: false has */
+#define GRACE_DEFAULT 30
 
 /* ---- What the pod makes of it ---- */
 
@@ -188,14 +146,12 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
         return result;
     webhook_budget_fit(pod, sidecar.native, &resources, &texts, warnings);
     fl_buf_init(&sidecar.capture, FL_CAPTURE_TEXT_MAX);
-    fl_buf_init(&sidecar.status, STATUS_MAX);
+    fl_buf_init(&sidecar.status, WEBHOOK_STATUS_MAX);
     sidecar.container = make_container(config, settings, owner, &resources);
     sidecar.volumes = make_volumes(config, settings);
     result = sidecar.container == NULL || sidecar.volumes == NULL ? -ENOMEM : 0;
     if (result == 0)
         result = fl_capture_print(&settings->capture, &sidecar.capture);
-    if (result == 0)
-        result = print_status(config, &sidecar, &sidecar.status);
     if (result < 0) {
         webhook_sidecar_done(&sidecar);
         return result;

@@ -1,4 +1,4 @@
-/* What the sidecar is made of: the proxy's container, the pod's volumes for it, the capture spec, the status. Made from
+/* What the sidecar is made of: the proxy's container, the pod's volumes for it, the capture spec. Made from
  * resolved settings and the pod as typed values; plan.h adds what is done to the app, patch.h brings all into the pod.
  */
 #ifndef WEBHOOK_SIDECAR_H
@@ -13,7 +13,7 @@ struct webhook_sidecar {
     struct fl_json *container; /* owned */
     struct fl_json *volumes;   /* owned: an array; the proxy's own, its token's, then fairlead.io/proxy-volumes */
     struct fl_buf capture;     /* the canonical capture spec */
-    struct fl_buf status;      /* JSON: what was added, by which version and revision */
+    struct fl_buf status;      /* JSON (status.h); printed when all else is known (origin.h) */
 };
 
 /* `pod` has passed webhook_pod_check. 0; -EINVAL (the settings do not fit the pod, err tells); -EMSGSIZE (the capture
@@ -23,12 +23,5 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
                          struct webhook_sidecar *ret_sidecar, struct webhook_warnings *warnings,
                          struct fl_err *err) FL_MUST_CHECK;
 void webhook_sidecar_done(struct webhook_sidecar *sidecar); /* a zeroed one is fine */
-
-/* What a status annotation says that we added. Anybody can write such a text: it only tells what may be brought into
- * form, never that it is in form. NULL where it is not in the form of ours; the caller frees it. */
-struct fl_json *webhook_sidecar_read_status(struct fl_span text);
-
-/* The status lists this volume. */
-bool webhook_sidecar_status_lists(const struct fl_json *status, struct fl_span volume);
 
 #endif

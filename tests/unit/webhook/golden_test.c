@@ -158,6 +158,7 @@ static void check_patched(const struct golden *golden, const struct fl_json *pat
         fail_msg("%s: %s", golden->folder, err.text);
     check_patched_pod(golden->folder, pod, patched);
     check_again(golden, patched);
+    check_removed_pod(golden->folder, pod, patched);
 }
 
 /* The answer as it is kept: status and text of an HTTP error, or the response with its patch decoded. */

@@ -5,6 +5,7 @@
 #include "common/mesh/capture.h"
 #include "common/mesh/label.h"
 #include "tests/unit/webhook/test.h"
+#include "webhook/remove.h"
 
 static const char *const lists[] = {"initContainers", "containers", "ephemeralContainers"};
 static const char *const handlers[] = {"httpGet", "tcpSocket", "grpc"};
@@ -302,4 +303,70 @@ void check_patched_pod(const char *what, const struct fl_json *before, const str
     check_container(what, spec);
     check_private_volumes(what, spec);
     check_annotations(what, after);
+}
+
+/* ---- And back ---- */
+
+static bool has_ours(const struct fl_json *pod)
+{
+    const struct fl_json *spec = fl_json_get(pod, "spec");
+    for (size_t i = 0; i < FL_COUNT(lists); i++) {
+        for (const struct fl_json *item = fl_json_first(fl_json_get(spec, lists[i])); item != NULL;
+             item = fl_json_next(item)) {
+            if (fl_span_eq_str(name_of(item), FL_CONTAINER_NAME))
+                return true;
+            for (int kind = 0; kind < FL_APPPROBE_KIND_COUNT; kind++) {
+                const struct fl_json *get = fl_json_get(holder_of(item, kind), "httpGet");
+                struct fl_span path = fl_json_string(fl_json_get(get, "path"));
+                if (fl_span_starts_with(path, FL_SPAN("/app-health/")) ||
+                    fl_span_starts_with(path, FL_SPAN("/app-lifecycle/")))
+                    return true;
+            }
+        }
+    }
+    const struct fl_json *annotations = fl_json_get(fl_json_get(pod, "metadata"), "annotations");
+    return fl_json_get(annotations, FL_ANNOTATION_STATUS) != NULL ||
+           (fl_span_eq_str(fl_json_string(fl_json_get(annotations, "prometheus.io/port")), "15020") &&
+            fl_span_eq_str(fl_json_string(fl_json_get(annotations, "prometheus.io/path")), "/stats/prometheus"));
+}
+
+/* Users do not write these. */
+static struct fl_json *without_written(const struct fl_json *pod)
+{
+    static const char *const written[] = {FL_ANNOTATION_CAPTURE, FL_ANNOTATION_PROBES, FL_ANNOTATION_METRICS};
+    struct fl_json *copy = fl_json_copy(pod);
+    struct fl_json *metadata = fl_json_get(copy, "metadata"), *annotations = fl_json_get(metadata, "annotations");
+    bool any = fl_json_count(annotations) > 0;
+    for (size_t i = 0; i < FL_COUNT(written); i++)
+        drop(annotations, written[i]);
+    if (any && fl_json_count(annotations) == 0)
+        drop(metadata, "annotations");
+    if (any && fl_json_count(metadata) == 0)
+        drop(copy, "metadata");
+    return copy;
+}
+
+void check_removed_pod(const char *what, const struct fl_json *before, const struct fl_json *after)
+{
+    struct fl_json *expected = without_written(before), *removed = fl_json_copy(after), *text = NULL;
+    struct fl_err err = {0};
+    bool any;
+    if (webhook_remove(removed, &any, &err) < 0)
+        fail_msg("%s: taken out again: %s", what, err.text);
+    assert_true(any);
+    if (!has_ours(before) && !fl_json_equal(expected, removed)) {
+        struct fl_buf out;
+        fl_buf_init(&out, 4u << 20);
+        assert_int_equal(fl_json_print(removed, &out), 0);
+        assert_int_equal(fl_buf_append_str(&out, "\n  is not\n"), 0);
+        assert_int_equal(fl_json_print(expected, &out), 0);
+        fail_msg("%s: taken out again:\n%s", what, fl_buf_str(&out));
+    }
+    text = fl_json_copy(removed);
+    assert_int_equal(webhook_remove(removed, &any, &err), 0);
+    if (any || !fl_json_equal(text, removed))
+        fail_msg("%s: something is taken out twice", what);
+    fl_json_free(text);
+    fl_json_free(removed);
+    fl_json_free(expected);
 }

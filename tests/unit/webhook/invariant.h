@@ -13,4 +13,8 @@
  * - an annotation of ours cannot be read, or handlers that point to the sidecar and their originals do not fit. */
 void check_patched_pod(const char *what, const struct fl_json *before, const struct fl_json *after);
 
+/* The mesh taken out of `after` again (webhook/remove.h) gives `before`, but for the annotations that only the mesh
+ * writes; and there is nothing more to take out then. Left out is a pod that had parts of ours before. */
+void check_removed_pod(const char *what, const struct fl_json *before, const struct fl_json *after);
+
 #endif

@@ -145,7 +145,7 @@ static const struct {
     {"[{'op':'replace','path':'/spec/volumes/0','value':{'name':'fairlead-proxy','hostPath':{'path':'/'}}}]", 1,
      "another volume"},
     {"[{'op':'add','path':'/spec/volumes/0','value':{'name':'x','emptyDir':{}}}]", 0, "a volume before ours"},
-    {"[{'op':'replace','path':'/metadata/annotations/prometheus.io~1port','value':'80'}]", 2,
+    {"[{'op':'replace','path':'/metadata/annotations/prometheus.io~1port','value':'80'}]", 3,
      "metrics of somebody else"},
     {"[{'op':'add','path':'/spec/containers/-','value':{'name':'other'}}]", 0, "a container of another webhook"},
     {"[{'op':'add','path':'/spec/initContainers/-','value':{'name':'other'}}]", 0, "an init container behind ours"},

@@ -357,6 +357,7 @@ static bool admit(struct fixture *fixture, struct fl_json **pod)
         return false;
     }
     check_patched_pod(what, *pod, patched);
+    check_removed_pod(what, *pod, patched);
     FL_CLEANUP(fl_cleanup_json) struct fl_json *again = review(fixture, patched, &count);
     if (again == NULL || count != 0 || !fl_json_equal(patched, again))
         fail_msg("%s: reviewed again: %zu operations", what, count);
