@@ -191,10 +191,10 @@ int webhook_origin_note(const struct webhook_config *config, const struct fl_jso
                         struct webhook_metadata *metadata)
 {
     FL_CLEANUP(fl_cleanup_json) struct fl_json *status = fl_json_new_object();
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *old = webhook_status_read(pod);
-    const struct pen pen = {status, old, pod};
-    if (status == NULL)
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *old = NULL;
+    if (status == NULL || webhook_status_read(pod, &old) < 0)
         return -ENOMEM;
+    const struct pen pen = {status, old, pod};
     fl_buf_clear(&sidecar->status);
     int result = note(&pen, config, probes, sidecar, metadata);
     if (result == 0)

@@ -106,8 +106,10 @@ static int check_volumes(const struct fl_json *spec, const struct webhook_sideca
 static int check_names(const struct fl_json *pod, const struct webhook_sidecar *sidecar, struct fl_err *err)
 {
     const struct fl_json *spec = webhook_pod_member(pod, "spec");
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = webhook_status_read(pod);
-    int result = check_volumes(spec, sidecar, status, err);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
+    int result = webhook_status_read(pod, &status);
+    if (result == 0)
+        result = check_volumes(spec, sidecar, status, err);
     for (size_t i = 0; webhook_container_lists[i] != NULL; i++) {
         const struct fl_json *list = webhook_pod_member(spec, webhook_container_lists[i]);
         for (const struct fl_json *item = fl_json_first(list); item != NULL && result == 0; item = fl_json_next(item))

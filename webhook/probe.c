@@ -230,8 +230,8 @@ static int means(const struct place *place, const struct fl_json *handler, const
 static int find_spelling(const struct plan *plan, const struct place *place, const struct fl_appprobe *original,
                          struct fl_json **ret_handler)
 {
-    const struct fl_json *kept = webhook_status_handler(plan->status, original->container,
-                                                        fl_span_str(fl_appprobe_kind_name(original->kind)));
+    const struct fl_json *kept =
+        webhook_status_handler(plan->status, original->container, fl_span_str(fl_appprobe_kind_name(original->kind)));
     const struct fl_json *handler = fl_json_get(kept, handler_names[original->handler]);
     int result = fl_json_is(handler, FL_JSON_OBJECT) ? means(place, handler, original) : 0;
     *ret_handler = result > 0 ? fl_json_copy(handler) : NULL;
@@ -304,8 +304,7 @@ static int plan_original(struct plan *plan, const struct place *place)
 static int turn_back(struct plan *plan, const struct place *place, const struct fl_appprobe *original,
                      struct fl_json *spelled)
 {
-    return add_edit(plan, place, handler_names[original->handler],
-                    spelled != NULL ? spelled : make_original(original));
+    return add_edit(plan, place, handler_names[original->handler], spelled != NULL ? spelled : make_original(original));
 }
 
 /* The handler points to us already. */
@@ -446,7 +445,9 @@ int webhook_probes_plan(const struct fl_json *pod, bool rewrite, const struct fl
                         struct webhook_probes *ret_probes, struct webhook_warnings *warnings, struct fl_err *err)
 {
     struct webhook_probes probes = {.count = 0};
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = webhook_status_read(pod);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
+    if (webhook_status_read(pod, &status) < 0)
+        return -ENOMEM;
     struct plan plan = {
         .pod = pod, .capture = capture, .rewrite = rewrite, .status = status, .probes = &probes, .err = err};
     fl_buf_init(&probes.text, FL_APPPROBE_TEXT_MAX);

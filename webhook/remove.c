@@ -256,8 +256,7 @@ static int take_out(struct removal *removal)
                              {"spec", "volumes", false},         {"metadata", "labels", false},
                              {"metadata", "annotations", false}, {NULL, "metadata", false}};
     for (size_t i = 0; i < FL_COUNT(places); i++) {
-        struct fl_json *parent =
-            places[i].parent != NULL ? fl_json_get(removal->pod, places[i].parent) : removal->pod;
+        struct fl_json *parent = places[i].parent != NULL ? fl_json_get(removal->pod, places[i].parent) : removal->pod;
         places[i].filled = fl_json_count(fl_json_get(parent, places[i].name)) > 0;
     }
     int result = restore_handlers(removal);
@@ -268,8 +267,7 @@ static int take_out(struct removal *removal)
     if (result == 0)
         result = restore_metadata(removal);
     for (size_t i = 0; i < FL_COUNT(places) && result == 0; i++) {
-        struct fl_json *parent =
-            places[i].parent != NULL ? fl_json_get(removal->pod, places[i].parent) : removal->pod;
+        struct fl_json *parent = places[i].parent != NULL ? fl_json_get(removal->pod, places[i].parent) : removal->pod;
         result = tidy(removal, parent, places[i].name, places[i].filled);
     }
     return result;
@@ -277,12 +275,15 @@ static int take_out(struct removal *removal)
 
 int webhook_remove(struct fl_json *pod, bool *ret_removed, struct fl_err *err)
 {
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = webhook_status_read(pod);
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *volumes = NULL;
     *ret_removed = false;
+    int result = webhook_status_read(pod, &status);
+    if (result < 0)
+        return fl_err_errno(err, result, "the status");
     if (status == NULL && !has_sidecar(pod))
         return 0;
-    int result = webhook_pod_check(pod, err);
+    result = webhook_pod_check(pod, err);
     if (result < 0)
         return result;
     volumes = fl_json_new_array();

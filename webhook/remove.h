@@ -4,8 +4,8 @@
  * Out go the sidecar's container, wherever it stands; the volumes that we added; the
  * annotations that only the mesh writes; labels and annotations that we added and that are as we wrote them; our
  * volumes in the cluster autoscaler's list. Handlers of the app and prometheus.io annotations are what they were. Lists
- * and maps that are empty then go too, or are empty as they were. Everything else stays, also what somebody wrote since.
- * What was not injected comes out as it is; so does the result.
+ * and maps that are empty then go too, or are empty as they were. Everything else stays, also what somebody wrote
+ * since. What was not injected comes out as it is; so does the result.
  *
  * Injected is what bears our status, or, where that was lost, a container of our name that reads the capture
  * annotation; then what nobody can know any more stays. */

@@ -4,19 +4,23 @@
 #include "common/mesh/label.h"
 #include "webhook/pod.h"
 
+#include <errno.h>
+
 #define DEPTH_MAX 16 /* a handler's headers stand deepest */
 
-struct fl_json *webhook_status_read(const struct fl_json *pod)
+int webhook_status_read(const struct fl_json *pod, struct fl_json **ret_status)
 {
     const struct fl_json_limits limits = {.bytes_max = WEBHOOK_STATUS_MAX, .depth_max = DEPTH_MAX};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
     struct fl_span text = webhook_pod_value(webhook_pod_annotations(pod), FL_ANNOTATION_STATUS);
     int64_t version;
-    if (text.len == 0 || fl_json_parse(text, &limits, &status, NULL) < 0 ||
-        !fl_json_int(fl_json_get(status, "version"), 1, WEBHOOK_STATUS_VERSION, &version) ||
-        !fl_span_eq_str(fl_json_string(fl_json_get(status, "container")), FL_CONTAINER_NAME))
-        return NULL;
-    return fl_take(status);
+    *ret_status = NULL;
+    if (text.len > 0 && fl_json_parse(text, &limits, &status, NULL) == -ENOMEM)
+        return -ENOMEM;
+    if (fl_json_int(fl_json_get(status, "version"), 1, WEBHOOK_STATUS_VERSION, &version) &&
+        fl_span_eq_str(fl_json_string(fl_json_get(status, "container")), FL_CONTAINER_NAME))
+        *ret_status = fl_take(status);
+    return 0;
 }
 
 bool webhook_status_lists(const struct fl_json *status, struct fl_span volume)

@@ -20,8 +20,8 @@
 #define WEBHOOK_STATUS_VERSION 1
 #define WEBHOOK_STATUS_MAX     32768 /* bytes; a longer one is written without what makes it long */
 
-/* The pod's; NULL where it has none, or not in this form. The caller frees it. */
-struct fl_json *webhook_status_read(const struct fl_json *pod);
+/* The pod's, owned by the caller; NULL where it has none, or not in this form. 0 or -ENOMEM. */
+int webhook_status_read(const struct fl_json *pod, struct fl_json **ret_status) FL_MUST_CHECK;
 
 /* It lists this volume. */
 bool webhook_status_lists(const struct fl_json *status, struct fl_span volume);

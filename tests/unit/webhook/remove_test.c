@@ -115,9 +115,9 @@ static void test_a_lost_probe(void **state)
 {
     (void)state;
     FL_CLEANUP(fl_cleanup_json)
-    struct fl_json *pod =
-        pod_of(STATUS, "", "'containers':[{'name':'a','livenessProbe':{'httpGet':{'port':15020,'path':"
-                           "'/app-health/a/livez'}}}]");
+    struct fl_json *pod = pod_of(STATUS, "",
+                                 "'containers':[{'name':'a','livenessProbe':{'httpGet':{'port':15020,'path':"
+                                 "'/app-health/a/livez'}}}]");
     struct fl_err err = {0};
     bool removed;
     assert_int_equal(webhook_remove(pod, &removed, &err), -ENOENT);
