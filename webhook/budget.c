@@ -9,11 +9,17 @@
 #define MILLI ((__int128)1000000)    /* of a quantity's 10^-9 */
 #define WHOLE ((__int128)1000000000) /* bytes */
 
-static bool read_quantity(const struct fl_json *map, const char *name, __int128 *ret_nano)
+/* A person may write a number; the API server makes a string of it. */
+static struct fl_span quantity_text(const struct fl_json *map, const char *name, char room[FL_JSON_NUMBER_ROOM])
 {
     const struct fl_json *value = webhook_pod_member(map, name);
+    return fl_json_is(value, FL_JSON_NUMBER) ? fl_json_number_text(value, room) : fl_json_string(value);
+}
+
+static bool read_quantity(const struct fl_json *map, const char *name, __int128 *ret_nano)
+{
     char room[FL_JSON_NUMBER_ROOM];
-    struct fl_span text = fl_json_is(value, FL_JSON_NUMBER) ? fl_json_number_text(value, room) : fl_json_string(value);
+    struct fl_span text = quantity_text(map, name, room);
     return text.len > 0 && webhook_quantity_parse(text, ret_nano, NULL) == 0;
 }
 
@@ -94,13 +100,13 @@ void webhook_budget_fit(const struct fl_json *pod, bool native, struct webhook_r
     for (size_t i = 0; i < FL_COUNT(fits) && own != NULL; i++) {
         const struct fit *fit = &fits[i];
         __int128 budget, limit, apps;
+        char number[FL_JSON_NUMBER_ROOM];
         bool limited = read_quantity(limits, fit->name, &limit);
         bool budgeted = read_quantity(requests, fit->name, &budget);
         if (!limited && !budgeted)
             continue;
         __int128 all = aggregate(spec, fit->name, &apps);
-        bool lowered =
-            limited && fit_limit(fit, limit, fl_json_string(fl_json_get(limits, fit->name)), ret_texts->limit[i]);
+        bool lowered = limited && fit_limit(fit, limit, quantity_text(limits, fit->name, number), ret_texts->limit[i]);
         if (fit_request(fit, (budgeted ? budget : limit) - (native ? all : apps), ret_texts->request[i]) || lowered)
             webhook_warn(warnings, "spec.resources leaves the sidecar less %s than it asks for: it gets %.*s to %.*s",
                          fit->name, WEBHOOK_SHOW(*fit->request), WEBHOOK_SHOW(*fit->limit));
