@@ -148,7 +148,7 @@ static int learn(struct ask *ask, const struct fl_kube_answer *answer, struct fl
         return result;
     if (!fl_span_eq(fl_json_string(fl_json_get(fl_json_get(object, "metadata"), "name")), name))
         return fl_err_set(err, -EINVAL, "the API server answered with another object");
-    result = webhook_namespaces_put(ask->lookup->set, object);
+    result = webhook_namespaces_put_newer(ask->lookup->set, object); /* the watch may have told of a later one */
     return result < 0 ? fl_err_errno(err, result, "keep it") : 0;
 }
 

@@ -12,6 +12,7 @@
 struct entry {
     struct webhook_namespace seen;        /* what the outside sees */
     struct fl_json *labels, *annotations; /* owned; NULL where they are the document's */
+    uint64_t version;                     /* resourceVersion; 0: of a file, or no number */
     char name[];
 };
 
@@ -249,6 +250,12 @@ static int keep_ours(const struct fl_json *map, struct fl_json **ret_ours)
     return result;
 }
 
+static uint64_t version_of(const struct fl_json *metadata)
+{
+    uint64_t version;
+    return fl_span_to_u64(fl_json_string(fl_json_get(metadata, "resourceVersion")), UINT64_MAX, &version) ? version : 0;
+}
+
 int webhook_namespaces_put(struct webhook_namespaces *set, const struct fl_json *object)
 {
     const struct fl_json *metadata = fl_json_get(object, "metadata");
@@ -265,12 +272,21 @@ int webhook_namespaces_put(struct webhook_namespaces *set, const struct fl_json 
         return result;
     entry->seen.labels = entry->labels;
     entry->seen.annotations = entry->annotations;
+    entry->version = version_of(metadata);
     struct entry *old = fl_map_remove(&set->entries, name);
     result = fl_map_put(&set->entries, entry->seen.name, entry);
     if (result == 0)
         fl_take(entry);
     free_entry(old);
     return result;
+}
+
+int webhook_namespaces_put_newer(struct webhook_namespaces *set, const struct fl_json *object)
+{
+    const struct fl_json *metadata = fl_json_get(object, "metadata");
+    const struct entry *known = fl_map_get(&set->entries, fl_json_string(fl_json_get(metadata, "name")));
+    uint64_t version = version_of(metadata);
+    return known != NULL && version != 0 && version < known->version ? 0 : webhook_namespaces_put(set, object);
 }
 
 void webhook_namespaces_remove(struct webhook_namespaces *set, struct fl_span name)

@@ -31,6 +31,8 @@ int webhook_namespaces_new(size_t max, struct webhook_namespaces **ret_set) FL_M
  * annotations of our prefix are kept, so that thousands of namespaces are small. 0, -EINVAL (no name), -ENOSPC,
  * -ENOMEM: then the namespace may be unknown. */
 int webhook_namespaces_put(struct webhook_namespaces *set, const struct fl_json *object) FL_MUST_CHECK;
+/* The same of an answer that news may have overtaken: what is known of a later resourceVersion stays, and that is 0. */
+int webhook_namespaces_put_newer(struct webhook_namespaces *set, const struct fl_json *object) FL_MUST_CHECK;
 void webhook_namespaces_remove(struct webhook_namespaces *set, struct fl_span name);
 
 size_t webhook_namespaces_count(const struct webhook_namespaces *set);

@@ -221,6 +221,23 @@ class Stale(Base):
         second.join()
         self.assertTrue(answers["second"])
 
+    def test_an_answer_that_the_watch_overtook(self):
+        """An answer is older than what the watch told while it was on its way: it must not stay."""
+        self.api.overtaken = True
+        self.api.gate.clear()
+        out = pod(labels={"fairlead.io/inject": "disabled"})
+        asking = threading.Thread(target=lambda: self.injected("shop", out))
+        asking.start()
+        self.api.wait_for(lambda: "/api/v1/namespaces/shop" in self.api.requests)
+        self.api.put("shop", ENABLED, {"fairlead.io/log-level": "debug"})
+        self.api.put("marker")
+        self.webhook.until_namespaces(3)  # the watch has told of both
+        self.api.gate.set()
+        asking.join()
+        answer = self.admit(review(namespace="shop"))
+        self.assertIn("debug", webhook_test.base64.b64decode(answer["patch"]).decode())
+        self.assertEqual(self.webhook.gets(), 1)
+
     def test_not_there(self):
         self.refused("nowhere", 'namespaces "nowhere" not found')
         self.assertEqual(self.webhook.gets("absent"), 1)

@@ -122,6 +122,29 @@ static void test_what_changes(void **state)
     webhook_namespaces_free(set);
 }
 
+/* An answer comes late; of what the watch tells, the last counts, whatever its version (a restored etcd goes back). */
+static void test_what_is_older(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *version;
+        bool stays;
+    } rows[] = {{"9", true}, {"10", false}, {"11", false}, {"", false}, {"x", false}, {"99999999999999999999", false}};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct webhook_namespaces *set = NULL;
+        char text[128];
+        snprintf(text, sizeof(text), "{'metadata':{'name':'a','resourceVersion':'%s'}}", rows[i].version);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *late = json(text);
+        assert_int_equal(webhook_namespaces_new(2, &set), 0);
+        put(set, "{'metadata':{'name':'a','resourceVersion':'10','labels':{'fairlead.io/inject':'enabled'}}}", 0);
+        assert_int_equal(webhook_namespaces_put_newer(set, late), 0);
+        assert_int_equal(webhook_namespaces_find(set, FL_SPAN("a"))->labels != NULL, rows[i].stays);
+        put(set, "{'metadata':{'name':'a','resourceVersion':'1'}}", 0);
+        assert_null(webhook_namespaces_find(set, FL_SPAN("a"))->labels);
+        webhook_namespaces_free(set);
+    }
+}
+
 static void test_put_allocations(void **state)
 {
     (void)state;
@@ -148,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_allocations),
         cmocka_unit_test(test_what_changes),
+        cmocka_unit_test(test_what_is_older),
         cmocka_unit_test(test_put_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
