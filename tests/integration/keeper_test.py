@@ -577,6 +577,7 @@ class Heartbeat(KeeperTest):
         keeper = self.keeper("--heartbeat", self.folder / "beat")
         self.settled(keeper)
         self.assertEqual(self.check().returncode, 0, self.check().stderr)
+        keeper.kill()  # or it would write the file again in between
         (self.folder / "beat").write_text("1\n")
         result = self.check()
         self.assertEqual(result.returncode, 1)
