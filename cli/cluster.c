@@ -52,18 +52,31 @@ static int call(struct cli_cluster *cluster, const struct fl_kube_request *reque
     return result;
 }
 
-int cli_cluster_get(struct cli_cluster *cluster, const char *path, struct fl_json **ret_json, struct fl_err *err)
+static int fetch(struct cli_cluster *cluster, const char *method, const char *path, struct fl_span sent,
+                 struct fl_json **ret_json, struct fl_err *err)
 {
     const struct fl_json_limits limits = {
         .bytes_max = CLI_CLUSTER_BYTES, .values_max = 16u << 20, .nul_replaced = true};
     struct fl_buf body;
     fl_buf_init(&body, CLI_CLUSTER_BYTES);
-    int result = call(cluster, &(struct fl_kube_request){.method = "GET", .path = path, .body_max = CLI_CLUSTER_BYTES},
-                      &body, err);
+    int result = call(
+        cluster, &(struct fl_kube_request){.method = method, .path = path, .body = sent, .body_max = CLI_CLUSTER_BYTES},
+        &body, err);
     if (result == 0)
         result = fl_json_parse(fl_buf_span(&body), &limits, ret_json, err);
     fl_buf_done(&body);
     return result;
+}
+
+int cli_cluster_get(struct cli_cluster *cluster, const char *path, struct fl_json **ret_json, struct fl_err *err)
+{
+    return fetch(cluster, "GET", path, (struct fl_span){NULL, 0}, ret_json, err);
+}
+
+int cli_cluster_post(struct cli_cluster *cluster, const char *path, struct fl_span body, struct fl_json **ret_json,
+                     struct fl_err *err)
+{
+    return fetch(cluster, "POST", path, body, ret_json, err);
 }
 
 int cli_cluster_merge(struct cli_cluster *cluster, const char *path, struct fl_span patch, struct fl_err *err)

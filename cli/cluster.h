@@ -25,6 +25,9 @@ const char *cli_cluster_namespace(const struct cli_cluster *cluster);
 /* GET; 0 with an owned tree; -ENOENT and the like with what the server said. */
 int cli_cluster_get(struct cli_cluster *cluster, const char *path, struct fl_json **ret_json,
                     struct fl_err *err) FL_MUST_CHECK;
+/* POST; the same. */
+int cli_cluster_post(struct cli_cluster *cluster, const char *path, struct fl_span body, struct fl_json **ret_json,
+                     struct fl_err *err) FL_MUST_CHECK;
 /* PATCH with a JSON merge patch (RFC 7386). */
 int cli_cluster_merge(struct cli_cluster *cluster, const char *path, struct fl_span patch,
                       struct fl_err *err) FL_MUST_CHECK;

@@ -8,9 +8,10 @@
 #define CLI_FAILED 1 /* it was asked rightly and could not be answered */
 #define CLI_USAGE  2
 
-int cli_inject(int argc, char **argv);  /* inject.c */
-int cli_explain(int argc, char **argv); /* explain.c */
-int cli_pause(int argc, char **argv);   /* pause.c, as is the next */
+int cli_inject(int argc, char **argv);   /* inject.c */
+int cli_uninject(int argc, char **argv); /* uninject.c */
+int cli_explain(int argc, char **argv);  /* explain.c */
+int cli_pause(int argc, char **argv);    /* pause.c, as is the next */
 int cli_resume(int argc, char **argv);
 int cli_proxy_config(int argc, char **argv); /* proxyconfig.c */
 int cli_status(int argc, char **argv);       /* status.c */

@@ -4,13 +4,16 @@
 #include "cli/cluster.h"
 #include "cli/command.h"
 #include "cli/explanation.h"
+#include "cli/gather.h"
 #include "cli/manifest.h"
+#include "cli/reasons.h"
 #include "cli/scene.h"
 
 #include "common/base/cleanup.h"
 #include "common/kube/object.h"
 #include "common/mesh/label.h"
 #include "webhook/pod.h"
+#include "webhook/remove.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -26,6 +29,7 @@ static const char usage[] =
     "usage: fairlead explain -f FILE|FOLDER|- … [option …]\n"
     "       fairlead explain [-n NAMESPACE] [KIND/]NAME …\n"
     "       fairlead explain [-n NAMESPACE] [--as-if-labelled]\n"
+    "       fairlead explain --reasons\n"
     "\n"
     "Tells for a pod, or for what makes pods: is it in the mesh and why, every setting and from where it came, the "
     "probes\n"
@@ -34,6 +38,7 @@ static const char usage[] =
     "\n"
     "  -f, --filename PATH         manifests; may be given again. Without a cluster: namespaces are those among them\n"
     "      --namespaces FILE       with -f: Namespace objects besides\n"
+    "      --reasons               every outcome's reason, and the table by which the webhook decides\n"
     "      --as-if-labelled        as if the namespace had the label fairlead.io/inject: enabled: a rehearsal\n"
     "  -c, --config FILE           the webhook's configuration; else the cluster's, or with -f its defaults\n"
     "  -n, --namespace NAME        of the cluster's objects, or of manifests that name none\n"
@@ -53,7 +58,8 @@ struct command {
     const char *namespaces, *config, *name_space, *mesh, *revision, *kubeconfig, *context;
     char *const *names;
     size_t name_count;
-    bool labelled, recursive, json;
+    bool labelled, recursive, json, reasons;
+    char source[PATH_ROOM]; /* where the configuration came from */
 
     struct cli_cluster cluster;
     struct cli_scene scene;
@@ -80,13 +86,49 @@ static bool has_sidecar(const struct fl_json *pod)
     return false;
 }
 
-static int add_where(const struct command *command, const char *file, const struct fl_json *pod, struct fl_json *tree)
+/* A pod that runs: what it is now, beside what would be made of it anew. */
+static int describe_now(struct command *command, const struct fl_json *pod, struct fl_span name_space,
+                        struct fl_json *tree)
+{
+    struct cli_rehearsal rehearsal = {0};
+    struct webhook_context context = cli_scene_context(&command->scene);
+    char text[160] = "not meshed";
+    if (has_sidecar(pod)) {
+        int result = cli_rehearse(&context, pod, name_space, &rehearsal, &command->err);
+        if (result < 0)
+            return result;
+        if (rehearsal.report.outcome == WEBHOOK_UNCHANGED)
+            snprintf(text, sizeof(text), "meshed, as it would be made anew");
+        else if (rehearsal.report.outcome == WEBHOOK_INJECTED)
+            snprintf(text, sizeof(text), "meshed, otherwise than it would be made anew (%zu changes)",
+                     rehearsal.report.operations);
+        else
+            snprintf(text, sizeof(text), "meshed, and would not be so anew");
+        cli_rehearsal_done(&rehearsal);
+    }
+    return fl_json_set(tree, "now", fl_json_new_string(fl_span_str(text)));
+}
+
+static int add_where(struct command *command, const char *file, const struct cli_workload *workload,
+                     struct fl_span name_space, struct fl_json *tree)
 {
     if (command->file_count > 0)
         return fl_json_set(tree, "file", fl_json_new_string(fl_span_str(file)));
-    if (fl_json_get(pod, "status") == NULL)
-        return 0;
-    return fl_json_set(tree, "now", fl_json_new_string(fl_span_str(has_sidecar(pod) ? "meshed" : "not meshed")));
+    return fl_span_eq_str(workload->kind, "Pod") ? describe_now(command, workload->template, name_space, tree) : 0;
+}
+
+/* What comes to admission when a pod that runs is made anew: itself without the mesh. Where it cannot be taken out it
+ * is looked at as it is. */
+static int strip(struct fl_json **pod)
+{
+    bool removed;
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *copy = fl_json_copy(*pod);
+    int result = copy == NULL ? -ENOMEM : webhook_remove(copy, &removed, NULL);
+    if (result < 0)
+        return result == -ENOMEM ? result : 0;
+    fl_json_free(*pod);
+    *pod = fl_take(copy);
+    return 0;
 }
 
 static int explain_pod(struct command *command, const char *file, const struct cli_workload *workload,
@@ -106,7 +148,7 @@ static int explain_pod(struct command *command, const char *file, const struct c
     result = cli_explanation_make(&context, workload, pod, name_space, &rehearsal, &tree);
     cli_rehearsal_done(&rehearsal);
     if (result == 0)
-        result = add_where(command, file, workload->template, tree);
+        result = add_where(command, file, workload, name_space, tree);
     return result < 0 ? result : fl_json_append(command->trees, fl_take(tree));
 }
 
@@ -117,7 +159,10 @@ static int explain_object(void *context, const char *file, struct fl_json *objec
     if (!cli_workload_find(object, &workload))
         return 0;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = cli_workload_pod(&workload);
-    return pod == NULL ? -ENOMEM : explain_pod(command, file, &workload, pod);
+    int result = pod == NULL ? -ENOMEM : 0;
+    if (result == 0 && command->file_count == 0)
+        result = strip(&pod);
+    return result < 0 ? result : explain_pod(command, file, &workload, pod);
 }
 
 static enum cli_labelled labelled(const struct command *command)
@@ -125,39 +170,32 @@ static enum cli_labelled labelled(const struct command *command)
     return command->labelled ? CLI_LABELLED_ALL : CLI_LABELLED_AS_IT_IS;
 }
 
-/* --- manifests -------------------------------------------------------------------------------------------------- */
-
-static int add_namespace(void *context, const char *file, struct fl_json *object)
+static int open_file(struct command *command)
 {
-    struct command *command = context;
-    struct cli_workload workload;
-    (void)file;
-    if (fl_span_eq_str(fl_json_string(fl_json_get(object, "kind")), "Namespace"))
-        return cli_scene_add(&command->scene, object);
-    return cli_workload_find(object, &workload) ? cli_scene_need(&command->scene, space_of(command, &workload)) : 0;
+    snprintf(command->source, sizeof(command->source), "%s",
+             command->config != NULL ? command->config : "the webhook's defaults");
+    return cli_scene_open(command->config, &command->scene, &command->err);
 }
+
+/* --- manifests -------------------------------------------------------------------------------------------------- */
 
 static int explain_files(struct command *command)
 {
-    struct cli_manifests manifests = {0}, known = {0};
-    char *paths[] = {(char *)(uintptr_t)command->namespaces};
+    struct cli_manifests manifests = {0};
     if (command->name_space == NULL)
         command->name_space = "default";
     int result = cli_manifests_read(command->files, command->file_count, command->recursive, &manifests, &command->err);
     if (result == 0)
-        result = cli_scene_open(command->config, &command->scene, &command->err);
+        result = open_file(command);
     if (result == 0)
-        result = cli_manifests_visit(&manifests, add_namespace, command);
-    if (result == 0 && command->namespaces != NULL)
-        result = cli_manifests_read(paths, 1, false, &known, &command->err);
+        result = cli_gather(&manifests, fl_span_str(command->name_space), &command->scene);
     if (result == 0)
-        result = cli_manifests_visit(&known, add_namespace, command);
+        result = cli_gather_file(command->namespaces, fl_span_str(command->name_space), &command->scene, &command->err);
     if (result == 0)
         result = cli_scene_set(&command->scene, labelled(command), &command->err);
     if (result == 0)
         result = cli_manifests_visit(&manifests, explain_object, command);
     cli_manifests_done(&manifests);
-    cli_manifests_done(&known);
     return result;
 }
 
@@ -259,7 +297,7 @@ static int open_scene(struct command *command)
     char path[PATH_ROOM];
     bool other = strcmp(command->revision, "default") != 0;
     if (command->config != NULL)
-        return cli_scene_open(command->config, &command->scene, &command->err);
+        return open_file(command);
     snprintf(path, sizeof(path), "/api/v1/namespaces/%s/configmaps/fairlead-webhook%s%s", command->mesh,
              other ? "-" : "", other ? command->revision : "");
     int result = cli_cluster_get(&command->cluster, path, &map, &command->err);
@@ -267,9 +305,11 @@ static int open_scene(struct command *command)
         fprintf(stderr, "fairlead explain: the webhook's configuration cannot be read, its defaults are assumed: %s\n",
                 command->err.text);
         command->err = (struct fl_err){0};
-        return cli_scene_open(NULL, &command->scene, &command->err);
+        return open_file(command);
     }
     struct fl_span text = fl_json_string(fl_json_get(fl_json_get(map, "data"), "config.yaml"));
+    snprintf(command->source, sizeof(command->source), "ConfigMap %s/fairlead-webhook%s%s", command->mesh,
+             other ? "-" : "", other ? command->revision : "");
     return result < 0 ? result
                       : cli_scene_open_text(text, "config.yaml of the cluster", &command->scene, &command->err);
 }
@@ -308,12 +348,22 @@ static int print(const struct command *command, struct fl_buf *out)
 {
     int result = 0;
     if (command->json) {
-        result = fl_buf_append_str(out, "{\"items\":");
+        result = fl_buf_append_str(out, "{\"revision\":");
+        if (result == 0)
+            result = fl_buf_append_json_string(out, command->scene.config->revision);
+        if (result == 0)
+            result = fl_buf_append_str(out, ",\"configuration\":");
+        if (result == 0)
+            result = fl_buf_append_json_string(out, fl_span_str(command->source));
+        if (result == 0)
+            result = fl_buf_append_str(out, ",\"items\":");
         if (result == 0)
             result = fl_json_print(command->trees, out);
         return result < 0 ? result : fl_buf_append_str(out, "}\n");
     }
-    if (command->file_count == 0 && command->name_count == 0)
+    result = fl_buf_printf(out, "revision %.*s, configuration: %s\n\n", FL_SPAN_ARG(command->scene.config->revision),
+                           command->source);
+    if (result == 0 && command->file_count == 0 && command->name_count == 0)
         return cli_explanation_print_all(command->trees, out);
     for (const struct fl_json *tree = fl_json_first(command->trees); tree != NULL && result == 0;
          tree = fl_json_next(tree)) {
@@ -330,11 +380,12 @@ static int run(struct command *command)
     struct fl_buf out;
     fl_buf_init(&out, OUTPUT_MAX);
     command->trees = fl_json_new_array();
-    int result = command->trees == NULL    ? -ENOMEM
+    int result = command->reasons          ? 0
+                 : command->trees == NULL  ? -ENOMEM
                  : command->file_count > 0 ? explain_files(command)
                                            : explain_cluster(command);
     if (result == 0)
-        result = print(command, &out);
+        result = command->reasons ? cli_reasons_print(command->json, &out) : print(command, &out);
     if (result == 0 && (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0))
         result = fl_err_set(&command->err, -EIO, "the output could not be written");
     if (result < 0 && command->err.text[0] == '\0')
@@ -383,6 +434,9 @@ static int read_option(int option, struct command *command)
     case 'l':
         command->labelled = true;
         return -1;
+    case 'q':
+        command->reasons = true;
+        return -1;
     case 'c':
         command->config = optarg;
         return -1;
@@ -416,6 +470,7 @@ int cli_explain(int argc, char **argv)
         {"filename", required_argument, NULL, 'f'},
         {"namespaces", required_argument, NULL, 's'},
         {"as-if-labelled", no_argument, NULL, 'l'},
+        {"reasons", no_argument, NULL, 'q'},
         {"config", required_argument, NULL, 'c'},
         {"namespace", required_argument, NULL, 'n'},
         {"mesh-namespace", required_argument, NULL, 'm'},

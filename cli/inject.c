@@ -2,6 +2,7 @@
  * own code; what comes out is left alone by the webhook when it is applied.
  */
 #include "cli/command.h"
+#include "cli/gather.h"
 #include "cli/manifest.h"
 #include "cli/rehearse.h"
 #include "cli/scene.h"
@@ -13,8 +14,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
-#define NAME       "inject"
-#define OUTPUT_MAX (256u << 20)
+#define NAME "inject"
 
 static const char usage[] =
     "usage: fairlead inject [option …] FILE|FOLDER|- …\n"
@@ -23,6 +23,7 @@ static const char usage[] =
     "DaemonSet,\n"
     "Job, CronJob, ReplicaSet, ReplicationController, PodTemplate, Rollout, DeploymentConfig); everything else as it "
     "is.\n"
+    "Comments and the layout of YAML are not kept; `fairlead uninject` takes it back.\n"
     "What happened to each is told on stderr. Where one is refused nothing is printed, and the exit status is 1.\n"
     "\n"
     "Pods with the label fairlead.io/inject: disabled are left alone, and so are those of a Namespace among the "
@@ -54,29 +55,6 @@ struct command {
 static struct fl_span space_of(const struct command *command, const struct cli_workload *workload)
 {
     return workload->space.len > 0 ? workload->space : command->name_space;
-}
-
-static int add_namespace(void *context, const char *file, struct fl_json *object)
-{
-    struct command *command = context;
-    struct cli_workload workload;
-    (void)file;
-    if (fl_span_eq_str(fl_json_string(fl_json_get(object, "kind")), "Namespace"))
-        return cli_scene_add(&command->scene, object);
-    return cli_workload_find(object, &workload) ? cli_scene_need(&command->scene, space_of(command, &workload)) : 0;
-}
-
-static int add_known_namespaces(struct command *command)
-{
-    struct cli_manifests known = {0};
-    char *paths[] = {(char *)(uintptr_t)command->namespaces};
-    if (command->namespaces == NULL)
-        return 0;
-    int result = cli_manifests_read(paths, 1, false, &known, &command->err);
-    if (result == 0)
-        result = cli_manifests_visit(&known, add_namespace, command);
-    cli_manifests_done(&known);
-    return result;
 }
 
 /* --- injecting -------------------------------------------------------------------------------------------------- */
@@ -126,30 +104,19 @@ static int inject_object(void *context, const char *file, struct fl_json *object
     return pod == NULL ? -ENOMEM : inject_pod(command, file, &workload, pod);
 }
 
-static int print(struct command *command, const struct cli_manifests *manifests)
-{
-    struct fl_buf out;
-    fl_buf_init(&out, OUTPUT_MAX);
-    int result = cli_manifests_print(manifests, command->json, &out);
-    if (result == 0 && (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0))
-        result = fl_err_set(&command->err, -EIO, "the output could not be written");
-    fl_buf_done(&out);
-    return result;
-}
-
 static int inject(struct command *command, struct cli_manifests *manifests)
 {
     int result = cli_scene_open(command->config, &command->scene, &command->err);
     if (result == 0)
-        result = cli_manifests_visit(manifests, add_namespace, command);
+        result = cli_gather(manifests, command->name_space, &command->scene);
     if (result == 0)
-        result = add_known_namespaces(command);
+        result = cli_gather_file(command->namespaces, command->name_space, &command->scene, &command->err);
     if (result == 0)
         result = cli_scene_set(&command->scene, CLI_LABELLED_WHERE_UNSAID, &command->err);
     if (result == 0)
         result = cli_manifests_visit(manifests, inject_object, command);
     if (result == 0 && command->refused == 0)
-        result = print(command, manifests);
+        result = cli_manifests_write(manifests, command->json, &command->err);
     cli_scene_close(&command->scene);
     return result;
 }

@@ -11,6 +11,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"inject", cli_inject, "manifests with the sidecar added, as the webhook would add it"},
+    {"uninject", cli_uninject, "the same manifests without the sidecar again"},
     {"explain", cli_explain, "why is a pod in the mesh or not, what is set for it, which rules does it get"},
     {"pause", cli_pause, "break-glass: new pods of a namespace pass without the mesh"},
     {"resume", cli_resume, "takes back a pause"},

@@ -6,16 +6,19 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define OUTPUT_MAX (256u << 20)
 
 static const struct fl_json_limits limits = {.bytes_max = CLI_MANIFEST_BYTES, .values_max = 8u << 20};
 
 struct reading {
     struct cli_manifests manifests;
     size_t room, files;
-    bool recursive;
+    bool recursive, input; /* input: it was read */
     struct fl_err *err;
 };
 
@@ -89,6 +92,9 @@ static int read_input(struct reading *reading)
     static const char name[] = "standard input";
     FL_CLEANUP(fl_cleanup_yaml) struct fl_yaml *yaml = NULL;
     struct fl_buf text;
+    if (reading->input)
+        return fl_err_set(reading->err, -EINVAL, "- (standard input) can be read once");
+    reading->input = true;
     fl_buf_init(&text, CLI_MANIFEST_BYTES);
     int result = fl_buf_read_fd(&text, STDIN_FILENO);
     if (result < 0)
@@ -172,6 +178,8 @@ int cli_manifests_read(char *const *paths, size_t count, bool recursive, struct 
         if (result < 0)
             return result;
     }
+    if (reading.manifests.count == 0)
+        return fl_err_set(err, -EINVAL, "there is no Kubernetes object in %s%s", paths[0], count > 1 ? " …" : "");
     *ret_manifests = reading.manifests;
     reading.manifests = (struct cli_manifests){0};
     return 0;
@@ -186,18 +194,21 @@ static struct fl_json *items_of(const struct fl_json *root)
     return fl_span_ends_with(kind, FL_SPAN("List")) && fl_json_is(items, FL_JSON_ARRAY) ? items : NULL;
 }
 
+/* As deep as documents may be. */
+static int visit_object(const char *file, struct fl_json *object, cli_visit visit, void *context)
+{
+    struct fl_json *items = items_of(object);
+    int result = items == NULL ? visit(context, file, object) : 0;
+    for (struct fl_json *item = fl_json_first(items); item != NULL && result == 0; item = fl_json_next(item))
+        result = visit_object(file, item, visit, context);
+    return result;
+}
+
 int cli_manifests_visit(const struct cli_manifests *manifests, cli_visit visit, void *context)
 {
     int result = 0;
-    for (size_t i = 0; i < manifests->count && result == 0; i++) {
-        const struct cli_manifest *item = &manifests->items[i];
-        struct fl_json *items = items_of(item->root);
-        if (items == NULL)
-            result = visit(context, item->file, item->root);
-        for (struct fl_json *object = fl_json_first(items); object != NULL && result == 0;
-             object = fl_json_next(object))
-            result = visit(context, item->file, object);
-    }
+    for (size_t i = 0; i < manifests->count && result == 0; i++)
+        result = visit_object(manifests->items[i].file, manifests->items[i].root, visit, context);
     return result;
 }
 
@@ -228,5 +239,18 @@ int cli_manifests_print(const struct cli_manifests *manifests, bool json, struct
         if (result == 0)
             result = fl_yaml_print(manifests->items[i].root, out);
     }
+    return result;
+}
+
+int cli_manifests_write(const struct cli_manifests *manifests, bool json, struct fl_err *err)
+{
+    struct fl_buf out;
+    fl_buf_init(&out, OUTPUT_MAX);
+    int result = cli_manifests_print(manifests, json, &out);
+    if (result < 0)
+        (void)fl_err_errno(err, result, "the output");
+    else if (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+        result = fl_err_set(err, -EIO, "the output could not be written: %s", strerror(errno));
+    fl_buf_done(&out);
     return result;
 }

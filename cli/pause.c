@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define REASON_MAX 512
+#define WHO_MAX    1024
 
 static const char pause_usage[] =
     "usage: fairlead pause [option …] NAMESPACE …\n"
@@ -31,9 +32,14 @@ static const char pause_usage[] =
     "  -r, --reason TEXT      why; stands on the namespace (annotation " FL_ANNOTATION_PAUSE_REASON ")\n"
     "      --list             the namespaces that are paused\n"
     "  -A, --all              every namespace that is labelled for the mesh\n"
+    "      --dry-run          the API server checks it and changes nothing\n"
     "      --kubeconfig FILE  default: $KUBECONFIG, ~/.kube/config\n"
     "      --context NAME     default: the current one\n"
-    "  -h, --help             this text\n";
+    "  -h, --help             this text\n"
+    "\n"
+    "Needs the right to patch namespaces; --all and --list, to list them. Where one of several fails the others are "
+    "done,\n"
+    "and the exit status is 1.\n";
 
 static const char resume_usage[] = "usage: fairlead resume [option …] NAMESPACE …\n"
                                    "\n"
@@ -42,12 +48,14 @@ static const char resume_usage[] = "usage: fairlead resume [option …] NAMESPAC
                                    "meanwhile stay as they are; restart their workloads to bring them in.\n"
                                    "\n"
                                    "  -A, --all              every namespace that is paused\n"
+                                   "      --dry-run          the API server checks it and changes nothing\n"
                                    "      --kubeconfig FILE  default: $KUBECONFIG, ~/.kube/config\n"
                                    "      --context NAME     default: the current one\n"
                                    "  -h, --help             this text\n";
 
 struct command {
-    bool pause, all, list;
+    bool pause, all, list, dry;
+    struct fl_buf who; /* empty: it is not known */
     const char *reason, *kubeconfig, *context;
     char **names;
     size_t count;
@@ -71,8 +79,13 @@ static int print_pause(const struct command *command, struct fl_buf *out)
     int result = fl_buf_printf(out,
                                "{\"metadata\":{\"labels\":{\"" FL_LABEL_PAUSE
                                "\":\"true\"},\"annotations\":{\"" FL_ANNOTATION_PAUSED_AT
-                               "\":\"%s\",\"" FL_ANNOTATION_PAUSE_REASON "\":",
+                               "\":\"%s\",\"" FL_ANNOTATION_PAUSED_BY "\":",
                                now);
+    if (result == 0)
+        result = command->who.len > 0 ? fl_buf_append_json_string(out, fl_buf_span(&command->who))
+                                      : fl_buf_append_str(out, "null");
+    if (result == 0)
+        result = fl_buf_append_str(out, ",\"" FL_ANNOTATION_PAUSE_REASON "\":");
     if (result == 0)
         result = command->reason != NULL ? fl_buf_append_json_string(out, fl_span_str(command->reason))
                                          : fl_buf_append_str(out, "null");
@@ -81,19 +94,20 @@ static int print_pause(const struct command *command, struct fl_buf *out)
 
 static int print_resume(struct fl_buf *out)
 {
-    return fl_buf_append_str(out, "{\"metadata\":{\"labels\":{\"" FL_LABEL_PAUSE
-                                  "\":null},\"annotations\":{\"" FL_ANNOTATION_PAUSED_AT
-                                  "\":null,\"" FL_ANNOTATION_PAUSE_REASON "\":null}}}");
+    return fl_buf_append_str(
+        out, "{\"metadata\":{\"labels\":{\"" FL_LABEL_PAUSE "\":null},\"annotations\":{\"" FL_ANNOTATION_PAUSED_AT
+             "\":null,\"" FL_ANNOTATION_PAUSED_BY "\":null,\"" FL_ANNOTATION_PAUSE_REASON "\":null}}}");
 }
 
 static int change(struct command *command, struct fl_span name)
 {
     struct fl_err err = {0};
-    char path[64 + FL_KUBE_NAMESPACE_MAX];
+    char path[96 + FL_KUBE_NAMESPACE_MAX];
     struct fl_buf patch;
     if (!fl_is_dns_label(name))
         return cli_wrong(name_of(command), "\"%.*s\" is not the name of a namespace", FL_SPAN_ARG(name));
-    snprintf(path, sizeof(path), "/api/v1/namespaces/%.*s?fieldManager=fairlead-cli", FL_SPAN_ARG(name));
+    snprintf(path, sizeof(path), "/api/v1/namespaces/%.*s?fieldManager=fairlead-cli%s", FL_SPAN_ARG(name),
+             command->dry ? "&dryRun=All" : "");
     fl_buf_init(&patch, 16 * REASON_MAX);
     int result = command->pause ? print_pause(command, &patch) : print_resume(&patch);
     if (result < 0)
@@ -103,7 +117,8 @@ static int change(struct command *command, struct fl_span name)
     fl_buf_done(&patch);
     if (result < 0)
         return cli_failed(name_of(command), err.text);
-    printf("namespace/%.*s %s\n", FL_SPAN_ARG(name), command->pause ? "paused" : "resumed");
+    printf("namespace/%.*s %s%s\n", FL_SPAN_ARG(name), command->pause ? "paused" : "resumed",
+           command->dry ? " (dry run)" : "");
     return CLI_OK;
 }
 
@@ -130,9 +145,10 @@ static void show(const struct fl_json *name_space)
 {
     struct fl_span name = fl_json_string(fl_json_get(fl_json_get(name_space, "metadata"), "name"));
     struct fl_span since = text_of(name_space, "annotations", FL_ANNOTATION_PAUSED_AT);
+    struct fl_span who = text_of(name_space, "annotations", FL_ANNOTATION_PAUSED_BY);
     struct fl_span reason = text_of(name_space, "annotations", FL_ANNOTATION_PAUSE_REASON);
-    printf("%.*s  since %.*s  %.*s\n", FL_SPAN_ARG(name), FL_SPAN_ARG(since.len > 0 ? since : FL_SPAN("?")),
-           FL_SPAN_ARG(reason));
+    printf("%.*s  since %.*s  by %.*s  %.*s\n", FL_SPAN_ARG(name), FL_SPAN_ARG(since.len > 0 ? since : FL_SPAN("?")),
+           FL_SPAN_ARG(who.len > 0 ? who : FL_SPAN("?")), FL_SPAN_ARG(reason));
 }
 
 /* Exit statuses, here and below: the rest is done also where one fails, for in an emergency half of it helps. */
@@ -155,16 +171,33 @@ static int change_all(struct command *command)
     return status;
 }
 
+/* Who we are to the API server (SelfSubjectReview); where it does not say, the pause stands without. */
+static void ask_who(struct command *command)
+{
+    static const char review[] = "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"SelfSubjectReview\"}";
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *answer = NULL;
+    if (cli_cluster_post(&command->cluster, "/apis/authentication.k8s.io/v1/selfsubjectreviews", fl_span_str(review),
+                         &answer, NULL) < 0)
+        return;
+    const struct fl_json *user = fl_json_get(fl_json_get(answer, "status"), "userInfo");
+    if (fl_buf_append(&command->who, fl_json_string(fl_json_get(user, "username"))) < 0)
+        fl_buf_clear(&command->who);
+}
+
 static int run(struct command *command)
 {
     struct fl_err err = {0};
     if (cli_cluster_open(command->kubeconfig, command->context, &command->cluster, &err) < 0)
         return cli_failed(name_of(command), err.text);
+    fl_buf_init(&command->who, WHO_MAX);
+    if (command->pause && !command->list)
+        ask_who(command);
     int status = command->all || command->list ? change_all(command) : CLI_OK;
     for (size_t i = 0; i < command->count; i++) {
         int one = change(command, fl_span_str(command->names[i]));
         status = status == CLI_OK ? one : status;
     }
+    fl_buf_done(&command->who);
     cli_cluster_close(&command->cluster);
     return status;
 }
@@ -179,6 +212,9 @@ static int read_option(int option, struct command *command)
                                             : cli_wrong(name_of(command), "--reason: at most %d bytes", REASON_MAX);
     case 'l':
         command->list = true;
+        return -1;
+    case 'd':
+        command->dry = true;
         return -1;
     case 'A':
         command->all = true;
@@ -202,6 +238,7 @@ static int pause_or_resume(bool pause, int argc, char **argv)
         {"reason", required_argument, NULL, 'r'},
         {"list", no_argument, NULL, 'l'},
         {"all", no_argument, NULL, 'A'},
+        {"dry-run", no_argument, NULL, 'd'},
         {"kubeconfig", required_argument, NULL, 'k'},
         {"context", required_argument, NULL, 'x'},
         {"help", no_argument, NULL, 'h'},

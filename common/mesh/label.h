@@ -57,6 +57,7 @@
 /* Written by `fairlead pause` on a Namespace, for people. */
 #define FL_ANNOTATION_PAUSED_AT    "fairlead.io/paused-at" /* RFC 3339 */
 #define FL_ANNOTATION_PAUSE_REASON "fairlead.io/pause-reason"
+#define FL_ANNOTATION_PAUSED_BY    "fairlead.io/paused-by" /* the user, as the API server knows it */
 
 /* The CNI capability by which a runtime hands the pod's annotations to a plugin (containerd ≥ 1.6.20, CRI-O). */
 #define FL_CNI_CAPABILITY_ANNOTATIONS "io.kubernetes.cri.pod-annotations"
