@@ -6,7 +6,7 @@ packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev l
   zlib1g-dev)
 packages_quickstart=(iproute2 nftables containernetworking-plugins nginx-light curl openssl python3 python3-yaml util-linux)
 packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils iptables procps)
-packages_cluster=(gcc libc6-dev libseccomp-dev pkg-config jq curl openssl iproute2 nftables iptables conntrack busybox-static
+packages_cluster=(python3-grpcio gcc libc6-dev libseccomp-dev pkg-config jq curl openssl iproute2 nftables iptables conntrack busybox-static
   procps python3 python3-yaml util-linux)
 
 # Runs a command as root: directly, or by sudo where we are not root.

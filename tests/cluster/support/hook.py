@@ -19,7 +19,7 @@ from .certificate import Authority
 
 
 class Hook:
-    def __init__(self, lane, name, change, select=None, policy="Fail"):
+    def __init__(self, lane, name, change, select=None, policy="Fail", reinvocation="IfNeeded"):
         self.name, self.change, self.seen = name, change, []
         folder = lane.folder()
         authority = Authority(folder)
@@ -34,7 +34,7 @@ class Hook:
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name},
             "webhooks": [{
                 "name": f"{name}.hook.test", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": policy,
-                "timeoutSeconds": 5, "reinvocationPolicy": "IfNeeded",
+                "timeoutSeconds": 5, "reinvocationPolicy": reinvocation,
                 "namespaceSelector": {"matchLabels": select} if select else {"matchExpressions": [
                     {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]},
                 "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
