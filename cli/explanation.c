@@ -47,10 +47,13 @@ static int add_settings(const struct webhook_context *context, const struct fl_j
                         struct fl_json *tree)
 {
     const struct webhook_namespace *found = webhook_namespaces_find(context->namespaces, name_space);
+    const bool requires =
+        fl_span_eq_str(webhook_pod_value(found != NULL ? found->labels : NULL, FL_LABEL_REQUIRE), FL_LABEL_TRUE);
     struct webhook_settings settings;
     struct fl_err err = {0};
-    int result = webhook_settings_resolve(context->config, name_space, found != NULL ? found->annotations : NULL,
-                                          webhook_pod_annotations(pod), &settings, NULL, &err);
+    int result =
+        webhook_settings_resolve(context->config, name_space, requires, found != NULL ? found->annotations : NULL,
+                                 webhook_pod_annotations(pod), &settings, NULL, &err);
     if (result < 0)
         return result == -ENOMEM ? result : 0;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *list = fl_json_new_array();

@@ -125,6 +125,8 @@ static int read_levels(struct fl_reader *reader, const struct fl_json *value, vo
         enum webhook_setting setting = webhook_setting_find_member(fl_json_name(item));
         result = setting == WEBHOOK_SETTING_COUNT ? fl_reader_fail(reader, item, "is not a setting")
                                                   : read_level(reader, item, &config->levels[setting]);
+        if (result == 0)
+            config->levels_said[setting] = true;
         fl_reader_leave(reader, mark);
     }
     return result;
@@ -158,7 +160,9 @@ static const struct fl_row own_rows[] = {
 #define ID    "\"type\":\"integer\",\"minimum\":1,\"maximum\":4294967294"
 
 const struct webhook_config_member webhook_config_members[] = {
-    {"levels", "{}", NULL, "how far down each setting may be set: `mesh` (here alone), `namespace` or `pod`"},
+    {"levels", "{}", NULL,
+     "how far down each setting may be set: `mesh` (here alone), `namespace` or `pod`; what is named here also holds "
+     "for pods of namespaces that require the mesh"},
     {"uid", "1337", ID, "the proxy's user; traffic of uid and gid together is exempt from capture"},
     {"gid", "1337", ID, "the proxy's group"},
     {"podOverrides", "true", "\"type\":\"boolean\"", "`false`: a pod's inject label does not count"},

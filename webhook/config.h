@@ -36,6 +36,7 @@ struct webhook_config {
     struct fl_yaml *document;                         /* owns what the spans point into; NULL: literals alone */
     struct webhook_settings defaults;                 /* of the mesh, for every pod; capture's uid and gid included */
     enum webhook_level levels[WEBHOOK_SETTING_COUNT]; /* how far down each may be set */
+    bool levels_said[WEBHOOK_SETTING_COUNT];          /* whether the file says so (resolve.h) */
     struct fl_span token_audience, trust_domain, revision, own_namespace;
     struct fl_span control_address, control_name; /* address empty: no control plane */
     uint32_t uid, gid;

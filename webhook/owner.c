@@ -96,6 +96,16 @@ static const char *look_behind(const struct fl_json *owner, const struct fl_json
     return NULL;
 }
 
+/* Kubernetes takes any text in a reference; in the sidecar's environment "$(X)" would expand. */
+static bool is_plain(struct fl_span name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] <= ' ' || name.data[i] > '~' || name.data[i] == '$')
+            return false;
+    }
+    return name.len > 0;
+}
+
 void webhook_owner_find(const struct fl_json *pod, struct webhook_owner *ret_owner)
 {
     const struct fl_json *metadata = webhook_pod_member(pod, "metadata");
@@ -103,7 +113,7 @@ void webhook_owner_find(const struct fl_json *pod, struct webhook_owner *ret_own
     const struct fl_json *owner = controller(webhook_pod_member(metadata, "ownerReferences"));
     struct fl_span kind = fl_json_string(fl_json_get(owner, "kind"));
     struct fl_span name = fl_json_string(fl_json_get(owner, "name"));
-    if (kind.len == 0 || name.len == 0) {
+    if (kind.len == 0 || !is_plain(name)) {
         from_pod(metadata, ret_owner);
         return;
     }

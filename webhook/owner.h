@@ -20,7 +20,7 @@ struct webhook_owner {
  *
  * Without such a label or ending the owner itself is the workload, as are StatefulSet, DaemonSet, Job (indexed or not)
  * and every kind that is not known here; kinds of other groups with those names are not looked behind. Without an
- * owner the pod's generateName without '-' at its end, else its name. */
+ * owner, or with one whose name is no object's, the pod's generateName without '-' at its end, else its name. */
 void webhook_owner_find(const struct fl_json *pod, struct webhook_owner *ret_owner);
 
 #endif

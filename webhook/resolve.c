@@ -69,19 +69,34 @@ static bool restates(enum webhook_setting setting, struct fl_span text, const st
     return true;
 }
 
-static int apply_one(const struct webhook_config *config, enum webhook_setting setting, struct fl_span text,
-                     enum webhook_level level, struct webhook_settings *settings, struct fl_err *err)
+/* What decides whether traffic is captured at all: with these a pod could be in the mesh by name alone. */
+static bool loosens(enum webhook_setting setting)
 {
-    if (level > config->levels[setting])
+    return setting <= WEBHOOK_SET_EXCLUDE_INTERFACES || setting == WEBHOOK_SET_IPV6;
+}
+_Static_assert(WEBHOOK_SET_INBOUND_INCLUDE_PORTS == 0 && WEBHOOK_SET_EXCLUDE_INTERFACES == 7,
+               "the settings of capture stand first");
+
+static int apply_one(const struct webhook_config *config, bool required, enum webhook_setting setting,
+                     struct fl_span text, enum webhook_level level, struct webhook_settings *settings,
+                     struct fl_err *err)
+{
+    enum webhook_level lowest = config->levels[setting];
+    bool bound = required && lowest == WEBHOOK_LEVEL_POD && loosens(setting) && !config->levels_said[setting];
+    if (bound)
+        lowest = WEBHOOK_LEVEL_NAMESPACE;
+    if (level > lowest)
         return restates(setting, text, settings)
                    ? 0
-                   : fl_err_set(err, -EPERM, "may not be set on a %s here; its level is %s", webhook_level_word(level),
-                                webhook_level_word(config->levels[setting]));
+                   : fl_err_set(err, -EPERM, "may not be set on a %s here; its level is %s%s",
+                                webhook_level_word(level), webhook_level_word(lowest),
+                                bound ? ", since the namespace requires the mesh" : "");
     return webhook_setting_read(setting, text, level, settings, err);
 }
 
-static int apply(const struct webhook_config *config, const struct fl_json *annotations, enum webhook_level level,
-                 struct webhook_settings *settings, struct webhook_warnings *warnings, struct fl_err *err)
+static int apply(const struct webhook_config *config, bool required, const struct fl_json *annotations,
+                 enum webhook_level level, struct webhook_settings *settings, struct webhook_warnings *warnings,
+                 struct fl_err *err)
 {
     for (const struct fl_json *item = fl_json_first(annotations); item != NULL; item = fl_json_next(item)) {
         struct fl_span key = fl_json_name(item);
@@ -89,11 +104,11 @@ static int apply(const struct webhook_config *config, const struct fl_json *anno
             continue;
         enum webhook_setting setting = webhook_setting_find(key);
         if (setting == WEBHOOK_SETTING_COUNT) {
-            if (warnings != NULL)
+            if (warnings != NULL && warnings->count < WEBHOOK_WARNINGS_MAX) /* a pod may have 100,000 of them */
                 warn_unknown(key, warnings);
             continue;
         }
-        int result = apply_one(config, setting, fl_json_string(item), level, settings, err);
+        int result = apply_one(config, required, setting, fl_json_string(item), level, settings, err);
         if (result < 0) {
             fl_err_prefix(err, "annotation %s", webhook_setting_row(setting)->annotation);
             return result;
@@ -102,17 +117,17 @@ static int apply(const struct webhook_config *config, const struct fl_json *anno
     return 0;
 }
 
-int webhook_settings_resolve(const struct webhook_config *config, struct fl_span name_space,
+int webhook_settings_resolve(const struct webhook_config *config, struct fl_span name_space, bool required,
                              const struct fl_json *namespace_annotations, const struct fl_json *pod_annotations,
                              struct webhook_settings *ret_settings, struct webhook_warnings *warnings,
                              struct fl_err *err)
 {
     struct webhook_settings settings = config->defaults;
-    int result = apply(config, namespace_annotations, WEBHOOK_LEVEL_NAMESPACE, &settings, NULL, err);
+    int result = apply(config, required, namespace_annotations, WEBHOOK_LEVEL_NAMESPACE, &settings, NULL, err);
     if (result < 0)
         fl_err_prefix(err, "namespace %.*s", WEBHOOK_SHOW(name_space));
     if (result == 0)
-        result = apply(config, pod_annotations, WEBHOOK_LEVEL_POD, &settings, warnings, err);
+        result = apply(config, required, pod_annotations, WEBHOOK_LEVEL_POD, &settings, warnings, err);
     if (result == 0)
         result = webhook_settings_check(
             &settings, config->token_audience,

@@ -59,6 +59,7 @@ static int resolve(struct admission *admission)
 {
     struct webhook_verdict_report *report = admission->report;
     int result = webhook_settings_resolve(admission->context->config, admission->request.name_space,
+                                          fl_span_eq_str(admission->facts.require, FL_LABEL_TRUE),
                                           admission->name_space != NULL ? admission->name_space->annotations : NULL,
                                           webhook_pod_annotations(admission->request.object), &admission->settings,
                                           &report->warnings, &report->err);

@@ -1,6 +1,7 @@
 #include "webhook/value.h"
 
 #include "common/base/log.h"
+#include "common/base/utf8.h"
 #include "webhook/limit.h"
 
 #include <arpa/inet.h>
@@ -264,7 +265,7 @@ bool webhook_is_address(struct fl_span text)
 
 void webhook_keep(char *field, size_t size, struct fl_span text)
 {
-    size_t len = text.len < size - 1 ? text.len : size - 1;
+    size_t len = fl_utf8_cut(text, size - 1).len; /* half a character would be another text for whoever reads it */
     if (len > 0)
         memcpy(field, text.data, len);
     field[len] = '\0';

@@ -112,7 +112,8 @@ class Rendered(unittest.TestCase):
         policies = ("binding", "capture", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")
         keeper = {f"{kind}/fairlead-keeper" for kind in (
             "ClusterRole", "ClusterRoleBinding", "Deployment", "Role", "RoleBinding", "ServiceAccount")}
-        webhook = {f"{kind}/fairlead-webhook" for kind in (
+        served = {f"{kind}/fairlead-revision-default" for kind in ("ClusterRole", "ClusterRoleBinding")}
+        webhook = served | {f"{kind}/fairlead-webhook" for kind in (
             "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "MutatingWebhookConfiguration", "PodDisruptionBudget",
             "Service", "ServiceAccount")}
         bound = {f"ValidatingAdmissionPolicy{kind}/fairlead-{name}" for kind in ("", "Binding") for name in policies}

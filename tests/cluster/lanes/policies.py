@@ -274,6 +274,9 @@ class Policies(PolicyLane):
             "capture alone": (annotate(**{CAPTURE: "{}"}), "sidecar"),
         })
         hostile.pop("capture alone")  # two policies refuse it: fairlead-capture has it
+        for space in (self.meshed, self.required):  # no webhook is asked about it, so nobody would repair or refuse it
+            hostile[f"a sidecar by hand, of a revision that nobody serves, in {space}"] = (
+                self.pod(changed(injected(space), label(rev="nobody"))), 'revision "nobody", which no release')
         hostile["its label asks, elsewhere"] = (self.pod(changed(a_pod("bare", self.plain), label(inject="enabled"))), no_sidecar)
         required = a_pod("bare", self.required)
         hostile |= {f"required: {case}": row for case, row in self.table(required, {
@@ -294,7 +297,6 @@ class Policies(PolicyLane):
         harmless = {
             "the sidecar is there": self.pod(injected(self.meshed)),
             "and by generateName": self.pod(changed(injected(self.meshed), generated)),
-            "and for another revision": self.pod(changed(injected(self.meshed), label(rev="canary"))),
             "and required": self.pod(injected(self.required)),
             "opted out": self.pod(changed(bare, label(inject="disabled"))),
             "hostNetwork": self.pod(changed(bare, lambda pod: pod["spec"].update(hostNetwork=True))),
@@ -560,6 +562,7 @@ class Policies(PolicyLane):
             "an ephemeral container of the proxy's image": (debug(image=sidecar(whole)["image"]), "^ephemeral container debug:"),
             "an ephemeral container reads the keys": (debug(volumeMounts=[{"name": "fairlead-proxy", "mountPath": "/x"}]), "keys and token"),
             "an ephemeral container reads the token": (debug(volumeMounts=[{"name": "fairlead-token", "mountPath": "/x"}]), "keys and token"),
+            "an ephemeral container among the sidecar's processes": (debug(targetContainerName="fairlead-proxy"), "processes of"),
         }
         harmless = {
             "other numbers": self.pod(changed(whole, pod_wide(runAsUser=1338, runAsGroup=1338, fsGroup=1338, supplementalGroups=[1]))),
@@ -567,6 +570,7 @@ class Policies(PolicyLane):
             "power, where it is not forbidden": debug(securityContext={"privileged": True}),
             "a debugger": debug(securityContext={"runAsUser": 1000}),
             "a debugger without a word": debug(),
+            "a debugger of the app's processes": debug(targetContainerName="app"),
             "outside of the mesh": self.pod(changed(a_pod("bare", self.plain), pod_wide(runAsUser=1337))),
             "a debugger outside of the mesh": debug("outside-too", self.plain, securityContext={"runAsUser": 1337}),
         }
@@ -581,6 +585,8 @@ class Policies(PolicyLane):
             body = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox:1", "securityContext": security}]}}
             return lambda: self.api.request("PATCH", path, body, "application/strategic-merge-patch+json", dryRun="All")
         self.assertIn("undo the pod's capture", eventually(lambda: self.refused_by("fairlead-users", debug(privileged=True)), "in force"))
+        for name in ("net_admin", "cap_net_admin", "Sys_Admin"):  # runtimes take them in any case
+            self.assertIn("undo the pod's capture", self.refused_by("fairlead-users", debug(capabilities={"add": [name]})))
         debug(runAsUser=1000)()
 
     # -- loosening a namespace's rules --------------------------------------------------------------------------------

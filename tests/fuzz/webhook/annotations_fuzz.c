@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct webhook_settings settings;
     struct webhook_warnings warnings = {0};
     struct fl_err err = {0};
-    int result = webhook_settings_resolve(config, FL_SPAN("shop"), name_space, pod, &settings, &warnings, &err);
+    int result = webhook_settings_resolve(config, FL_SPAN("shop"), false, name_space, pod, &settings, &warnings, &err);
     if (result < 0) {
         EXPECT(result == -EINVAL && err.text[0] != '\0');
     } else {

@@ -42,7 +42,7 @@ static struct webhook_plan *make(const struct webhook_config *config, struct web
     struct fl_err err = {0};
     const struct fl_json *annotations = fl_json_get(fl_json_get(pod, "metadata"), "annotations");
     snprintf(owner.name, sizeof(owner.name), "%s", workload);
-    if (webhook_settings_resolve(config, FL_SPAN("shop"), NULL, annotations, settings, &warnings, &err) < 0 ||
+    if (webhook_settings_resolve(config, FL_SPAN("shop"), false, NULL, annotations, settings, &warnings, &err) < 0 ||
         webhook_plan_make(config, settings, &owner, pod, &plan, &warnings, &err) < 0)
         fail_msg("%s", err.text);
     return &plan;

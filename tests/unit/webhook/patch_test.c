@@ -19,8 +19,9 @@ static void fixture_init(struct fixture *fixture, bool native)
     struct webhook_warnings warnings = {.count = 0};
     assert_int_equal(webhook_config_default(&fixture->config), 0);
     fixture->config->defaults.native_sidecar = native;
-    assert_int_equal(
-        webhook_settings_resolve(fixture->config, FL_SPAN("shop"), NULL, NULL, &fixture->settings, &warnings, NULL), 0);
+    assert_int_equal(webhook_settings_resolve(fixture->config, FL_SPAN("shop"), false, NULL, NULL, &fixture->settings,
+                                              &warnings, NULL),
+                     0);
 }
 
 static void fixture_done(struct fixture *fixture)

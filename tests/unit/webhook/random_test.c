@@ -328,7 +328,7 @@ static struct fl_json *review(struct fixture *fixture, const struct fl_json *pod
     struct fl_err err = {0};
     if (webhook_pod_check(pod, &err) < 0)
         return NULL;
-    if (webhook_settings_resolve(fixture->config, FL_SPAN("shop"), NULL, webhook_pod_annotations(pod), &settings,
+    if (webhook_settings_resolve(fixture->config, FL_SPAN("shop"), false, NULL, webhook_pod_annotations(pod), &settings,
                                  &warnings, &err) < 0)
         fail_msg("round %u: %s", fixture->round, err.text);
     int result = webhook_plan_make(fixture->config, &settings, &owner, pod, &plan, &warnings, &err);

@@ -10,7 +10,7 @@ static int resolve(const char *name_space, const char *pod, struct webhook_setti
     assert_int_equal(webhook_config_default(config), 0);
     trees[0] = name_space != NULL ? json(name_space) : NULL;
     trees[1] = pod != NULL ? json(pod) : NULL;
-    return webhook_settings_resolve(*config, FL_SPAN("shop"), trees[0], trees[1], settings, warnings, err);
+    return webhook_settings_resolve(*config, FL_SPAN("shop"), false, trees[0], trees[1], settings, warnings, err);
 }
 
 static void release(struct fl_json *trees[2], struct webhook_config *config)
@@ -111,11 +111,72 @@ static void test_wrong(void **state)
     }
 }
 
+/* More than anybody can be told, and than could be compared with every name that we know in an admission's time. */
+static void test_many_unknown(void **state)
+{
+    (void)state;
+    struct webhook_settings settings;
+    struct webhook_warnings warnings = {0};
+    struct webhook_config *config;
+    struct fl_json *many = fl_json_new_object();
+    assert_int_equal(webhook_config_default(&config), 0);
+    for (int i = 0; i < 200000; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "fairlead.io/outbound-exclude-ports-%d", i);
+        assert_int_equal(fl_json_add(many, fl_span_str(name), fl_json_new_string(FL_SPAN(""))), 0);
+    }
+    assert_int_equal(webhook_settings_resolve(config, FL_SPAN("shop"), false, NULL, many, &settings, &warnings, NULL),
+                     0);
+    assert_int_equal(warnings.count, WEBHOOK_WARNINGS_MAX);
+    webhook_settings_done(&settings);
+    fl_json_free(many);
+    webhook_config_free(config);
+}
+
+/* What a pod may not say where its namespace requires the mesh: all that could leave its traffic uncaptured. */
+static void test_required(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pod;
+        int result;
+    } rows[] = {
+        {"{'fairlead.io/inbound-include-ports':''}", -EPERM},
+        {"{'fairlead.io/inbound-exclude-ports':'80'}", -EPERM},
+        {"{'fairlead.io/outbound-include-ports':'80'}", -EPERM},
+        {"{'fairlead.io/outbound-exclude-ports':'80'}", -EPERM},
+        {"{'fairlead.io/outbound-include-cidrs':''}", -EPERM},
+        {"{'fairlead.io/outbound-exclude-cidrs':'*'}", -EPERM},
+        {"{'fairlead.io/outbound-exclude-uids':'0'}", -EPERM},
+        {"{'fairlead.io/exclude-interfaces':'eth0'}", -EPERM},
+        {"{'fairlead.io/ipv6':'disabled'}", -EPERM},
+        {"{'fairlead.io/drop-invalid':'enabled','fairlead.io/opaque-ports':'80','fairlead.io/log-level':'debug'}", 0},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct webhook_settings settings;
+        struct webhook_warnings warnings = {0};
+        struct webhook_config *config;
+        struct fl_json *pod = json(rows[i].pod);
+        struct fl_err err = {0};
+        assert_int_equal(webhook_config_default(&config), 0);
+        int result = webhook_settings_resolve(config, FL_SPAN("shop"), true, NULL, pod, &settings, &warnings, &err);
+        if (result != rows[i].result)
+            fail_msg("%s: %d %s", rows[i].pod, result, err.text);
+        if (result == 0)
+            webhook_settings_done(&settings);
+        result = webhook_settings_resolve(config, FL_SPAN("shop"), true, pod, NULL, &settings, &warnings, &err);
+        assert_int_equal(result, 0); /* the namespace's may */
+        webhook_settings_done(&settings);
+        fl_json_free(pod);
+        webhook_config_free(config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_unknown_annotation_is_told),
+        cmocka_unit_test(test_layers),   cmocka_unit_test(test_many_unknown),
+        cmocka_unit_test(test_required), cmocka_unit_test(test_unknown_annotation_is_told),
         cmocka_unit_test(test_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
