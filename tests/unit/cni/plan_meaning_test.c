@@ -2,10 +2,11 @@
  * go where an oracle says that was written from the spec's words and not from the rules. Each of these plans also fits
  * its bounds, is the same after print and parse of its spec, and reads back from its own batch. */
 #include "cni/capture/attribute.h"
-#include "cni/capture/decide.h"
 #include "cni/capture/nft.h"
 #include "cni/capture/readback.h"
 #include "common/mesh/port.h"
+
+#include "tests/unit/cni/plan_walk.h"
 
 #include <arpa/inet.h>
 #include <linux/netlink.h>

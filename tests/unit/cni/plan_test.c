@@ -1,9 +1,9 @@
 /* cni/capture/plan: what the rules do to packets, told by walking them as a kernel would; and their text, by golden
  * files (tests/golden/cni: NAME.json is a capture spec, NAME.plan its plan; UPDATE_GOLDEN=1 writes the plans anew). */
-#include "cni/capture/decide.h"
 #include "common/mesh/port.h"
 
 #include "tests/support/fail.h"
+#include "tests/unit/cni/plan_walk.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

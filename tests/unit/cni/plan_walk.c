@@ -1,4 +1,4 @@
-#include "cni/capture/decide.h"
+#include "tests/unit/cni/plan_walk.h"
 
 #include <arpa/inet.h>
 

@@ -1,8 +1,7 @@
-/* What a plan does to one packet: its rules walked as the kernel walks them, without a kernel. For tests that hold
- * plans against what specs mean, and for people who ask what will happen to a pod's traffic (`fairlead explain`).
- */
-#ifndef CNI_CAPTURE_DECIDE_H
-#define CNI_CAPTURE_DECIDE_H
+/* What a plan does to one packet: its rules walked as the kernel walks them, without a kernel. So plans are held against
+ * what specs mean. */
+#ifndef TESTS_CNI_PLAN_WALK_H
+#define TESTS_CNI_PLAN_WALK_H
 
 #include "cni/capture/plan.h"
 
