@@ -35,16 +35,6 @@ struct proxy_appget {
     bool encoded;
 };
 
-const char *proxy_appget_word(enum proxy_appget_result result)
-{
-    static const char *const words[] = {
-#define WORD(name, word) [PROXY_APPGET_##name] = word,
-        PROXY_APPGET_RESULTS(WORD)
-#undef WORD
-    };
-    return words[result];
-}
-
 struct proxy_address proxy_appget_source(const struct proxy_address *to)
 {
     struct proxy_address source = {0};

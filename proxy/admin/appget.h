@@ -20,21 +20,16 @@ struct proxy_appget;
 
 #define PROXY_APPGET_LOCATION_MAX 8192 /* bytes of Location; a longer one counts as none */
 
-#define PROXY_APPGET_RESULTS(X)                                                                                        \
-    X(ANSWERED, "answered")   /* a whole response, or as much of it as was asked for */                                \
-    X(CONNECT, "connect")     /* no connection */                                                                      \
-    X(TLS, "tls")             /* the handshake failed */                                                               \
-    X(PLAINTEXT, "plaintext") /* … because the app does not speak TLS there */                                       \
-    X(CLOSED, "closed")       /* before the response was whole */                                                      \
-    X(PROTOCOL, "protocol")   /* no HTTP/1.x */                                                                        \
-    X(TOO_LARGE, "too_large") /* body_max, where it had to be whole */                                                 \
-    X(MEMORY, "memory")
 enum proxy_appget_result {
-#define PROXY_APPGET_RESULT_(name, word) PROXY_APPGET_##name,
-    PROXY_APPGET_RESULTS(PROXY_APPGET_RESULT_)
-#undef PROXY_APPGET_RESULT_
+    PROXY_APPGET_ANSWERED,  /* a whole response, or as much of it as was asked for */
+    PROXY_APPGET_CONNECT,   /* no connection */
+    PROXY_APPGET_TLS,       /* the handshake failed */
+    PROXY_APPGET_PLAINTEXT, /* … because the app does not speak TLS there */
+    PROXY_APPGET_CLOSED,    /* before the response was whole */
+    PROXY_APPGET_PROTOCOL,  /* no HTTP/1.x */
+    PROXY_APPGET_TOO_LARGE, /* body_max, where it had to be whole */
+    PROXY_APPGET_MEMORY
 };
-const char *proxy_appget_word(enum proxy_appget_result result);
 
 struct proxy_appget_outcome {
     enum proxy_appget_result result;

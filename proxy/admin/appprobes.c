@@ -406,11 +406,6 @@ int proxy_appprobes_handle(struct proxy_appprobes *probes, const struct proxy_me
     return wait_for(probes, (size_t)(probe - probes->options.table->probes), request, answer);
 }
 
-size_t proxy_appprobes_running(const struct proxy_appprobes *probes)
-{
-    return probes->running;
-}
-
 /* -- life -- */
 
 int proxy_appprobes_new(const struct proxy_appprobes_options *options, struct proxy_appprobes **ret_probes,

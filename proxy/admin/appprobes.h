@@ -54,6 +54,5 @@ static inline bool proxy_appprobes_is_path(struct fl_span path)
 /* A GET or HEAD for such a path. 0, -ENOMEM, -EMSGSIZE (the answer's body is half written). */
 int proxy_appprobes_handle(struct proxy_appprobes *probes, const struct proxy_message *request,
                            struct proxy_answer *answer) FL_MUST_CHECK;
-size_t proxy_appprobes_running(const struct proxy_appprobes *probes); /* for tests */
 
 #endif

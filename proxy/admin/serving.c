@@ -130,11 +130,6 @@ void proxy_answer_init(struct proxy_answer *answer)
     fl_buf_init(&answer->body, PROXY_ADMIN_ANSWER_MAX);
 }
 
-void proxy_answer_done(struct proxy_answer *answer)
-{
-    fl_buf_done(&answer->body);
-}
-
 /* The head before the body, so that the body is not copied. 0 or -ENOMEM. */
 static int write_head(struct proxy_serving_connection *connection, const struct proxy_answer *answer)
 {
@@ -595,9 +590,4 @@ struct proxy_address proxy_serving_address(const struct proxy_serving *serving)
         proxy_address_from_sockaddr(&raw, &address) != 0)
         return (struct proxy_address){0};
     return address;
-}
-
-size_t proxy_serving_connections(const struct proxy_serving *serving)
-{
-    return serving->connection_count;
 }

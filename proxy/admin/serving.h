@@ -36,16 +36,11 @@ struct proxy_serving_wait {
 
 /* A body to fill; `answer` becomes a 200. */
 void proxy_answer_init(struct proxy_answer *answer);
-void proxy_answer_done(struct proxy_answer *answer);
 
 /* On the loop, not from inside the handler. Takes what the answer holds; `after` and `wait` are not looked at. */
 void proxy_serving_answer(struct proxy_serving_wait *wait, struct proxy_answer *answer);
 /* Closes the connection; on_gone does not come. Nothing happens where `wait` does not wait. */
 void proxy_serving_abandon(struct proxy_serving_wait *wait);
-static inline bool proxy_serving_waits(const struct proxy_serving_wait *wait)
-{
-    return wait->connection != NULL;
-}
 
 /* Fills the answer for a request without body, or defers it. Runs on the loop. The request holds during the call. */
 typedef void (*proxy_serving_handler)(void *owner, const struct proxy_message *request, struct proxy_answer *answer);
@@ -65,6 +60,5 @@ int proxy_serving_new(const struct proxy_serving_options *options, struct proxy_
                       struct fl_err *err) FL_MUST_CHECK;
 struct proxy_serving *proxy_serving_free(struct proxy_serving *serving);
 struct proxy_address proxy_serving_address(const struct proxy_serving *serving);
-size_t proxy_serving_connections(const struct proxy_serving *serving);
 
 #endif
