@@ -172,12 +172,9 @@ static int take_mounts(struct fl_reader *reader, const struct fl_json *value, vo
 
 static int print_ranges(struct fl_buf *out, bool all, const struct fl_range *ranges, size_t count)
 {
-    int result = fl_buf_append_str(out, all ? "\"*" : "\"");
-    for (size_t i = 0; i < count && result == 0; i++) {
-        char text[FL_RANGE_PRINT_MAX];
-        fl_range_print(&ranges[i], text);
-        result = fl_buf_printf(out, "%s%s", i > 0 ? "," : "", text);
-    }
+    int result = fl_buf_append_byte(out, '"');
+    if (result == 0)
+        result = fl_ranges_print(all, ranges, count, out);
     return result < 0 ? result : fl_buf_append_byte(out, '"');
 }
 

@@ -102,24 +102,13 @@ static int add_volumes(const struct fl_json *pod, const struct webhook_sidecar *
     return result;
 }
 
-static int print_ports(const struct fl_port_list *list, struct fl_buf *text)
-{
-    int result = list->all ? fl_buf_append_byte(text, '*') : 0;
-    for (size_t i = 0; i < list->count && result == 0; i++) {
-        char range[FL_RANGE_PRINT_MAX];
-        fl_range_print(&list->ranges[i], range);
-        result = fl_buf_printf(text, "%s%s", i > 0 ? "," : "", range);
-    }
-    return result;
-}
-
 /* The control plane sees the pod alone, not where its settings come from. */
 static int add_opaque(const struct webhook_settings *settings, struct webhook_metadata *metadata)
 {
     const struct fl_port_list *list = &settings->opaque_ports;
     if (settings->from[WEBHOOK_SET_OPAQUE_PORTS] == WEBHOOK_LEVEL_POD || (list->count == 0 && !list->all))
         return 0;
-    int result = print_ports(list, &metadata->opaque);
+    int result = fl_ranges_print(list->all, list->ranges, list->count, &metadata->opaque);
     annotate(metadata, FL_ANNOTATION_OPAQUE_PORTS, fl_buf_span(&metadata->opaque), WEBHOOK_ENTRY_SET);
     return result;
 }

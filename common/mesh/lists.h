@@ -32,6 +32,8 @@ struct fl_span fl_list_shown(struct fl_span item);
 #define FL_CIDR_PRINT_MAX  64
 
 void fl_range_print(const struct fl_range *range, char ret_text[FL_RANGE_PRINT_MAX]);
+/* Appends the list as annotations have it: "80,8000-8080"; "*" where it is all. 0, -ENOMEM, -EMSGSIZE. */
+int fl_ranges_print(bool all, const struct fl_range *ranges, size_t count, struct fl_buf *out) FL_MUST_CHECK;
 void fl_cidr_print(const struct fl_cidr *cidr, char ret_text[FL_CIDR_PRINT_MAX]);
 
 #endif

@@ -63,3 +63,14 @@ void fl_range_print(const struct fl_range *range, char ret_text[FL_RANGE_PRINT_M
     else
         snprintf(ret_text, FL_RANGE_PRINT_MAX, "%u-%u", range->first, range->last);
 }
+
+int fl_ranges_print(bool all, const struct fl_range *ranges, size_t count, struct fl_buf *out)
+{
+    int result = all ? fl_buf_append_byte(out, '*') : 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        char text[FL_RANGE_PRINT_MAX];
+        fl_range_print(&ranges[i], text);
+        result = fl_buf_printf(out, "%s%s", i > 0 ? "," : "", text);
+    }
+    return result;
+}
