@@ -1,5 +1,5 @@
-/* What a plan does to one packet: its rules walked as the kernel walks them, without a kernel. So plans are held against
- * what specs mean. */
+/* What a plan does to one packet: its rules walked as the kernel walks them, without a kernel. So plans are held
+ * against what specs mean. */
 #ifndef TESTS_CNI_PLAN_WALK_H
 #define TESTS_CNI_PLAN_WALK_H
 
