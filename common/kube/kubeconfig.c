@@ -349,15 +349,15 @@ int fl_kubeconfig_load(const char *files, const char *context, struct fl_kube_ac
 
 /* ---- A pod ---- */
 
-static char *printed(const char *format, const char *one, const char *two)
+static char *joined(const char *one, const char *two, const char *three)
 {
     struct fl_buf text;
     fl_buf_init(&text, PATH_MAX);
     int result = fl_buf_append_str(&text, one);
     if (result == 0)
-        result = fl_buf_append_str(&text, format);
-    if (result == 0)
         result = fl_buf_append_str(&text, two);
+    if (result == 0)
+        result = fl_buf_append_str(&text, three);
     char *copy = result == 0 ? fl_span_dup(fl_buf_span(&text)) : NULL;
     fl_buf_done(&text);
     return copy;
@@ -366,7 +366,7 @@ static char *printed(const char *format, const char *one, const char *two)
 static int read_namespace(const char *folder, struct fl_kube_access *access)
 {
     struct fl_buf text;
-    FL_CLEANUP(fl_cleanup_free) char *path = printed("/", folder, "namespace");
+    FL_CLEANUP(fl_cleanup_free) char *path = joined(folder, "/", "namespace");
     if (path == NULL)
         return -ENOMEM;
     fl_buf_init(&text, NAMESPACE_MAX);
@@ -383,14 +383,14 @@ static int read_namespace(const char *folder, struct fl_kube_access *access)
 static int in_pod(const char *folder, const char *host, const char *port, struct fl_kube_access *access)
 {
     FL_CLEANUP(fl_cleanup_free)
-    char *authority = strchr(host, ':') != NULL ? printed(host, "https://[", "]:") : printed(host, "https://", ":");
+    char *authority = strchr(host, ':') != NULL ? joined("https://[", host, "]:") : joined("https://", host, ":");
     if (authority == NULL)
         return -ENOMEM;
     fl_buf_init(&access->ca.pem, 0);
     fl_buf_init(&access->token.pem, 0);
-    access->server = printed("", authority, port);
-    access->ca.file = printed("/", folder, "ca.crt");
-    access->token.file = printed("/", folder, "token");
+    access->server = joined(authority, "", port);
+    access->ca.file = joined(folder, "/", "ca.crt");
+    access->token.file = joined(folder, "/", "token");
     if (access->server == NULL || access->ca.file == NULL || access->token.file == NULL)
         return -ENOMEM;
     return read_namespace(folder, access);
@@ -421,7 +421,7 @@ int fl_kube_find(const char *files, const char *context, struct fl_kube_access *
         files = listed;
     if (files != NULL)
         return fl_kubeconfig_load(files, context, ret_access, err);
-    FL_CLEANUP(fl_cleanup_free) char *own = home != NULL ? printed("/.kube/", home, "config") : NULL;
+    FL_CLEANUP(fl_cleanup_free) char *own = home != NULL ? joined(home, "/.kube/", "config") : NULL;
     if (own != NULL && access(own, F_OK) == 0)
         return fl_kubeconfig_load(own, context, ret_access, err);
     int result = fl_kube_in_cluster(NULL, ret_access, err);
