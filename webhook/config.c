@@ -216,6 +216,21 @@ int webhook_config_default(struct webhook_config **ret_config)
     return 0;
 }
 
+/* What must hold between settings; the error stands at the one that the document has. */
+static int check_defaults(struct fl_reader *reader, const struct fl_json *document, const struct webhook_config *config)
+{
+    struct fl_err err = {0};
+    enum webhook_setting wrong;
+    int result = webhook_settings_check(&config->defaults, config->token_audience, true, &wrong, &err);
+    if (result == 0 || result == -ENOMEM)
+        return result;
+    const char *member = webhook_setting_row(wrong)->member;
+    size_t mark = fl_reader_enter(reader, fl_span_str(member));
+    result = fl_reader_fail(reader, fl_json_get(document, member), "%s", err.text);
+    fl_reader_leave(reader, mark);
+    return result;
+}
+
 static int read_document(struct webhook_config *config, const char *file, struct fl_err *err)
 {
     if (fl_yaml_count(config->document) == 0)
@@ -232,12 +247,7 @@ static int read_document(struct webhook_config *config, const char *file, struct
     const struct fl_table table = {rows, FL_TABLE_REFUSE_UNKNOWN};
     make_rows(rows);
     int result = fl_table_read(&reader, document, &table, config);
-    if (result == 0) {
-        result = webhook_settings_check(&config->defaults, config->token_audience, true, err);
-        if (result < 0)
-            fl_err_prefix(err, "%s", file);
-    }
-    return result;
+    return result == 0 ? check_defaults(&reader, document, config) : result;
 }
 
 int webhook_config_parse(struct fl_span text, const char *file, struct webhook_config **ret_config, struct fl_err *err)

@@ -131,7 +131,7 @@ int webhook_settings_resolve(const struct webhook_config *config, struct fl_span
     if (result == 0)
         result = webhook_settings_check(
             &settings, config->token_audience,
-            config->allow_host_path || settings.from[WEBHOOK_SET_PROXY_VOLUMES] <= WEBHOOK_LEVEL_MESH, err);
+            config->allow_host_path || settings.from[WEBHOOK_SET_PROXY_VOLUMES] <= WEBHOOK_LEVEL_MESH, NULL, err);
     if (result < 0)
         webhook_settings_done(&settings);
     else

@@ -203,22 +203,31 @@ static int pair_check(const struct webhook_settings *settings, enum webhook_sett
 }
 
 int webhook_settings_check(const struct webhook_settings *settings, struct fl_span audience, bool host_path,
-                           struct fl_err *err)
+                           enum webhook_setting *wrong, struct fl_err *err)
 {
     static const enum webhook_setting pairs[][2] = {
         {WEBHOOK_SET_PROXY_CPU_REQUEST, WEBHOOK_SET_PROXY_CPU_LIMIT},
         {WEBHOOK_SET_PROXY_MEMORY_REQUEST, WEBHOOK_SET_PROXY_MEMORY_LIMIT},
         {WEBHOOK_SET_PROXY_EPHEMERAL_STORAGE_REQUEST, WEBHOOK_SET_PROXY_EPHEMERAL_STORAGE_LIMIT},
     };
+    enum webhook_setting unused;
     int result = 0;
-    for (size_t i = 0; i < FL_COUNT(pairs) && result == 0; i++)
+    if (wrong == NULL)
+        wrong = &unused;
+    for (size_t i = 0; i < FL_COUNT(pairs) && result == 0; i++) {
+        *wrong = pairs[i][settings->from[pairs[i][0]] >= settings->from[pairs[i][1]] ? 0 : 1];
         result = pair_check(settings, pairs[i][0], pairs[i][1], err);
-    if (result == 0 && settings->capture.dns)
+    }
+    if (result < 0)
+        return result;
+    *wrong = WEBHOOK_SET_DNS_CAPTURE;
+    if (settings->capture.dns)
         result = fl_err_set(err, -EINVAL, "%s (%s): DNS capture is not available in this version",
                             known_as(settings, WEBHOOK_SET_DNS_CAPTURE),
                             webhook_level_word(settings->from[WEBHOOK_SET_DNS_CAPTURE]));
     if (result < 0)
         return result;
+    *wrong = WEBHOOK_SET_PROXY_VOLUMES;
     result = webhook_extra_reach_check(settings->volumes, audience, host_path, err);
     if (result < 0)
         fl_err_prefix(err, "%s (%s)", known_as(settings, WEBHOOK_SET_PROXY_VOLUMES),

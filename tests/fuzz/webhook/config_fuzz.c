@@ -8,9 +8,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct webhook_config *config = NULL;
     struct fl_err err = {0};
     int result = webhook_config_parse(fl_span_make(data, size), "fuzz", &config, &err);
-    if (result < 0
-            ? err.text[0] == '\0'
-            : webhook_settings_check(&config->defaults, config->token_audience, true, NULL) < 0 || config->uid == 0)
+    if (result < 0 ? err.text[0] == '\0'
+                   : webhook_settings_check(&config->defaults, config->token_audience, true, NULL, NULL) < 0 ||
+                         config->uid == 0)
         abort();
     webhook_config_free(config);
     return 0;

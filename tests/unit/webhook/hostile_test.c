@@ -246,7 +246,7 @@ static void test_values(void **state)
             struct fl_err err = {0};
             int result = webhook_setting_read((enum webhook_setting)setting, value, WEBHOOK_LEVEL_POD, &settings, &err);
             if (result == 0 && setting == WEBHOOK_SET_PROXY_VOLUMES)
-                result = webhook_settings_check(&settings, FL_SPAN("fairlead-ca"), false, &err);
+                result = webhook_settings_check(&settings, FL_SPAN("fairlead-ca"), false, NULL, &err);
             bool taken = strchr(values[i].taken, letter_of((enum webhook_setting)setting)) != NULL;
             if (result != (taken ? 0 : -EINVAL)) {
                 print_error("row %zu, \"%.40s\", %c: gave %d %s\n", i, values[i].text,
