@@ -4,7 +4,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
+
+#define HEAP_PIECE (256 << 10) /* larger ones are mappings of their own */
+#define HEAP_SPARE (1 << 20)   /* free at the heap's end */
 
 static const char usage[] =
     "usage: fairlead-webhook --listen ADDR:PORT --tls-cert FILE --tls-key FILE [options]\n"
@@ -163,6 +167,14 @@ static int parse(int argc, char **argv, struct command_line *line)
     return optind < argc ? wrong("unexpected argument", argv[optind]) : check(line);
 }
 
+/* A large review's buffers go back to the system when it is answered. Left alone, glibc would learn from one of them to
+ * keep up to twice its size for ever. */
+static void bound_heap(void)
+{
+    mallopt(M_MMAP_THRESHOLD, HEAP_PIECE);
+    mallopt(M_TRIM_THRESHOLD, HEAP_SPARE);
+}
+
 int main(int argc, char **argv)
 {
     struct command_line line = {.level = FL_LOG_INFO, .format = FL_LOG_JSON};
@@ -171,6 +183,7 @@ int main(int argc, char **argv)
     if (line.done)
         return 0;
     struct fl_err err = {0};
+    bound_heap();
     fl_log_open("fairlead-webhook", STDERR_FILENO, line.format, line.level);
     if (webhook_server_run(&line.options, &err) < 0) {
         fl_log(FL_LOG_ERROR, "cannot start", FL_LOG_STR("error", err.text));

@@ -1,5 +1,6 @@
 #include "webhook/response.h"
 
+#include "common/base/base64.h"
 #include "webhook/request.h"
 
 #include <errno.h>
@@ -11,29 +12,6 @@ static int append_member(struct fl_buf *out, const char *prefix, struct fl_span 
 {
     int result = fl_buf_append_str(out, prefix);
     return result < 0 ? result : fl_buf_append_json_string(out, value);
-}
-
-/* RFC 4648 §4 */
-static int append_base64(struct fl_buf *out, struct fl_span bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    int result = fl_buf_reserve(out, (bytes.len + 2) / 3 * 4);
-    if (result < 0)
-        return result;
-    const unsigned char *in = (const unsigned char *)bytes.data;
-    char *text = out->data + out->len;
-    for (size_t i = 0; i < bytes.len; i += 3) {
-        size_t left = bytes.len - i;
-        unsigned group = (unsigned)in[i] << 16;
-        group |= left > 1 ? (unsigned)in[i + 1] << 8 : 0;
-        group |= left > 2 ? (unsigned)in[i + 2] : 0;
-        *text++ = digits[group >> 18];
-        *text++ = digits[group >> 12 & 63];
-        *text++ = left > 1 ? digits[group >> 6 & 63] : '=';
-        *text++ = left > 2 ? digits[group & 63] : '=';
-    }
-    out->len = (size_t)(text - out->data);
-    return 0;
 }
 
 static int append_patch(struct fl_buf *out, const struct fl_json *patch)
@@ -48,7 +26,7 @@ static int append_patch(struct fl_buf *out, const struct fl_json *patch)
     if (result == 0)
         result = fl_buf_append_str(out, ",\"patchType\":\"JSONPatch\",\"patch\":\"");
     if (result == 0)
-        result = append_base64(out, fl_buf_span(&text));
+        result = fl_base64_encode(fl_buf_span(&text), out);
     if (result == 0)
         result = fl_buf_append_byte(out, '"');
     fl_buf_done(&text);

@@ -217,7 +217,11 @@ int webhook_selfcheck(const struct fl_json *pod, const struct fl_json *patch, co
     if (missing != NULL || foreign != NULL)
         return fl_err_set(err, -EBADMSG, "the patched pod is not as it should be: %s %s",
                           missing != NULL ? missing : foreign, missing != NULL ? "are not there" : "would change");
-    if (ret_patched != NULL)
-        *ret_patched = fl_take(patched);
+    if (ret_patched == NULL)
+        return 0;
+    struct fl_json *whole = fl_json_copy(patched); /* it shares with the pod and the patch */
+    if (whole == NULL)
+        return fl_err_errno(err, -ENOMEM, "checking the patch");
+    *ret_patched = whole;
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "webhook/server.h"
 
 #include "common/base/log.h"
+#include "common/doc/region.h"
 #include "common/http/server.h"
 #include "common/kube/kubeconfig.h"
 #include "common/loop/signal.h"
@@ -27,6 +28,7 @@ struct server {
     struct webhook_live live;
     struct webhook_lookup *lookup; /* NULL: namespaces are a file's */
     struct webhook_stats stats;
+    struct fl_region region; /* of the values of the review that is under way */
     unsigned drain_delay;
     bool draining, closed; /* closed: the listener is, too */
     uint64_t drain_end_ms;
@@ -104,6 +106,14 @@ static struct webhook_context context_of(const struct server *server)
     };
 }
 
+static void review_once(struct server *server, const struct webhook_context *context, struct fl_span body,
+                        struct fl_buf *out, struct webhook_verdict_report *ret_report)
+{
+    fl_region_enter(&server->region);
+    webhook_review(context, body, out, ret_report);
+    fl_region_leave(&server->region);
+}
+
 /* The answer is in response->body already. */
 static void finish(struct server *server, const struct webhook_verdict_report *report,
                    struct fl_http_response *response, uint64_t begin)
@@ -130,7 +140,7 @@ static void on_namespace(struct webhook_wait *wait, const struct fl_err *err)
     struct fl_http_response *response = fl_http_deferred_response(held->deferred);
     context.unreachable = err;
     response->close = server->draining;
-    webhook_review(&context, fl_http_deferred_request(held->deferred)->body, &response->body, &report);
+    review_once(server, &context, fl_http_deferred_request(held->deferred)->body, &response->body, &report);
     finish(server, &report, response, held->begin);
     fl_http_deferred_send(held->deferred);
     free(held);
@@ -168,14 +178,14 @@ static bool review(struct server *server, const struct fl_http_request *request,
     struct webhook_context context = context_of(server);
     struct fl_err err = {0};
     context.stale = server->lookup != NULL;
-    webhook_review(&context, request->body, &response->body, report);
+    review_once(server, &context, request->body, &response->body, report);
     if (!report->ask)
         return true;
     if (hold(server, request, fl_span_str(report->name_space), begin, &err) == 0)
         return false;
     context.stale = false;
     context.unreachable = &err;
-    webhook_review(&context, request->body, &response->body, report);
+    review_once(server, &context, request->body, &response->body, report);
     return true;
 }
 
@@ -378,6 +388,7 @@ static void stop(struct server *server)
     fl_signals_done(&server->signals);
     fl_loop_free(server->loop);
     webhook_stats_done(&server->stats);
+    fl_region_done(&server->region);
 }
 
 int webhook_server_run(const struct webhook_options *options, struct fl_err *err)

@@ -2,36 +2,42 @@
 
 #include <errno.h>
 
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-static const char url_marks[2] = {'-', '_'};
-static const char plain_marks[2] = {'+', '/'};
-
-static char letter_of(uint32_t value, const char marks[2])
-{
-    return value < 62 ? letters[value] : marks[value - 62];
-}
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+static const char url_letters[] = LETTERS "-_", plain_letters[] = LETTERS "+/";
+static const char *const url_marks = url_letters + 62, *const plain_marks = plain_letters + 62;
 
 /* Room for `padding` characters is made too, and not used here. */
-static int encode(struct fl_span bytes, const char marks[2], size_t padding, struct fl_buf *out)
+static int encode(struct fl_span bytes, const char letters[64], size_t padding, struct fl_buf *out)
 {
     if (bytes.len > SIZE_MAX / 4)
         return -EMSGSIZE;
+    if (bytes.len == 0)
+        return 0;
     int result = fl_buf_reserve(out, (bytes.len * 4 + 2) / 3 + padding);
     if (result < 0)
         return result;
-    for (size_t at = 0; at < bytes.len; at += 3) {
-        size_t count = bytes.len - at < 3 ? bytes.len - at : 3;
-        uint32_t group = 0;
-        for (size_t i = 0; i < 3; i++)
-            group = group << 8 | (i < count ? (uint8_t)bytes.data[at + i] : 0);
-        for (size_t i = 0; i <= count; i++)
-            out->data[out->len++] = letter_of(group >> (18 - 6 * i) & 63, marks);
+    const unsigned char *at = (const unsigned char *)bytes.data, *end = at + bytes.len;
+    char *text = out->data + out->len;
+    for (; end - at >= 3; at += 3, text += 4) {
+        uint32_t group = (uint32_t)at[0] << 16 | (uint32_t)at[1] << 8 | at[2];
+        text[0] = letters[group >> 18];
+        text[1] = letters[group >> 12 & 63];
+        text[2] = letters[group >> 6 & 63];
+        text[3] = letters[group & 63];
     }
+    if (end > at) {
+        uint32_t group = (uint32_t)at[0] << 16 | (end - at > 1 ? (uint32_t)at[1] << 8 : 0);
+        *text++ = letters[group >> 18];
+        *text++ = letters[group >> 12 & 63];
+        if (end - at > 1)
+            *text++ = letters[group >> 6 & 63];
+    }
+    out->len = (size_t)(text - out->data);
     return 0;
 }
 
 /* 0 to 63; -1 for any other byte. */
-static int value_of(char byte, const char marks[2])
+static int value_of(char byte, const char *marks)
 {
     if (byte >= 'A' && byte <= 'Z')
         return byte - 'A';
@@ -43,7 +49,7 @@ static int value_of(char byte, const char marks[2])
 }
 
 /* Up to four characters; count is 2 to 4. */
-static bool decode_group(const char *text, size_t count, const char marks[2], struct fl_buf *out)
+static bool decode_group(const char *text, size_t count, const char *marks, struct fl_buf *out)
 {
     uint32_t group = 0;
     for (size_t i = 0; i < 4; i++) {
@@ -60,7 +66,7 @@ static bool decode_group(const char *text, size_t count, const char marks[2], st
     return true;
 }
 
-static int decode(struct fl_span text, const char marks[2], struct fl_buf *out)
+static int decode(struct fl_span text, const char *marks, struct fl_buf *out)
 {
     if (text.len % 4 == 1)
         return -EINVAL;
@@ -79,7 +85,7 @@ static int decode(struct fl_span text, const char marks[2], struct fl_buf *out)
 
 int fl_base64url_encode(struct fl_span bytes, struct fl_buf *out)
 {
-    return encode(bytes, url_marks, 0, out);
+    return encode(bytes, url_letters, 0, out);
 }
 
 int fl_base64url_decode(struct fl_span text, struct fl_buf *out)
@@ -90,7 +96,7 @@ int fl_base64url_decode(struct fl_span text, struct fl_buf *out)
 int fl_base64_encode(struct fl_span bytes, struct fl_buf *out)
 {
     size_t padding = (3 - bytes.len % 3) % 3;
-    int result = encode(bytes, plain_marks, padding, out);
+    int result = encode(bytes, plain_letters, padding, out);
     for (size_t i = 0; i < padding && result == 0; i++)
         out->data[out->len++] = '=';
     return result;

@@ -104,6 +104,16 @@ int fl_buf_printf(struct fl_buf *buf, const char *format, ...)
 int fl_buf_append_json_string(struct fl_buf *buf, struct fl_span text)
 {
     size_t before = buf->len;
+    if (text.len < buf->max && before + text.len + 2 <= (buf->cap < buf->max ? buf->cap : buf->max) &&
+        fl_json_plain_length(text) == text.len) {
+        char *at = buf->data + before; /* the usual case, where room is */
+        *at = '"';
+        if (text.len > 0)
+            memcpy(at + 1, text.data, text.len);
+        at[text.len + 1] = '"';
+        buf->len += text.len + 2;
+        return 0;
+    }
     int result = fl_buf_append_byte(buf, '"');
     while (result == 0 && text.len > 0)
         result = fl_buf_append(buf, fl_json_escape_next(&text));

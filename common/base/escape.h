@@ -9,4 +9,8 @@
  * The result points into the text or to static memory. */
 struct fl_span fl_json_escape_next(struct fl_span *rest);
 
+/* How many bytes at the start of `text` are printable ASCII other than '"' and '\\': they stand for themselves in a
+ * JSON string, whichever way. Eight at a time. */
+size_t fl_json_plain_length(struct fl_span text);
+
 #endif

@@ -3,11 +3,14 @@
  * Numbers: a cJSON_Number here is always a whole number below 10^15, which a double holds for certain; every other
  * number is a cJSON_Raw with its text in valuestring and the nearest double in valuedouble.
  * A list's first item has its last one in `prev` (cJSON's own invariant): appending and freeing need no walk.
+ * A shared item (fl_json_share) is a cJSON_IsReference with a cJSON_StringIsConst name: cJSON frees nothing of it.
  */
 #include "common/doc/json.h"
 
 #include "common/doc/number.h"
+#include "common/doc/region.h"
 
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -18,21 +21,11 @@
 #define SURE_LIMIT  1000000000000000LL /* the first with one more */
 #define WHOLE_MAX   9007199254740992.0 /* 2^53 */
 
-static void *allocate(size_t size)
-{
-    return malloc(size);
-}
-
-static void release(void *memory)
-{
-    free(memory);
-}
-
-/* cJSON's allocations pass through this object file, so that tests can make them fail. Before main: no thread is
+/* cJSON's allocations are ours (region.h), and tests can make them fail. Before main: no thread is
  * there yet, and cJSON keeps its hooks in a global. */
 __attribute__((constructor)) static void install_hooks(void)
 {
-    cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = release};
+    cJSON_Hooks hooks = {.malloc_fn = fl_region_allocate, .free_fn = fl_region_release};
     cJSON_InitHooks(&hooks);
 }
 
@@ -55,11 +48,18 @@ static int type_of(const cJSON *item)
     return item != NULL ? item->type & 0xff : cJSON_Invalid;
 }
 
+static bool is_shared(const cJSON *item)
+{
+    return (item->type & cJSON_IsReference) != 0;
+}
+
 struct fl_json *fl_json_free(struct fl_json *root)
 {
+    if (fl_region_owns(root))
+        return NULL;
     /* Without recursion: an item's children join the list of what is left. */
     for (cJSON *item = item_of(root), *next; item != NULL; item = next) {
-        if (item->child != NULL) {
+        if (item->child != NULL && !is_shared(item)) {
             item->child->prev->next = item->next;
             item->next = item->child;
             item->child = NULL;
@@ -78,22 +78,11 @@ void fl_cleanup_json(struct fl_json **root)
 
 enum fl_json_kind fl_json_kind(const struct fl_json *value)
 {
-    switch (type_of(item_of(value))) {
-    case cJSON_False:
-    case cJSON_True:
-        return FL_JSON_BOOL;
-    case cJSON_Number:
-    case cJSON_Raw:
-        return FL_JSON_NUMBER;
-    case cJSON_String:
-        return FL_JSON_STRING;
-    case cJSON_Array:
-        return FL_JSON_ARRAY;
-    case cJSON_Object:
-        return FL_JSON_OBJECT;
-    default:
-        return FL_JSON_NULL;
-    }
+    /* By the bit that cJSON's types are: False, True, NULL, Number, String, Array, Object, Raw; none of them. */
+    static const unsigned char kinds[] = {FL_JSON_BOOL,  FL_JSON_BOOL,   FL_JSON_NULL,   FL_JSON_NUMBER, FL_JSON_STRING,
+                                          FL_JSON_ARRAY, FL_JSON_OBJECT, FL_JSON_NUMBER, FL_JSON_NULL};
+    _Static_assert(cJSON_False == 1 && cJSON_Number == 8 && cJSON_Raw == 128, "the bits of cJSON's types");
+    return (enum fl_json_kind)kinds[__builtin_ctz((unsigned)type_of(item_of(value)) | 0x100)];
 }
 
 const char *fl_json_kind_name(enum fl_json_kind kind)
@@ -106,17 +95,21 @@ const char *fl_json_kind_name(enum fl_json_kind kind)
 
 /* Looking. */
 
+/* A name that holds a NUL is nobody's. */
 static bool has_name(const cJSON *item, struct fl_span name)
 {
-    return item->string != NULL && strncmp(item->string, name.data, name.len) == 0 && item->string[name.len] == '\0';
+    size_t at = 0;
+    if (item->string == NULL)
+        return false;
+    while (at < name.len && item->string[at] == name.data[at] && name.data[at] != '\0')
+        at++;
+    return at == name.len && item->string[at] == '\0';
 }
 
 struct fl_json *fl_json_get_span(const struct fl_json *object, struct fl_span name)
 {
-    if (!fl_json_is(object, FL_JSON_OBJECT) || (name.len > 0 && memchr(name.data, '\0', name.len) != NULL))
+    if (!fl_json_is(object, FL_JSON_OBJECT))
         return NULL;
-    if (name.len == 0)
-        name = FL_SPAN("");
     cJSON *item = item_of(object)->child;
     while (item != NULL && !has_name(item, name))
         item = item->next;
@@ -130,9 +123,7 @@ struct fl_json *fl_json_get(const struct fl_json *object, const char *name)
 
 struct fl_json *fl_json_first(const struct fl_json *container)
 {
-    return fl_json_is(container, FL_JSON_ARRAY) || fl_json_is(container, FL_JSON_OBJECT)
-               ? value_of(item_of(container)->child)
-               : NULL;
+    return value_of(container != NULL ? item_of(container)->child : NULL); /* others have none */
 }
 
 struct fl_json *fl_json_next(const struct fl_json *value)
@@ -176,6 +167,20 @@ bool fl_json_bool(const struct fl_json *value)
     return type_of(item_of(value)) == cJSON_True;
 }
 
+/* Its text, at the end of `room`. */
+static struct fl_span print_whole(int64_t number, char room[FL_JSON_NUMBER_ROOM])
+{
+    size_t at = FL_JSON_NUMBER_ROOM;
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do {
+        room[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0)
+        room[--at] = '-';
+    return fl_span_make(room + at, FL_JSON_NUMBER_ROOM - at);
+}
+
 struct fl_span fl_json_number_text(const struct fl_json *value, char room[FL_JSON_NUMBER_ROOM])
 {
     const cJSON *item = item_of(value);
@@ -183,8 +188,7 @@ struct fl_span fl_json_number_text(const struct fl_json *value, char room[FL_JSO
         return fl_span_str(item->valuestring);
     if (type_of(item) != cJSON_Number)
         return (struct fl_span){NULL, 0};
-    int length = snprintf(room, FL_JSON_NUMBER_ROOM, "%" PRId64, (int64_t)item->valuedouble);
-    return fl_span_make(room, (size_t)length);
+    return print_whole((int64_t)item->valuedouble, room);
 }
 
 bool fl_json_int(const struct fl_json *value, int64_t min, int64_t max, int64_t *ret_number)
@@ -193,10 +197,16 @@ bool fl_json_int(const struct fl_json *value, int64_t min, int64_t max, int64_t 
     if (!fl_json_is(value, FL_JSON_NUMBER) || !(fabs(number) <= WHOLE_MAX) || number != floor(number))
         return false;
     int64_t whole = (int64_t)number;
+    if (whole < min || whole > max)
+        return false;
+    if (type_of(item_of(value)) == cJSON_Number) {
+        *ret_number = whole;
+        return true;
+    }
     /* 2^53 + 1 and 1.00000000000000000001 are near a whole double without being it. */
     char near[FL_JSON_NUMBER_ROOM], room[FL_JSON_NUMBER_ROOM];
     snprintf(near, sizeof(near), "%" PRId64, whole);
-    if (whole < min || whole > max || !fl_number_equal(fl_span_str(near), fl_json_number_text(value, room)))
+    if (!fl_number_equal(fl_span_str(near), fl_json_number_text(value, room)))
         return false;
     *ret_number = whole;
     return true;
@@ -204,25 +214,46 @@ bool fl_json_int(const struct fl_json *value, int64_t min, int64_t max, int64_t 
 
 /* Making. */
 
+/* As cJSON's own, which asks the same hooks; a call less for each. */
+static cJSON *new_item(int type)
+{
+    cJSON *item = fl_region_allocate(sizeof(*item));
+    if (item != NULL)
+        *item = (cJSON){.type = type};
+    return item;
+}
+
+static char *copy_text(struct fl_span text)
+{
+    if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)
+        return NULL;
+    char *copy = text.len < SIZE_MAX ? fl_region_allocate(text.len + 1) : NULL;
+    if (copy == NULL)
+        return NULL;
+    if (text.len > 0)
+        memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    return copy;
+}
+
 struct fl_json *fl_json_new_null(void)
 {
-    return value_of(cJSON_CreateNull());
+    return value_of(new_item(cJSON_NULL));
 }
 
 struct fl_json *fl_json_new_bool(bool value)
 {
-    return value_of(cJSON_CreateBool(value));
+    return value_of(new_item(value ? cJSON_True : cJSON_False));
 }
 
 static struct fl_json *new_with_text(int type, struct fl_span text, double number)
 {
-    char *copy = fl_span_dup(text);
-    cJSON *item = copy != NULL ? cJSON_CreateNull() : NULL;
+    char *copy = copy_text(text);
+    cJSON *item = copy != NULL ? new_item(type) : NULL;
     if (item == NULL) {
-        free(copy);
+        fl_region_release(copy);
         return NULL;
     }
-    item->type = type;
     item->valuestring = copy;
     item->valuedouble = number;
     return value_of(item);
@@ -265,33 +296,68 @@ struct fl_json *fl_json_new_string(struct fl_span text)
 
 struct fl_json *fl_json_new_array(void)
 {
-    return value_of(cJSON_CreateArray());
+    return value_of(new_item(cJSON_Array));
 }
 
 struct fl_json *fl_json_new_object(void)
 {
-    return value_of(cJSON_CreateObject());
+    return value_of(new_item(cJSON_Object));
+}
+
+/* As cJSON_AddItemToArray, a call less. */
+static void link_last(cJSON *container, cJSON *item)
+{
+    cJSON *first = container->child;
+    assert(!is_shared(container));
+    item->next = NULL;
+    item->prev = first != NULL ? first->prev : item;
+    if (first == NULL) {
+        container->child = item;
+        return;
+    }
+    first->prev->next = item;
+    first->prev = item;
+}
+
+/* Without children. */
+static cJSON *copy_alone(const cJSON *item)
+{
+    cJSON *copy = new_item(type_of(item));
+    if (copy == NULL)
+        return NULL;
+    copy->valueint = item->valueint;
+    copy->valuedouble = item->valuedouble;
+    if (item->valuestring != NULL)
+        copy->valuestring = copy_text(fl_span_str(item->valuestring));
+    if (item->string != NULL)
+        copy->string = copy_text(fl_span_str(item->string));
+    if ((copy->valuestring != NULL) == (item->valuestring != NULL) && (copy->string != NULL) == (item->string != NULL))
+        return copy;
+    cJSON_Delete(copy);
+    return NULL;
 }
 
 static cJSON *copy_item(const cJSON *item, unsigned depth)
 {
     if (depth > FL_JSON_DEPTH_MAX)
         return NULL;
-    cJSON *copy = cJSON_Duplicate(item, false);
+    cJSON *copy = copy_alone(item);
     for (const cJSON *child = item->child; copy != NULL && child != NULL; child = child->next) {
         cJSON *inner = copy_item(child, depth + (child->child != NULL));
         if (inner == NULL) {
             fl_json_free(value_of(copy));
             return NULL;
         }
-        cJSON_AddItemToArray(copy, inner);
+        link_last(copy, inner);
     }
     return copy;
 }
 
 static void drop_name(cJSON *item)
 {
-    free(item->string);
+    if ((item->type & cJSON_StringIsConst) == 0)
+        fl_region_release(item->string);
+    item->type &= ~cJSON_StringIsConst;
     item->string = NULL;
 }
 
@@ -301,6 +367,62 @@ struct fl_json *fl_json_copy(const struct fl_json *value)
     if (copy != NULL)
         drop_name(copy);
     return value_of(copy);
+}
+
+/* Sharing. */
+
+static cJSON *share_item(const cJSON *item)
+{
+    cJSON *shared = new_item(0);
+    if (shared == NULL)
+        return NULL;
+    *shared = *item;
+    shared->next = shared->prev = NULL;
+    shared->type |= cJSON_IsReference | cJSON_StringIsConst;
+    return shared;
+}
+
+struct fl_json *fl_json_share(const struct fl_json *value)
+{
+    cJSON *shared = value != NULL ? share_item(item_of(value)) : NULL;
+    if (shared != NULL)
+        shared->string = NULL;
+    return value_of(shared);
+}
+
+int fl_json_unshare(struct fl_json *value)
+{
+    cJSON *item = item_of(value), list = {.type = cJSON_Array};
+    if (!is_shared(item) || (!fl_json_is(value, FL_JSON_ARRAY) && !fl_json_is(value, FL_JSON_OBJECT)))
+        return 0;
+    for (const cJSON *child = item->child; child != NULL; child = child->next) {
+        cJSON *shared = share_item(child);
+        if (shared == NULL) {
+            fl_json_free(value_of(list.child));
+            return -ENOMEM;
+        }
+        link_last(&list, shared);
+    }
+    item->child = list.child;
+    item->type &= ~cJSON_IsReference;
+    return 0;
+}
+
+bool fl_json_identical(const struct fl_json *a, const struct fl_json *b)
+{
+    const cJSON *left = item_of(a), *right = item_of(b);
+    if (type_of(left) != type_of(right))
+        return false;
+    if (type_of(left) == cJSON_Number) /* both are whole and exact */
+        return (int64_t)left->valuedouble == (int64_t)right->valuedouble;
+    return (left->child != NULL && left->child == right->child) ||
+           (left->valuestring != NULL && left->valuestring == right->valuestring);
+}
+
+bool fl_json_same_name(const struct fl_json *a, const struct fl_json *b)
+{
+    const char *left = item_of(a)->string, *right = item_of(b)->string;
+    return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
 }
 
 /* Building. */
@@ -323,14 +445,12 @@ int fl_json_add(struct fl_json *object, struct fl_span name, struct fl_json *val
     int result = check_value(object, FL_JSON_OBJECT, value);
     if (result < 0)
         return result;
-    if (name.len > 0 && memchr(name.data, '\0', name.len) != NULL)
-        return drop(value, -EINVAL);
-    char *copy = fl_span_dup(name);
+    char *copy = copy_text(name);
     if (copy == NULL)
-        return drop(value, -ENOMEM);
+        return drop(value, name.len > 0 && memchr(name.data, '\0', name.len) != NULL ? -EINVAL : -ENOMEM);
     drop_name(item_of(value));
     item_of(value)->string = copy;
-    cJSON_AddItemToArray(item_of(object), item_of(value));
+    link_last(item_of(object), item_of(value));
     return 0;
 }
 
@@ -341,8 +461,10 @@ int fl_json_set_span(struct fl_json *object, struct fl_span name, struct fl_json
         return fl_json_add(object, name, value);
     drop_name(item_of(value));
     item_of(value)->string = fl_take(old->string);
+    item_of(value)->type |= old->type & cJSON_StringIsConst;
     /* cJSON frees the old item with its children, by recursion: it finds none. */
-    struct fl_json *children = value_of(fl_take(old->child));
+    assert(!is_shared(item_of(object)));
+    struct fl_json *children = is_shared(old) ? NULL : value_of(fl_take(old->child));
     cJSON_ReplaceItemViaPointer(item_of(object), old, item_of(value));
     fl_json_free(children);
     return 0;
@@ -359,13 +481,14 @@ int fl_json_append(struct fl_json *array, struct fl_json *value)
     if (result < 0)
         return result;
     drop_name(item_of(value));
-    cJSON_AddItemToArray(item_of(array), item_of(value));
+    link_last(item_of(array), item_of(value));
     return 0;
 }
 
 /* cJSON_InsertItemInArray refuses every place but the first in Debian 12 (1.7.15-1+deb12u4), so: by hand. */
 static void link_before(cJSON *array, cJSON *next, cJSON *item)
 {
+    assert(!is_shared(array));
     item->next = next;
     item->prev = next->prev;
     if (array->child == next)
@@ -392,6 +515,7 @@ static struct fl_json *detach(struct fl_json *container, struct fl_json *value)
 {
     if (value == NULL)
         return NULL;
+    assert(!is_shared(item_of(container)));
     cJSON *item = cJSON_DetachItemViaPointer(item_of(container), item_of(value));
     drop_name(item);
     return value_of(item);

@@ -77,6 +77,13 @@ struct fl_json *fl_json_new_array(void);
 struct fl_json *fl_json_new_object(void);
 struct fl_json *fl_json_copy(const struct fl_json *value); /* deep, without its name; NULL also past the depth */
 
+/* A copy that shares texts and inner values with `value`, which must outlive it and not change meanwhile: one item,
+ * whatever the size. It may be read and freed as any. Before it is changed at some place, each container on the way
+ * there becomes its own by fl_json_unshare, beginning with the root (fl_pointer_place does that); what stands in it is
+ * shared still. NULL when memory is out. */
+struct fl_json *fl_json_share(const struct fl_json *value);
+int fl_json_unshare(struct fl_json *value) FL_MUST_CHECK; /* 0 (also where nothing was shared) or -ENOMEM */
+
 /* Building. `value` may be NULL (out of memory upstream): answered -ENOMEM, so that calls can be nested.
  * 0, -ENOMEM, -EINVAL (container of another kind, a name with a NUL), -ENOENT (index). A member that exists is
  * replaced in its place. `value` is a root: never part of a tree. */
@@ -96,9 +103,15 @@ struct fl_json *fl_json_detach_at(struct fl_json *array, size_t index);
 /* Levels of arrays and objects, 0 for a scalar; counts no further than FL_JSON_DEPTH_MAX + 1. */
 unsigned fl_json_depth(const struct fl_json *value);
 
-/* Same meaning: members in any order, numbers by exact value. False past FL_JSON_DEPTH_MAX. Memory that is out makes it
+/* Same meaning: members in any order, numbers by exact value. False past FL_JSON_DEPTH_MAX, but for what the two share
+ * (fl_json_share), which is not looked into. Memory that is out makes it
  * slower, never wrong. */
 bool fl_json_equal(const struct fl_json *a, const struct fl_json *b);
+
+/* Whether two values are certain to be equal without looking into them: they share what is in them, or are the same
+ * whole number. False tells nothing. And whether two members have the same name. */
+bool fl_json_identical(const struct fl_json *a, const struct fl_json *b);
+bool fl_json_same_name(const struct fl_json *a, const struct fl_json *b);
 
 /* Appends the text, without white space; all or nothing. 0, -ENOMEM, -EMSGSIZE (also past FL_JSON_DEPTH_MAX). It is the
  * inverse of fl_json_parse up to white space and escapes: members in their order, numbers as they were written. Whole

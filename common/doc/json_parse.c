@@ -10,6 +10,7 @@
  */
 #include "common/doc/json.h"
 
+#include "common/base/escape.h"
 #include "common/base/utf8.h"
 #include "common/doc/index.h"
 #include "common/doc/number.h"
@@ -144,7 +145,13 @@ static int read_escape(struct parser *parser, struct fl_buf *out)
 /* Moves over characters that stand for themselves. */
 static int skip_plain(struct parser *parser)
 {
-    for (int byte = peek(parser); byte >= 0 && byte != '"' && byte != '\\'; byte = peek(parser)) {
+    for (;;) {
+        parser->at += fl_json_plain_length(fl_span_from(parser->text, parser->at));
+        int byte = peek(parser);
+        if (byte == '"' || byte == '\\')
+            return 0;
+        if (byte < 0)
+            return fail(parser, -EINVAL, "the text ends inside a string");
         if (byte < 0x20)
             return fail(parser, -EINVAL, "control character in a string; it must be escaped");
         size_t length = byte < 0x80 ? 1 : fl_utf8_length(fl_span_from(parser->text, parser->at));
@@ -152,7 +159,6 @@ static int skip_plain(struct parser *parser)
             return fail(parser, -EINVAL, "invalid UTF-8 in a string");
         parser->at += length;
     }
-    return peek(parser) < 0 ? fail(parser, -EINVAL, "the text ends inside a string") : 0;
 }
 
 /* At the opening quote. *ret_text points into the text, or into `scratch` where there are escapes. */

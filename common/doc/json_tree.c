@@ -55,7 +55,7 @@ static bool equal_members(const struct fl_json *a, const struct fl_json *b, unsi
 static bool same_names(const struct fl_json *a, const struct fl_json *b)
 {
     for (a = fl_json_first(a), b = fl_json_first(b); a != NULL; a = fl_json_next(a), b = fl_json_next(b)) {
-        if (!fl_span_eq(fl_json_name(a), fl_json_name(b)))
+        if (!fl_json_same_name(a, b))
             return false;
     }
     return true;
@@ -79,6 +79,8 @@ static bool equal(const struct fl_json *a, const struct fl_json *b, unsigned dep
 {
     if (a == NULL || b == NULL || fl_json_kind(a) != fl_json_kind(b))
         return a == b;
+    if (fl_json_identical(a, b))
+        return depth <= FL_JSON_DEPTH_MAX;
     switch (fl_json_kind(a)) {
     case FL_JSON_NUMBER:
         return equal_numbers(a, b);

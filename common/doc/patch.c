@@ -65,6 +65,7 @@ int fl_patch_remove(struct fl_json *patch, const struct fl_pointer *path)
 
 struct patching {
     struct fl_json *document; /* the copy; owned */
+    bool shares;              /* with the patch: what comes from it is not copied */
     size_t copied;            /* bytes that copy operations took */
     struct fl_err *err;
 };
@@ -118,9 +119,15 @@ static int take_out(struct patching *patching, struct fl_span path, struct fl_js
     return 0;
 }
 
+/* The operation's value; NULL when memory is out. */
+static struct fl_json *value_of(const struct patching *patching, const struct operation *operation)
+{
+    return patching->shares ? fl_json_share(operation->value) : fl_json_copy(operation->value);
+}
+
 static int apply_add(struct patching *patching, const struct operation *operation)
 {
-    return put(patching, operation->path, fl_json_copy(operation->value));
+    return put(patching, operation->path, value_of(patching, operation));
 }
 
 static int apply_remove(struct patching *patching, const struct operation *operation)
@@ -142,12 +149,12 @@ static int apply_replace(struct patching *patching, const struct operation *oper
     if (fl_json_is(place.parent, FL_JSON_OBJECT)) {
         if (fl_json_get_span(place.parent, place.name) == NULL)
             return fail(patching, -ENOENT, "nothing is there");
-        result = fl_json_set_span(place.parent, place.name, fl_json_copy(operation->value));
+        result = fl_json_set_span(place.parent, place.name, value_of(patching, operation));
     } else {
         result = fl_json_remove_at(place.parent, place.index);
         if (result < 0)
             return fail(patching, -ENOENT, "nothing is there");
-        result = fl_json_insert(place.parent, place.index, fl_json_copy(operation->value));
+        result = fl_json_insert(place.parent, place.index, value_of(patching, operation));
     }
     return result < 0 ? fail(patching, result, "out of memory") : 0;
 }
@@ -266,29 +273,43 @@ static int apply_all(struct patching *patching, const struct fl_json *patch)
     return 0;
 }
 
-int fl_patch_applied(const struct fl_json *document, const struct fl_json *patch, struct fl_json **ret_document,
-                     struct fl_err *err)
+/* `document` is the copy, taken over; NULL: memory was out. */
+static int apply_to(struct fl_json *document, bool shares, const struct fl_json *patch, struct fl_json **ret_document,
+                    struct fl_err *err)
+{
+    struct patching patching = {.document = document, .shares = shares, .err = err};
+    if (document == NULL)
+        return fl_err_set(err, -ENOMEM, "out of memory");
+    int result = apply_all(&patching, patch);
+    if (result < 0)
+        fl_json_free(patching.document);
+    else
+        *ret_document = patching.document;
+    return result;
+}
+
+static int check_patch(const struct fl_json *patch, struct fl_err *err)
 {
     if (!fl_json_is(patch, FL_JSON_ARRAY))
         return fl_err_set(err, -EINVAL, "a patch is an array of operations");
     if (fl_json_count(patch) > FL_PATCH_OPERATIONS_MAX)
         return fl_err_set(err, -EMSGSIZE, "the patch has more than %d operations", FL_PATCH_OPERATIONS_MAX);
-    struct patching patching = {.document = fl_json_copy(document), .err = err};
-    if (patching.document == NULL)
-        return fl_err_set(err, -ENOMEM, "out of memory");
-    int result = apply_all(&patching, patch);
-    if (result < 0) {
-        fl_json_free(patching.document);
-        return result;
-    }
-    *ret_document = patching.document;
     return 0;
+}
+
+int fl_patch_applied(const struct fl_json *document, const struct fl_json *patch, struct fl_json **ret_document,
+                     struct fl_err *err)
+{
+    int result = check_patch(patch, err);
+    return result < 0 ? result : apply_to(fl_json_share(document), true, patch, ret_document, err);
 }
 
 int fl_patch_apply(struct fl_json **document, const struct fl_json *patch, struct fl_err *err)
 {
     struct fl_json *patched;
-    int result = fl_patch_applied(*document, patch, &patched, err);
+    int result = check_patch(patch, err);
+    if (result == 0)
+        result = apply_to(fl_json_copy(*document), false, patch, &patched, err);
     if (result < 0)
         return result;
     fl_json_free(*document);

@@ -33,7 +33,8 @@ int fl_patch_diff(const struct fl_json *before, const struct fl_json *after, str
  * there, a failed test); -EMSGSIZE (a limit above, or a result deeper than FL_JSON_DEPTH_MAX); -ENOMEM.
  * err names the operation: "operation 3 (replace /spec/x): …", counted from 0. */
 int fl_patch_apply(struct fl_json **document, const struct fl_json *patch, struct fl_err *err) FL_MUST_CHECK;
-/* The same to a copy: a new tree for the caller, and `document` as it was. */
+/* The same to a copy: a new tree for the caller, and `document` as it was. It shares with `document` and `patch` what
+ * is not changed, so that it costs what the patch costs (fl_json_share): both outlive it unchanged. */
 int fl_patch_applied(const struct fl_json *document, const struct fl_json *patch, struct fl_json **ret_document,
                      struct fl_err *err) FL_MUST_CHECK;
 

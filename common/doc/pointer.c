@@ -104,24 +104,42 @@ static int check(struct fl_span pointer, struct fl_err *err)
     return 0;
 }
 
+static int own(struct fl_json *value, struct fl_err *err)
+{
+    int result = fl_json_unshare(value);
+    return result < 0 ? fl_err_set(err, result, "out of memory") : 0;
+}
+
+/* `owned`: what is on the way, the end included, is to become the document's own. */
+static int resolve(struct fl_json *document, struct fl_span pointer, bool owned, struct fl_json **ret_value,
+                   struct fl_err *err)
+{
+    struct fl_json *at = document;
+    int result = check(pointer, err);
+    if (result == 0 && owned)
+        result = own(at, err);
+    while (result == 0 && pointer.len > 0) {
+        char room[FL_POINTER_MAX];
+        struct fl_span token;
+        if (!next_token(&pointer, room, &token))
+            return fl_err_set(err, -EINVAL, "'~' in a pointer is followed by 0 or 1");
+        result = step(at, token, &at, err);
+        if (result == 0 && owned)
+            result = own(at, err);
+    }
+    if (result == 0)
+        *ret_value = at;
+    return result;
+}
+
 int fl_pointer_resolve(const struct fl_json *document, struct fl_span pointer, struct fl_json **ret_value,
                        struct fl_err *err)
 {
     union {
         const struct fl_json *borrowed;
         struct fl_json *value;
-    } at = {.borrowed = document};
-    int result = check(pointer, err);
-    while (result == 0 && pointer.len > 0) {
-        char room[FL_POINTER_MAX];
-        struct fl_span token;
-        if (!next_token(&pointer, room, &token))
-            return fl_err_set(err, -EINVAL, "'~' in a pointer is followed by 0 or 1");
-        result = step(at.value, token, &at.value, err);
-    }
-    if (result == 0)
-        *ret_value = at.value;
-    return result;
+    } cast = {.borrowed = document};
+    return resolve(cast.value, pointer, false, ret_value, err);
 }
 
 struct fl_json *fl_pointer_find(const struct fl_json *document, struct fl_span pointer)
@@ -143,8 +161,7 @@ static int place_in_array(struct fl_place *place, struct fl_err *err)
     return place->index <= count ? 0 : fail_token(err, -ENOENT, "the index lies behind the array's end", place->name);
 }
 
-int fl_pointer_place(const struct fl_json *document, struct fl_span pointer, struct fl_place *ret_place,
-                     struct fl_err *err)
+int fl_pointer_place(struct fl_json *document, struct fl_span pointer, struct fl_place *ret_place, struct fl_err *err)
 {
     size_t slash = pointer.len;
     while (slash > 0 && pointer.data[slash - 1] != '/')
@@ -154,7 +171,7 @@ int fl_pointer_place(const struct fl_json *document, struct fl_span pointer, str
         return result;
     if (slash == 0)
         return fl_err_set(err, -EINVAL, "the whole document has no place in another");
-    result = fl_pointer_resolve(document, fl_span_make(pointer.data, slash - 1), &ret_place->parent, err);
+    result = resolve(document, fl_span_make(pointer.data, slash - 1), true, &ret_place->parent, err);
     if (result < 0)
         return result;
     struct fl_span last = fl_span_from(pointer, slash - 1);

@@ -36,8 +36,9 @@ struct fl_place {
     size_t index;        /* of the element; ≤ count */
 };
 
-/* Results as fl_pointer_resolve. -ENOENT where the parent is not there or an index lies behind the end. */
-int fl_pointer_place(const struct fl_json *document, struct fl_span pointer, struct fl_place *ret_place,
+/* For changing what is there: what the document shares on the way becomes its own (json.h, fl_json_unshare). Results as
+ * fl_pointer_resolve, and -ENOMEM. -ENOENT where the parent is not there or an index lies behind the end. */
+int fl_pointer_place(struct fl_json *document, struct fl_span pointer, struct fl_place *ret_place,
                      struct fl_err *err) FL_MUST_CHECK;
 
 #endif

@@ -1,5 +1,6 @@
-/* A document and a patch, separated by a NUL. A patch that fails changes nothing; where one applies, the difference
- * between before and after applied to before gives after. */
+/* A document and a patch, separated by a NUL. A patch that fails changes nothing; applied to a copy that shares with
+ * the document it does the same, and leaves the document alone; where one applies, the difference between before and
+ * after applied to before gives after. */
 #include "common/doc/patch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,7 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fl_json_parse(rest, NULL, &patch, NULL) < 0)
         return 0;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *before = fl_json_copy(document);
-    if (fl_patch_apply(&document, patch, &err) < 0) {
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *sharing = NULL;
+    int applied = fl_patch_applied(before, patch, &sharing, NULL);
+    check(fl_json_equal(before, document));
+    int result = fl_patch_apply(&document, patch, &err);
+    check(applied == result && (result < 0 || fl_json_equal(sharing, document)));
+    sharing = fl_json_free(sharing); /* before what it shares with */
+    if (result < 0) {
         check(err.code < 0 && err.text[0] != '\0' && fl_json_equal(before, document));
         return 0;
     }

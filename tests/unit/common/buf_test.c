@@ -1,5 +1,6 @@
 #include "common/base/buf.h"
 
+#include "common/base/escape.h"
 #include "tests/support/fail.h"
 #include "tests/support/guard.h"
 
@@ -176,6 +177,30 @@ static void test_json_strings(void **state)
     }
 }
 
+/* Every byte at every place of a text that is looked at by words; the text ends at a page that cannot be read. */
+static void test_plain_length(void **state)
+{
+    (void)state;
+    static const char room[24];
+    struct guard guard;
+    guard_init(&guard, fl_span_make(room, sizeof(room)));
+    char *end = (char *)(uintptr_t)guard.span.data + sizeof(room);
+    for (size_t size = 0; size <= sizeof(room); size++) {
+        char text[sizeof(room)];
+        memset(text, '~', sizeof(text));
+        for (size_t at = 0; at <= size; at++) {
+            for (unsigned byte = 0; byte < 256 && at < size; byte++) {
+                bool plain = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+                text[at] = (char)byte;
+                memcpy(end - size, text, size);
+                assert_int_equal(fl_json_plain_length(fl_span_make(end - size, size)), plain ? size : at);
+            }
+            text[at < size ? at : 0] = '~';
+        }
+    }
+    guard_done(&guard);
+}
+
 static void test_json_string_past_max_leaves_nothing(void **state)
 {
     (void)state;
@@ -262,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_each_allocation_failing),
         cmocka_unit_test(test_str_without_memory),
         cmocka_unit_test(test_json_strings),
+        cmocka_unit_test(test_plain_length),
         cmocka_unit_test(test_json_string_past_max_leaves_nothing),
         cmocka_unit_test(test_read_fd_limits),
         cmocka_unit_test(test_read_fd_each_allocation_failing),

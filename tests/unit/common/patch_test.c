@@ -83,6 +83,12 @@ static void patches_that_apply(void **state)
         struct fl_err err = {0};
         struct fl_json *document = parse(rows[i].document);
         FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = parse(rows[i].patch);
+        struct fl_json *sharing = NULL;
+        if (fl_patch_applied(document, patch, &sharing, &err) != 0)
+            fail_msg("%s: %s", rows[i].patch, err.text);
+        assert_prints(sharing, rows[i].result);
+        fl_json_free(sharing);
+        assert_prints(document, rows[i].document);
         if (fl_patch_apply(&document, patch, &err) != 0)
             fail_msg("%s: %s", rows[i].patch, err.text);
         assert_prints(document, rows[i].result);
@@ -164,10 +170,52 @@ static void patches_that_fail_change_nothing(void **state)
         struct fl_err err = {0};
         FL_CLEANUP(fl_cleanup_json) struct fl_json *document = parse(rows[i].document);
         FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = parse(rows[i].patch);
+        struct fl_json *sharing = NULL;
+        assert_int_equal(fl_patch_applied(document, patch, &sharing, &err), rows[i].code);
+        assert_string_equal(err.text, rows[i].message);
+        assert_prints(document, rows[i].document);
         assert_int_equal(fl_patch_apply(&document, patch, &err), rows[i].code);
         assert_string_equal(err.text, rows[i].message);
         assert_prints(document, rows[i].document);
     }
+}
+
+/* Of every kind, at places that lie in one another; the document and the patch stay whole at every failure. */
+static void a_shared_copy_needs_memory_only_where_it_changes(void **state)
+{
+    (void)state;
+    static const char before[] =
+        "{\"a\":{\"b\":[{\"c\":\"text\"},2],\"d\":{\"e\":[1]}},\"f\":[{\"g\":\"h\"}],\"i\":null}";
+    static const char after[] = "{\"a\":{\"b\":[{\"j\":\"k\"},2],\"l\":{\"m\":[1,2]}},\"f\":[\"text\",{\"g\":\"h\","
+                                "\"n\":3}],\"o\":{\"e\":[1]}}";
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *document = parse(before);
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *patch =
+        parse("[{\"op\":\"add\",\"path\":\"/f/0\",\"value\":\"x\"},{\"op\":\"remove\",\"path\":\"/f/0\"},"
+              "{\"op\":\"move\",\"from\":\"/a/b/0/c\",\"path\":\"/f/0\"},{\"op\":\"add\",\"path\":\"/a/b/0/"
+              "j\",\"value\":\"k\"},"
+              "{\"op\":\"add\",\"path\":\"/f/1/n\",\"value\":3},{\"op\":\"copy\",\"from\":\"/a/d\",\"path\":\"/o\"},"
+              "{\"op\":\"remove\",\"path\":\"/a/d\"},{\"op\":\"add\",\"path\":\"/a/l\",\"value\":{\"m\":[1]}},"
+              "{\"op\":\"add\",\"path\":\"/a/l/m/-\",\"value\":2},{\"op\":\"replace\",\"path\":\"/i\",\"value\":{}},"
+              "{\"op\":\"remove\",\"path\":\"/i\"}]");
+    FAIL_EACH_ALLOCATION
+    {
+        struct fl_json *sharing = NULL;
+        int result = fl_patch_applied(document, patch, &sharing, NULL);
+        fail_stop();
+        assert_int_equal(result, fail_happened() ? -ENOMEM : 0);
+        if (result == 0)
+            assert_prints(sharing, after);
+        fl_json_free(sharing);
+        assert_prints(document, before);
+    }
+    struct fl_json *copy = fl_json_share(document), *second = fl_json_copy(copy);
+    assert_true(fl_json_identical(copy, document));
+    assert_false(fl_json_identical(second, document));
+    assert_true(fl_json_equal(second, document));
+    fl_json_free(copy);
+    assert_prints(second, before);
+    fl_json_free(second);
 }
 
 static void a_long_path_does_not_hide_the_reason(void **state)
@@ -495,6 +543,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patches_that_apply),
         cmocka_unit_test(patches_that_fail_change_nothing),
+        cmocka_unit_test(a_shared_copy_needs_memory_only_where_it_changes),
         cmocka_unit_test(a_long_path_does_not_hide_the_reason),
         cmocka_unit_test(copies_cannot_fill_the_memory),
         cmocka_unit_test(copies_cannot_nest_without_end),
