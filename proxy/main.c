@@ -169,6 +169,7 @@ int main(int argc, char **argv)
 
     fl_log_open("fairlead-proxy", STDERR_FILENO, settings.format, settings.level);
     settings.server.files = proxy_limits_raise();
+    proxy_limits_close_memory();
     struct fl_err err = {0};
     int result = settings.print      ? proxy_server_print_bootstrap(&err)
                  : settings.validate ? proxy_server_validate(settings.server.config_path, &err)

@@ -1,6 +1,7 @@
 #include "proxy/server/limits.h"
 
 #include <malloc.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 unsigned long proxy_limits_raise(void)
@@ -18,4 +19,10 @@ unsigned long proxy_limits_raise(void)
             return more.rlim_cur;
     }
     return files.rlim_cur;
+}
+
+void proxy_limits_close_memory(void)
+{
+    if (!FL_SANITIZED)
+        (void)prctl(PR_SET_DUMPABLE, 0);
 }

@@ -606,6 +606,17 @@ def options_are_checked():
         assert done.returncode == status and words in done.stderr.decode(), done
 
 
+def keys_are_nobodys_to_read():
+    """Another process with the proxy's own uid and gid (which an app may get hold of by a setuid) sees nothing of it."""
+    if s.SANITIZED:
+        return  # LeakSanitizer has to trace its own process
+    with mesh() as (a, _):
+        for name in ("environ", "mem", "maps", "root/", "fd/0"):
+            done = subprocess.run(["setpriv", "--reuid", str(s.UID), "--regid", str(s.GID), "--clear-groups", "--inh-caps=-all", "head", "-c", "1",
+                                   f"/proc/{a.process.pid}/{name}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            assert done.returncode != 0 and b"Permission denied" in done.stderr, (name, done)
+
+
 def replaced_certificates_are_used_without_a_word():
     with mesh() as (a, b):
         assert Client("a", "b", 8080).ask(get())[0] == 200
@@ -688,7 +699,7 @@ if __name__ == "__main__":
         out_of_descriptors_is_survived, loops_are_refused, draining_loses_no_request,
         an_answer_under_way_outlives_sigterm, sighup_takes_a_new_configuration_or_keeps_the_old,
         a_reload_has_the_next_version, rotated_access_logs_are_reopened, options_are_checked,
-        replaced_certificates_are_used_without_a_word, the_start_gate_waits_for_the_capture_rules,
+        keys_are_nobodys_to_read, replaced_certificates_are_used_without_a_word, the_start_gate_waits_for_the_capture_rules,
         the_start_gate_waits_for_the_families_that_are_captured, several_workers,
     ]
     s.run_tests([test for test in tests if not chosen or test.__name__ in chosen])
