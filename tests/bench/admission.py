@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""What an admission costs: CPU per review, and latency, over keep-alive TLS with pods of about 10 kB.
+"""What an admission costs over keep-alive TLS: CPU a review, rate, latency at a fixed rate, memory.
 
-usage: admission.py FOLDER-OF-PROGRAMS [--seconds N] [--connections N]
+usage: admission.py FOLDER-OF-PROGRAMS [--seconds N] [--million]
 
-Starts fairlead-webhook on 127.0.0.1 with a certificate of its own, posts the same review as fast as it is answered, and
-reads the process's CPU time before and after each of five rounds. Prints medians. Give it a release build.
+Starts fairlead-webhook on 127.0.0.1 with a certificate of its own and posts reviews of pods of 10 kB and of 64 kB (reviews.py),
+both injected: as fast as they are answered (h2load, HTTP/1.1, 4 connections; CPU is the webhook's own, from its threads'
+schedstat: on a busy machine it alone is worth reading), then 500 a second whether answers come or not, from 4 connections; late
+ones count from when they were due. Then 20 reviews of nearly 4 MB, and what is private afterwards. Medians of five rounds; less than
+a minute and a half. --million posts a million instead, a tenth of them of 64 kB and 200 of 4 MB among them, and prints what is private.
+Give it a release build.
 """
 import argparse
 import http.client
 import json
-import os
 import pathlib
+import re
 import shutil
 import ssl
 import statistics
@@ -19,38 +23,12 @@ import tempfile
 import threading
 import time
 
+import reviews
+
 ROUNDS = 5
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def make_review():
-    """A Deployment's pod as it reaches a webhook: two containers, environment, probes, volumes; about 10 kB."""
-    env = [{"name": f"SETTING_{i:02}", "value": f"value-of-setting-{i:02}-{'x' * 40}"} for i in range(25)]
-    container = {"image": "host.example/shop/web:1.2.3", "env": env, "imagePullPolicy": "IfNotPresent",
-                 "livenessProbe": {"httpGet": {"path": "/live", "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 1,
-                                   "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
-                 "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"}, "timeoutSeconds": 1,
-                                    "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
-                 "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
-                 "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-                 "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-                 "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    pod = {"apiVersion": "v1", "kind": "Pod",
-           "metadata": {"generateName": "web-7d4b9c6f5-", "creationTimestamp": None,
-                        "labels": {"app": "web", "version": "v1", "pod-template-hash": "7d4b9c6f5"},
-                        "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9100",
-                                         **{f"example.com/note-{i}": "y" * 60 for i in range(12)}},
-                        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9c6f5",
-                                             "uid": "1", "controller": True, "blockOwnerDeletion": True}]},
-           "spec": {"serviceAccountName": "web", "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
-                    "containers": [{"name": name, **container} for name in ("app", "helper")],
-                    "volumes": [{"name": "data", "emptyDir": {}}]}, "status": {}}
-    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-                       "request": {"uid": "6d3a7c0a-7a3c-4f5e-9d55-0b8f4f3b0a11", "operation": "CREATE", "namespace": "shop",
-                                   "kind": {"group": "", "version": "v1", "kind": "Pod"},
-                                   "resource": {"group": "", "version": "v1", "resource": "pods"},
-                                   "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller"},
-                                   "object": pod, "oldObject": None, "dryRun": False, "options": {}}}).encode()
+CONNECTIONS = 4
+RATE = 500
+JSON_TYPE = {"Content-Type": "application/json"}
 
 
 class Webhook:
@@ -62,7 +40,7 @@ class Webhook:
         namespaces.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {fairlead.io/inject: enabled}}\n")
         self.log = open(folder / "log", "w+b")
         self.process = subprocess.Popen([program, "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
-                                         "--namespaces", namespaces], stdin=subprocess.DEVNULL, stderr=self.log)
+                                         "--namespaces", namespaces, "--log-level", "info"], stdin=subprocess.DEVNULL, stderr=self.log)
         self.context = ssl.create_default_context(cafile=str(cert))
         self.port = self.wait_port(folder / "log")
 
@@ -75,64 +53,115 @@ class Webhook:
             time.sleep(0.01)
         raise SystemExit(f"the webhook is not ready: {log.read_text()}")
 
-    def cpu(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+    def cpu_us(self):
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e3
 
-    def private_kib(self):
+    def private_mib(self):
         rollup = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
+        return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_")) / 1024
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
 
 
-def load(webhook, body, end, latencies):
+def post_many(webhook, body_file, *amount):
+    """Posts by h2load; the number answered, and how many a second."""
+    command = ["h2load", "--h1", "-c", str(CONNECTIONS), "-t", "1", "-d", body_file, "-H", "Content-Type: application/json", *amount,
+               f"https://127.0.0.1:{webhook.port}/inject"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    good = int(re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", text).group(1))
+    return good, float(re.search(r"finished in [^,]+, ([\d.]+) req/s", text).group(1))
+
+
+def post_one(webhook, body, expected):
     connection = http.client.HTTPSConnection("127.0.0.1", webhook.port, context=webhook.context)
-    while time.monotonic() < end:
-        begin = time.perf_counter()
-        connection.request("POST", "/inject", body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer = response.read()
-        latencies.append(time.perf_counter() - begin)
-        if response.status != 200 or b'"patch"' not in answer:
-            raise SystemExit(f"not injected: {response.status} {answer[:300]}")
+    connection.request("POST", "/inject", body, JSON_TYPE)
+    response = connection.getresponse()
+    answer = response.read()
+    connection.close()
+    if response.status != 200 or expected not in answer:
+        raise SystemExit(f"not {expected}: {response.status} {answer[:300]}")
+
+
+def pace(webhook, body, dues, latencies):
+    connection = http.client.HTTPSConnection("127.0.0.1", webhook.port, context=webhook.context)
+    connection.connect()
+    for due in dues:
+        time.sleep(max(0, due - time.perf_counter()))
+        connection.request("POST", "/inject", body, JSON_TYPE)
+        connection.getresponse().read()
+        latencies.append((time.perf_counter() - due) * 1e3)
     connection.close()
 
 
-def one_round(webhook, body, options):
-    latencies, before, end = [], webhook.cpu(), time.monotonic() + options.seconds
-    threads = [threading.Thread(target=load, args=(webhook, body, end, latencies)) for _ in range(options.connections)]
+def at_fixed_rate(webhook, body, seconds):
+    """The latencies of RATE reviews a second, in ms, sorted."""
+    latencies, begin = [], time.perf_counter() + 0.2
+    dues = [begin + i / RATE for i in range(int(seconds * RATE))]
+    threads = [threading.Thread(target=pace, args=(webhook, body, dues[i::CONNECTIONS], latencies)) for i in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    latencies.sort()
-    return ((webhook.cpu() - before) / len(latencies) * 1e6, len(latencies) / options.seconds,
-            latencies[len(latencies) // 2] * 1e3, latencies[len(latencies) * 99 // 100] * 1e3)
+    return sorted(latencies)
+
+
+def one_round(webhook, body_file, body, seconds):
+    before = webhook.cpu_us()
+    count, rate = post_many(webhook, body_file, "-D", str(seconds))
+    cpu = (webhook.cpu_us() - before) / count
+    late = at_fixed_rate(webhook, body, seconds)
+    return cpu, rate, late[len(late) // 2], late[len(late) * 99 // 100]
+
+
+def measure(webhook, name, body_file, seconds):
+    body = body_file.read_bytes()
+    post_one(webhook, body, b'"patch"')
+    one_round(webhook, body_file, body, 1)  # warm
+    cpu, rate, median, late = (statistics.median(column) for column in
+                               zip(*(one_round(webhook, body_file, body, seconds) for _ in range(ROUNDS))))
+    print(f"a pod of {name} ({len(body)} byte reviews)")
+    print(f"  CPU of the webhook             {cpu:8.0f} µs a review, TLS included: {1e6 / cpu:.0f} reviews/s a core")
+    print(f"  as fast as answered            {rate:8.0f} reviews/s (one core; h2load on another)")
+    print(f"  latency at {RATE}/s, p50, p99    {median:8.2f}, {late:.2f} ms (the client is Python)")
+    print(f"  private memory                 {webhook.private_mib():8.1f} MiB", flush=True)
+
+
+def post_million(webhook, files):
+    for _ in range(100):
+        post_many(webhook, files["10 kB"], "-n", "9000")
+        post_many(webhook, files["64 kB"], "-n", "998")
+        post_many(webhook, files["4 MB"], "-n", "8")
+        post_many(webhook, files["10 kB"], "-n", "4")
+    print(f"private memory after a million reviews   {webhook.private_mib():8.1f} MiB")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("programs", type=pathlib.Path)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--million", action="store_true")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fl-bench-"))
-    webhook = None
+    files = {name: folder / name.replace(" ", "") for name in ("10 kB", "64 kB", "4 MB")}
+    files["10 kB"].write_bytes(reviews.make_review(10_000))
+    files["64 kB"].write_bytes(reviews.make_review(64_000))
+    files["4 MB"].write_bytes(reviews.make_large_review())
+    webhook = Webhook(options.programs / "fairlead-webhook", folder)
     try:
-        body = make_review()
-        webhook = Webhook(options.programs / "fairlead-webhook", folder)
-        one_round(webhook, body, options)  # warm
-        rounds = [one_round(webhook, body, options) for _ in range(ROUNDS)]
-        cpu, rate, median, late = (statistics.median(column) for column in zip(*rounds))
-        print(f"admission: {len(body)} byte reviews, {options.connections} connections, median of {ROUNDS} rounds")
-        print(f"  CPU of the webhook   {cpu:8.0f} µs a review")
-        print(f"  rate                 {rate:8.0f} reviews/s (the client is Python)")
-        print(f"  latency p50, p99     {median:8.2f}, {late:.2f} ms at that rate")
-        print(f"  private memory       {webhook.private_kib():8} KiB")
+        if options.million:
+            post_million(webhook, files)
+            return
+        measure(webhook, "10 kB", files["10 kB"], options.seconds)
+        measure(webhook, "64 kB", files["64 kB"], options.seconds)
+        for _ in range(20):
+            post_one(webhook, files["4 MB"].read_bytes(), b'"patch"')
+        print(f"private memory after 20 reviews of {files['4 MB'].stat().st_size / 1e6:.1f} MB {webhook.private_mib():8.1f} MiB")
     finally:
-        if webhook is not None:
-            webhook.process.terminate()
-            webhook.process.wait()
-            webhook.log.close()
+        webhook.close()
         shutil.rmtree(folder)
 
 

@@ -117,6 +117,13 @@ def make_review(size):
     return render(make_pod(containers, settings, notes))
 
 
+def make_large_review():
+    """Nearly as many values as the webhook reads: managedFields of hundreds of managers, 4 MB."""
+    pod = make_pod(2, 1, 0)
+    pod["metadata"]["managedFields"] *= 900
+    return render(pod)
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit("usage: reviews.py BYTES FILE")

@@ -108,6 +108,8 @@ static void memory_that_is_out_is_told(void **state)
     (void)state;
     static char large[300000];
     size_t length = 0;
+    if (!works(&(struct fl_region){0})) /* thousands of rounds, which json_test has */
+        skip();
     large[length++] = '[';
     for (int i = 0; i < 6000; i++)
         length += (size_t)snprintf(large + length, sizeof(large) - length, "{\"member\":\"value %d\"},", i);
