@@ -31,14 +31,15 @@ static int check_ids(const struct fl_json *spec, const struct webhook_settings *
 static int check_mounts(const struct fl_json *spec, const struct webhook_settings *settings, struct fl_err *err)
 {
     const struct fl_json *own = webhook_pod_member(spec, "volumes");
+    bool mesh = settings->from[WEBHOOK_SET_PROXY_VOLUME_MOUNTS] == WEBHOOK_LEVEL_MESH;
     for (const struct fl_json *item = fl_json_first(settings->volume_mounts); item != NULL; item = fl_json_next(item)) {
         struct fl_span name = fl_json_string(fl_json_get(item, "name"));
         if (webhook_list_find(settings->volumes, "name", name, NULL) == NULL &&
             webhook_list_find(own, "name", name, NULL) == NULL)
-            return fl_err_set(err, -EINVAL,
-                              "annotation " FL_ANNOTATION_PROXY_VOLUME_MOUNTS
-                              ": the pod has no volume %.*s; add it to " FL_ANNOTATION_PROXY_VOLUMES,
-                              WEBHOOK_SHOW(name));
+            return fl_err_set(err, -EINVAL, "%s: the pod has no volume %.*s; add it to %s",
+                              mesh ? "the webhook's configuration, proxyVolumeMounts"
+                                   : "annotation " FL_ANNOTATION_PROXY_VOLUME_MOUNTS,
+                              WEBHOOK_SHOW(name), mesh ? "proxyVolumes" : FL_ANNOTATION_PROXY_VOLUMES);
     }
     return 0;
 }
