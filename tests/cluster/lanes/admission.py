@@ -3,7 +3,7 @@
 
 from waiting import eventually
 
-from support.api import ApiError
+from support.api import APPLY, ApiError
 from support.audit import Audit
 from support.hook import Hook
 from support.lane import Lane, a_pod, containers, main
@@ -46,11 +46,25 @@ class Admission(Lane):
         self.assertEqual(containers(self.api.create(a_pod("out", self.space, {INJECT: "disabled"}))), ["app"])
 
     def test_dry_run(self):
-        pod = self.api.create(a_pod("rehearsed", self.space), dry_run=True)
-        self.assertEqual(containers(pod), ["fairlead-proxy", "app"])
-        with self.assertRaises(ApiError) as raised:
-            self.api.get("v1", "Pod", "rehearsed", self.space)
-        self.assertEqual(raised.exception.status, 404)
+        """By create and by server-side apply: the same pod as in earnest, told the same way, and nothing is there afterwards."""
+        thing = a_pod("rehearsed", self.space, annotations={"fairlead.io/log-levle": "info"})
+        audit = Audit()
+        rehearsals = [self.api.create(thing, dry_run=True), self.api.request("PATCH", self.api.path("v1", "Pod", "rehearsed", self.space),
+                                                                             thing, APPLY, fieldManager="it", dryRun="All")]
+        for pod in rehearsals:
+            self.assertEqual(containers(pod), ["fairlead-proxy", "app"])
+            with self.assertRaises(ApiError) as raised:
+                self.api.get("v1", "Pod", "rehearsed", self.space)
+            self.assertEqual(raised.exception.status, 404)
+        made = self.api.create(thing)
+        for pod in rehearsals:
+            self.assertEqual(pod["spec"], made["spec"])
+            self.assertEqual([pod["metadata"][key] for key in ("labels", "annotations")], [made["metadata"][key] for key in ("labels", "annotations")])
+            self.assertEqual(pod.warnings, made.warnings)
+        self.assertIn("fairlead.io/log-level", " ".join(made.warnings))
+        audit.wait(lambda event: "dryRun" not in event["requestURI"], verb="create", resource="pods", name="rehearsed", namespace=self.space)
+        events = [event for event in audit.events(resource="pods", name="rehearsed", namespace=self.space) if told(event)]
+        self.assertEqual([told(event) for event in events], [told(events[0])] * 3)
 
     def test_warnings(self):
         pod = self.api.create(a_pod("probed", self.space, containers=[
