@@ -73,8 +73,8 @@ static void decide(void)
 static void resolve(void)
 {
     struct webhook_settings again;
-    sink = (size_t)webhook_settings_resolve(config, request.name_space, NULL, webhook_pod_annotations(request.object),
-                                            &again, &warnings, NULL);
+    sink = (size_t)webhook_settings_resolve(config, request.name_space, false, NULL,
+                                            webhook_pod_annotations(request.object), &again, &warnings, NULL);
     webhook_settings_done(&again);
 }
 
@@ -151,8 +151,8 @@ static int prepare(const char *file)
     if (result == 0)
         result = webhook_request_parse(fl_buf_span(&body), &request, &err);
     if (result == 0)
-        result = webhook_settings_resolve(config, request.name_space, NULL, webhook_pod_annotations(request.object),
-                                          &settings, &warnings, &err);
+        result = webhook_settings_resolve(config, request.name_space, false, NULL,
+                                          webhook_pod_annotations(request.object), &settings, &warnings, &err);
     webhook_owner_find(request.object, &owner);
     if (result == 0)
         result = webhook_plan_make(config, &settings, &owner, request.object, &plan, &warnings, &err);
