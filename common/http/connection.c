@@ -12,6 +12,10 @@
 
 #define DRAIN_GRACE_MS 500
 
+#define HANDSHAKES      16 /* reads in a turn; a handshake takes some five of them */
+#define HANDSHAKES_EACH 5  /* reads of one address in a turn, whatever the others do */
+#define HANDSHAKES_MAX  128
+
 void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_http_step step)
 {
     struct fl_http_server *server = connection->server;
@@ -44,25 +48,38 @@ void fl_http_connections_check(struct fl_http_server *server)
     }
 }
 
-/* The one that has been in its step longest, but not `except`; with `body` of those that hold a part of one. */
-static struct fl_http_connection *longest(const struct fl_http_server *server, bool body,
-                                          const struct fl_http_connection *except)
+/* Whether `a` gives its place up before `b`. What is known goes last, and of that what is idle first. */
+static bool yields(const struct fl_http_connection *a, const struct fl_http_connection *b)
 {
-    struct fl_http_connection *found = NULL;
-    for (struct fl_http_connection *connection = server->connections; connection != NULL;
-         connection = connection->next) {
-        if (connection != except && (body ? connection->body.len > 0 : !connection->late) &&
-            (found == NULL || connection->deadline_ms <= found->deadline_ms)) /* the list begins with the youngest */
-            found = connection;
-    }
-    return found;
+    if (a->known != b->known)
+        return !a->known;
+    bool a_idle = a->step == FL_HTTP_STEP_WAITING, b_idle = b->step == FL_HTTP_STEP_WAITING;
+    if (a->known && a_idle != b_idle)
+        return a_idle;
+    if (a->share != b->share && (fl_http_share_yields(a->share, b->share) || fl_http_share_yields(b->share, a->share)))
+        return fl_http_share_yields(a->share, b->share);
+    return a->deadline_ms <= b->deadline_ms; /* the longest in its step; the list begins with the youngest */
+}
+
+/* The same for bodies. */
+static bool yields_body(const struct fl_http_connection *a, const struct fl_http_connection *b)
+{
+    if (a->known != b->known)
+        return !a->known;
+    if (a->share != b->share && a->share->bodies != b->share->bodies)
+        return a->share->bodies > b->share->bodies;
+    return a->deadline_ms <= b->deadline_ms;
 }
 
 void fl_http_connection_claim(struct fl_http_connection *connection, size_t more)
 {
     struct fl_http_server *server = connection->server;
     while (server->bodies + more > server->body_max * FL_HTTP_BODIES_MAX) {
-        struct fl_http_connection *victim = longest(server, true, connection);
+        struct fl_http_connection *victim = NULL;
+        for (struct fl_http_connection *other = server->connections; other != NULL; other = other->next) {
+            if (other != connection && other->body.len > 0 && (victim == NULL || yields_body(other, victim)))
+                victim = other;
+        }
         if (victim == NULL) /* cannot be: its own body has body_max at most */
             return;
         cut_off(victim);
@@ -70,13 +87,18 @@ void fl_http_connection_claim(struct fl_http_connection *connection, size_t more
 }
 
 /* An eighth of the places is kept free: a new client is heard, however many others are slow. */
-static void make_place(struct fl_http_server *server)
+void fl_http_connections_make_place(struct fl_http_server *server)
 {
-    unsigned count = 0;
-    for (const struct fl_http_connection *connection = server->connections; connection != NULL;
-         connection = connection->next)
-        count += !connection->late;
-    struct fl_http_connection *victim = longest(server, false, NULL);
+    unsigned count = 1; /* the new one */
+    struct fl_http_connection *victim = NULL;
+    for (struct fl_http_connection *connection = server->connections; connection != NULL;
+         connection = connection->next) {
+        if (connection->late)
+            continue;
+        count++;
+        if (victim == NULL || yields(connection, victim))
+            victim = connection;
+    }
     if (victim != NULL && count > server->connections_max - server->connections_max / 8)
         cut_off(victim);
 }
@@ -90,6 +112,7 @@ struct fl_http_connection *fl_http_connection_of(struct MHD_Connection *handle)
 void fl_http_connection_forget(struct fl_http_connection *connection)
 {
     connection->server->bodies -= connection->body.len;
+    connection->share->bodies -= connection->body.len;
     fl_buf_done(&connection->answer.body);
     connection->answered = false;
     fl_buf_done(&connection->body);
@@ -109,6 +132,11 @@ static void close_connection(struct fl_http_connection *connection)
     }
     fl_http_connection_forget(connection);
     fl_http_certificate_unref(connection->certificate);
+    free(connection->judgement);
+    server->connection_count--;
+    connection->share->connections--;
+    connection->share->known -= connection->known;
+    fl_http_share_release(&server->shares, connection->share);
     *connection->link = connection->next;
     if (connection->next != NULL)
         connection->next->link = connection->link;
@@ -116,12 +144,35 @@ static void close_connection(struct fl_http_connection *connection)
     server->again = true;
 }
 
+/* A handshake costs as much as several requests. So in one turn some reads of handshakes are let through, and a few of
+ * each address; the others find nothing there until the next turn. */
+static bool may_read(struct fl_http_connection *connection)
+{
+    struct fl_http_server *server = connection->server;
+    struct fl_http_share *share = connection->share;
+    if (connection->spoken || share->known > 0)
+        return true;
+    fl_http_share_turn(share, server->turn);
+    if (server->handshakes < HANDSHAKES || (share->handshakes < HANDSHAKES_EACH && server->handshakes < HANDSHAKES_MAX))
+        return true;
+    server->again = true;
+    return false;
+}
+
 /* GnuTLS's way to the socket, as it is without us, but counted. It reads errno. */
 static ssize_t on_pull(gnutls_transport_ptr_t transport, void *data, size_t size)
 {
     struct fl_http_connection *connection = transport;
+    if (!may_read(connection)) {
+        errno = EAGAIN;
+        return -1;
+    }
     ssize_t count = recv(connection->fd, data, size, 0);
     connection->server->moved += count > 0;
+    if (!connection->spoken && count > 0) {
+        connection->server->handshakes++;
+        connection->share->handshakes++;
+    }
     return count;
 }
 
@@ -147,24 +198,34 @@ static void watch_transport(struct fl_http_connection *connection, struct MHD_Co
     gnutls_transport_set_ptr(session, connection);
     gnutls_transport_set_pull_function(session, on_pull);
     gnutls_transport_set_vec_push_function(session, on_push);
+    if (connection->server->client_roots != NULL)
+        fl_http_peer_ask(session);
+}
+
+static struct fl_http_share *share_of(struct fl_http_server *server, struct MHD_Connection *handle)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info != NULL ? fl_http_share_of(&server->shares, info->client_addr) : NULL;
 }
 
 static void open_connection(struct fl_http_server *server, struct MHD_Connection *handle, void **context)
 {
     int fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    struct fl_http_connection *connection = calloc(1, sizeof(*connection));
+    struct fl_http_share *share = share_of(server, handle);
+    struct fl_http_connection *connection = share != NULL ? calloc(1, sizeof(*connection)) : NULL;
     if (connection == NULL) {
         shutdown(fd, SHUT_RDWR); /* nobody would watch its time */
         return;
     }
     *connection = (struct fl_http_connection){
-        .server = server, .fd = fd, .next = server->connections, .link = &server->connections};
+        .server = server, .share = share, .fd = fd, .next = server->connections, .link = &server->connections};
+    server->connection_count++;
+    share->connections++;
     if (connection->next != NULL)
         connection->next->link = &connection->next;
     server->connections = connection;
     watch_transport(connection, handle);
     fl_http_connection_enter(connection, FL_HTTP_STEP_WAITING);
-    make_place(server);
     *context = connection;
 }
 

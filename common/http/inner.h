@@ -1,7 +1,9 @@
 /* What the files of the HTTP server share; for this folder alone.
  *
  *   server      its life, and when libmicrohttpd is run
+ *   acceptor    who gets in
  *   connection  one client: the time it has, its certificate, its way to the socket
+ *   peer        who it is by its own certificate
  *   request     from the head to the answer
  *   deferred    the answers that come later
  */
@@ -10,12 +12,15 @@
 
 #include "common/http/linger.h"
 #include "common/http/server.h"
+#include "common/http/share.h"
 #include "common/loop/timer.h"
 
 #include <gnutls/abstract.h>
+#include <gnutls/x509.h>
 #include <microhttpd.h>
 
 struct fl_http_certificate;
+struct fl_http_judgement; /* peer.c */
 
 enum fl_http_step {
     FL_HTTP_STEP_WAITING,    /* handshake, idle, request line */
@@ -28,7 +33,9 @@ enum fl_http_step {
 struct fl_http_connection {
     struct fl_http_server *server;
     struct fl_http_connection *next, **link;
+    struct fl_http_share *share;             /* of its address; counted there */
     struct fl_http_certificate *certificate; /* what its handshake uses; counted */
+    struct fl_http_judgement *judgement;     /* of the client's certificate; NULL: nobody asked. Owned */
     uint64_t deadline_ms;
     char *uri; /* as it came; NULL between requests */
     struct fl_buf body;
@@ -41,21 +48,31 @@ struct fl_http_connection {
     enum fl_http_step step;
     bool late;    /* shut down by us: out of time, or cut off for others */
     bool lingers; /* answered while its client sends */
+    bool known;   /* vouched for */
+    bool spoken;  /* a request line came: the handshake is over */
 };
 
 struct fl_http_server {
     struct fl_loop *loop;
-    struct fl_source source;
+    struct fl_source source; /* libmicrohttpd's epoll */
+    struct fl_source door;   /* the listening socket; owned: -1 once closed */
     struct fl_hook hook;
     struct fl_timer timer;
     struct fl_linger linger;
     struct MHD_Daemon *daemon;
     struct fl_http_connection *connections;
+    struct fl_http_shares shares;
     struct fl_http_certificate *certificate; /* NULL: plain HTTP */
+    gnutls_x509_trust_list_t client_roots;   /* NULL: no client is asked for a certificate */
+    uint64_t client_generation;              /* grows when they change */
+    bool (*head)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
     void (*refused)(void *owner, unsigned status, const char *reason);
     void *owner;
-    unsigned connections_max;
+    unsigned connections_max, connections_per_address;
+    unsigned connection_count; /* the late ones, which are about to go, too */
+    uint64_t turn;             /* of shares: grows with each run of libmicrohttpd and each look at the door */
+    unsigned handshakes;       /* reads of them in this turn */
     unsigned deferred_max, deferred_count;
     size_t body_max, response_max;
     size_t bodies; /* bytes of bodies held now, all connections together */
@@ -66,7 +83,20 @@ struct fl_http_server {
     bool again; /* a connection has gone in this MHD_run */
     bool draining;
     bool handling;
+    bool door_shut; /* for want of places */
 };
+
+/* The door */
+int fl_http_door_open(struct fl_http_server *server, int fd) FL_MUST_CHECK; /* takes the fd, also on failure */
+void fl_http_door_close(struct fl_http_server *server);                     /* idempotent */
+void fl_http_door_look(struct fl_http_server *server);                      /* whether it is shut for want of places */
+void fl_http_server_begin_turn(struct fl_http_server *server);
+/* A connection is about to come: where places are short, another is shut down for it. */
+void fl_http_connections_make_place(struct fl_http_server *server);
+
+/* The client's certificate */
+int fl_http_roots_new(struct fl_span pem, gnutls_x509_trust_list_t *ret_roots, struct fl_err *err) FL_MUST_CHECK;
+void fl_http_peer_ask(gnutls_session_t session);
 
 /* libmicrohttpd's callbacks */
 void fl_http_on_connection(void *owner, struct MHD_Connection *handle, void **context,
@@ -87,6 +117,7 @@ void fl_http_connection_enter(struct fl_http_connection *connection, enum fl_htt
 struct fl_http_response fl_http_response_make(const struct fl_http_server *server);
 /* NULL where memory was out for it. */
 struct fl_http_connection *fl_http_request_connection(const struct fl_http_request *request);
+struct MHD_Connection *fl_http_request_handle(const struct fl_http_request *request);
 /* The owner of the answer that is owed, if any, is told that nobody waits for it. */
 void fl_http_deferred_abandon(struct fl_http_connection *connection);
 /* Frees what belongs to the request. */

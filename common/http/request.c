@@ -39,6 +39,8 @@ static struct MHD_Response *make_response(struct fl_http_response *answer)
     bool good = MHD_add_response_header(response, "Content-Type", answer->content_type) == MHD_YES;
     if (good && answer->allow != NULL)
         good = MHD_add_response_header(response, "Allow", answer->allow) == MHD_YES;
+    if (good && answer->authenticate != NULL)
+        good = MHD_add_response_header(response, "WWW-Authenticate", answer->authenticate) == MHD_YES;
     if (good && answer->close)
         good = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
     if (!good) {
@@ -100,13 +102,12 @@ static enum MHD_Result suspend(struct fl_http_connection *connection, struct MHD
     return MHD_YES;
 }
 
-static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MHD_Connection *handle,
-                                const char *method)
+static struct fl_http_request make_request(const struct fl_http_connection *connection, struct MHD_Connection *handle,
+                                           const char *method)
 {
-    struct fl_http_server *server = connection->server;
     struct fl_span uri = fl_span_str(connection->uri);
     size_t mark = fl_span_find(uri, '?');
-    const struct fl_http_request request = {
+    return (struct fl_http_request){
         .method = fl_span_str(method),
         .path = fl_span_make(uri.data, mark),
         .query = mark < uri.len ? fl_span_from(uri, mark + 1) : (struct fl_span){NULL, 0},
@@ -114,6 +115,13 @@ static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MH
         .body = fl_buf_span(&connection->body),
         .connection = handle,
     };
+}
+
+static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MHD_Connection *handle,
+                                const char *method)
+{
+    struct fl_http_server *server = connection->server;
+    const struct fl_http_request request = make_request(connection, handle, method);
     struct fl_http_response answer = fl_http_response_make(server);
     server->handling = true;
     server->handle(server->owner, &request, &answer);
@@ -137,57 +145,114 @@ static enum MHD_Result send_deferred(struct fl_http_connection *connection, stru
 
 /* Requests */
 
-/* Where the body ends. libmicrohttpd would take the first of two lengths, any name before a space, and the rest of the
- * connection for another transfer coding than chunked. */
-struct framing {
-    struct fl_span length, coding; /* data NULL: there is none */
-    bool ambiguous;
+/* What libmicrohttpd lets pass in a head and we do not. Of two lengths it would take the first; any name before a
+ * space; the rest of the connection for another transfer coding than chunked. A line that goes on in the next one
+ * (obs-fold) it has joined already, and a line may end in LF alone: both read one way only, for there is nobody between
+ * client and us. */
+struct head {
+    struct fl_span length, coding, once[3]; /* data NULL: there is none */
+    bool ambiguous, malformed;
 };
+
+static bool is_token(struct fl_span name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.data[i];
+        if (c <= ' ' || c >= 127 || strchr("\"(),/:;<=>?@[\\]{}", c) != NULL)
+            return false;
+    }
+    return name.len > 0;
+}
+
+static bool is_clean(struct fl_span value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.data[i];
+        if ((c < ' ' && c != '\t') || c == 127)
+            return false;
+    }
+    return true;
+}
+
+/* Where the value of this header is kept; NULL: nowhere, it may come as often as it likes. */
+static struct fl_span *place_of(struct head *head, struct fl_span name)
+{
+    static const char *const once[] = {"Host", "Content-Type", "Authorization"};
+    if (fl_span_eq_nocase(name, FL_SPAN("Content-Length")))
+        return &head->length;
+    if (fl_span_eq_nocase(name, FL_SPAN("Transfer-Encoding")))
+        return &head->coding;
+    for (size_t i = 0; i < FL_COUNT(once); i++) {
+        if (fl_span_eq_nocase(name, fl_span_str(once[i])))
+            return &head->once[i];
+    }
+    return NULL;
+}
 
 static enum MHD_Result look_at_header(void *owner, enum MHD_ValueKind kind, const char *name, size_t name_size,
                                       const char *value, size_t value_size)
 {
     (void)kind;
-    struct framing *framing = owner;
-    const struct fl_span of = {name, name_size};
-    struct fl_span *field = fl_span_eq_nocase(of, FL_SPAN("Content-Length"))      ? &framing->length
-                            : fl_span_eq_nocase(of, FL_SPAN("Transfer-Encoding")) ? &framing->coding
-                                                                                  : NULL;
-    if ((field != NULL && field->data != NULL) || fl_span_find(of, ' ') < of.len || fl_span_find(of, '\t') < of.len)
-        framing->ambiguous = true;
-    if (field != NULL)
-        *field = fl_span_make(value != NULL ? value : "", value_size);
+    struct head *head = owner;
+    const struct fl_span of = {name, name_size}, text = fl_span_make(value != NULL ? value : "", value_size);
+    struct fl_span *place = place_of(head, of);
+    if (fl_span_find(of, ' ') < of.len || fl_span_find(of, '\t') < of.len)
+        head->ambiguous = true;
+    if (!is_token(of) || !is_clean(text))
+        head->malformed = true;
+    if (place == NULL)
+        return MHD_YES;
+    if (place->data != NULL)
+        *(place == &head->length || place == &head->coding ? &head->ambiguous : &head->malformed) = true;
+    *place = text;
     return MHD_YES;
 }
 
-/* False where it is ambiguous. */
-static bool read_framing(struct MHD_Connection *handle, uint64_t *ret_length, bool *ret_chunked)
+/* NULL, or what is wrong with the head. */
+static const char *read_head(struct MHD_Connection *handle, uint64_t *ret_length, bool *ret_chunked)
 {
-    struct framing framing = {.ambiguous = false};
-    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, look_at_header, &framing);
+    struct head head = {.ambiguous = false};
+    MHD_get_connection_values_n(handle, MHD_HEADER_KIND, look_at_header, &head);
     *ret_length = 0;
-    *ret_chunked = framing.coding.data != NULL;
-    if (*ret_chunked && (framing.length.data != NULL || !fl_span_eq_nocase(framing.coding, FL_SPAN("chunked"))))
-        return false;
-    return !framing.ambiguous &&
-           (framing.length.data == NULL || fl_span_to_u64(framing.length, UINT64_MAX, ret_length));
+    *ret_chunked = head.coding.data != NULL;
+    if (*ret_chunked && (head.length.data != NULL || !fl_span_eq_nocase(head.coding, FL_SPAN("chunked"))))
+        head.ambiguous = true;
+    if (!head.ambiguous && head.length.data != NULL && !fl_span_to_u64(head.length, UINT64_MAX, ret_length))
+        head.ambiguous = true;
+    return head.ambiguous ? "ambiguous length of the body" : head.malformed ? "malformed head" : NULL;
+}
+
+/* MHD_YES: it passes, or the answer is on its way. */
+static enum MHD_Result ask_head(struct fl_http_connection *connection, struct MHD_Connection *handle,
+                                const char *method)
+{
+    struct fl_http_server *server = connection->server;
+    const struct fl_http_request request = make_request(connection, handle, method);
+    struct fl_http_response answer = fl_http_response_make(server);
+    if (server->head(server->owner, &request, &answer)) {
+        fl_buf_done(&answer.body);
+        return MHD_YES;
+    }
+    answer.close = answer.close || connection->lingers;
+    return send_answer(connection, handle, &answer);
 }
 
 /* The head is here, nothing of the body has been asked for. */
-static enum MHD_Result begin_request(struct fl_http_connection *connection, struct MHD_Connection *handle)
+static enum MHD_Result begin_request(struct fl_http_connection *connection, struct MHD_Connection *handle,
+                                     const char *method)
 {
     struct fl_http_server *server = connection->server;
     uint64_t length;
     bool chunked;
-    bool clear = read_framing(handle, &length, &chunked);
+    const char *trouble = read_head(handle, &length, &chunked);
     connection->step = FL_HTTP_STEP_COLLECTING;
     fl_buf_init(&connection->body, server->body_max);
-    connection->lingers = chunked || length > 0 || !clear; /* taken back once the whole request is here */
-    if (!clear)
-        return refuse(connection, handle, MHD_HTTP_BAD_REQUEST, "ambiguous length of the body");
+    connection->lingers = chunked || length > 0 || trouble != NULL; /* taken back once the whole request is here */
+    if (trouble != NULL)
+        return refuse(connection, handle, MHD_HTTP_BAD_REQUEST, trouble);
     if (length > server->body_max)
         return refuse_large(connection, handle);
-    return MHD_YES;
+    return server->head == NULL ? MHD_YES : ask_head(connection, handle, method);
 }
 
 /* Bytes beyond the limit are dropped up to the limit again: an answer is possible only at the body's end. */
@@ -199,6 +264,7 @@ static enum MHD_Result collect(struct fl_http_connection *connection, struct fl_
         if (fl_buf_append(&connection->body, bytes) < 0)
             return MHD_NO;
         server->bodies += bytes.len;
+        connection->share->bodies += bytes.len;
         return MHD_YES;
     }
     connection->dropped += bytes.len;
@@ -215,7 +281,7 @@ enum MHD_Result fl_http_on_request(void *owner, struct MHD_Connection *handle, c
         return MHD_NO;
     connection->server->moved++;
     if (connection->step == FL_HTTP_STEP_RECEIVING)
-        return begin_request(connection, handle);
+        return begin_request(connection, handle, method);
     if (*upload_size > 0) {
         enum MHD_Result result = collect(connection, fl_span_make(upload, *upload_size));
         *upload_size = 0;
@@ -236,6 +302,7 @@ void *fl_http_on_line(void *owner, const char *uri, struct MHD_Connection *handl
     struct fl_http_connection *connection = fl_http_connection_of(handle);
     if (connection != NULL) {
         fl_http_connection_forget(connection);
+        connection->spoken = true;
         connection->uri = strdup(uri);
         fl_http_connection_enter(connection, FL_HTTP_STEP_RECEIVING);
     }
@@ -252,6 +319,20 @@ void fl_http_on_completed(void *owner, struct MHD_Connection *handle, void **con
         fl_http_connection_forget(connection);
         fl_http_connection_enter(connection, FL_HTTP_STEP_WAITING);
     }
+}
+
+struct MHD_Connection *fl_http_request_handle(const struct fl_http_request *request)
+{
+    return handle_of(request->connection);
+}
+
+void fl_http_request_vouch(const struct fl_http_request *request)
+{
+    struct fl_http_connection *connection = fl_http_request_connection(request);
+    if (connection == NULL || connection->known)
+        return;
+    connection->known = true;
+    connection->share->known++;
 }
 
 struct fl_http_connection *fl_http_request_connection(const struct fl_http_request *request)

@@ -6,11 +6,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 
-/* libmicrohttpd's "external epoll": its epoll fd is one source of our loop, and MHD_run handles what is ready. Twice it
- * wants to be run again although that fd stays silent: where it kept input back (MHD_get_timeout says 0), and after a
- * connection has gone, because only then it listens again when it was at its limit. The hook does that.
+/* libmicrohttpd's "external epoll": its epoll fd is one source of our loop, and MHD_run handles what is ready. It does
+ * not listen: acceptor.c hands it connections. Twice it wants to be run again although that fd stays silent: where it
+ * kept input back (MHD_get_timeout says 0), and where we kept the input of a handshake back. The hook does that.
  *
  * In a TLS handshake that waits for its client it says 0 too, for as long as that lasts (0.9.75), and would have us
  * turn for nothing. So bytes that pass GnuTLS are counted (connection.c): after a few runs that moved none, the
@@ -47,8 +47,15 @@ static bool wants_more(struct fl_http_server *server)
     return server->again || (MHD_get_timeout(server->daemon, &wait) == MHD_YES && wait == 0);
 }
 
+void fl_http_server_begin_turn(struct fl_http_server *server)
+{
+    server->turn++;
+    server->handshakes = 0;
+}
+
 static void run(struct fl_http_server *server)
 {
+    fl_http_server_begin_turn(server);
     uint64_t moved = server->moved;
     server->again = false;
     MHD_run(server->daemon);
@@ -59,6 +66,7 @@ static void run(struct fl_http_server *server)
         fl_hook_arm(server->loop, &server->hook);
     else
         fl_http_server_wake(server, fl_loop_now_ms(server->loop) + RETRY_MS);
+    fl_http_door_look(server);
 }
 
 static void on_event(struct fl_source *source, uint32_t events)
@@ -74,16 +82,11 @@ static void on_hook(struct fl_hook *hook)
     run(FL_CONTAINER_OF(hook, struct fl_http_server, hook));
 }
 
-static struct MHD_Daemon *start_daemon(struct fl_http_server *server, const struct fl_http_server_options *options,
-                                       int fd)
+static struct MHD_Daemon *start_daemon(struct fl_http_server *server)
 {
-    unsigned per_address =
-        options->connections_per_address > 0 ? options->connections_per_address : (options->connections_max + 1) / 2;
     bool tls = server->certificate != NULL;
     struct MHD_OptionItem items[] = {
-        {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, options->connections_max, NULL},
-        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, INT_MAX, NULL}, /* acceptor.c holds ours */
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE, NULL},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)fl_http_on_connection, server},
@@ -93,8 +96,8 @@ static struct MHD_Daemon *start_daemon(struct fl_http_server *server, const stru
         {tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, 0, (void *)fl_http_on_certificate},
         {MHD_OPTION_END, 0, NULL},
     };
-    unsigned flags =
-        MHD_USE_EPOLL | (tls ? MHD_USE_TLS : 0) | (server->deferred_max > 0 ? MHD_ALLOW_SUSPEND_RESUME : 0);
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0) |
+                     (server->deferred_max > 0 ? MHD_ALLOW_SUSPEND_RESUME : 0);
     return MHD_start_daemon(flags, 0, NULL, NULL, fl_http_on_request, server, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
 }
 
@@ -105,20 +108,14 @@ static int start(struct fl_http_server *server, const struct fl_http_server_opti
     if (result < 0)
         return result;
     errno = 0;
-    server->daemon = start_daemon(server, options, fd);
-    if (server->daemon == NULL) {
-        int reason = errno > 0 ? -errno : -EIO;
-        if (fcntl(fd, F_GETFD) < 0) /* it closes the socket on some failures, on others not */
-            fl_take_fd(fd);
-        return fl_err_errno(err, reason, "cannot start the HTTP server");
-    }
-    fl_take_fd(fd);
+    server->daemon = start_daemon(server);
+    if (server->daemon == NULL)
+        return fl_err_errno(err, errno > 0 ? -errno : -EIO, "cannot start the HTTP server");
     int epoll = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     result = fl_source_add(server->loop, &server->source, epoll, EPOLLIN, on_event);
-    if (result < 0)
-        return fl_err_errno(err, result, "cannot start the HTTP server");
-    run(server); /* only now it listens */
-    return 0;
+    if (result == 0)
+        result = fl_http_door_open(server, fl_take_fd(fd));
+    return result < 0 ? fl_err_errno(err, result, "cannot start the HTTP server") : 0;
 }
 
 static void cleanup_server(struct fl_http_server **server)
@@ -147,9 +144,13 @@ int fl_http_server_new(struct fl_loop *loop, const struct fl_http_server_options
     server->loop = loop;
     server->hook.run = on_hook;
     server->handle = options->handle;
+    server->head = options->head;
     server->refused = options->refused;
     server->owner = options->owner;
     server->connections_max = options->connections_max;
+    server->connections_per_address =
+        options->connections_per_address > 0 ? options->connections_per_address : (options->connections_max + 1) / 2;
+    fl_http_shares_init(&server->shares, (size_t)options->connections_max * 2 + 256);
     server->deferred_max = options->deferred_max;
     server->body_max = options->body_max;
     server->response_max = options->response_max;
@@ -157,19 +158,13 @@ int fl_http_server_new(struct fl_loop *loop, const struct fl_http_server_options
     fl_linger_init(&server->linger, loop);
     if (options->cert_pem.len > 0 || options->key_pem.len > 0)
         result = fl_http_certificate_new(options->cert_pem, options->key_pem, &server->certificate, err);
+    if (result == 0 && options->client_roots_pem.len > 0)
+        result = fl_http_roots_new(options->client_roots_pem, &server->client_roots, err);
     if (result == 0)
         result = start(server, options, err);
     if (result == 0)
         *ret_server = fl_take(server);
     return result;
-}
-
-static void stop_listening(struct fl_http_server *server)
-{
-    int fd = MHD_quiesce_daemon(server->daemon);
-    if (!server->draining && fd >= 0)
-        close(fd);
-    server->draining = true;
 }
 
 struct fl_http_server *fl_http_server_free(struct fl_http_server *server)
@@ -180,14 +175,16 @@ struct fl_http_server *fl_http_server_free(struct fl_http_server *server)
     fl_source_remove(&server->source);
     for (struct fl_http_connection *connection = server->connections; connection != NULL; connection = connection->next)
         fl_http_deferred_abandon(connection); /* none may be suspended then */
-    if (server->daemon != NULL) {
-        stop_listening(server);
+    fl_http_door_close(server);
+    if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
-    }
     fl_hook_disarm(&server->hook);
     fl_timer_cancel(&server->timer);
     fl_linger_done(&server->linger);
     fl_http_certificate_unref(server->certificate);
+    if (server->client_roots != NULL)
+        gnutls_x509_trust_list_deinit(server->client_roots, 1);
+    fl_http_shares_done(&server->shares);
     free(server);
     return NULL;
 }
@@ -215,7 +212,8 @@ void fl_http_server_drain(struct fl_http_server *server)
 {
     if (server->draining)
         return;
-    stop_listening(server);
+    fl_http_door_close(server);
+    server->draining = true;
     for (struct fl_http_connection *connection = server->connections; connection != NULL;
          connection = connection->next) {
         if (connection->step == FL_HTTP_STEP_WAITING)

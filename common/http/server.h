@@ -10,13 +10,18 @@
  * Bounds:
  *   connections              connections_max (the next ones wait in the kernel), per client address
  *                            connections_per_address (the next ones are closed at once). From 8 on, an eighth is kept
- *                            free: a new one costs the one that has been in its step longest its place
+ *                            free: a new one costs another its place. Nobody whom the owner vouched for, while there
+ *                            are others; of the address that has most of those; the one that was in its step longest
+ *   handshakes               a few milliseconds a turn, and always one of each address: established connections and
+ *                            other addresses do not wait for one that has many
  *   request line and headers FL_HTTP_HEAD_MAX together (414 or 431, then closed)
+ *   head                     names are tokens, values have no control character, what a request may have once is there
+ *                            once; else 400. Where `head` refuses, the body is not read
  *   body                     one length or "chunked", else 400; body_max: a larger Content-Length is answered 413
  *                            without reading the body, a chunked body that grows larger when it has ended (past twice
  *                            the limit it is cut); all bodies that are being collected together: FL_HTTP_BODIES_MAX ×
- *                            body_max (past it the one that has been coming longest is cut off: slow large bodies keep
- *                            nobody out)
+ *                            body_max (past it another is cut off, chosen as above by who holds most: slow large
+ *                            bodies keep nobody out)
  *   time                     idle_seconds for each step as a whole, however its bytes trickle: handshake and first
  *                            request line (or the wait for the next one), the rest of the request, the answer
  */
@@ -44,6 +49,7 @@ struct fl_http_response {
     unsigned status;          /* 200 to 599; 200 unless the handler sets another */
     const char *content_type; /* a literal; "application/json" unless set */
     const char *allow;        /* 405: the Allow header; else NULL */
+    const char *authenticate; /* 401: the WWW-Authenticate header; else NULL */
     struct fl_buf body;       /* initialised with response_max; the server sends and frees it */
     bool close;               /* answer with Connection: close */
 };
@@ -51,6 +57,8 @@ struct fl_http_response {
 struct fl_http_server_options {
     struct fl_span address;           /* "0.0.0.0:8443", "[::]:8443" (both families), "127.0.0.1:0" (any free port) */
     struct fl_span cert_pem, key_pem; /* both empty: plain HTTP. Copied. */
+    struct fl_span client_roots_pem; /* HTTPS: clients are asked for a certificate, which fl_http_request_peer judges by
+                                        these roots; empty: they are not asked. Copied. */
     size_t body_max;
     size_t response_max;
     unsigned connections_max;
@@ -59,8 +67,13 @@ struct fl_http_server_options {
     unsigned deferred_max; /* answers that are owed at once; 0: none may be deferred */
     /* The spans of the request live until it returns. It may call the functions below, but not free the server. */
     void (*handle)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
+    /* Called with each head, before anything of the body is read: request->body is empty. True: go on. False: the
+     * response that it filled is the answer (as a handler's; none may be deferred), and where a body was to come, the
+     * connection closes. NULL: every head passes. */
+    bool (*head)(void *owner, const struct fl_http_request *request, struct fl_http_response *response);
     /* Told of each request that the server itself answered and the handler never saw: 413 (a body larger than body_max)
-     * or 400 (its length is not clear), with the reason as in the answer. For metrics and logs. NULL: nobody asks. */
+     * or 400 (its head is malformed, its length not clear), with the reason as in the answer. For metrics and logs.
+     * NULL: nobody asks. */
     void (*refused)(void *owner, unsigned status, const char *reason);
     void *owner;
 };
@@ -76,6 +89,11 @@ struct fl_http_server *fl_http_server_free(struct fl_http_server *server);
  * key is not the certificate's, a server of plain HTTP; -ENOMEM) the old one stays. */
 int fl_http_server_set_certificate(struct fl_http_server *server, struct fl_span cert_pem, struct fl_span key_pem,
                                    struct fl_err *err) FL_MUST_CHECK;
+
+/* The new roots judge every request from now on, on open connections too. On failure (-EINVAL: malformed, none, one
+ * that is no CA, a server that asks for no certificate; -ENOMEM) the old ones stay. */
+int fl_http_server_set_client_roots(struct fl_http_server *server, struct fl_span pem,
+                                    struct fl_err *err) FL_MUST_CHECK;
 
 uint16_t fl_http_server_port(const struct fl_http_server *server);
 /* Stops accepting and closes the listening socket. Requests that are under way, or come within half a second on a
@@ -100,6 +118,28 @@ const struct fl_http_request *fl_http_deferred_request(const struct fl_http_defe
 struct fl_http_response *fl_http_deferred_response(struct fl_http_deferred *deferred);
 /* From outside of the handler of this very request. */
 void fl_http_deferred_send(struct fl_http_deferred *deferred);
+
+/* ---- Who the client is ---- */
+
+#define FL_HTTP_PEER_NAMES_MAX 16 /* more are not looked at */
+#define FL_HTTP_PEER_NAME_MAX  253
+
+struct fl_http_peer {
+    enum {
+        FL_HTTP_PEER_NONE, /* it showed no certificate, or was not asked for one */
+        FL_HTTP_PEER_BAD,  /* one that does not count */
+        FL_HTTP_PEER_GOOD  /* one of our roots, in its time, for TLS clients by its extended key usage */
+    } state;
+    const char *trouble; /* BAD: why not */
+    size_t name_count;   /* GOOD: its common name and its DNS and URI names */
+    struct fl_span names[FL_HTTP_PEER_NAMES_MAX];
+};
+
+/* By the connection's certificate, whose key the client has; lives as long as the request. Judged anew when the roots
+ * have changed, and after a minute. */
+const struct fl_http_peer *fl_http_request_peer(const struct fl_http_request *request);
+/* The client is one of those that the server is there for: its connection gives way last. */
+void fl_http_request_vouch(const struct fl_http_request *request);
 
 /* The client is on this host. */
 bool fl_http_request_is_loopback(const struct fl_http_request *request);
