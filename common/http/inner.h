@@ -48,6 +48,7 @@ struct fl_http_connection {
     enum fl_http_step step;
     bool late;    /* shut down by us: out of time, or cut off for others */
     bool lingers; /* answered while its client sends */
+    bool passed;  /* its head */
     bool known;   /* vouched for */
     bool spoken;  /* a request line came: the handshake is over */
 };

@@ -117,12 +117,25 @@ static struct fl_http_request make_request(const struct fl_http_connection *conn
     };
 }
 
+/* Asked before the body is read where one is to come, else with the whole request: libmicrohttpd closes a connection
+ * whose answer is early. */
+static bool passes_head(struct fl_http_connection *connection, struct MHD_Connection *handle, const char *method,
+                        struct fl_http_response *answer)
+{
+    struct fl_http_server *server = connection->server;
+    const struct fl_http_request request = make_request(connection, handle, method);
+    connection->passed = server->head == NULL || server->head(server->owner, &request, answer);
+    return connection->passed;
+}
+
 static enum MHD_Result dispatch(struct fl_http_connection *connection, struct MHD_Connection *handle,
                                 const char *method)
 {
     struct fl_http_server *server = connection->server;
     const struct fl_http_request request = make_request(connection, handle, method);
     struct fl_http_response answer = fl_http_response_make(server);
+    if (!connection->passed && !passes_head(connection, handle, method, &answer))
+        return send_answer(connection, handle, &answer);
     server->handling = true;
     server->handle(server->owner, &request, &answer);
     server->handling = false;
@@ -146,9 +159,8 @@ static enum MHD_Result send_deferred(struct fl_http_connection *connection, stru
 /* Requests */
 
 /* What libmicrohttpd lets pass in a head and we do not. Of two lengths it would take the first; any name before a
- * space; the rest of the connection for another transfer coding than chunked. A line that goes on in the next one
- * (obs-fold) it has joined already, and a line may end in LF alone: both read one way only, for there is nobody between
- * client and us. */
+ * space; the rest of the connection for another transfer coding than chunked. What we cannot see any more is told in
+ * tests/unit/common/http_head_test.c: there is one reading of it, and nobody between client and us who has another. */
 struct head {
     struct fl_span length, coding, once[3]; /* data NULL: there is none */
     bool ambiguous, malformed;
@@ -222,21 +234,6 @@ static const char *read_head(struct MHD_Connection *handle, uint64_t *ret_length
     return head.ambiguous ? "ambiguous length of the body" : head.malformed ? "malformed head" : NULL;
 }
 
-/* MHD_YES: it passes, or the answer is on its way. */
-static enum MHD_Result ask_head(struct fl_http_connection *connection, struct MHD_Connection *handle,
-                                const char *method)
-{
-    struct fl_http_server *server = connection->server;
-    const struct fl_http_request request = make_request(connection, handle, method);
-    struct fl_http_response answer = fl_http_response_make(server);
-    if (server->head(server->owner, &request, &answer)) {
-        fl_buf_done(&answer.body);
-        return MHD_YES;
-    }
-    answer.close = answer.close || connection->lingers;
-    return send_answer(connection, handle, &answer);
-}
-
 /* The head is here, nothing of the body has been asked for. */
 static enum MHD_Result begin_request(struct fl_http_connection *connection, struct MHD_Connection *handle,
                                      const char *method)
@@ -252,7 +249,15 @@ static enum MHD_Result begin_request(struct fl_http_connection *connection, stru
         return refuse(connection, handle, MHD_HTTP_BAD_REQUEST, trouble);
     if (length > server->body_max)
         return refuse_large(connection, handle);
-    return server->head == NULL ? MHD_YES : ask_head(connection, handle, method);
+    if (server->head == NULL || !connection->lingers)
+        return MHD_YES;
+    struct fl_http_response answer = fl_http_response_make(server);
+    if (passes_head(connection, handle, method, &answer)) {
+        fl_buf_done(&answer.body);
+        return MHD_YES;
+    }
+    answer.close = true;
+    return send_answer(connection, handle, &answer);
 }
 
 /* Bytes beyond the limit are dropped up to the limit again: an answer is possible only at the body's end. */
@@ -303,6 +308,7 @@ void *fl_http_on_line(void *owner, const char *uri, struct MHD_Connection *handl
     if (connection != NULL) {
         fl_http_connection_forget(connection);
         connection->spoken = true;
+        connection->passed = false;
         connection->uri = strdup(uri);
         fl_http_connection_enter(connection, FL_HTTP_STEP_RECEIVING);
     }
