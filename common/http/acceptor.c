@@ -6,7 +6,6 @@
  */
 #include "common/http/inner.h"
 
-
 #define LOOK_MAX             256 /* at the queue, in one look */
 #define IN_MAX               16  /* let in, in one look */
 #define CROWD_MAX            4   /* of them of one address, where places are short */

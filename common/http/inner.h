@@ -16,7 +16,6 @@
 #include "common/loop/timer.h"
 
 #include <gnutls/abstract.h>
-#include <gnutls/x509.h>
 #include <microhttpd.h>
 
 struct fl_http_certificate;
