@@ -66,6 +66,22 @@ static int look_at_certificate(struct webhook_live *live, bool force, struct fl_
     return 1;
 }
 
+static int look_at_client_ca(struct webhook_live *live, bool force, struct fl_err *err)
+{
+    int result = webhook_caller_look_at_ca(&live->caller, force, err);
+    if (result <= 0)
+        return result;
+    result = live->use_client_roots(live->owner, fl_buf_span(&live->caller.ca_file.text), err);
+    if (result < 0)
+        fl_err_prefix(err, "%s", live->caller.ca_file.path);
+    return result < 0 ? result : 1;
+}
+
+static int look_at_token_keys(struct webhook_live *live, bool force, struct fl_err *err)
+{
+    return webhook_caller_look_at_keys(&live->caller, force, err);
+}
+
 /* A trouble that lasts is met at every look, and told once. */
 static void tell(struct webhook_live *live, enum webhook_reload what, int result, const struct fl_err *err, bool force)
 {
@@ -86,9 +102,9 @@ static void tell(struct webhook_live *live, enum webhook_reload what, int result
 void webhook_live_look(struct webhook_live *live, bool force)
 {
     static int (*const looks[])(struct webhook_live *, bool, struct fl_err *) = {
-        [WEBHOOK_RELOAD_CONFIG] = look_at_config,
-        [WEBHOOK_RELOAD_NAMESPACES] = look_at_namespaces,
-        [WEBHOOK_RELOAD_CERTIFICATE] = look_at_certificate,
+        [WEBHOOK_RELOAD_CONFIG] = look_at_config,           [WEBHOOK_RELOAD_NAMESPACES] = look_at_namespaces,
+        [WEBHOOK_RELOAD_CERTIFICATE] = look_at_certificate, [WEBHOOK_RELOAD_CLIENT_CA] = look_at_client_ca,
+        [WEBHOOK_RELOAD_TOKEN_KEYS] = look_at_token_keys,
     };
     for (int what = 0; what < WEBHOOK_RELOAD_COUNT; what++) {
         struct fl_err err = {0};
@@ -112,13 +128,16 @@ static int read_all(struct webhook_live *live, struct fl_err *err)
 }
 
 int webhook_live_init(struct webhook_live *live, struct webhook_stats *stats, const char *config_path,
-                      const char *namespaces_path, const char *cert_path, const char *key_path, struct fl_err *err)
+                      const char *namespaces_path, const char *cert_path, const char *key_path,
+                      const struct webhook_caller_options *caller, struct fl_err *err)
 {
     *live = (struct webhook_live){.stats = stats};
     fl_reread_init(&live->config_file, config_path, WEBHOOK_CONFIG_MAX);
     fl_reread_init(&live->namespaces_file, namespaces_path, WEBHOOK_NAMESPACES_MAX);
     webhook_serving_init(&live->serving, cert_path, key_path);
     int result = read_all(live, err);
+    if (result == 0)
+        result = webhook_caller_init(&live->caller, caller, err);
     if (result < 0)
         webhook_live_done(live);
     return result;
@@ -129,6 +148,7 @@ void webhook_live_done(struct webhook_live *live)
     fl_reread_done(&live->config_file);
     fl_reread_done(&live->namespaces_file);
     webhook_serving_done(&live->serving);
+    webhook_caller_done(&live->caller);
     live->config = webhook_config_free(live->config);
     live->namespaces = webhook_namespaces_free(live->namespaces);
 }

@@ -4,6 +4,7 @@
 #ifndef WEBHOOK_LIVE_H
 #define WEBHOOK_LIVE_H
 
+#include "webhook/caller.h"
 #include "webhook/review.h"
 #include "webhook/serving.h"
 #include "webhook/stats.h"
@@ -12,11 +13,13 @@ struct webhook_live {
     struct webhook_stats *stats; /* borrowed */
     struct fl_reread config_file, namespaces_file;
     struct webhook_serving serving;
+    struct webhook_caller caller;
     struct webhook_config *config;            /* never NULL after webhook_live_init */
     struct webhook_namespaces *namespaces;    /* NULL where there is no file */
     struct fl_err told[WEBHOOK_RELOAD_COUNT]; /* the trouble that was logged last; empty: none */
     /* Brings a checked certificate into use. 0 or negative with the reason. */
     int (*use_certificate)(void *owner, struct fl_span cert_pem, struct fl_span key_pem, struct fl_err *err);
+    int (*use_client_roots)(void *owner, struct fl_span pem, struct fl_err *err);
     void *owner;
 };
 
@@ -24,7 +27,7 @@ struct webhook_live {
  * namespaces may be NULL. The certificate is checked, not yet used: serving.cert.text and serving.key.text hold it. */
 int webhook_live_init(struct webhook_live *live, struct webhook_stats *stats, const char *config_path,
                       const char *namespaces_path, const char *cert_path, const char *key_path,
-                      struct fl_err *err) FL_MUST_CHECK;
+                      const struct webhook_caller_options *caller, struct fl_err *err) FL_MUST_CHECK;
 void webhook_live_done(struct webhook_live *live);
 
 /* Looks at the files, as often as one likes; with `force` all are read again and said to be. */

@@ -22,6 +22,11 @@ static const char usage[] =
     "  --context NAME       of the kubeconfig (default: its current one)\n"
     "  --namespaces FILE    instead of an API server: Namespace objects, YAML; read again when it changes\n"
     "  --config FILE        configuration, YAML; the defaults are good without\n"
+    "  --client-ca FILE     /inject is for clients with a certificate of these roots, PEM; read again when it changes\n"
+    "  --client-name NAME   which its common name, DNS or URI names has to have; several times: one of them\n"
+    "  --token MODE         the API server's token (KEP-6060): off (default), when-present, require\n"
+    "  --token-keys FILE    whose keys sign it, a JSON Web Key Set; read again when it changes\n"
+    "  --token-issuer URL   --token-audience URL (several times: one of them): what it has to say\n"
     "  --drain-delay N      seconds to go on accepting connections after SIGTERM (default 0)\n"
     "  --log-level L        error, warning, info (default), debug, trace\n"
     "  --log-format F       json (default) or text\n"
@@ -37,6 +42,12 @@ enum option_id {
     OPTION_NAMESPACES,
     OPTION_KUBECONFIG,
     OPTION_CONTEXT,
+    OPTION_CLIENT_CA,
+    OPTION_CLIENT_NAME,
+    OPTION_TOKEN,
+    OPTION_TOKEN_KEYS,
+    OPTION_TOKEN_ISSUER,
+    OPTION_TOKEN_AUDIENCE,
     OPTION_DRAIN,
     OPTION_LEVEL,
     OPTION_FORMAT,
@@ -52,6 +63,12 @@ static const struct option long_options[] = {
     {"namespaces", required_argument, NULL, OPTION_NAMESPACES},
     {"kubeconfig", required_argument, NULL, OPTION_KUBECONFIG},
     {"context", required_argument, NULL, OPTION_CONTEXT},
+    {"client-ca", required_argument, NULL, OPTION_CLIENT_CA},
+    {"client-name", required_argument, NULL, OPTION_CLIENT_NAME},
+    {"token", required_argument, NULL, OPTION_TOKEN},
+    {"token-keys", required_argument, NULL, OPTION_TOKEN_KEYS},
+    {"token-issuer", required_argument, NULL, OPTION_TOKEN_ISSUER},
+    {"token-audience", required_argument, NULL, OPTION_TOKEN_AUDIENCE},
     {"drain-delay", required_argument, NULL, OPTION_DRAIN},
     {"log-level", required_argument, NULL, OPTION_LEVEL},
     {"log-format", required_argument, NULL, OPTION_FORMAT},
@@ -72,6 +89,64 @@ static int wrong(const char *what, const char *value)
     fprintf(stderr, "fairlead-webhook: %s%s%s\nTry 'fairlead-webhook --help'.\n", what, value != NULL ? ": " : "",
             value != NULL ? value : "");
     return -EINVAL;
+}
+
+static int add(struct webhook_caller_list *list, const char *option, const char *value)
+{
+    if (list->count == WEBHOOK_CALLER_NAMES_MAX || value[0] == '\0')
+        return wrong(option, value);
+    list->texts[list->count++] = fl_span_str(value);
+    return 0;
+}
+
+static int take_token_mode(struct webhook_caller_options *caller, const char *value)
+{
+    static const char *const modes[] = {[WEBHOOK_TOKEN_OFF] = "off",
+                                        [WEBHOOK_TOKEN_WHEN_PRESENT] = "when-present",
+                                        [WEBHOOK_TOKEN_REQUIRE] = "require"};
+    for (size_t i = 0; i < FL_COUNT(modes); i++) {
+        if (strcmp(value, modes[i]) == 0) {
+            caller->token = (enum webhook_token_mode)i;
+            return 0;
+        }
+    }
+    return wrong("--token: expected off, when-present or require", value);
+}
+
+/* -ENOENT: it is none of these. */
+static int take_caller_option(struct webhook_caller_options *caller, int id, const char *value)
+{
+    switch (id) {
+    case OPTION_CLIENT_CA:
+        caller->ca = value;
+        return 0;
+    case OPTION_CLIENT_NAME:
+        return add(&caller->names, "--client-name: expected at most 16, none empty", value);
+    case OPTION_TOKEN:
+        return take_token_mode(caller, value);
+    case OPTION_TOKEN_KEYS:
+        caller->keys = value;
+        return 0;
+    case OPTION_TOKEN_ISSUER:
+        caller->issuer = value;
+        return 0;
+    case OPTION_TOKEN_AUDIENCE:
+        return add(&caller->audiences, "--token-audience: expected at most 16, none empty", value);
+    default:
+        return -ENOENT;
+    }
+}
+
+static int check_caller(const struct webhook_caller_options *caller)
+{
+    bool token = caller->token != WEBHOOK_TOKEN_OFF;
+    if ((caller->ca != NULL) != (caller->names.count > 0))
+        return wrong("--client-ca and --client-name: both or none of them", NULL);
+    if (token && (caller->keys == NULL || caller->issuer == NULL || caller->audiences.count == 0))
+        return wrong("--token needs --token-keys, --token-issuer and --token-audience", NULL);
+    if (!token && (caller->keys != NULL || caller->issuer != NULL || caller->audiences.count > 0))
+        return wrong("--token-keys, --token-issuer and --token-audience need --token when-present or require", NULL);
+    return 0;
 }
 
 static int take_option(struct command_line *line, int id, const char *value)
@@ -121,7 +196,7 @@ static int take_option(struct command_line *line, int id, const char *value)
         line->done = true;
         return 0;
     default:
-        return wrong("unknown option", NULL);
+        return take_caller_option(&line->options.caller, id, value);
     }
 }
 
@@ -136,6 +211,8 @@ static bool is_address(const char *text)
 static int check(const struct command_line *line)
 {
     const struct webhook_options *options = &line->options;
+    if (check_caller(&options->caller) < 0)
+        return -EINVAL;
     if (options->listen == NULL || options->cert == NULL || options->key == NULL)
         return wrong(options->listen == NULL ? "--listen ADDR:PORT is missing"
                      : options->cert == NULL ? "--tls-cert FILE is missing"

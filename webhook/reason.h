@@ -42,6 +42,8 @@
     X(NAMESPACE_UNKNOWN, "namespace_unknown", 503, "the API server does not say what the namespace asks for")          \
     X(SELF_CHECK, "self_check", 500, "the patch did not pass its own check")                                           \
     /* refused before a decision */                                                                                    \
+    X(CLIENT_CERTIFICATE, "client_certificate", 403, "the caller's certificate is not the API server's")               \
+    X(CLIENT_TOKEN, "client_token", 401, "the caller's token is not the API server's")                                 \
     X(CONTENT_TYPE, "content_type", 415, "the content type is not application/json")                                   \
     X(TOO_LARGE, "too_large", 413, "the body is larger than a review may be")                                          \
     X(LENGTH, "length", 400, "the length of the body is not clear")                                                    \

@@ -200,7 +200,58 @@ static void inject(struct server *server, const struct fl_http_request *request,
         tell(server, &report, clock_ns() - begin);
     } else if (review(server, request, response, &report, begin)) {
         finish(server, &report, response, begin);
+        if (report.status == 200)
+            fl_http_request_vouch(request); /* who sends reviews gives way after who does not */
     }
+}
+
+/* Whether the caller may ask, by what was asked for. Before the body is read: a stranger's is never held. */
+static bool is_caller(struct server *server, const struct fl_http_request *request,
+                      struct webhook_verdict_report *report)
+{
+    const struct webhook_caller *caller = &server->live.caller;
+    if (caller->options.ca != NULL) {
+        enum webhook_caller_result result =
+            webhook_caller_certificate(caller, fl_http_request_peer(request), &report->err);
+        webhook_stats_caller(&server->stats, WEBHOOK_CHECK_CERTIFICATE, result);
+        report->reason = WEBHOOK_REASON_CLIENT_CERTIFICATE;
+        if (result != WEBHOOK_CALLER_GOOD)
+            return false;
+    }
+    if (caller->options.token != WEBHOOK_TOKEN_OFF) {
+        enum webhook_caller_result result =
+            webhook_caller_token(caller, fl_http_request_header(request, "Authorization"), time(NULL), &report->err);
+        webhook_stats_caller(&server->stats, WEBHOOK_CHECK_TOKEN, result);
+        report->reason = WEBHOOK_REASON_CLIENT_TOKEN;
+        bool may_lack = caller->options.token == WEBHOOK_TOKEN_WHEN_PRESENT;
+        if (result != WEBHOOK_CALLER_GOOD && !(may_lack && result == WEBHOOK_CALLER_MISSING))
+            return false;
+    }
+    return true;
+}
+
+static const char inject_path[] = "/inject";
+
+/* What may send a body, and how large others' are: nobody's but a review's is read. */
+static bool head(void *owner, const struct fl_http_request *request, struct fl_http_response *response)
+{
+    struct server *server = owner;
+    if (!fl_span_eq_str(request->path, inject_path) || !fl_span_eq_str(request->method, "POST"))
+        return true;
+    struct webhook_verdict_report report = {.outcome = WEBHOOK_INVALID};
+    if (is_caller(server, request, &report)) {
+        if (webhook_caller_is_asked(&server->live.caller))
+            fl_http_request_vouch(request);
+        return true;
+    }
+    char text[FL_ERR_TEXT_MAX + 2];
+    snprintf(text, sizeof(text), "%s\n", report.err.text);
+    report.status = webhook_reason_code(report.reason);
+    say(response, report.status, text);
+    response->authenticate = report.status == 401 ? "Bearer" : NULL;
+    response->close = true; /* a certificate is the connection's: the next one may have another */
+    tell(server, &report, 0);
+    return false;
 }
 
 static void healthz(struct server *server, const struct fl_http_request *request, struct fl_http_response *response)
@@ -231,7 +282,7 @@ static const struct {
     const char *method, *path;
     void (*answer)(struct server *server, const struct fl_http_request *request, struct fl_http_response *response);
 } routes[] = {
-    {"POST", "/inject", inject},
+    {"POST", inject_path, inject},
     {"GET", "/healthz", healthz},
     {"GET", "/readyz", readyz},
     {"GET", "/metrics", metrics},
@@ -307,6 +358,12 @@ static int use_certificate(void *owner, struct fl_span cert_pem, struct fl_span 
     return fl_http_server_set_certificate(server->http, cert_pem, key_pem, err);
 }
 
+static int use_client_roots(void *owner, struct fl_span pem, struct fl_err *err)
+{
+    struct server *server = owner;
+    return fl_http_server_set_client_roots(server->http, pem, err);
+}
+
 /* What the HTTP server answered by itself counts and is logged as any other request that is no review. */
 static void refused(void *owner, unsigned status, const char *text)
 {
@@ -331,6 +388,8 @@ static int listen_on(struct server *server, const char *address, struct fl_err *
         .connections_per_address = WEBHOOK_CONNECTIONS_MAX, /* API servers behind one address are one client */
         .idle_seconds = WEBHOOK_IDLE_SECONDS,
         .deferred_max = WEBHOOK_DEFERRED_MAX,
+        .client_roots_pem = fl_buf_span(&server->live.caller.ca_file.text),
+        .head = head,
         .handle = handle,
         .refused = refused,
         .owner = server,
@@ -366,10 +425,11 @@ static int start(struct server *server, const struct webhook_options *options, s
     if (result < 0)
         return fl_err_errno(err, result, "start");
     result = webhook_live_init(&server->live, &server->stats, options->config, options->namespaces, options->cert,
-                               options->key, err);
+                               options->key, &options->caller, err);
     if (result < 0)
         return result;
     server->live.use_certificate = use_certificate;
+    server->live.use_client_roots = use_client_roots;
     server->live.owner = server;
     server->drain_delay = options->drain_delay;
     result = start_lookup(server, options, err);

@@ -14,15 +14,17 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
+#include "webhook/caller.h"
 
 struct webhook_options {
-    const char *listen;     /* "0.0.0.0:8443", "[::]:8443", "127.0.0.1:0" */
-    const char *cert, *key; /* PEM files */
-    const char *config;     /* NULL: the defaults */
-    const char *namespaces; /* a file; NULL: they are the API server's */
-    const char *kubeconfig; /* where that is; NULL: as the pod's own files say */
-    const char *context;    /* of the kubeconfig; NULL: its current one */
-    unsigned drain_delay;   /* seconds */
+    const char *listen;                   /* "0.0.0.0:8443", "[::]:8443", "127.0.0.1:0" */
+    const char *cert, *key;               /* PEM files */
+    const char *config;                   /* NULL: the defaults */
+    const char *namespaces;               /* a file; NULL: they are the API server's */
+    const char *kubeconfig;               /* where that is; NULL: as the pod's own files say */
+    const char *context;                  /* of the kubeconfig; NULL: its current one */
+    struct webhook_caller_options caller; /* zeroed: anybody may call */
+    unsigned drain_delay;                 /* seconds */
 };
 
 /* Returns when the program is to end: 0 after a drain; a negative errno with the reason where it could not start. */

@@ -8,6 +8,7 @@
 static const char *const request_labels[] = {"outcome", "reason"};
 static const char *const reload_labels[] = {"what", "result"};
 static const char *const get_labels[] = {"result"};
+static const char *const caller_labels[] = {"check", "result"};
 static const char *const build_labels[] = {"version"};
 static const double duration_buckets[] = {0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001,
                                           0.0025,  0.005,  0.01,   0.025,  0.05,   0.1};
@@ -54,6 +55,13 @@ static const struct fl_metric_family watch_troubles_family = {
     .name = "fairlead_webhook_namespace_watch_troubles_total",
     .help = "Times that following the namespaces failed and was tried again.",
     .kind = FL_METRIC_COUNTER,
+};
+static const struct fl_metric_family callers_family = {
+    .name = "fairlead_webhook_callers_total",
+    .help = "Checks of who calls, by how they ended.",
+    .kind = FL_METRIC_COUNTER,
+    .label_names = caller_labels,
+    .label_count = FL_COUNT(caller_labels),
 };
 static const struct fl_metric_family dropped_family = {
     .name = "fairlead_webhook_log_lines_dropped_total",
@@ -141,6 +149,18 @@ void webhook_stats_request(struct webhook_stats *stats, enum webhook_outcome out
     }
     fl_counter_add(*counter, 1);
     fl_histogram_observe(stats->duration, seconds);
+}
+
+void webhook_stats_caller(struct webhook_stats *stats, enum webhook_caller_check check,
+                          enum webhook_caller_result result)
+{
+    struct fl_counter **counter = &stats->callers[check][result];
+    if (*counter == NULL) {
+        const struct fl_span values[] = {check == WEBHOOK_CHECK_TOKEN ? FL_SPAN("token") : FL_SPAN("certificate"),
+                                         fl_span_str(webhook_caller_word(result))};
+        *counter = fl_metrics_counter(stats->metrics, &callers_family, values);
+    }
+    fl_counter_add(*counter, 1);
 }
 
 void webhook_stats_reload(struct webhook_stats *stats, enum webhook_reload what, bool success)

@@ -5,11 +5,14 @@
 
 #include "common/base/buf.h"
 #include "common/metrics/registry.h"
+#include "webhook/caller.h"
 #include "webhook/reason.h"
 
 #include <time.h>
 
-#define WEBHOOK_RELOADS(X) X(CONFIG, "config") X(NAMESPACES, "namespaces") X(CERTIFICATE, "certificate")
+#define WEBHOOK_RELOADS(X)                                                                                             \
+    X(CONFIG, "config")                                                                                                \
+    X(NAMESPACES, "namespaces") X(CERTIFICATE, "certificate") X(CLIENT_CA, "client_ca") X(TOKEN_KEYS, "token_keys")
 
 /* How asking the API server for one namespace ended. */
 #define WEBHOOK_GETS(X) X(FOUND, "found") X(ABSENT, "absent") X(REFUSED, "refused") X(FAILED, "failed")
@@ -35,6 +38,7 @@ struct webhook_stats {
     struct fl_gauge *not_after, *namespaces;
     struct fl_counter *reloads[WEBHOOK_RELOAD_COUNT][2]; /* [what][success] */
     struct fl_counter *gets[WEBHOOK_GET_COUNT], *watch_troubles;
+    struct fl_counter *callers[WEBHOOK_CHECK_COUNT][WEBHOOK_CALLER_COUNT]; /* made on first use */
     struct fl_counter *dropped;
 };
 
@@ -45,6 +49,8 @@ const char *webhook_reload_word(enum webhook_reload what);
 
 void webhook_stats_request(struct webhook_stats *stats, enum webhook_outcome outcome, enum webhook_reason reason,
                            double seconds);
+void webhook_stats_caller(struct webhook_stats *stats, enum webhook_caller_check check,
+                          enum webhook_caller_result result);
 void webhook_stats_reload(struct webhook_stats *stats, enum webhook_reload what, bool success);
 /* Appends the text. 0, -ENOMEM, -EMSGSIZE. */
 int webhook_stats_expose(struct webhook_stats *stats, struct fl_buf *out) FL_MUST_CHECK;
