@@ -150,7 +150,7 @@ static bool may_read(struct fl_http_connection *connection)
 {
     struct fl_http_server *server = connection->server;
     struct fl_http_share *share = connection->share;
-    if (connection->spoken || share->known > 0)
+    if (connection->open || share->known > 0)
         return true;
     fl_http_share_turn(share, server->turn);
     if (server->handshakes < HANDSHAKES || (share->handshakes < HANDSHAKES_EACH && server->handshakes < HANDSHAKES_MAX))
@@ -169,7 +169,7 @@ static ssize_t on_pull(gnutls_transport_ptr_t transport, void *data, size_t size
     }
     ssize_t count = recv(connection->fd, data, size, 0);
     connection->server->moved += count > 0;
-    if (!connection->spoken && count > 0) {
+    if (!connection->open && count > 0) {
         connection->server->handshakes++;
         connection->share->handshakes++;
     }
@@ -189,6 +189,18 @@ static ssize_t on_push(gnutls_transport_ptr_t transport, const giovec_t *pieces,
     return count;
 }
 
+/* The client's Finished is here. What comes after it may not be kept back: libmicrohttpd would wait for another event.
+ */
+static int on_finished(gnutls_session_t session, unsigned kind, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message)
+{
+    (void)kind, (void)when, (void)message;
+    struct fl_http_connection *connection = gnutls_transport_get_ptr(session);
+    if (incoming != 0)
+        connection->open = true;
+    return 0;
+}
+
 static void watch_transport(struct fl_http_connection *connection, struct MHD_Connection *handle)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_GNUTLS_SESSION);
@@ -198,6 +210,7 @@ static void watch_transport(struct fl_http_connection *connection, struct MHD_Co
     gnutls_transport_set_ptr(session, connection);
     gnutls_transport_set_pull_function(session, on_pull);
     gnutls_transport_set_vec_push_function(session, on_push);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_finished);
     if (connection->server->client_roots != NULL)
         fl_http_peer_ask(session);
 }

@@ -49,7 +49,7 @@ struct fl_http_connection {
     bool lingers; /* answered while its client sends */
     bool passed;  /* its head */
     bool known;   /* vouched for */
-    bool spoken;  /* a request line came: the handshake is over */
+    bool open;    /* the handshake is over */
 };
 
 struct fl_http_server {

@@ -307,7 +307,6 @@ void *fl_http_on_line(void *owner, const char *uri, struct MHD_Connection *handl
     struct fl_http_connection *connection = fl_http_connection_of(handle);
     if (connection != NULL) {
         fl_http_connection_forget(connection);
-        connection->spoken = true;
         connection->passed = false;
         connection->uri = strdup(uri);
         fl_http_connection_enter(connection, FL_HTTP_STEP_RECEIVING);
