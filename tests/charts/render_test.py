@@ -197,6 +197,20 @@ class Rendered(unittest.TestCase):
             self.assertEqual(template["spec"]["priorityClassName"], "system-cluster-critical")
             self.assertEqual(template["spec"]["topologySpreadConstraints"][0]["topologyKey"], "kubernetes.io/hostname")
 
+    def test_who_may_ask(self):
+        """Options of the webhook, and the ConfigMap that they name; nothing of it unless it is asked for."""
+        def look(things):
+            spec = things["Deployment", "fairlead-webhook"]["spec"]["template"]["spec"]
+            words = [word for word in spec["containers"][0]["args"] if word.startswith(("--client", "--token"))]
+            return words, [volume["configMap"]["name"] for volume in spec["volumes"] if volume["name"] == "caller"]
+        self.assertEqual(look(self.plain), ([], []))
+        words, maps = look(render({"webhook": {"caller": {"configMap": "who", "certificateNames": ["a", "b"], "token": "require",
+                                                          "issuer": "https://i"}}}))
+        self.assertEqual(words, ["--client-ca=/etc/fairlead/caller/client-ca.crt", "--client-name=a", "--client-name=b",
+                                 "--token=require", "--token-keys=/etc/fairlead/caller/jwks.json", "--token-issuer=https://i",
+                                 "--token-audience=https://fairlead-webhook.fairlead-system.svc:443/inject"])
+        self.assertEqual(maps, ["who"])
+
     def test_images(self):
         def images(mode):
             return sorted(container["image"] for (kind, _), thing in self.modes[mode].items() if kind == "Deployment"
