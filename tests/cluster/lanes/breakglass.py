@@ -132,6 +132,7 @@ class BreakGlass(Lane):
     def test_who_may_not(self):
         """A tenant who may update the namespace cannot pause it, and may resume it."""
         space = self.spaces()[1]
+        eventually(lambda: self.fairlead(self.tenant, "pause", "--dry-run", space)[0] == 1, "the policy is in force")
         status, said = self.fairlead(self.tenant, "pause", "--reason", "I would like to", space)
         self.assertEqual(status, 1, said)
         self.assertIn("pause", said)
