@@ -188,7 +188,11 @@ class Cutter:
                 near, _ = self.listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(self.target)
+            try:
+                far = socket.create_connection(self.target)
+            except OSError:  # the server is away: as if there were no relay
+                near.close()
+                continue
             limit = self.limits.pop(0) if self.limits else None
             threading.Thread(target=self.both, args=(near, far, limit), daemon=True).start()
 
