@@ -132,11 +132,15 @@ int cni_netlink_ask(struct cni_netlink *netlink, struct nlmsghdr *request, cni_n
                     struct fl_err *err)
 {
     struct answer answer = {0};
+    size_t total = 0;
     request->nlmsg_seq = ++netlink->sequence;
     int result = send_all(netlink, request, request->nlmsg_len);
     while (result == 0 && !answer.complete) {
         size_t size = 0;
         result = receive(netlink, &size);
+        total += size;
+        if (netlink->answers_max > 0 && total > netlink->answers_max)
+            return fl_err_set(err, -EMSGSIZE, "more than %zu bytes of answers", netlink->answers_max);
         if (result == 0)
             take_answers(netlink, size, read, context, &answer);
     }

@@ -27,6 +27,7 @@ struct cni_netlink {
     struct mnl_socket *socket; /* owned; NULL: not open. Belongs to the netns in which it was opened, for good. */
     uint32_t sequence;         /* the last one used */
     char *buffer;              /* owned; for answers */
+    size_t answers_max;        /* bytes of answers to one request; 0: no limit. For dumps of what others can fill */
 };
 
 /* bus: NETLINK_ROUTE, NETLINK_NETFILTER. 0, a negative errno (-EPROTONOSUPPORT: the kernel has no such bus). */
@@ -36,7 +37,8 @@ void cni_netlink_close(struct cni_netlink *netlink);
 typedef void cni_netlink_reader(const struct nlmsghdr *message, void *context);
 
 /* Sends one request (its sequence number is set here) and hands every answer to `read` until the kernel's end mark or
- * acknowledgement. 0, CNI_NETLINK_AGAIN, or the kernel's negative errno: err then has the kernel's text. */
+ * acknowledgement. 0, CNI_NETLINK_AGAIN, or the kernel's negative errno: err then has the kernel's text. -EMSGSIZE:
+ * more than answers_max; then the socket is good for nothing any more but closing. */
 int cni_netlink_ask(struct cni_netlink *netlink, struct nlmsghdr *request, cni_netlink_reader *read, void *context,
                     struct fl_err *err) FL_MUST_CHECK;
 
