@@ -9,6 +9,8 @@
 
 /* The kernel fills at most this much of one read with a dump (netlink_dump in af_netlink.c). */
 #define BUFFER_SIZE 32768
+/* Read at once, more than a socket's queue holds: a netns that is busy for ever does not keep us reading. */
+#define EVENTS_MAX 4096
 
 /* Not bound: the kernel gives the socket an address when it is connected. That is to the kernel itself, which then lets
  * no message of another process through: a container with CAP_NET_ADMIN could keep us reading its own for ever. */
@@ -196,4 +198,26 @@ int cni_netlink_batch(struct cni_netlink *netlink, const void *batch, size_t len
     if (ret_failure->code < 0)
         return ret_failure->code;
     return done && result == -EAGAIN ? 0 : CNI_NETLINK_AGAIN;
+}
+
+int cni_netlink_join(struct cni_netlink *netlink, unsigned group, struct fl_err *err)
+{
+    const int number = (int)group;
+    if (mnl_socket_setsockopt(netlink->socket, NETLINK_ADD_MEMBERSHIP, (void *)(uintptr_t)&number, sizeof(number)) < 0)
+        return fl_err_errno(err, -errno, "listen to netlink's group %u", group);
+    return 0;
+}
+
+int cni_netlink_hear(struct cni_netlink *netlink, cni_netlink_reader *read, void *context)
+{
+    size_t size = 0;
+    int result = 0;
+    for (int i = 0; i < EVENTS_MAX && (result = receive(netlink, &size)) == 0; i++) {
+        struct fl_span rest = fl_span_make(netlink->buffer, size);
+        for (const struct nlmsghdr *message = cni_messages_next(&rest); message != NULL;
+             message = cni_messages_next(&rest))
+            if (message->nlmsg_type >= NLMSG_MIN_TYPE)
+                read(message, context);
+    }
+    return result == -EAGAIN ? 0 : result == 0 ? CNI_NETLINK_AGAIN : result;
 }

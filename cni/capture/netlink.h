@@ -54,6 +54,13 @@ struct cni_netlink_failure {
 int cni_netlink_batch(struct cni_netlink *netlink, const void *batch, size_t len, uint32_t acknowledged,
                       cni_netlink_reader *read, void *context, struct cni_netlink_failure *ret_failure) FL_MUST_CHECK;
 
+/* From here on the kernel also tells what happens in the netns: the events of one multicast group (NFNLGRP_*). 0 or a
+ * negative errno. */
+int cni_netlink_join(struct cni_netlink *netlink, unsigned group, struct fl_err *err) FL_MUST_CHECK;
+/* Hands every event that has come to `read`; does not wait. 0, CNI_NETLINK_AGAIN (some were lost, or they do not end),
+ * a negative errno. */
+int cni_netlink_hear(struct cni_netlink *netlink, cni_netlink_reader *read, void *context) FL_MUST_CHECK;
+
 /* Reads an error message's code and extended text (linux/netlink.h, struct nlmsgerr and its attributes). False where
  * the message is too short. Pure; bytes are not trusted. */
 bool cni_netlink_read_error(const struct nlmsghdr *message, int *ret_code, char *ret_text, size_t text_size);
