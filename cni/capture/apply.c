@@ -2,16 +2,11 @@
 
 #include "cni/capture/loopback.h"
 #include "cni/capture/netns.h"
-#include "cni/capture/nft.h"
-#include "cni/capture/readback.h"
+#include "cni/capture/nftables.h"
 #include "common/mesh/port.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/netlink.h>
-
-/* How often something is tried while others keep changing the netns; each try is a fresh look. */
-#define TRIES_MAX 8
 
 struct sockets {
     struct cni_netlink route, netfilter;
@@ -55,202 +50,115 @@ static int sockets_open(int netns, struct sockets *ret_sockets, struct fl_err *e
 
 static int busy(struct fl_err *err)
 {
-    return fl_err_set(err, -EAGAIN, "the network namespace kept changing, or the kernel was out of buffers: %d tries",
-                      TRIES_MAX);
+    return fl_err_set(err, -EAGAIN, "the network namespace kept changing, or the kernel was out of buffers");
 }
 
-/* --- the table --- */
-
-static void read_echo(const struct nlmsghdr *message, void *context)
+static int not_here(enum cni_backend backend, struct fl_err *err)
 {
-    uint64_t *handle = context, echoed = cni_nft_echoed_handle(message);
-    if (echoed != 0)
-        *handle = echoed;
+    return backend == CNI_BACKEND_IPTABLES ? fl_err_set(err, -EOPNOTSUPP, "the iptables back end is not here yet") : 0;
 }
 
-/* Sends the batch until it is acknowledged, and frees it. 0 with the handle of the table that it created (where it
- * did); or the negative errno of the message that failed, in words. */
-static int commit(struct cni_netlink *netfilter, struct cni_nft_batch *batch, const struct cni_plan *plan,
-                  uint64_t *ret_handle, struct fl_err *err)
+static int prepare_loopback(struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
 {
-    uint64_t handle = 0;
-    uint32_t acknowledged = batch->first_sequence + (uint32_t)batch->acknowledged;
-    int result = CNI_NETLINK_AGAIN;
-    for (int i = 0; result == CNI_NETLINK_AGAIN && i < TRIES_MAX; i++) {
-        struct cni_netlink_failure failure;
-        result = cni_netlink_batch(netfilter, batch->data, batch->len, acknowledged, read_echo, &handle, &failure);
-        if (result < 0)
-            result = cni_nft_explain(batch, plan, failure.sequence - batch->first_sequence, result, failure.text, err);
-    }
-    cni_nft_batch_done(batch);
-    if (result == 0)
-        *ret_handle = handle;
+    int result = cni_loopback_prepare(&sockets->route, plan->ipv6, err);
     return result == CNI_NETLINK_AGAIN ? busy(err) : result;
 }
 
-/* The table with that handle; 0: whichever has our name. */
-static int remove_table(struct cni_netlink *netfilter, uint64_t handle, struct fl_err *err)
+/* 0, CNI_APPLY_DIFFERS or a negative errno. */
+static int compare_loopback(struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
 {
-    struct cni_nft_batch batch;
-    struct fl_err failure = {0};
-    uint64_t none;
-    int result = cni_nft_encode_removal(handle, 1, &batch);
-    if (result < 0)
-        return fl_err_errno(err, result, "write the nf_tables batch");
-    result = commit(netfilter, &batch, NULL, &none, &failure);
-    if (result == 0 || result == -ENOENT)
-        return 0;
-    return fl_err_set(err, result, "remove: %s", failure.text);
-}
-
-static int write_table(struct cni_netlink *netfilter, enum cni_nft_kind kind, const struct cni_plan *plan,
-                       uint64_t *ret_handle, struct fl_err *err)
-{
-    struct cni_nft_batch batch;
-    int result = cni_nft_encode(kind, plan, 1, &batch);
-    return result < 0 ? fl_err_errno(err, result, "write the nf_tables batch")
-                      : commit(netfilter, &batch, plan, ret_handle, err);
-}
-
-/* A table that is there already (this is a repeated ADD, or somebody else's table of that name) is replaced. The handle
- * is 0 then, and where nothing was acknowledged. */
-static int put_table(struct cni_netlink *netfilter, const struct cni_plan *plan, uint64_t *ret_handle,
-                     struct fl_err *err)
-{
-    struct fl_err failure = {0};
-    int result = write_table(netfilter, CNI_NFT_CREATE, plan, ret_handle, &failure);
-    if (result == -EEXIST)
-        return write_table(netfilter, CNI_NFT_REPLACE, plan, ret_handle, err);
-    return result < 0 ? fl_err_set(err, result, "%s", failure.text) : 0;
-}
-
-/* --- read-back --- */
-
-struct reading {
-    struct cni_readback readback;
-    struct fl_err *err;
-};
-
-static void read_message(const struct nlmsghdr *message, void *context)
-{
-    struct reading *reading = context;
-    cni_readback_message(&reading->readback, message, reading->err);
-}
-
-/* One dump. That the table is not there is a difference, not a failure. */
-static int dump(struct cni_netlink *netfilter, struct reading *reading, enum cni_readback_dump what,
-                enum cni_set_id set)
-{
-    _Alignas(struct nlmsghdr) char request[CNI_READBACK_REQUEST_MAX];
-    struct fl_err failure = {0};
-    int result = cni_netlink_ask(netfilter, cni_readback_request(request, what, set), read_message, reading, &failure);
-    if (result < 0 && result != -ENOENT) {
-        fl_err_set(reading->err, result, "read back table inet " CNI_NFT_TABLE ": %s", failure.text);
-        return result;
-    }
-    return result == CNI_NETLINK_AGAIN ? result : 0;
-}
-
-static int dump_all(struct cni_netlink *netfilter, struct reading *reading)
-{
-    const struct cni_plan *plan = reading->readback.plan;
-    int result = 0;
-    for (int what = CNI_READBACK_GENERATION; result == 0 && what < CNI_READBACK_ELEMENTS; what++)
-        result = dump(netfilter, reading, (enum cni_readback_dump)what, CNI_SET_NONE);
-    for (int id = CNI_SET_NONE + 1; result == 0 && id < CNI_SETS; id++) {
-        if (reading->readback.sets[id] && plan->sets[id].count > 0)
-            result = dump(netfilter, reading, CNI_READBACK_ELEMENTS, (enum cni_set_id)id);
-    }
-    if (result == 0)
-        result = dump(netfilter, reading, CNI_READBACK_GENERATION, CNI_SET_NONE);
-    return result == 0 && reading->readback.moved ? CNI_NETLINK_AGAIN : result;
-}
-
-/* One look. 0, CNI_APPLY_DIFFERS, -EAGAIN (nothing was learned) or another negative errno. */
-static int look(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
-{
-    struct reading reading = {.err = err};
-    cni_readback_start(&reading.readback, plan);
-    int result = dump_all(netfilter, &reading);
+    struct cni_loopback now;
+    int result = cni_loopback_read(&sockets->route, &now, err);
     if (result != 0)
         return result < 0 ? result : busy(err);
-    return cni_readback_finish(&reading.readback, err) == CNI_READBACK_SAME ? 0 : CNI_APPLY_DIFFERS;
+    if (now.up && (!plan->ipv6 || !now.ipv6 || now.address))
+        return 0;
+    fl_err_set(err, -EBADMSG, now.up ? FL_PASSTHROUGH_IPV6 " is missing on lo" : "lo is down");
+    return CNI_APPLY_DIFFERS;
 }
 
-/* 0, CNI_APPLY_DIFFERS or a negative errno. A difference counts when every look shows one: a batch of somebody else
- * that comes to nothing (another ADD, that finds our table) leaves the generation as it is, and yet the kernel tells
- * some rules twice, or not at all, where it is under way in the middle of a dump. */
-static int compare_table(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
-{
-    struct fl_err why = {0};
-    int result = -EAGAIN;
-    for (int i = 0; i < TRIES_MAX && (result == -EAGAIN || result == CNI_APPLY_DIFFERS); i++) {
-        why = (struct fl_err){0};
-        result = look(netfilter, plan, &why);
-    }
-    if (result != 0)
-        fl_err_set(err, why.code, "%s", why.text);
-    return result;
-}
-
-/* --- the three verbs --- */
-
-/* Batch, then read-back. *made is the handle of the table where this call created it. */
-static int program_table(struct cni_netlink *netfilter, const struct cni_plan *plan, uint64_t *made, struct fl_err *err)
-{
-    int result = put_table(netfilter, plan, made, err);
-    if (result == -EAGAIN) /* not acknowledged: it may be in force all the same */
-        return compare_table(netfilter, plan, NULL) == 0 ? 0 : -EAGAIN;
-    return result < 0 ? result : compare_table(netfilter, plan, err);
-}
+/* --- the verbs --- */
 
 /* On failure the table goes again that this call created: that one alone, by its handle, for another ADD may have put
  * its own in place meanwhile, and answered for it. One that replaced another stays: a pod that was captured is never
  * let go because its repair failed. */
-int cni_apply_program(int netns, const struct cni_plan *plan, struct fl_err *err)
+int cni_apply_program(int netns, enum cni_backend backend, const struct cni_plan *plan, struct fl_err *err)
 {
     FL_CLEANUP(sockets_close) struct sockets sockets = {0};
     uint64_t made = 0;
-    int result = sockets_open(netns, &sockets, err);
+    int result = not_here(backend, err);
+    if (result == 0)
+        result = sockets_open(netns, &sockets, err);
     if (result < 0)
         return result;
-    result = program_table(&sockets.netfilter, plan, &made, err);
-    if (result == 0) {
-        result = cni_loopback_prepare(&sockets.route, plan->ipv6, err);
-        if (result == CNI_NETLINK_AGAIN)
-            result = busy(err);
-    }
+    result = cni_nftables_program(&sockets.netfilter, plan, &made, err);
+    if (result == 0)
+        result = prepare_loopback(&sockets, plan, err);
     if (result != 0 && made != 0)
-        (void)!remove_table(&sockets.netfilter, made, NULL);
-    return result;
+        (void)!cni_nftables_remove(&sockets.netfilter, made, NULL);
+    return result == CNI_NFTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
 }
 
-int cni_apply_check(int netns, const struct cni_plan *plan, struct fl_err *err)
+int cni_apply_check(int netns, enum cni_backend backend, const struct cni_plan *plan, struct fl_err *err)
 {
     FL_CLEANUP(sockets_close) struct sockets sockets = {0};
-    struct cni_loopback now;
-    int result = sockets_open(netns, &sockets, err);
-    if (result < 0)
-        return result;
-    result = cni_loopback_read(&sockets.route, &now, err);
+    int result = not_here(backend, err);
+    if (result == 0)
+        result = sockets_open(netns, &sockets, err);
+    if (result == 0)
+        result = compare_loopback(&sockets, plan, err);
     if (result != 0)
-        return result < 0 ? result : busy(err);
-    if (!now.up || (plan->ipv6 && now.ipv6 && !now.address)) {
-        fl_err_set(err, -EBADMSG, now.up ? FL_PASSTHROUGH_IPV6 " is missing on lo" : "lo is down");
-        return CNI_APPLY_DIFFERS;
-    }
-    return compare_table(&sockets.netfilter, plan, err);
+        return result;
+    result = cni_nftables_compare(&sockets.netfilter, plan, err);
+    return result == CNI_NFTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
 }
 
-int cni_apply_remove(int netns, struct fl_err *err)
+int cni_apply_remove(int netns, enum cni_backend backend, struct fl_err *err)
 {
     FL_CLEANUP(sockets_close) struct sockets sockets = {0};
-    int result = sockets_open(netns, &sockets, err);
+    int result = not_here(backend, err);
+    if (result == 0)
+        result = sockets_open(netns, &sockets, err);
     if (result < 0)
         return result;
-    result = remove_table(&sockets.netfilter, 0, err);
+    result = cni_nftables_remove(&sockets.netfilter, 0, err);
     int address = cni_loopback_remove_address(&sockets.route, result < 0 ? NULL : err);
     if (result == 0 && address != 0)
         result = address < 0 ? address : busy(err);
+    return result;
+}
+
+/* --- what is there --- */
+
+static int read_state(int netns, struct cni_nftables_state *ret_state, struct fl_err *err)
+{
+    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
+    int result = sockets_open(netns, &sockets, err);
+    return result < 0 ? result : cni_nftables_read(&sockets.netfilter, ret_state, err);
+}
+
+/* Not 0 for any table. */
+static uint64_t mix(uint64_t handle, uint64_t generation)
+{
+    return (handle * UINT64_C(0x9e3779b97f4a7c15) ^ generation) | UINT64_C(1) << 63;
+}
+
+int cni_apply_fingerprint(int netns, uint64_t *ret_fingerprint, struct fl_err *err)
+{
+    struct cni_nftables_state state;
+    int result = read_state(netns, &state, err);
+    if (result == 0)
+        *ret_fingerprint = state.table ? mix(state.handle, state.generation) : 0;
+    return result;
+}
+
+int cni_apply_owner(int netns, char ret_comment[CNI_PLAN_COMMENT_MAX], struct fl_err *err)
+{
+    struct cni_nftables_state state;
+    int result = read_state(netns, &state, err);
+    if (result == 0 && !state.table)
+        return CNI_APPLY_NONE;
+    if (result == 0)
+        memcpy(ret_comment, state.comment, CNI_PLAN_COMMENT_MAX);
     return result;
 }

@@ -276,6 +276,22 @@ uint64_t cni_nft_echoed_handle(const struct nlmsghdr *message)
     return be64toh(network);
 }
 
+/* User data is a list of (type, length, bytes); a text has its NUL among the bytes. */
+void cni_nft_table_comment(const struct nlmsghdr *message, char ret_comment[CNI_PLAN_COMMENT_MAX])
+{
+    const struct nlattr *found[NFTA_TABLE_MAX + 1];
+    cni_attributes_of_message(message, sizeof(struct nfgenmsg), found, FL_COUNT(found));
+    struct fl_span rest = cni_attribute_bytes(found[NFTA_TABLE_USERDATA]);
+    memset(ret_comment, 0, CNI_PLAN_COMMENT_MAX);
+    while (rest.len >= 2 && (uint8_t)rest.data[1] <= rest.len - 2) {
+        size_t size = (uint8_t)rest.data[1];
+        if (rest.data[0] == USERDATA_TABLE_COMMENT && size > 0 && size <= CNI_PLAN_COMMENT_MAX &&
+            rest.data[1 + size] == '\0')
+            memcpy(ret_comment, rest.data + 2, size);
+        rest = fl_span_from(rest, 2 + size);
+    }
+}
+
 void cni_nft_batch_done(struct cni_nft_batch *batch)
 {
     free(batch->data);

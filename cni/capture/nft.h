@@ -53,6 +53,9 @@ int cni_nft_encode(enum cni_nft_kind kind, const struct cni_plan *plan, uint32_t
 int cni_nft_encode_removal(uint64_t handle, uint32_t first_sequence, struct cni_nft_batch *ret_batch) FL_MUST_CHECK;
 /* The handle in the kernel's echo of a created table; 0: it is another message. Bytes are not trusted. */
 uint64_t cni_nft_echoed_handle(const struct nlmsghdr *message);
+/* The comment of our table in a message that has one (an echo, a dump); "" where there is none, or it is too long.
+ * Bytes are not trusted. */
+void cni_nft_table_comment(const struct nlmsghdr *message, char ret_comment[CNI_PLAN_COMMENT_MAX]);
 void cni_nft_batch_done(struct cni_nft_batch *batch);
 
 /* What the kernel's error for message `index` means, in words: "rule 3 of chain output (…): not supported by this

@@ -173,14 +173,15 @@ static int apply_code(int result)
 }
 
 /* Reads the plan, opens the netns, and lets `apply` have both. */
-static int with_plan(struct call *call, int (*apply)(int netns, const struct cni_plan *plan, struct fl_err *err))
+static int with_plan(struct call *call,
+                     int (*apply)(int netns, enum cni_backend backend, const struct cni_plan *plan, struct fl_err *err))
 {
     FL_CLEANUP(fl_cleanup_close) int netns = -1;
     struct cni_plan plan;
     int code = read_plan(call, &plan);
     if (code == 0)
         code = open_netns(call, &netns);
-    return code != 0 ? code : apply_code(apply(netns, &plan, call->err));
+    return code != 0 ? code : apply_code(apply(netns, CNI_BACKEND_AUTO, &plan, call->err));
 }
 
 /* --- verbs --- */
@@ -210,7 +211,7 @@ static int run_del(struct call *call)
     if (result == CNI_NETNS_ABSENT)
         call->err->code = 0;
     if (result == 0)
-        (void)!cni_apply_remove(netns, call->err);
+        (void)!cni_apply_remove(netns, CNI_BACKEND_AUTO, call->err);
     return 0;
 }
 
