@@ -38,9 +38,10 @@ fairlead.io/revision: {{ .root.Values.revision }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end -}}
 {{- end }}
 
-{{/* Namespaces whose pods never join: as configured, and the release's own. A JSON array. */}}
+{{/* Namespaces whose pods never join: as configured, the release's own, and the node agent's. A JSON array. */}}
 {{- define "fairlead.ignored" -}}
 {{- $ignored := .Values.config.ignoredNamespaces | default list -}}
+{{- if .Values.cni.enabled }}{{ $ignored = append $ignored (include "fairlead.agentNamespace" .) }}{{ end -}}
 {{- append $ignored .Release.Namespace | uniq | sortAlpha | toJson -}}
 {{- end }}
 
