@@ -10,7 +10,7 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 
-#define ANSWERS_MAX (1u << 20)
+#define ANSWERS_MAX (256u << 10)
 #define TRIES_MAX   8 /* while others keep changing the addresses */
 
 /* --- text --- */

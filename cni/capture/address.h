@@ -2,7 +2,7 @@
  * before it is programmed. The plugin asks with the addresses that the plugins before it allotted, the agent with those
  * that a sidecar says are its pod's.
  *
- * The question goes to the kernel by netlink (a dump of the families asked for, at most 1 MiB of answers: some ten
+ * The question goes to the kernel by netlink (a dump of the families asked for, at most 256 KiB of answers: some three
  * thousand addresses), from a socket that is opened inside the netns. Nothing is changed there. An address counts in
  * whatever state it is (tentative, deprecated), on whatever interface, lo too.
  */

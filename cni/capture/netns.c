@@ -66,7 +66,7 @@ int cni_netns_open(const char *path, int *ret_fd, struct fl_err *err)
         return fl_err_errno(err, -errno, "open %s", path);
     int result = check_netns(fd);
     if (result != 0) {
-        fl_err_set(err, -EINVAL, "%s is not a network namespace", path);
+        fl_err_set(err, result == CNI_NETNS_ABSENT ? -ENOENT : -EINVAL, "%s is not a network namespace", path);
         return result;
     }
     result = check_not_host(fd, path, err);

@@ -3,6 +3,7 @@
 #include "cni/capture/apply.h"
 #include "cni/capture/netns.h"
 #include "cni/plugin/netconf.h"
+#include "cni/plugin/sandbox.h"
 #include "common/mesh/label.h"
 
 #include <ctype.h>
@@ -147,15 +148,6 @@ static int read_plan(struct call *call, struct cni_plan *ret_plan)
     return cni_plan_build(&capture, ret_plan) < 0 ? memory_is_out(call) : 0;
 }
 
-static int open_netns(struct call *call, int *ret_netns)
-{
-    int result = cni_netns_open(call->environment->netns, ret_netns, call->err);
-    if (result == 0)
-        return 0;
-    fl_err_prefix(call->err, "CNI_NETNS");
-    return CNI_CODE_ENVIRONMENT;
-}
-
 static int apply_code(int result)
 {
     switch (result) {
@@ -170,6 +162,22 @@ static int apply_code(int result)
     default:
         return CNI_CODE_CAPTURE;
     }
+}
+
+/* Opens the netns that is the pod's. 0, or a code. */
+static int open_netns(struct call *call, int *ret_netns)
+{
+    FL_CLEANUP(fl_cleanup_close) int netns = -1;
+    const char *path = call->environment->netns;
+    const struct fl_json *previous = fl_json_get(call->netconf.root, "prevResult");
+    bool opened = cni_netns_open(path, &netns, call->err) == 0;
+    int result = opened ? cni_sandbox_check(previous, path, netns, call->err) : 0;
+    if (opened && result == 0) {
+        *ret_netns = fl_take_fd(netns);
+        return 0;
+    }
+    fl_err_prefix(call->err, "CNI_NETNS");
+    return result < 0 ? apply_code(result) : CNI_CODE_ENVIRONMENT;
 }
 
 /* Reads the plan, opens the netns, and lets `apply` have both. */
@@ -202,16 +210,16 @@ static int run_check(struct call *call)
     return call->netconf.has_capture ? with_plan(call, cni_apply_check) : 0;
 }
 
+/* Whatever is not as it should be is left alone, and told; that it is gone is what DEL is for. */
 static int run_del(struct call *call)
 {
     FL_CLEANUP(fl_cleanup_close) int netns = -1;
     if (!call->netconf.has_capture || !is_set(call->environment->netns))
         return 0;
-    int result = cni_netns_open(call->environment->netns, &netns, call->err);
-    if (result == CNI_NETNS_ABSENT)
-        call->err->code = 0;
-    if (result == 0)
+    if (open_netns(call, &netns) == 0)
         (void)!cni_apply_remove(netns, CNI_BACKEND_AUTO, call->err);
+    else if (call->err->code == -ENOENT)
+        call->err->code = 0;
     return 0;
 }
 

@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 import cni_support as cni  # noqa: E402
 
 STANDARD = "/usr/lib/cni"
+RESULT = {"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}, {"address": "fd09::2/64"}]}
 
 
 def config(kind, **members):
@@ -40,6 +41,7 @@ def contenders(fairlead, folder):
         ("true (the floor)", "/bin/true", ""),
         ("fairlead-cni, no annotation", fairlead, config("fairlead-cni")),
         ("fairlead-cni, default spec", fairlead, json.dumps(cni.config(cni.spec()))),
+        ("the same, its address compared", fairlead, json.dumps(cni.config(cni.spec(), prevResult=RESULT))),
         ("fairlead-cni, every list", fairlead, golden("every-list.json")),
         ("fairlead-cni, every setting", fairlead, golden("every-setting-ipv6.json")),
         ("tuning (nothing to tune)", f"{STANDARD}/tuning", config("tuning")),
@@ -69,6 +71,8 @@ def measure(rows, host, rounds):
         for name, program, stdin in rows:
             number += 1
             pod = cni.Namespace("bench")
+            if program.endswith("fairlead-cni"):
+                pod.ip("addr", "add", "10.9.0.2/24", "dev", "lo")
             times[name].append(timed(host, program, stdin, pod, number))
             pod.remove()
     return times

@@ -76,7 +76,7 @@ class Listing(Fresh):
 
 class Answers(Fresh):
     def test_the_previous_result_is_handed_on(self):
-        previous = {"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.5/24", "x": [1, None, "ä"]}], "y": {"z": {}},
+        previous = {"cniVersion": "1.0.0", "ips": [{"address": "none", "x": [1, None, "ä"]}], "y": {"z": {}},
                     "interfaces": [{"name": "eth0", "sandbox": self.pod.path}]}
         for capture in (None, cni.spec()):
             answer = plugin.succeed("ADD", self.pod.path, cni.config(capture, prevResult=previous))

@@ -292,8 +292,9 @@ def spec(**changes):
 
 
 def config(capture=None, version="1.0.0", **members):
+    """What a runtime writes to stdin. No address in prevResult: the plugin would want to find it in the netns."""
     value = {"cniVersion": version, "name": "net", "type": "fairlead-cni",
-             "prevResult": {"cniVersion": version, "ips": [{"address": "10.9.0.2/24"}], "unknown": {"n": 1}}}
+             "prevResult": {"cniVersion": version, "ips": [], "unknown": {"n": 1}}}
     if capture is not None:
         value["runtimeConfig"] = {ANNOTATIONS: {"other": "annotation", CAPTURE: capture}}
     value.update(members)
