@@ -92,3 +92,18 @@ int cni_netns_leave(int back, struct fl_err *err)
         return fl_err_errno(err, -errno, "leave the network namespace");
     return 0;
 }
+
+int cni_netns_make(int *ret_fd, struct fl_err *err)
+{
+    FL_CLEANUP(fl_cleanup_close) int own = open_own(err), made = -1;
+    if (own < 0)
+        return own;
+    if (unshare(CLONE_NEWNET) < 0)
+        return fl_err_errno(err, -errno, "make a network namespace");
+    made = open_own(err);
+    int left = cni_netns_leave(own, made < 0 ? NULL : err);
+    if (made < 0 || left < 0)
+        return made < 0 ? made : left;
+    *ret_fd = fl_take_fd(made);
+    return 0;
+}

@@ -19,6 +19,10 @@ enum cni_netns_outcome {
 /* 0 with *ret_fd (owned by the caller); an outcome, or a negative errno; err says why in all but the first case. */
 int cni_netns_open(const char *path, int *ret_fd, struct fl_err *err) FL_MUST_CHECK;
 
+/* A new one, without a name, that is gone once *ret_fd (owned) is closed; the calling thread is back in its own. 0 or a
+ * negative errno. */
+int cni_netns_make(int *ret_fd, struct fl_err *err) FL_MUST_CHECK;
+
 /* The calling thread enters the namespace; *ret_back (owned) is where it came from. 0 or a negative errno. */
 int cni_netns_enter(int netns, int *ret_back, struct fl_err *err) FL_MUST_CHECK;
 /* Back again. A thread that cannot get back must not go on: the caller gives up on a negative errno. */

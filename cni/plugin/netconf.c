@@ -93,6 +93,25 @@ int cni_netconf_parse(struct fl_span text, struct cni_netconf *ret_netconf, stru
     return result != 0 ? result : read_capture(ret_netconf, err);
 }
 
+int cni_netconf_read_settings(const struct cni_netconf *netconf, struct cni_settings *ret_settings, struct fl_err *err)
+{
+    const struct fl_json *backend = NULL, *status = NULL;
+    struct cni_settings settings = {.backend = CNI_BACKEND_AUTO};
+    int result = get(netconf->root, "", "backend", FL_JSON_STRING, &backend, err);
+    if (result == 0)
+        result = get(netconf->root, "", "statusRequiresCapture", FL_JSON_BOOL, &status, err);
+    if (result != 0)
+        return result;
+    if (backend != NULL && !cni_backend_parse(fl_json_string(backend), &settings.backend)) {
+        fl_err_set(err, -EINVAL, "$.backend: expected " CNI_BACKEND_NAMES ", got \"%.*s\"",
+                   FL_SPAN_ARG(fl_json_string(backend)));
+        return CNI_NETCONF_INVALID;
+    }
+    settings.status_requires_capture = fl_json_bool(status);
+    *ret_settings = settings;
+    return 0;
+}
+
 /* --- results --- */
 
 static int convert_ip(struct fl_json *ip, bool with_family)

@@ -8,6 +8,7 @@
 #ifndef CNI_PLUGIN_NETCONF_H
 #define CNI_PLUGIN_NETCONF_H
 
+#include "cni/capture/backend.h"
 #include "common/doc/json.h"
 
 /* Kubernetes: 256 KiB of annotations, each byte six when it is escaped; then the rest. */
@@ -20,7 +21,7 @@ extern const char *const cni_netconf_versions[];
 enum cni_netconf_outcome {
     CNI_NETCONF_NOT_JSON = 1, /* not (strict) JSON, or no object */
     CNI_NETCONF_VERSION = 2,  /* a cniVersion that is not one of ours; netconf->version says which */
-    CNI_NETCONF_INVALID = 3,  /* a member of the wrong type */
+    CNI_NETCONF_INVALID = 3,  /* a member of the wrong type or value */
 };
 
 struct cni_netconf {
@@ -34,6 +35,16 @@ struct cni_netconf {
  * far as it was read; call cni_netconf_done in every case. */
 int cni_netconf_parse(struct fl_span text, struct cni_netconf *ret_netconf, struct fl_err *err) FL_MUST_CHECK;
 void cni_netconf_done(struct cni_netconf *netconf);
+
+/* Our own members of the configuration. They are read apart from the rest, because a wrong one is nobody's concern
+ * whose pod is not captured. */
+struct cni_settings {
+    enum cni_backend backend;     /* "backend": "auto" (also where it is missing), "nftables" or "iptables" */
+    bool status_requires_capture; /* "statusRequiresCapture": STATUS fails where this kernel cannot capture; false */
+};
+/* 0, or CNI_NETCONF_INVALID: err names the member and what would be right. */
+int cni_netconf_read_settings(const struct cni_netconf *netconf, struct cni_settings *ret_settings,
+                              struct fl_err *err) FL_MUST_CHECK;
 
 bool cni_netconf_speaks(struct fl_span version);
 /* Whether `version` is `other` or newer; both are ours. */

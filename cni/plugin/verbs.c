@@ -1,5 +1,6 @@
 #include "cni/plugin/verbs.h"
 
+#include "cni/capture/ability.h"
 #include "cni/capture/apply.h"
 #include "cni/capture/netns.h"
 #include "cni/plugin/netconf.h"
@@ -25,6 +26,7 @@ struct verb {
     const char *since; /* the first version of the spec that has it */
     bool attachment;   /* is about one container's interface */
     bool netns;        /* CNI_NETNS must be set */
+    bool forgives;     /* succeeds also where members of the configuration are wrong */
 };
 
 /* --- answers --- */
@@ -62,6 +64,8 @@ static const char *code_text(enum cni_code code)
         return "invalid network configuration";
     case CNI_CODE_AGAIN:
         return "try again later";
+    case CNI_CODE_UNAVAILABLE:
+        return "the plugin is not available";
     case CNI_CODE_KERNEL:
         return "this kernel cannot capture";
     case CNI_CODE_CAPTURE:
@@ -180,16 +184,19 @@ static int open_netns(struct call *call, int *ret_netns)
     return result < 0 ? apply_code(result) : CNI_CODE_ENVIRONMENT;
 }
 
-/* Reads the plan, opens the netns, and lets `apply` have both. */
+/* Reads settings and plan, opens the netns, and lets `apply` have them. */
 static int with_plan(struct call *call,
                      int (*apply)(int netns, enum cni_backend backend, const struct cni_plan *plan, struct fl_err *err))
 {
     FL_CLEANUP(fl_cleanup_close) int netns = -1;
+    struct cni_settings settings;
     struct cni_plan plan;
-    int code = read_plan(call, &plan);
+    int code = cni_netconf_read_settings(&call->netconf, &settings, call->err) == 0 ? 0 : CNI_CODE_CONFIG;
+    if (code == 0)
+        code = read_plan(call, &plan);
     if (code == 0)
         code = open_netns(call, &netns);
-    return code != 0 ? code : apply_code(apply(netns, CNI_BACKEND_AUTO, &plan, call->err));
+    return code != 0 ? code : apply_code(apply(netns, settings.backend, &plan, call->err));
 }
 
 /* --- verbs --- */
@@ -223,10 +230,21 @@ static int run_del(struct call *call)
     return 0;
 }
 
-static int run_nothing(struct call *call)
+/* Nothing is kept outside the netns, so there is nothing to collect. */
+static int run_gc(struct call *call)
 {
     (void)call;
     return 0;
+}
+
+/* What fails here takes the whole node out of service, for pods too that are not captured: so only where the operator
+ * wants that, and where it is certain. */
+static int run_status(struct call *call)
+{
+    struct cni_settings settings;
+    if (cni_netconf_read_settings(&call->netconf, &settings, call->err) != 0 || !settings.status_requires_capture)
+        return 0;
+    return cni_ability_check(settings.backend, call->err) == -EOPNOTSUPP ? CNI_CODE_UNAVAILABLE : 0;
 }
 
 static int run_version(struct call *call)
@@ -243,9 +261,12 @@ static int run_version(struct call *call)
 }
 
 static const struct verb verbs[] = {
-    {"ADD", run_add, "0.3.1", true, true},          {"DEL", run_del, "0.3.1", true, false},
-    {"CHECK", run_check, "0.4.0", true, true},      {"GC", run_nothing, "1.1.0", false, false},
-    {"STATUS", run_nothing, "1.1.0", false, false}, {"VERSION", run_version, NULL, false, false},
+    {"ADD", run_add, "0.3.1", .attachment = true, .netns = true},
+    {"CHECK", run_check, "0.4.0", .attachment = true, .netns = true},
+    {"DEL", run_del, "0.3.1", .attachment = true, .forgives = true},
+    {"GC", run_gc, "1.1.0", .forgives = true},
+    {"STATUS", run_status, "1.1.0", .forgives = true},
+    {"VERSION", run_version, NULL, .attachment = false},
 };
 
 static int find_verb(struct call *call, const struct verb **ret_verb)
@@ -287,7 +308,7 @@ static int parse_config(const struct verb *verb, struct call *call, struct fl_sp
             break;
         return CNI_CODE_VERSION;
     case CNI_NETCONF_INVALID:
-        return CNI_CODE_CONFIG;
+        return verb->forgives ? 0 : CNI_CODE_CONFIG;
     default:
         return memory_is_out(call);
     }

@@ -81,6 +81,52 @@ static void test_inputs(void **state)
 }
 
 static const struct {
+    const char *what, *members;
+    enum cni_backend backend;
+    bool status_requires_capture;
+    const char *says; /* NULL: fine */
+} settings_rows[] = {
+    {"none", "\"x\":1", CNI_BACKEND_AUTO, false, NULL},
+    {"auto", "\"backend\":\"auto\"", CNI_BACKEND_AUTO, false, NULL},
+    {"nftables", "\"backend\":\"nftables\"", CNI_BACKEND_NFTABLES, false, NULL},
+    {"iptables", "\"backend\":\"iptables\"", CNI_BACKEND_IPTABLES, false, NULL},
+    {"null", "\"backend\":null,\"statusRequiresCapture\":null", CNI_BACKEND_AUTO, false, NULL},
+    {"status", "\"statusRequiresCapture\":true", CNI_BACKEND_AUTO, true, NULL},
+    {"status off", "\"statusRequiresCapture\":false", CNI_BACKEND_AUTO, false, NULL},
+    {"names are exact", "\"Backend\":7,\"statusrequirescapture\":7", CNI_BACKEND_AUTO, false, NULL},
+    {"another back end", "\"backend\":\"ebpf\"", 0, false,
+     "$.backend: expected auto, nftables or iptables, got \"ebpf\""},
+    {"an empty one", "\"backend\":\"\"", 0, false, "$.backend"},
+    {"case matters", "\"backend\":\"NFTables\"", 0, false, "got \"NFTables\""},
+    {"no string", "\"backend\":true", 0, false, "$.backend: expected a string"},
+    {"a list", "\"backend\":[\"auto\"]", 0, false, "$.backend: expected a string"},
+    {"no boolean", "\"statusRequiresCapture\":\"true\"", 0, false, "$.statusRequiresCapture: expected a boolean"},
+    {"a number", "\"statusRequiresCapture\":1", 0, false, "$.statusRequiresCapture"},
+};
+
+static void test_settings(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FL_COUNT(settings_rows); i++) {
+        FL_CLEANUP(fl_buf_done) struct fl_buf text;
+        struct cni_settings settings = {0};
+        struct cni_netconf netconf;
+        struct fl_err err = {0};
+        fl_buf_init(&text, 65536);
+        assert_int_equal(fl_buf_printf(&text, "{\"cniVersion\":\"1.0.0\",%s}", settings_rows[i].members), 0);
+        assert_int_equal(cni_netconf_parse(fl_buf_span(&text), &netconf, &err), 0);
+        int outcome = cni_netconf_read_settings(&netconf, &settings, &err);
+        cni_netconf_done(&netconf);
+        if (outcome != (settings_rows[i].says != NULL ? CNI_NETCONF_INVALID : 0))
+            fail_msg("%s: %d (%s)", settings_rows[i].what, outcome, err.text);
+        if (settings_rows[i].says != NULL && strstr(err.text, settings_rows[i].says) == NULL)
+            fail_msg("%s: %s", settings_rows[i].what, err.text);
+        assert_int_equal(settings.backend, settings_rows[i].backend);
+        assert_int_equal(settings.status_requires_capture, settings_rows[i].status_requires_capture);
+    }
+}
+
+static const struct {
     const char *what, *version, *previous, *result; /* result NULL: refused */
 } results[] = {
     {"as it is: unknown members, order and numbers", "1.0.0",
@@ -181,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inputs),
+        cmocka_unit_test(test_settings),
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_versions_are_ordered),
         cmocka_unit_test(test_memory_running_out),

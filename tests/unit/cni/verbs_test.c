@@ -23,6 +23,11 @@
 #define PASS          CONFIG("1.0.0", "")
 #define MESHED        CONFIG("1.0.0", CAPTURE(SPEC))
 #define NOWHERE       "/nowhere/netns"
+/* with members of our own, or of wrong types, in front */
+#define WITH(members, version, capture)                                                                                \
+    "{" members ",\"cniVersion\":\"" version "\",\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":{" capture   \
+    "}}}"
+#define WRONG(version) "{\"cniVersion\":\"" version "\",\"runtimeConfig\":[]}"
 
 static const struct {
     const char *what;
@@ -103,6 +108,59 @@ static const struct {
     {"CHECK: before its time", {"CHECK", "c", NOWHERE, "eth0", NULL}, CONFIG("0.3.1", ""), CNI_CODE_VERSION, "CHECK"},
     {"CHECK: no netns", {"CHECK", "c", NULL, "eth0", NULL}, MESHED, CNI_CODE_ENVIRONMENT, "CNI_NETNS"},
 
+    {"ADD: a wrong back end",
+     {"ADD", "c", NOWHERE, "eth0", NULL},
+     WITH("\"backend\":\"ebpf\"", "1.0.0", CAPTURE(SPEC)),
+     CNI_CODE_CONFIG,
+     "auto, nftables or iptables"},
+    {"ADD: of no concern to a pod that is not captured",
+     {"ADD", "c", NOWHERE, "eth0", NULL},
+     WITH("\"backend\":\"ebpf\"", "1.0.0", ""),
+     0,
+     "{\"cniVersion\":\"1.0.0\"}"},
+    {"ADD: keys of a list (1.1) and of the future",
+     {"ADD", "c", NOWHERE, "eth0", NULL},
+     WITH("\"cniVersions\":[\"1.0.0\",\"9.9.9\"],\"disableCheck\":true,\"disableGC\":\"?\",\"what\":{\"is\":[]}",
+          "1.1.0", ""),
+     0,
+     "{\"cniVersion\":\"1.1.0\"}"},
+    {"ADD: a member of the wrong type",
+     {"ADD", "c", NOWHERE, "eth0", NULL},
+     WRONG("1.0.0"),
+     CNI_CODE_CONFIG,
+     "runtimeConfig"},
+    {"CHECK: a wrong back end",
+     {"CHECK", "c", NOWHERE, "eth0", NULL},
+     WITH("\"backend\":7", "1.0.0", CAPTURE(SPEC)),
+     CNI_CODE_CONFIG,
+     "$.backend"},
+    {"DEL: a wrong back end",
+     {"DEL", "c", NOWHERE, "eth0", NULL},
+     WITH("\"backend\":\"ebpf\"", "1.0.0", CAPTURE(SPEC)),
+     0,
+     ""},
+    {"DEL: a member of the wrong type", {"DEL", "c", NOWHERE, "eth0", NULL}, WRONG("1.0.0"), 0, ""},
+    {"DEL: a version that is not spoken",
+     {"DEL", "c", NOWHERE, "eth0", NULL},
+     CONFIG("7.0.0", ""),
+     CNI_CODE_VERSION,
+     "7.0.0"},
+    {"GC: a member of the wrong type", {"GC", NULL, NULL, NULL, NULL}, WRONG("1.1.0"), 0, ""},
+    {"GC: what is still valid",
+     {"GC", NULL, NULL, NULL, NULL},
+     WITH("\"cni.dev/valid-attachments\":[{\"containerID\":\"c\",\"ifname\":\"eth0\"}]", "1.1.0", ""),
+     0,
+     ""},
+    {"GC: nothing is", {"GC", NULL, NULL, NULL, NULL}, WITH("\"cni.dev/valid-attachments\":[]", "1.1.0", ""), 0, ""},
+    {"GC: an odd list", {"GC", NULL, NULL, NULL, NULL}, WITH("\"cni.dev/valid-attachments\":{}", "1.1.0", ""), 0, ""},
+    {"STATUS: a member of the wrong type", {"STATUS", NULL, NULL, NULL, NULL}, WRONG("1.1.0"), 0, ""},
+    {"STATUS: a wrong back end",
+     {"STATUS", NULL, NULL, NULL, NULL},
+     WITH("\"backend\":\"ebpf\",\"statusRequiresCapture\":true", "1.1.0", ""),
+     0,
+     ""},
+    {"STATUS: before its time", {"STATUS", NULL, NULL, NULL, NULL}, CONFIG("1.0.0", ""), CNI_CODE_VERSION, "STATUS"},
+    {"STATUS: not JSON", {"STATUS", NULL, NULL, NULL, NULL}, "?", CNI_CODE_DECODE, ""},
     {"DEL: netns gone", {"DEL", "c", NOWHERE, "eth0", NULL}, MESHED, 0, ""},
     {"DEL: no netns", {"DEL", "c", NULL, "eth0", NULL}, MESHED, 0, ""},
     {"DEL: the host's netns", {"DEL", "c", "/proc/self/ns/net", "eth0", NULL}, MESHED, 0, ""},
