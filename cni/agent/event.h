@@ -16,7 +16,7 @@
 #define CNI_EVENT_BURST     64
 #define CNI_EVENT_REFILL_MS 1000 /* one more after that time */
 #define CNI_EVENT_NOTE_MAX  512
-#define CNI_EVENT_BYTES_MAX 2560 /* of the JSON */
+#define CNI_EVENT_BYTES_MAX 6144 /* of the JSON */
 #define CNI_EVENT_PATH_MAX  128
 #define CNI_EVENT_UID_MAX   128
 
