@@ -108,7 +108,7 @@ static enum cni_answer_outcome take_body(struct fl_span rest, const struct frami
 enum cni_answer_outcome cni_answer_parse(struct fl_span bytes, struct cni_answer *ret_answer)
 {
     struct cni_answer answer;
-    struct framing framing;
+    struct framing framing = {0};
     do {
         enum cni_answer_outcome outcome = parse_head(&bytes, &framing, &answer);
         if (outcome == CNI_ANSWER_PARTIAL && bytes.len > 0 && answer.status == 0 && bytes.data[0] != 'H')
