@@ -170,7 +170,7 @@ class Agent(unittest.TestCase):
         told = subprocess.run([program, "cni", "platforms", "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if told.returncode != 0:
             self.skipTest("this fairlead knows no `cni platforms`")
-        rows = {row["name"]: row for row in json.loads(told.stdout)}
+        rows = {row["name"]: row for row in json.loads(told.stdout)["platforms"]}
         self.assertEqual(set(rows), set(PLATFORMS))
         for name, things in self.platforms.items():
             given = options(things)

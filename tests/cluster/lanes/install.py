@@ -3,6 +3,7 @@
 import base64
 
 from support import chart
+from support.api import ApiError
 from support.lane import Lane, main
 from support.place import CHARTS
 from support.release import ADMISSION, Release, account
@@ -12,9 +13,9 @@ NEEDS = "api"
 
 SYSTEM, CONFIGURATION = "fairlead-system", "fairlead-webhook"
 KIND = (ADMISSION, "MutatingWebhookConfiguration")
-OTHERS = ("monitoring.coreos.com/v1", "cert-manager.io/v1")  # kinds that this cluster does not have
+OTHERS = ("monitoring.coreos.com/v1", "cert-manager.io/v1", "security.openshift.io/v1")  # kinds that this cluster does not have
 ON = {"networkPolicy.enabled": True, "webhook.hostNetwork": True, "keeper.replicas": 2, "commonLabels": {"team": "mesh"},
-      "imagePullSecrets": [{"name": "pull"}], "podMonitor.enabled": True}
+      "imagePullSecrets": [{"name": "pull"}], "podMonitor.enabled": True, "cni.enabled": True, "cni.namespace.name": SYSTEM}
 BUNDLE = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n").decode()
 
 
@@ -24,7 +25,8 @@ class Install(Lane):
         self.addCleanup(self.api.wait_gone, "v1", "Namespace", SYSTEM)
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
         for mode in ({}, ON, {"certificate.mode": "secret", "webhook.caBundle": BUNDLE}, {"certificate.mode": "certManager"},
-                     {"revision": "canary"}, {"webhook.url": "https://webhook.example/inject"}):
+                     {"revision": "canary"}, {"webhook.url": "https://webhook.example/inject"},
+                     *({"cni.enabled": True, "cni.namespace.name": SYSTEM, "cni.platform": name} for name in ("gke", "openshift"))):
             for thing in chart.render(mode):
                 if thing["apiVersion"] in OTHERS:
                     continue
@@ -41,6 +43,34 @@ class Install(Lane):
         hostile = next(thing for thing in chart.render({"podSecurityContext": {"runAsNonRoot": False}}, namespace=space)
                        if thing["kind"] == "Deployment")
         self.assertIn("runAsNonRoot", " ".join(self.api.create(hostile, dry_run=True).warnings))
+
+    def test_the_agent_needs_its_namespace(self):
+        """No level but "privileged" has room for it; the namespace that the chart makes is one, and it has nothing else."""
+        self.assertEqual({level: self.refused(level) for level in ("privileged", "baseline", "restricted")},
+                         {"privileged": False, "baseline": True, "restricted": True})
+        things = chart.render({"cni.enabled": True})
+        home = next(thing for thing in things if thing["kind"] == "Namespace")
+        self.assertEqual(home["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "privileged")
+        inside = {thing["kind"] for thing in things if thing["metadata"].get("namespace") == home["metadata"]["name"]}
+        self.assertEqual(inside, {"ServiceAccount", "DaemonSet"})
+
+    def refused(self, level):
+        """Whether a namespace of that level takes the agent's pod; what the API server says of the DaemonSet is the same in words."""
+        space = self.namespace(level, labels={f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn")})
+        agent = next(thing for thing in chart.render({"cni.enabled": True, "cni.namespace.name": space}, namespace=space)
+                     if thing["kind"] == "DaemonSet")
+        template = agent["spec"]["template"]
+        spec = {**template["spec"], "serviceAccountName": "default", "priorityClassName": ""}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent", "namespace": space}, "spec": spec}
+        warned = bool(self.api.create(agent, dry_run=True).warnings)
+        try:
+            self.api.create(pod, dry_run=True)
+            refused = False
+        except ApiError as error:
+            self.assertIn("PodSecurity", error.message)
+            refused = True
+        self.assertEqual(warned, refused)
+        return refused
 
     def bundles(self):
         return {entry["clientConfig"].get("caBundle") for entry in self.api.get(*KIND, CONFIGURATION)["webhooks"]}

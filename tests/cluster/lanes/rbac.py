@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the accounts of webhook and keeper may do: everything that the API server would let them, compared with an exact list.
+"""What the accounts of webhook, keeper and node agent may do: everything that the API server would let them, compared with an exact list.
 
 Every resource that the server tells of is asked about with every verb, by SubjectAccessReview, in the release's namespace, in
 another, and for objects of the names that matter; then the account does (or tries) the real thing.
@@ -11,8 +11,9 @@ from waiting import eventually
 
 NEEDS = "api"
 
-SYSTEM, OTHER = "fairlead-system", "default"
+SYSTEM, OTHER, HOME = "fairlead-system", "default", "fairlead-cni"
 WEBHOOK, KEEPER, NOBODY = (account(name) for name in ("fairlead-webhook", "fairlead-keeper", "nobody"))
+AGENT = account("fairlead-agent", HOME)
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate", "bind", "escalate",
          "approve", "sign", "attest", "use", "pause", "unrequire")
 CONFIGURATION = "fairlead-webhook"
@@ -35,13 +36,14 @@ KEEPER_MAY = {
     (SYSTEM, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "list", "watch", "patch"},
     (OTHER, "mutatingwebhookconfigurations.admissionregistration.k8s.io", CONFIGURATION): {"get", "list", "watch", "patch"},
 }
+AGENT_MAY = {(space, "events", None): {"create"} for space in (None, SYSTEM, OTHER)}
 
 
 class Rights(Lane):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        Release(cls)
+        Release(cls, {"cni.enabled": True})
         cls.everybodys = None
         cls.resources = sorted(cls.discover())
 
@@ -86,6 +88,9 @@ class Rights(Lane):
     def test_keeper_may_keep(self):
         self.assertEqual(self.without_everybodys(KEEPER), KEEPER_MAY)
 
+    def test_agent_may_tell(self):
+        self.assertEqual(self.without_everybodys(AGENT), AGENT_MAY)
+
     def without_everybodys(self, who):
         """Less what any account may: ask what it may do, and who it is."""
         everybodys = Rights.everybodys = self.everybodys or self.all_that_is_allowed(NOBODY)
@@ -111,6 +116,8 @@ class Rights(Lane):
                 (("coordination.k8s.io",), ("leases",), (), ("create",)),
                 (("coordination.k8s.io",), ("leases",), ("fairlead-keeper",), ("get", "patch")),
                 (("admissionregistration.k8s.io",), ("mutatingwebhookconfigurations",), (CONFIGURATION,), ("get", "list", "watch", "patch"))},
+            (AGENT, HOME): {(("",), ("events",), (), ("create",))},
+            (AGENT, OTHER): {(("",), ("events",), (), ("create",))},
             (KEEPER, OTHER): {
                 (("admissionregistration.k8s.io",), ("mutatingwebhookconfigurations",), (CONFIGURATION,), ("get", "list", "watch", "patch"))},
         }
@@ -178,6 +185,22 @@ class Rights(Lane):
             (KEEPER, False, "DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/fairlead-keeper.admission?dryRun=All"),
             (KEEPER, False, "GET", "/api/v1/namespaces"),
             (KEEPER, False, "POST", f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/fairlead-webhook/token", {"spec": {}}),
+        ]
+        event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "x"}, "involvedObject": {"kind": "Pod", "name": "x", "namespace": OTHER}}
+        events = f"/api/v1/namespaces/{OTHER}/events"
+        rows += [
+            (AGENT, True, "POST", f"{events}?dryRun=All", event),
+            (AGENT, False, "GET", events),
+            (AGENT, False, "PATCH", f"{events}/x?dryRun=All", {}, merge),
+            (AGENT, False, "DELETE", f"{events}/x?dryRun=All"),
+            (AGENT, False, "GET", "/api/v1/nodes"),
+            (AGENT, False, "GET", "/api/v1/pods"),
+            (AGENT, False, "GET", f"/api/v1/namespaces/{HOME}/pods"),
+            (AGENT, False, "GET", f"/apis/apps/v1/namespaces/{HOME}/daemonsets/fairlead-agent"),
+            (AGENT, False, "GET", f"/api/v1/namespaces/{HOME}/secrets"),
+            (AGENT, False, "GET", f"/api/v1/namespaces/{OTHER}/configmaps"),
+            (AGENT, False, "POST", f"/api/v1/namespaces/{HOME}/pods?dryRun=All", pod),
+            (AGENT, False, "POST", f"/api/v1/namespaces/{HOME}/serviceaccounts/fairlead-agent/token", {"spec": {}}),
         ]
         another = {**tls, "metadata": {"name": "another", "namespace": SYSTEM}}
         eventually(lambda: self.is_refused(another), "the policy of the keeper's Secrets is in force")

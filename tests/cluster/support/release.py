@@ -30,7 +30,8 @@ class Release:
     def remove(self):
         chart.helm("uninstall", self.name, "--namespace", self.system, "--ignore-not-found", "--wait")
         self.lane.api.delete("v1", "Namespace", self.system, missing_ok=True)
-        self.lane.api.wait_gone("v1", "Namespace", self.system)  # the next release may want it
+        for name in (self.system, "fairlead-cni"):
+            self.lane.api.wait_gone("v1", "Namespace", name)  # the next release may want it
 
 
 def account(name, namespace="fairlead-system"):
