@@ -13,6 +13,7 @@
 #define TEMPORARY_PREFIX ".fairlead."
 #define TEMPORARY_SUFFIX ".tmp"
 #define LOCK_PAUSE_MS    10
+#define FOLDERS_DEEP     8
 
 /* What a person can do about it; empty where the system's own words say enough. */
 static const char *advice(int result)
@@ -28,6 +29,8 @@ static const char *advice(int result)
         return " (this process may not write there: run it as root, and look at immutable flags and at SELinux)";
     case ENOTDIR:
         return " (a folder is expected)";
+    case EISDIR:
+        return " (a folder lies in the file's place: remove it)";
     default:
         return "";
     }
@@ -55,6 +58,11 @@ static bool is_temporary(const char *name)
     return fl_span_starts_with(span, FL_SPAN(TEMPORARY_PREFIX)) && fl_span_ends_with(span, FL_SPAN(TEMPORARY_SUFFIX));
 }
 
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
 /* Some file systems sync folders by themselves and refuse to be asked. */
 static int sync_folder(int fd)
 {
@@ -74,6 +82,15 @@ int cni_disk_open(const char *path, struct cni_disk *ret_disk, struct fl_err *er
     return 0;
 }
 
+/* Mode 0755, whatever the umask is. What is right is not touched: the file system may be read-only by now. */
+static int make_passable(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0 || ((status.st_mode & 07777) != 0755 && fchmod(fd, 0755) != 0))
+        return -errno;
+    return 0;
+}
+
 int cni_disk_enter(const struct cni_disk *parent, const char *name, struct cni_disk *ret_disk, struct fl_err *err)
 {
     struct cni_disk disk = CNI_DISK_CLOSED;
@@ -87,7 +104,9 @@ int cni_disk_enter(const struct cni_disk *parent, const char *name, struct cni_d
     if (disk.fd < 0)
         return failed(&disk, "open", NULL, -errno, err);
     /* not only where it was made here: whoever made it may have been killed before it was durable */
-    int result = fchmod(disk.fd, 0755) != 0 ? -errno : sync_folder(disk.fd);
+    int result = make_passable(disk.fd);
+    if (result == 0)
+        result = sync_folder(disk.fd);
     if (result == 0)
         result = sync_folder(parent->fd);
     if (result < 0) {
@@ -118,8 +137,6 @@ int cni_disk_lock(const struct cni_disk *disk, unsigned wait_ms, struct fl_err *
     uint64_t deadline = now_ms() + wait_ms;
     while (flock(disk->fd, LOCK_EX | LOCK_NB) != 0) {
         int result = -errno;
-        if (result == -EOPNOTSUPP || result == -ENOLCK || result == -ENOSYS)
-            return 0;
         if (result != -EWOULDBLOCK && result != -EINTR)
             return failed(disk, "lock", NULL, result, err);
         if (now_ms() >= deadline) {
@@ -150,6 +167,37 @@ int cni_disk_read(const struct cni_disk *disk, const char *name, struct fl_buf *
     if (ret_mode != NULL)
         *ret_mode = status.st_mode & 07777;
     return 0;
+}
+
+static int compare_bytes(int fd, struct fl_span bytes)
+{
+    char chunk[16384];
+    for (;;) {
+        ssize_t count = read(fd, chunk, sizeof(chunk));
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        if (count == 0)
+            return bytes.len == 0 ? 0 : CNI_DISK_DIFFERS;
+        if (count > 0 && ((size_t)count > bytes.len || memcmp(chunk, bytes.data, (size_t)count) != 0))
+            return CNI_DISK_DIFFERS;
+        if (count > 0)
+            bytes = fl_span_from(bytes, (size_t)count);
+    }
+}
+
+int cni_disk_compare(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
+                     struct fl_err *err)
+{
+    struct stat status;
+    FL_CLEANUP(fl_cleanup_close) int fd = openat(disk->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0 && (errno == ENOENT || errno == ELOOP))
+        return CNI_DISK_DIFFERS;
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return failed(disk, "read", name, -errno, err);
+    if (!S_ISREG(status.st_mode) || (status.st_mode & 07777) != mode || (size_t)status.st_size != bytes.len)
+        return CNI_DISK_DIFFERS;
+    int result = compare_bytes(fd, bytes);
+    return result < 0 ? failed(disk, "read", name, result, err) : result;
 }
 
 static int write_whole(int fd, struct fl_span bytes, mode_t mode)
@@ -197,21 +245,27 @@ int cni_disk_remove(const struct cni_disk *disk, const char *name, struct fl_err
     return result < 0 ? failed(disk, "remove", name, result, err) : 0;
 }
 
-/* Removes the files in a folder, and it. A folder in it stays, and then it does. */
-static int remove_emptied(int parent, const char *name)
+/* Removes what is in a folder, and it; fails with the first reason that there was. */
+static int remove_tree(int parent, const char *name, unsigned depth)
 {
+    int result = 0;
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
     if (folder == NULL) {
-        int result = -errno;
+        result = -errno;
         if (fd >= 0)
             close(fd);
         return result == -ENOENT ? 0 : result;
     }
-    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
-        (void)unlinkat(fd, entry->d_name, 0); /* what stays makes the next step fail */
+    for (const struct dirent *entry; result == 0 && (entry = readdir(folder)) != NULL;) {
+        if (is_dots(entry->d_name) || unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
+            continue;
+        result = errno == EISDIR && depth > 0 ? remove_tree(fd, entry->d_name, depth - 1) : -errno;
+    }
     closedir(folder);
-    return unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT ? -errno : 0;
+    if (result == 0 && unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        result = -errno;
+    return result;
 }
 
 int cni_disk_remove_folder(const struct cni_disk *disk, const char *name, struct fl_err *err)
@@ -219,11 +273,11 @@ int cni_disk_remove_folder(const struct cni_disk *disk, const char *name, struct
     char temporary[NAME_MAX + 1];
     int result = temporary_name(name, temporary);
     if (result == 0)
-        result = remove_emptied(disk->fd, temporary);
+        result = remove_tree(disk->fd, temporary, FOLDERS_DEEP);
     if (result == 0 && renameat(disk->fd, name, disk->fd, temporary) != 0)
         result = errno == ENOENT ? 0 : -errno;
     if (result == 0)
-        result = remove_emptied(disk->fd, temporary);
+        result = remove_tree(disk->fd, temporary, FOLDERS_DEEP);
     if (result == 0)
         result = sync_folder(disk->fd);
     return result < 0 ? failed(disk, "remove", name, result, err) : 0;
@@ -243,7 +297,7 @@ int cni_disk_sweep(const struct cni_disk *disk, struct fl_err *err)
     for (const struct dirent *entry; result == 0 && (entry = readdir(folder)) != NULL;) {
         if (!is_temporary(entry->d_name) || unlinkat(fd, entry->d_name, 0) == 0)
             continue;
-        result = errno == EISDIR ? remove_emptied(fd, entry->d_name) : errno == ENOENT ? 0 : -errno;
+        result = errno == EISDIR ? remove_tree(fd, entry->d_name, FOLDERS_DEEP) : errno == ENOENT ? 0 : -errno;
         if (result < 0)
             failed(disk, "remove", entry->d_name, result, err);
     }

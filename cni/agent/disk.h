@@ -20,7 +20,10 @@
 #include <limits.h>
 #include <sys/types.h>
 
-enum cni_disk_outcome { CNI_DISK_BUSY = 1 /* somebody else holds the lock */ };
+enum cni_disk_outcome {
+    CNI_DISK_BUSY = 1,    /* somebody else holds the lock */
+    CNI_DISK_DIFFERS = 2, /* not that file, or none */
+};
 
 /* A folder, open. `fd` ends with cni_disk_close (which takes a zeroed or closed one as well). */
 struct cni_disk {
@@ -39,13 +42,18 @@ int cni_disk_enter(const struct cni_disk *parent, const char *name, struct cni_d
 void cni_disk_close(struct cni_disk *disk);
 
 /* Takes the folder's lock, waiting for at most `wait_ms`: 0, CNI_DISK_BUSY, or a negative errno. It ends with
- * cni_disk_close or the process. A file system without locks: 0 (there nobody can wait for anybody). */
+ * cni_disk_close or the process. */
 int cni_disk_lock(const struct cni_disk *disk, unsigned wait_ms, struct fl_err *err) FL_MUST_CHECK;
 
 /* Reads a regular file, in addition to what is in `out`. ret_mode (may be NULL) gets its permissions. -ENOENT where
  * there is none; -EINVAL for what is no regular file, -EMSGSIZE past out's maximum. Symlinks are followed. */
 int cni_disk_read(const struct cni_disk *disk, const char *name, struct fl_buf *out, mode_t *ret_mode,
                   struct fl_err *err) FL_MUST_CHECK;
+
+/* Whether `name` is a regular file with these bytes and this mode: 0, CNI_DISK_DIFFERS (nothing goes into err), or what
+ * the system said. A symlink differs. */
+int cni_disk_compare(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
+                     struct fl_err *err) FL_MUST_CHECK;
 
 /* Puts a file with these bytes and this mode (whatever the umask is) in the place of `name`, or makes it. A symlink
  * of that name is replaced, not followed. `name` has at most 240 bytes and no slash. */
@@ -55,8 +63,8 @@ int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_sp
 /* Removes a file. 0 also where there is none. */
 int cni_disk_remove(const struct cni_disk *disk, const char *name, struct fl_err *err) FL_MUST_CHECK;
 
-/* Removes a folder and the files in it (not folders in it: -ENOTEMPTY). It loses its name first, in one step. 0 also
- * where there is none. */
+/* Removes a folder and what is in it (at most 8 folders deep). It loses its name first, in one step. 0 also where there
+ * is none. */
 int cni_disk_remove_folder(const struct cni_disk *disk, const char *name, struct fl_err *err) FL_MUST_CHECK;
 
 /* Removes temporary files and folders that a writer left when it was killed. Under the lock. */
