@@ -1,6 +1,7 @@
 /* fairlead-proxy: the data plane, as sidecar, gateway or by itself. Options here, everything else in proxy/server. */
 #include "common/base/log.h"
 #include "common/mesh/label.h"
+#include "proxy/server/hold.h"
 #include "proxy/server/hook.h"
 #include "proxy/server/limits.h"
 #include "proxy/server/server.h"
@@ -17,6 +18,8 @@ static const char usage[] =
     "usage: fairlead-proxy [-c FILE] [option …]\n"
     "       fairlead-proxy wait [--seconds N]    wait until this pod's proxy has started; default 600\n"
     "       fairlead-proxy drain [--seconds N]   have this pod's proxy drain, and return N seconds later; default 0\n"
+    "       fairlead-proxy gate [--seconds N]    wait until this network namespace is captured, proven by a dial;\n"
+    "                                            default 0: for ever\n"
     "\n"
     "  -c, --config-path FILE   configuration: YAML or JSON in the form of Envoy's v3 Bootstrap; without it, it is\n"
     "                           built from the environment (POD_NAME, FAIRLEAD_CONTROL_ADDRESS …)\n"
@@ -35,6 +38,7 @@ static const char usage[] =
     "\n"
     "SIGTERM drains and exits 0; a second one exits at once. SIGHUP reads the configuration anew and reopens the\n"
     "access logs; SIGUSR1 only reopens them.\n"
+    "gate is for an init container before all others: it reads FAIRLEAD_CAPTURE, and no configuration.\n"
     "wait and drain are for hooks of containers in the pod: they talk to 127.0.0.1 and need no configuration.\n"
     "Exit status: 0 done, 1 failed (the reason is the last line of the log), 2 wrong usage.\n";
 
@@ -123,25 +127,47 @@ static int take_option(int option, struct settings *settings)
     }
 }
 
-/* wait and drain: what is behind the word. */
+static int run_gate(uint64_t seconds, enum fl_log_level level)
+{
+    struct fl_err err = {0};
+    fl_log_open("fairlead-proxy", STDERR_FILENO, FL_LOG_JSON, level);
+    if (proxy_hold_run(seconds, &err) == 0)
+        return EXIT_SUCCESS;
+    fl_log(FL_LOG_ERROR, "gate stays closed", FL_LOG_STR("reason", err.text));
+    return EXIT_FAILURE;
+}
+
+/* wait, drain and gate: what is behind the word. */
 static int run_hook(int argc, char **argv)
 {
     static const struct option hook_options[] = {
-        {"seconds", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    bool wait = strcmp(argv[0], "wait") == 0;
+        {"seconds", required_argument, NULL, 's'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    bool wait = strcmp(argv[0], "wait") == 0, gate = strcmp(argv[0], "gate") == 0;
+    enum fl_log_level level = FL_LOG_INFO;
     uint64_t seconds = wait ? PROXY_HOOK_WAIT_S : 0;
     struct fl_err err = {0};
     int option;
-    while ((option = getopt_long(argc, argv, "h", hook_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "hl:", hook_options, NULL)) != -1) {
         if (option == 'h') {
             fputs(usage, stdout);
             return EXIT_SUCCESS;
+        }
+        if (option == 'l' && gate) {
+            if (!fl_log_level_parse(fl_span_str(optarg), &level))
+                return wrong("unknown log level", optarg);
+            continue;
         }
         if (option != 's' || !take_number(optarg, PROXY_HOOK_SECONDS_MAX, &seconds))
             return wrong("--seconds wants a number, up to 86400", option == 's' ? optarg : NULL);
     }
     if (optind < argc)
         return wrong("unexpected argument", argv[optind]);
+    if (gate)
+        return run_gate(seconds, level);
     int result = wait ? proxy_hook_wait(seconds, &err) : proxy_hook_drain(seconds, &err);
     if (result == 0)
         return EXIT_SUCCESS;
@@ -151,7 +177,7 @@ static int run_hook(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && (strcmp(argv[1], "wait") == 0 || strcmp(argv[1], "drain") == 0))
+    if (argc > 1 && (strcmp(argv[1], "wait") == 0 || strcmp(argv[1], "drain") == 0 || strcmp(argv[1], "gate") == 0))
         return run_hook(argc - 1, argv + 1);
     struct settings settings = {.level = FL_LOG_INFO, .format = FL_LOG_JSON};
     settings.server.drain_time_ms = PROXY_SERVER_DRAIN_MS;

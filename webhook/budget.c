@@ -1,6 +1,5 @@
 #include "webhook/budget.h"
 
-#include "common/mesh/label.h"
 #include "webhook/pod.h"
 #include "webhook/value.h"
 
@@ -34,18 +33,13 @@ static __int128 requested(const struct fl_json *container, const char *name)
     return nano;
 }
 
-static bool is_sidecar(const struct fl_json *container)
-{
-    return fl_span_eq_str(fl_json_string(fl_json_get(container, "name")), FL_CONTAINER_NAME);
-}
-
-/* What all but our own container request together: beside the app (*ret_apps), and at any time. */
+/* What all but our own containers request together: beside the app (*ret_apps), and at any time. */
 static __int128 aggregate(const struct fl_json *spec, const char *name, __int128 *ret_apps)
 {
     __int128 running = 0, most = 0;
     const struct fl_json *list = webhook_pod_member(spec, "initContainers");
     for (const struct fl_json *item = fl_json_first(list); item != NULL; item = fl_json_next(item)) {
-        __int128 one = is_sidecar(item) ? 0 : requested(item, name);
+        __int128 one = webhook_pod_is_our_name(item) ? 0 : requested(item, name);
         if (fl_span_eq_str(fl_json_string(fl_json_get(item, "restartPolicy")), "Always"))
             running += one;
         else if (running + one > most)
@@ -53,7 +47,7 @@ static __int128 aggregate(const struct fl_json *spec, const char *name, __int128
     }
     list = webhook_pod_member(spec, "containers");
     for (const struct fl_json *item = fl_json_first(list); item != NULL; item = fl_json_next(item))
-        running += is_sidecar(item) ? 0 : requested(item, name);
+        running += webhook_pod_is_our_name(item) ? 0 : requested(item, name);
     *ret_apps = running;
     return running > most ? running : most;
 }

@@ -66,14 +66,16 @@ static int is_ours(const struct fl_json *found, const struct fl_json *wanted, bo
 static int check_container(const struct fl_json *container, const char *list, const struct webhook_sidecar *sidecar,
                            bool said, struct fl_err *err)
 {
-    if (!fl_span_eq_str(fl_json_string(fl_json_get(container, "name")), FL_CONTAINER_NAME))
+    if (!webhook_pod_is_our_name(container))
         return check_mounts(container, err);
-    /* An ephemeral container is never the sidecar. */
+    struct fl_span name = fl_json_string(fl_json_get(container, "name"));
+    bool gate = fl_span_eq_str(name, FL_GATE_NAME);
+    /* An ephemeral container is never one of ours. */
     bool ephemeral = strcmp(list, "ephemeralContainers") == 0;
-    int result = ephemeral ? 0 : is_ours(container, sidecar->container, said);
+    int result = ephemeral ? 0 : is_ours(container, gate ? sidecar->gate : sidecar->container, said);
     if (result != 0)
         return result < 0 ? result : 0;
-    return fl_err_set(err, -EEXIST, "the container name " FL_CONTAINER_NAME " is the sidecar's; use another");
+    return fl_err_set(err, -EEXIST, "the container name %.*s is the sidecar's; use another", WEBHOOK_SHOW(name));
 }
 
 int webhook_patch_check_ephemeral(const struct fl_json *pod, struct fl_err *err)
@@ -209,14 +211,14 @@ static int patch_volumes(const struct fl_json *spec, const struct webhook_sideca
     return result;
 }
 
-/* Takes every container of our name out of list `name`, from the last to the first, but not the one at `keep`. */
+/* Takes every container of ours out of list `name`, from the last to the first, but not the one at `keep`. */
 static int remove_containers(const struct fl_json *list, const char *name, const struct fl_json *keep,
                              struct fl_json *patch)
 {
     int result = 0;
     for (size_t i = fl_json_count(list); i-- > 0 && result == 0;) {
         const struct fl_json *item = fl_json_at(list, i);
-        if (item == keep || !fl_span_eq_str(fl_json_string(fl_json_get(item, "name")), FL_CONTAINER_NAME))
+        if (item == keep || !webhook_pod_is_our_name(item))
             continue;
         struct fl_pointer path = pointer_of("spec", name, NULL);
         fl_pointer_push_index(&path, i);
@@ -225,27 +227,40 @@ static int remove_containers(const struct fl_json *list, const char *name, const
     return result;
 }
 
-static int patch_container(const struct fl_json *spec, const struct webhook_sidecar *sidecar, struct fl_json *patch)
+/* `wanted` becomes the first of list `name`, and the only one of ours there; NULL: none of ours stays there. `other` is
+ * the list in which it may stand by mistake. */
+static int patch_list(const struct fl_json *spec, const char *name, const char *other, const struct fl_json *wanted,
+                      struct fl_json *patch)
 {
-    const char *home = sidecar->native ? "initContainers" : "containers",
-               *other = sidecar->native ? "containers" : "initContainers";
-    const struct fl_json *list = webhook_pod_member(spec, home), *first = fl_json_first(list);
-    const struct fl_json *others = webhook_pod_member(spec, other);
-    const struct fl_json *found = webhook_list_find(list, "name", FL_SPAN(FL_CONTAINER_NAME), NULL);
-    const struct fl_json *keep = found == first ? found : NULL; /* what stands behind others is moved to the front */
-    if (found == NULL)
-        found = webhook_list_find(others, "name", FL_SPAN(FL_CONTAINER_NAME), NULL);
-    struct fl_pointer path = pointer_of("spec", home, NULL);
-    int result = remove_containers(others, other, NULL, patch);
-    if (result == 0)
-        result = remove_containers(list, home, keep, patch);
-    if (result == 0 && list == NULL)
+    const struct fl_json *list = webhook_pod_member(spec, name), *found = NULL;
+    struct fl_span own = fl_json_string(fl_json_get(wanted, "name"));
+    if (wanted != NULL)
+        found = webhook_list_find(list, "name", own, NULL);
+    const struct fl_json *keep =
+        found == fl_json_first(list) ? found : NULL; /* what stands behind others is moved to the front */
+    if (wanted != NULL && found == NULL)
+        found = webhook_list_find(webhook_pod_member(spec, other), "name", own, NULL);
+    struct fl_pointer path = pointer_of("spec", name, NULL);
+    int result = remove_containers(list, name, keep, patch);
+    if (wanted == NULL || result < 0)
+        return result;
+    if (list == NULL)
         result = fl_patch_add(patch, &path, fl_json_new_array());
     fl_pointer_push_index(&path, 0);
     if (result < 0)
         return result;
-    return put(patch, &path, keep,
-               found != NULL ? webhook_overlay(found, sidecar->container) : fl_json_copy(sidecar->container));
+    return put(patch, &path, keep, found != NULL ? webhook_overlay(found, wanted) : fl_json_copy(wanted));
+}
+
+static int patch_containers(const struct fl_json *spec, const struct webhook_sidecar *sidecar, struct fl_json *patch)
+{
+    static const char inits[] = "initContainers", apps[] = "containers";
+    int result = sidecar->native ? patch_list(spec, apps, inits, NULL, patch)
+                                 : patch_list(spec, inits, apps, sidecar->gate, patch);
+    if (result < 0)
+        return result;
+    return sidecar->native ? patch_list(spec, inits, apps, sidecar->container, patch)
+                           : patch_list(spec, apps, inits, sidecar->container, patch);
 }
 
 static void warn_of_capture(const struct fl_json *pod, const struct webhook_sidecar *sidecar,
@@ -269,7 +284,7 @@ int webhook_patch_build(const struct fl_json *pod, const struct webhook_plan *pl
     for (size_t i = 0; i < plan->probes.count && result == 0; i++) /* while the containers stand where they stood */
         result = patch_handler(&plan->probes.edits[i], patch);
     if (result == 0)
-        result = patch_container(spec, &plan->sidecar, patch);
+        result = patch_containers(spec, &plan->sidecar, patch);
     if (result == 0)
         result = patch_volumes(spec, &plan->sidecar, patch);
     if (result == 0)

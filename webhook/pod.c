@@ -1,6 +1,7 @@
 #include "webhook/pod.h"
 
 #include "common/doc/table.h"
+#include "common/mesh/label.h"
 #include "webhook/limit.h"
 
 #include <errno.h>
@@ -27,6 +28,12 @@ struct fl_span webhook_pod_value(const struct fl_json *map, const char *key)
 {
     const struct fl_json *value = fl_json_get(map, key);
     return fl_json_is(value, FL_JSON_STRING) ? fl_json_string(value) : (struct fl_span){NULL, 0};
+}
+
+bool webhook_pod_is_our_name(const struct fl_json *container)
+{
+    struct fl_span name = fl_json_string(fl_json_get(container, "name"));
+    return fl_span_eq_str(name, FL_CONTAINER_NAME) || fl_span_eq_str(name, FL_GATE_NAME);
 }
 
 const struct fl_json *webhook_list_find(const struct fl_json *list, const char *key, struct fl_span name,

@@ -13,6 +13,9 @@ extern const char *const webhook_container_lists[];
  * contexts. Done once, first; what follows may then be blunt. 0 or -EINVAL with the path. */
 int webhook_pod_check(const struct fl_json *pod, struct fl_err *err) FL_MUST_CHECK;
 
+/* It bears one of our containers' names: the sidecar's, or the gate's. A name proves nothing (overlay.h). */
+bool webhook_pod_is_our_name(const struct fl_json *container);
+
 /* NULL where the object or the member is absent or null. */
 const struct fl_json *webhook_pod_member(const struct fl_json *object, const char *name);
 const struct fl_json *webhook_pod_labels(const struct fl_json *pod);

@@ -69,10 +69,10 @@ static bool is_asked(const char *only, const char *list)
     return only == NULL || strcmp(only, list) == 0;
 }
 
-/* The next container that is not the sidecar; NULL behind the last. */
+/* The next container that is not ours; NULL behind the last. */
 static const struct fl_json *app_from(const struct fl_json *item)
 {
-    while (item != NULL && fl_span_eq_str(fl_json_string(fl_json_get(item, "name")), FL_CONTAINER_NAME))
+    while (item != NULL && webhook_pod_is_our_name(item))
         item = fl_json_next(item);
     return item;
 }

@@ -387,7 +387,7 @@ static int plan_list(struct plan *plan, const char *list)
     for (const struct fl_json *item = fl_json_first(items); item != NULL && result == 0; item = fl_json_next(item)) {
         struct place place = {.list = list, .index = index++, .container = item, .serves = serves(list, item)};
         place.name = fl_json_string(fl_json_get(item, "name"));
-        if (fl_span_eq_str(place.name, FL_CONTAINER_NAME))
+        if (webhook_pod_is_our_name(item))
             continue;
         for (int kind = 0; kind < FL_APPPROBE_KIND_COUNT && result == 0; kind++) {
             place.kind = (enum fl_appprobe_kind)kind;

@@ -87,7 +87,7 @@ static void remove_containers(const struct removal *removal)
     for (size_t i = 0; i < FL_COUNT(lists); i++) {
         struct fl_json *list = list_of(removal->pod, lists[i]);
         for (size_t j = fl_json_count(list); j-- > 0;) {
-            if (is_sidecar(fl_json_at(list, j)))
+            if (webhook_pod_is_our_name(fl_json_at(list, j)))
                 fl_json_free(fl_json_detach_at(list, j));
         }
     }

@@ -52,8 +52,7 @@ static bool same_members(const struct fl_json *before, const struct fl_json *aft
 static bool is_ours(const struct fl_json *item, const struct webhook_sidecar *sidecar, bool volumes)
 {
     struct fl_span name = fl_json_string(fl_json_get(item, "name"));
-    return volumes ? webhook_list_find(sidecar->volumes, "name", name, NULL) != NULL
-                   : fl_span_eq_str(name, FL_CONTAINER_NAME);
+    return volumes ? webhook_list_find(sidecar->volumes, "name", name, NULL) != NULL : webhook_pod_is_our_name(item);
 }
 
 /* The next element of the app's; *index counts all that were passed by. */
@@ -178,11 +177,16 @@ static int find_missing(const struct fl_json *patched, const struct webhook_plan
 {
     const struct webhook_sidecar *sidecar = &plan->sidecar;
     const struct fl_json *spec = webhook_pod_member(patched, "spec"), *volumes = webhook_pod_member(spec, "volumes");
-    const struct fl_json *home = webhook_pod_member(spec, sidecar->native ? "initContainers" : "containers");
-    const struct fl_json *other = webhook_pod_member(spec, sidecar->native ? "containers" : "initContainers");
+    const struct fl_json *inits = webhook_pod_member(spec, "initContainers");
+    const struct fl_json *apps = webhook_pod_member(spec, "containers");
     *ret_missing = NULL;
-    int result = check_part(fl_json_first(home), sidecar->container, "the container", ret_missing);
-    bool once = count_named(home, FL_SPAN(FL_CONTAINER_NAME)) + count_named(other, FL_SPAN(FL_CONTAINER_NAME)) == 1;
+    int result =
+        check_part(fl_json_first(sidecar->native ? inits : apps), sidecar->container, "the container", ret_missing);
+    if (result == 0 && !sidecar->native)
+        result = check_part(fl_json_first(inits), sidecar->gate, "the gate", ret_missing);
+    bool once = count_named(inits, FL_SPAN(FL_CONTAINER_NAME)) + count_named(apps, FL_SPAN(FL_CONTAINER_NAME)) == 1 &&
+                count_named(inits, FL_SPAN(FL_GATE_NAME)) + count_named(apps, FL_SPAN(FL_GATE_NAME)) ==
+                    (sidecar->native ? 0 : 1);
     for (const struct fl_json *item = fl_json_first(sidecar->volumes); item != NULL && result == 0;
          item = fl_json_next(item)) {
         struct fl_span name = fl_json_string(fl_json_get(item, "name"));
@@ -190,7 +194,7 @@ static int find_missing(const struct fl_json *patched, const struct webhook_plan
         once = once && count_named(volumes, name) == 1;
     }
     if (!once)
-        *ret_missing = "one container and each volume once";
+        *ret_missing = "each container and volume once";
     if (!has_entries(webhook_pod_annotations(patched), plan->metadata.annotations, plan->metadata.annotation_count) ||
         !has_entries(webhook_pod_labels(patched), plan->metadata.labels, plan->metadata.label_count))
         *ret_missing = "the labels and annotations";

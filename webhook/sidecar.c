@@ -91,10 +91,10 @@ static void warn_of_short_grace(const struct fl_json *spec, const struct webhook
 
 /* ---- Making it ---- */
 
-static struct fl_json *make_container(const struct webhook_config *config, const struct webhook_settings *settings,
-                                      const struct webhook_owner *owner, const struct webhook_resources *resources)
+static struct fl_container fill_container(const struct webhook_config *config, const struct webhook_settings *settings,
+                                          const struct webhook_owner *owner, const struct webhook_resources *resources)
 {
-    const struct fl_container container = {
+    return (struct fl_container){
         .image = settings->image,
         .image_pull_policy = settings->image_pull_policy,
         .log_level = settings->log_level,
@@ -116,7 +116,19 @@ static struct fl_json *make_container(const struct webhook_config *config, const
         .mounts = settings->volume_mounts,
         .native = settings->native_sidecar,
     };
-    return fl_container_render(&container);
+}
+
+/* A native sidecar has none; but what bears its name in the pod is compared with it, before it is taken out. */
+static bool needs_gate(const struct webhook_settings *settings, const struct fl_json *spec)
+{
+    if (!settings->native_sidecar)
+        return true;
+    for (size_t i = 0; webhook_container_lists[i] != NULL; i++) {
+        const struct fl_json *list = webhook_pod_member(spec, webhook_container_lists[i]);
+        if (webhook_list_find(list, "name", FL_SPAN(FL_GATE_NAME), NULL) != NULL)
+            return true;
+    }
+    return false;
 }
 
 static struct fl_json *make_volumes(const struct webhook_config *config, const struct webhook_settings *settings)
@@ -148,9 +160,12 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
     webhook_budget_fit(pod, sidecar.native, &resources, &texts, warnings);
     fl_buf_init(&sidecar.capture, FL_CAPTURE_TEXT_MAX);
     fl_buf_init(&sidecar.status, WEBHOOK_STATUS_MAX);
-    sidecar.container = make_container(config, settings, owner, &resources);
+    const struct fl_container container = fill_container(config, settings, owner, &resources);
+    bool gate = needs_gate(settings, spec);
+    sidecar.container = fl_container_render(&container);
+    sidecar.gate = gate ? fl_container_render_gate(&container) : NULL;
     sidecar.volumes = make_volumes(config, settings);
-    result = sidecar.container == NULL || sidecar.volumes == NULL ? -ENOMEM : 0;
+    result = sidecar.container == NULL || (gate && sidecar.gate == NULL) || sidecar.volumes == NULL ? -ENOMEM : 0;
     if (result == 0)
         result = fl_capture_print(&settings->capture, &sidecar.capture);
     if (result < 0) {
@@ -166,6 +181,7 @@ int webhook_sidecar_make(const struct webhook_config *config, const struct webho
 void webhook_sidecar_done(struct webhook_sidecar *sidecar)
 {
     fl_json_free(sidecar->container);
+    fl_json_free(sidecar->gate);
     fl_json_free(sidecar->volumes);
     fl_buf_done(&sidecar->capture);
     fl_buf_done(&sidecar->status);

@@ -11,6 +11,8 @@
 struct webhook_sidecar {
     bool native;               /* first of initContainers; else first of containers */
     struct fl_json *container; /* owned */
+    struct fl_json *gate;      /* owned: first of initContainers beside a classic one; NULL: native, and the pod has no
+                                  container of that name */
     struct fl_json *volumes;   /* owned: an array; the proxy's own, its token's, then fairlead.io/proxy-volumes */
     struct fl_buf capture;     /* the canonical capture spec */
     struct fl_buf status;      /* JSON (status.h); printed when all else is known (origin.h) */

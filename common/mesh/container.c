@@ -105,13 +105,17 @@ static struct fl_json *others(struct fl_json *list, const struct fl_json *env)
     return list;
 }
 
+static struct fl_json *downward_variable(struct fl_json *list, size_t row)
+{
+    struct fl_json *source = object_of("fieldRef", object_of("fieldPath", text(downward[row].field)));
+    return and(list, with(object_of("name", text(downward[row].name)), "valueFrom", source));
+}
+
 static struct fl_json *environment(const struct fl_container *container)
 {
     struct fl_json *list = fl_json_new_array();
-    for (size_t i = 0; i < FL_COUNT(downward); i++) {
-        struct fl_json *source = object_of("fieldRef", object_of("fieldPath", text(downward[i].field)));
-        list = and(list, with(object_of("name", text(downward[i].name)), "valueFrom", source));
-    }
+    for (size_t i = 0; i < FL_COUNT(downward); i++)
+        list = downward_variable(list, i);
     struct fl_json *limit = object_of("resourceFieldRef", object_of("resource", text("limits.cpu")));
     list = and(list, with(object_of("name", text(FL_ENV_CPU_LIMIT)), "valueFrom", limit));
     list = variable(list, FL_ENV_WORKLOAD, container->workload);
@@ -208,6 +212,37 @@ struct fl_json *fl_container_render(const struct fl_container *container)
     object = with(object, "startupProbe", probe("/healthz/started", 1, start_seconds));
     object = with(object, "readinessProbe", probe("/healthz/ready", 5, 4));
     object = with(object, "lifecycle", lifecycle(container, start_seconds));
+    object = with(object, "terminationMessagePolicy", text("FallbackToLogsOnError"));
+    return with(object, "securityContext", security(container->uid, container->gid));
+}
+
+/* By which the node agent knows what waits there, and for what. */
+static struct fl_json *gate_environment(void)
+{
+    static const char *const names[] = {FL_ENV_CAPTURE, FL_ENV_POD_NAME, FL_ENV_POD_NAMESPACE, FL_ENV_POD_UID,
+                                        FL_ENV_POD_IPS};
+    struct fl_json *list = fl_json_new_array();
+    for (size_t i = 0; i < FL_COUNT(downward); i++)
+        for (size_t j = 0; j < FL_COUNT(names); j++)
+            if (strcmp(downward[i].name, names[j]) == 0)
+                list = downward_variable(list, i);
+    return list;
+}
+
+static struct fl_json *gate_arguments(const struct fl_container *container)
+{
+    struct fl_json *list = and(array_of(text("gate")), text("-l"));
+    return and(list, fl_json_new_string(container->log_level.len > 0 ? container->log_level : FL_SPAN("info")));
+}
+
+struct fl_json *fl_container_render_gate(const struct fl_container *container)
+{
+    struct fl_json *object = object_of("name", text(FL_GATE_NAME));
+    object = with(object, "image", fl_json_new_string(container->image));
+    object = with_span(object, "imagePullPolicy", container->image_pull_policy);
+    object = with(object, "args", gate_arguments(container));
+    object = with(object, "env", gate_environment());
+    object = with(object, "resources", resources(container));
     object = with(object, "terminationMessagePolicy", text("FallbackToLogsOnError"));
     return with(object, "securityContext", security(container->uid, container->gid));
 }

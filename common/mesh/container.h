@@ -8,9 +8,11 @@
  * A startup probe of a second's period, with ten minutes of patience: a sidecar waits in the start gate until somebody
  * programs its network namespace, and being restarted would not bring that nearer.
  *
- * Both forms hold the app: before a native sidecar's startup probe succeeded the kubelet starts no later container; a
- * classic one's postStart hook (`wait`) keeps it from starting the next container of the list. preStop (`drain`) tells
- * the proxy that the pod ends; the classic one then serves on for drain_seconds while the app ends.
+ * Both forms hold the app until its capture is proven: before a native sidecar's startup probe succeeded the kubelet
+ * starts no later container; beside a classic one stands the gate, an init container of the same image and user that
+ * ends once the pod is captured, for when a postStart hook fails the kubelet goes on with the next container. That hook
+ * (`wait`) holds the app besides, until the classic sidecar itself has started. preStop (`drain`) tells the proxy that
+ * the pod ends; the classic one then serves on for drain_seconds while the app ends.
  */
 #ifndef FL_MESH_CONTAINER_H
 #define FL_MESH_CONTAINER_H
@@ -43,6 +45,12 @@ struct fl_container {
  * startup /healthz/started, readiness /healthz/ready. Native: restartPolicy Always, and the kubelet starts no later
  * container before the startup probe succeeded. */
 struct fl_json *fl_container_render(const struct fl_container *container);
+
+/* FL_GATE_NAME, the first of the init containers beside a classic sidecar: runs `gate` of the same image as the same
+ * user, reads the same capture spec, and waits for ever. It mounts nothing. Its resources are the sidecar's, which it
+ * ends before: so what the pod asks for is what it asks for without. Owned by the caller; NULL only when memory is out.
+ */
+struct fl_json *fl_container_render_gate(const struct fl_container *container);
 
 #define FL_CONTAINER_PROGRAM "/fairlead-proxy" /* the image's entry point, which the hooks call as well */
 

@@ -106,6 +106,7 @@
 
 /* What the patch adds. */
 #define FL_CONTAINER_NAME "fairlead-proxy"
+#define FL_GATE_NAME      "fairlead-gate"  /* the first init container beside a classic sidecar (mesh/container.h) */
 #define FL_VOLUME_NAME    "fairlead-proxy" /* emptyDir, medium Memory; mounted by the sidecar alone */
 #define FL_VOLUME_PATH    "/run/fairlead"
 #define FL_TOKEN_VOLUME   "fairlead-token" /* projected service-account token */

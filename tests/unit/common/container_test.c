@@ -149,6 +149,24 @@ static void a_classic_sidecar_with_more(void **state)
     fl_json_free(added);
 }
 
+/* The sidecar's image, user and resources; no volume, no port, no probe. */
+static void a_gate(void **state)
+{
+    (void)state;
+    assert_prints(
+        fl_container_render_gate(&full),
+        "{\"name\":\"fairlead-gate\",\"image\":\"registry/proxy:1\",\"imagePullPolicy\":\"IfNotPresent\","
+        "\"args\":[\"gate\",\"-l\",\"debug\"],\"env\":["
+        "{\"name\":\"FAIRLEAD_CAPTURE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":"
+        "\"metadata.annotations['fairlead.io/capture']\"}}},"
+        "{\"name\":\"POD_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}},"
+        "{\"name\":\"POD_NAMESPACE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.namespace\"}}},"
+        "{\"name\":\"POD_UID\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.uid\"}}},"
+        "{\"name\":\"POD_IPS\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIPs\"}}}],"
+        "\"resources\":{\"requests\":{\"cpu\":\"10m\",\"memory\":\"16Mi\",\"ephemeral-storage\":\"50Mi\"},"
+        "\"limits\":{\"cpu\":\"2\",\"memory\":\"256Mi\",\"ephemeral-storage\":\"1Gi\"}}," SECURITY("1337", "1338"));
+}
+
 static void the_volumes(void **state)
 {
     (void)state;
@@ -178,8 +196,10 @@ static void every_failed_allocation_gives_null_and_leaks_nothing(void **state)
         struct fl_json *container = fl_container_render(&full);
         struct fl_json *volume = container != NULL ? fl_container_volume() : NULL;
         struct fl_json *token = volume != NULL ? fl_container_token_volume(FL_SPAN("a"), true) : NULL;
+        struct fl_json *gate = token != NULL ? fl_container_render_gate(&full) : NULL;
         fail_stop();
-        assert_int_equal(token == NULL, fail_happened());
+        assert_int_equal(gate == NULL, fail_happened());
+        fl_json_free(gate);
         fl_json_free(container);
         fl_json_free(volume);
         fl_json_free(token);
@@ -194,6 +214,7 @@ int main(void)
         cmocka_unit_test(the_trust_bundle_beside_the_token),
         cmocka_unit_test(a_classic_sidecar_with_the_least),
         cmocka_unit_test(a_classic_sidecar_with_more),
+        cmocka_unit_test(a_gate),
         cmocka_unit_test(the_volumes),
         cmocka_unit_test(every_failed_allocation_gives_null_and_leaks_nothing),
     };

@@ -83,6 +83,7 @@ static struct fl_json *without_ours(const struct fl_json *pod)
     drop(fl_json_get(metadata, "labels"), FL_LABEL_CANONICAL_REVISION);
     for (size_t i = 0; i < FL_COUNT(lists); i++) {
         drop_named(spec, lists[i], FL_CONTAINER_NAME);
+        drop_named(spec, lists[i], FL_GATE_NAME);
         for (struct fl_json *item = fl_json_first(fl_json_get(spec, lists[i])); item != NULL; item = fl_json_next(item))
             drop_handlers(item);
     }
@@ -206,12 +207,36 @@ static void check_restricted(const char *what, const struct fl_json *container)
         KEEPS(fl_json_get(fl_json_get(holder_of(container, kind), "httpGet"), "host") == NULL);
 }
 
+/* Beside a classic sidecar: before everything else, and with no more than it needs. */
+static void check_gate(const char *what, const struct fl_json *spec, bool native)
+{
+    const struct fl_json *inits = fl_json_get(spec, "initContainers"), *gate = fl_json_first(inits);
+    if (native) {
+        for (const struct fl_json *item = gate; item != NULL; item = fl_json_next(item))
+            KEEPS(!fl_span_eq_str(name_of(item), FL_GATE_NAME));
+        return;
+    }
+    if (!fl_span_eq_str(name_of(gate), FL_GATE_NAME))
+        fail_msg("%s: the gate is not the first init container", what);
+    const struct fl_json *sidecar = fl_json_first(fl_json_get(spec, "containers"));
+    check_restricted(what, gate);
+    KEEPS(fl_span_eq_str(fl_json_string(fl_json_first(fl_json_get(gate, "args"))), "gate"));
+    KEEPS(fl_json_get(gate, "command") == NULL && fl_json_get(gate, "envFrom") == NULL);
+    KEEPS(fl_json_get(gate, "restartPolicy") == NULL && fl_json_get(gate, "lifecycle") == NULL);
+    KEEPS(fl_json_equal(fl_json_get(gate, "image"), fl_json_get(sidecar, "image")));
+    KEEPS(fl_json_count(fl_json_get(gate, "env")) == 5 && !has_doubles(fl_json_get(gate, "env"), "name"));
+    for (const struct fl_json *item = fl_json_first(fl_json_get(gate, "volumeMounts")); item != NULL;
+         item = fl_json_next(item))
+        KEEPS(fl_span_starts_with(name_of(item), FL_SPAN("kube-api-access-")));
+}
+
 static void check_container(const char *what, const struct fl_json *spec)
 {
     bool native;
     const struct fl_json *container = find_container(what, spec, &native);
     const struct fl_json *lifecycle = fl_json_get(container, "lifecycle");
     check_restricted(what, container);
+    check_gate(what, spec, native);
     KEEPS(fl_json_get(container, "command") == NULL && fl_json_get(container, "envFrom") == NULL);
     KEEPS(!has_doubles(fl_json_get(container, "env"), "name"));
     KEEPS(!has_doubles(fl_json_get(container, "ports"), "containerPort"));
@@ -313,7 +338,7 @@ static bool has_ours(const struct fl_json *pod)
     for (size_t i = 0; i < FL_COUNT(lists); i++) {
         for (const struct fl_json *item = fl_json_first(fl_json_get(spec, lists[i])); item != NULL;
              item = fl_json_next(item)) {
-            if (fl_span_eq_str(name_of(item), FL_CONTAINER_NAME))
+            if (fl_span_eq_str(name_of(item), FL_CONTAINER_NAME) || fl_span_eq_str(name_of(item), FL_GATE_NAME))
                 return true;
             for (int kind = 0; kind < FL_APPPROBE_KIND_COUNT; kind++) {
                 const struct fl_json *get = fl_json_get(holder_of(item, kind), "httpGet");

@@ -182,6 +182,80 @@ static void test_reinvocation(void **state)
     fixture_done(&fixture);
 }
 
+/* The classic form: what happens to its gate. */
+static const struct {
+    const char *change;
+    size_t operations;
+    const char *edge;
+} gate_changes[] = {
+    {"[{'op':'add','path':'/spec/initContainers/0/terminationMessagePath','value':'/dev/termination-log'},"
+     "{'op':'add','path':'/spec/initContainers/0/volumeMounts','value':[]}]",
+     1, "defaults, and a list of mounts, which it has not"},
+    {"[{'op':'add','path':'/spec/initContainers/0/imagePullPolicy','value':'Always'}]", 0, "AlwaysPullImages"},
+    {"[{'op':'remove','path':'/spec/initContainers/0'}]", 2,
+     "taken out: an empty list is there, which the status notes"},
+    {"[{'op':'remove','path':'/spec/initContainers'}]", 2, "taken out with its list"},
+    {"[{'op':'add','path':'/spec/initContainers/0','value':{'name':'other'}}]", 2, "an init container before it"},
+    {"[{'op':'add','path':'/spec/initContainers/-','value':{'name':'other'}}]", 0, "an init container behind it"},
+    {"[{'op':'copy','from':'/spec/initContainers/0','path':'/spec/initContainers/1'}]", 1, "a second one"},
+    {"[{'op':'move','from':'/spec/initContainers/0','path':'/spec/containers/0'}]", 5, "moved before the sidecar"},
+    {"[{'op':'replace','path':'/spec/initContainers/0/args','value':['gate','--seconds','1']}]", 1, "a patience"},
+    {"[{'op':'add','path':'/spec/initContainers/0/command','value':['true']}]", 1, "a command"},
+    {"[{'op':'add','path':'/spec/initContainers/0/restartPolicy','value':'Always'}]", 1, "one that goes on running"},
+    {"[{'op':'replace','path':'/spec/initContainers/0/image','value':'other'}]", 1, "another image"},
+    {"[{'op':'replace','path':'/spec/initContainers/0/securityContext/runAsUser','value':1000}]", 1, "another user"},
+    {"[{'op':'replace','path':'/spec/initContainers/0/env/0','value':{'name':'FAIRLEAD_CAPTURE','value':'x'}}]", 1,
+     "another spec"},
+    {"[{'op':'add','path':'/spec/initContainers/0/env/-','value':{'name':'LD_PRELOAD','value':'/x.so'}}]", 1,
+     "environment for every container"},
+};
+
+static void test_the_gate(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture, false);
+    for (size_t i = 0; i < FL_COUNT(gate_changes); i++) {
+        size_t count;
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json("{'spec':{'containers':[{'name':'a'}]}}");
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *once = inject(&fixture, pod, &count);
+        others_change(once, gate_changes[i].change);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *twice = inject(&fixture, once, &count);
+        if (count != gate_changes[i].operations)
+            fail_msg("%s: %zu operations", gate_changes[i].edge, count);
+        const struct fl_json *apps = fl_json_get(fl_json_get(twice, "spec"), "containers");
+        assert_span(fl_json_string(fl_json_get(fl_json_first(home(twice)), "name")), FL_GATE_NAME);
+        assert_span(fl_json_string(fl_json_get(fl_json_first(apps), "name")), FL_CONTAINER_NAME);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *third = inject(&fixture, twice, &count);
+        assert_int_equal(count, 0);
+        assert_true(fl_json_equal(twice, third));
+    }
+    fixture_done(&fixture);
+}
+
+/* A pod of one form, reviewed when the other is asked for: the gate comes and goes. */
+static void test_from_one_form_to_the_other(void **state)
+{
+    (void)state;
+    static const bool forms[][2] = {{true, false}, {false, true}};
+    for (size_t i = 0; i < FL_COUNT(forms); i++) {
+        struct fixture from, to;
+        size_t count;
+        fixture_init(&from, forms[i][0]);
+        fixture_init(&to, forms[i][1]);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json("{'spec':{'containers':[{'name':'a'}]}}");
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *direct = inject(&to, pod, &count);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *one = inject(&from, pod, &count);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *other = inject(&to, one, &count);
+        const struct fl_json *apps = fl_json_get(fl_json_get(direct, "spec"), "containers");
+        assert_true(fl_json_equal(fl_json_get(fl_json_get(other, "spec"), "containers"), apps));
+        assert_int_equal(fl_json_count(home(other)), 1);
+        assert_true(fl_json_equal(fl_json_first(home(other)), fl_json_first(home(direct))));
+        fixture_done(&from);
+        fixture_done(&to);
+    }
+}
+
 #define STATUS                                                                                                         \
     "'metadata':{'annotations':{'fairlead.io/status':'{\\\"version\\\":1,\\\"container\\\":\\\"fairlead-proxy\\\"}'}}"
 
@@ -193,6 +267,12 @@ static const struct {
     {"{'spec':{'initContainers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
     {"{'spec':{'ephemeralContainers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
     {"{" STATUS ",'spec':{'ephemeralContainers':[{'name':'fairlead-proxy'}]}}", "container name fairlead-proxy"},
+    {"{'spec':{'initContainers':[{'name':'fairlead-gate'}]}}", "container name fairlead-gate"},
+    {"{'spec':{'initContainers':[{'name':'fairlead-gate','image':'fairlead/fairlead-proxy:" FL_VERSION
+     "','args':['gate']}]}}",
+     "container name fairlead-gate"},
+    {"{'spec':{'containers':[{'name':'fairlead-gate'}]}}", "container name fairlead-gate"},
+    {"{" STATUS ",'spec':{'ephemeralContainers':[{'name':'fairlead-gate'}]}}", "container name fairlead-gate"},
     {"{'spec':{'volumes':[{'name':'fairlead-proxy'}]}}", "volume name fairlead-proxy"},
     {"{'spec':{'volumes':[{'name':'fairlead-token'}]}}", "volume name fairlead-token"},
     {"{'spec':{'containers':[{'name':'a','volumeMounts':[{'name':'fairlead-proxy'}]}]}}",
@@ -211,11 +291,10 @@ static const struct {
      "volume name fairlead-proxy"},
 };
 
-static void test_taken_names(void **state)
+static void check_taken_names(bool native)
 {
-    (void)state;
     struct fixture fixture;
-    fixture_init(&fixture, true);
+    fixture_init(&fixture, native);
     for (size_t i = 0; i < FL_COUNT(taken); i++) {
         FL_CLEANUP(fl_cleanup_json) struct fl_json *pod = json(taken[i].pod);
         struct fl_json *patch = NULL;
@@ -228,6 +307,13 @@ static void test_taken_names(void **state)
         assert_contains(err.text, taken[i].error);
     }
     fixture_done(&fixture);
+}
+
+static void test_taken_names(void **state)
+{
+    (void)state;
+    check_taken_names(true);
+    check_taken_names(false);
 }
 
 /* Whoever writes a status of ours into his pod, and calls his container as ours is called, gets our container. */
@@ -359,9 +445,14 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idempotence),          cmocka_unit_test(test_reinvocation),
-        cmocka_unit_test(test_taken_names),          cmocka_unit_test(test_forged_status_gains_nothing),
-        cmocka_unit_test(test_user_capture_is_told), cmocka_unit_test(test_selfcheck_catches),
+        cmocka_unit_test(test_idempotence),
+        cmocka_unit_test(test_reinvocation),
+        cmocka_unit_test(test_the_gate),
+        cmocka_unit_test(test_from_one_form_to_the_other),
+        cmocka_unit_test(test_taken_names),
+        cmocka_unit_test(test_forged_status_gains_nothing),
+        cmocka_unit_test(test_user_capture_is_told),
+        cmocka_unit_test(test_selfcheck_catches),
         cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
