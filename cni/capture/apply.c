@@ -1,5 +1,6 @@
 #include "cni/capture/apply.h"
 
+#include "cni/capture/iptables.h"
 #include "cni/capture/loopback.h"
 #include "cni/capture/netns.h"
 #include "cni/capture/nftables.h"
@@ -10,41 +11,45 @@
 
 struct sockets {
     struct cni_netlink route, netfilter;
+    bool nftables; /* the kernel has nfnetlink: netfilter is open */
+    struct cni_iptables_kernel kernel;
 };
 
 static void sockets_close(struct sockets *sockets)
 {
     cni_netlink_close(&sockets->route);
     cni_netlink_close(&sockets->netfilter);
+    cni_iptables_kernel_close(&sockets->kernel);
 }
 
 static int sockets_open_here(struct sockets *sockets, struct fl_err *err)
 {
+    struct fl_err failure = {0};
     int result = cni_netlink_open(&sockets->route, NETLINK_ROUTE, err);
     if (result < 0)
         return result;
-    result = cni_netlink_open(&sockets->netfilter, NETLINK_NETFILTER, err);
-    if (result == -EPROTONOSUPPORT)
-        return fl_err_set(err, -EOPNOTSUPP, "this kernel lacks nfnetlink, and with it nf_tables");
-    return result;
+    result = cni_netlink_open(&sockets->netfilter, NETLINK_NETFILTER, &failure);
+    sockets->nftables = result == 0;
+    if (result < 0 && result != -EPROTONOSUPPORT)
+        return fl_err_set(err, result, "%s", failure.text);
+    return cni_iptables_kernel_open(&sockets->kernel, err);
 }
 
 /* The sockets belong to the netns; the thread is back in its own before anything is done with them. */
 static int sockets_open(int netns, struct sockets *ret_sockets, struct fl_err *err)
 {
     FL_CLEANUP(fl_cleanup_close) int back = -1;
-    struct sockets sockets = {0};
+    struct sockets sockets = {.kernel = {.sockets = {-1, -1}}};
     int result = cni_netns_enter(netns, &back, err);
+    if (result == 0) {
+        result = sockets_open_here(&sockets, err);
+        int left = cni_netns_leave(back, result < 0 ? NULL : err);
+        if (result == 0)
+            result = left;
+    }
     if (result < 0)
-        return result;
-    result = sockets_open_here(&sockets, err);
-    int left = cni_netns_leave(back, result < 0 ? NULL : err);
-    if (result == 0)
-        result = left;
-    if (result == 0)
-        *ret_sockets = sockets;
-    else
         sockets_close(&sockets);
+    *ret_sockets = result < 0 ? (struct sockets){.kernel = {.sockets = {-1, -1}}} : sockets;
     return result;
 }
 
@@ -53,10 +58,12 @@ static int busy(struct fl_err *err)
     return fl_err_set(err, -EAGAIN, "the network namespace kept changing, or the kernel was out of buffers");
 }
 
-static int not_here(enum cni_backend backend, struct fl_err *err)
+static int lacks_nfnetlink(struct fl_err *err)
 {
-    return backend == CNI_BACKEND_IPTABLES ? fl_err_set(err, -EOPNOTSUPP, "the iptables back end is not here yet") : 0;
+    return fl_err_set(err, -EOPNOTSUPP, "this kernel lacks nfnetlink, and with it nf_tables");
 }
+
+/* --- lo --- */
 
 static int prepare_loopback(struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
 {
@@ -64,101 +71,234 @@ static int prepare_loopback(struct sockets *sockets, const struct cni_plan *plan
     return result == CNI_NETLINK_AGAIN ? busy(err) : result;
 }
 
-/* 0, CNI_APPLY_DIFFERS or a negative errno. */
-static int compare_loopback(struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
+static int read_loopback(struct sockets *sockets, struct cni_loopback *ret_state, struct fl_err *err)
 {
-    struct cni_loopback now;
-    int result = cni_loopback_read(&sockets->route, &now, err);
-    if (result != 0)
-        return result < 0 ? result : busy(err);
-    if (now.up && (!plan->ipv6 || !now.ipv6 || now.address))
+    int result = cni_loopback_read(&sockets->route, ret_state, err);
+    return result == CNI_NETLINK_AGAIN ? busy(err) : result;
+}
+
+/* 0, CNI_APPLY_DIFFERS or a negative errno. */
+static int compare_loopback(const struct cni_loopback *now, const struct cni_plan *plan, struct fl_err *err)
+{
+    if (now->up && (!plan->ipv6 || !now->ipv6 || now->address))
         return 0;
-    fl_err_set(err, -EBADMSG, now.up ? FL_PASSTHROUGH_IPV6 " is missing on lo" : "lo is down");
+    fl_err_set(err, -EBADMSG, now->up ? FL_PASSTHROUGH_IPV6 " is missing on lo" : "lo is down");
     return CNI_APPLY_DIFFERS;
 }
 
-/* --- the verbs --- */
+/* --- iptables, opened for one call --- */
+
+static int open_iptables(int netns, struct sockets *sockets, struct cni_iptables *iptables, struct fl_err *err)
+{
+    struct cni_loopback now = {0};
+    int result = read_loopback(sockets, &now, err);
+    *iptables = (struct cni_iptables){.kernel = {.sockets = {-1, -1}}};
+    return result < 0 ? result : cni_iptables_open(iptables, netns, now.ipv6, &sockets->netfilter, err);
+}
+
+/* Nothing is locked or run where the kernel shows no trace. */
+static int remove_iptables(int netns, struct sockets *sockets, struct fl_err *err)
+{
+    FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables = {.kernel = {.sockets = {-1, -1}}};
+    struct cni_iptables_traces traces;
+    int result = cni_iptables_kernel_read(&sockets->kernel, &sockets->netfilter, &traces, err);
+    if (result < 0 || !cni_iptables_traces_any(&traces))
+        return result;
+    result = open_iptables(netns, sockets, &iptables, err);
+    return result < 0 ? result : cni_iptables_remove(&iptables, err);
+}
+
+static int remove_nftables(struct sockets *sockets, struct fl_err *err)
+{
+    int result = sockets->nftables ? cni_nftables_remove(&sockets->netfilter, 0, err) : 0;
+    return result == -EOPNOTSUPP ? 0 : result;
+}
+
+/* --- programming --- */
 
 /* On failure the table goes again that this call created: that one alone, by its handle, for another ADD may have put
  * its own in place meanwhile, and answered for it. One that replaced another stays: a pod that was captured is never
  * let go because its repair failed. */
+static int program_nftables(int netns, struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
+{
+    uint64_t made = 0;
+    if (!sockets->nftables)
+        return lacks_nfnetlink(err);
+    int result = cni_nftables_program(&sockets->netfilter, plan, &made, err);
+    if (result == 0)
+        result = prepare_loopback(sockets, plan, err);
+    if (result == 0)
+        result = remove_iptables(netns, sockets, err);
+    if (result != 0 && made != 0)
+        (void)!cni_nftables_remove(&sockets->netfilter, made, NULL);
+    return result == CNI_NFTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
+}
+
+static int program_iptables(int netns, struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
+{
+    FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables;
+    struct cni_iptables_change change;
+    int result = open_iptables(netns, sockets, &iptables, err);
+    if (result == 0)
+        result = cni_iptables_program(&iptables, plan, &change, err);
+    if (result != 0)
+        return result == CNI_IPTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
+    result = prepare_loopback(sockets, plan, err);
+    if (result == 0)
+        result = remove_nftables(sockets, err);
+    if (result != 0)
+        cni_iptables_undo(&iptables, &change, err);
+    cni_iptables_change_done(&change);
+    return result;
+}
+
+/* What nf_tables lacks and iptables too is told of both. */
+static int program_either(int netns, struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
+{
+    struct fl_err first = {0}, second = {0};
+    int result = program_nftables(netns, sockets, plan, &first);
+    if (result != -EOPNOTSUPP)
+        return result == 0 ? 0 : (fl_err_set(err, first.code, "%s", first.text), result);
+    result = program_iptables(netns, sockets, plan, &second);
+    if (result == 0)
+        return 0;
+    fl_err_set(err, second.code, "%s; %s", first.text, second.text);
+    return result;
+}
+
 int cni_apply_program(int netns, enum cni_backend backend, const struct cni_plan *plan, struct fl_err *err)
 {
-    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
-    uint64_t made = 0;
-    int result = not_here(backend, err);
-    if (result == 0)
-        result = sockets_open(netns, &sockets, err);
+    FL_CLEANUP(sockets_close) struct sockets sockets;
+    int result = sockets_open(netns, &sockets, err);
     if (result < 0)
         return result;
-    result = cni_nftables_program(&sockets.netfilter, plan, &made, err);
-    if (result == 0)
-        result = prepare_loopback(&sockets, plan, err);
-    if (result != 0 && made != 0)
-        (void)!cni_nftables_remove(&sockets.netfilter, made, NULL);
+    switch (backend) {
+    case CNI_BACKEND_NFTABLES:
+        return program_nftables(netns, &sockets, plan, err);
+    case CNI_BACKEND_IPTABLES:
+        return program_iptables(netns, &sockets, plan, err);
+    case CNI_BACKEND_AUTO:
+    default:
+        return program_either(netns, &sockets, plan, err);
+    }
+}
+
+/* --- what is there --- */
+
+struct found {
+    struct cni_nftables_state nftables;
+    struct cni_iptables_traces iptables;
+};
+
+static int find(struct sockets *sockets, struct found *ret_found, struct fl_err *err)
+{
+    int result = sockets->nftables ? cni_nftables_read(&sockets->netfilter, &ret_found->nftables, err) : 0;
+    return result < 0 ? result
+                      : cni_iptables_kernel_read(&sockets->kernel, &sockets->netfilter, &ret_found->iptables, err);
+}
+
+static int compare_nftables(struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
+{
+    if (!sockets->nftables)
+        return lacks_nfnetlink(err);
+    int result = cni_nftables_compare(&sockets->netfilter, plan, err);
     return result == CNI_NFTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
+}
+
+static int compare_iptables(int netns, struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
+{
+    FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables;
+    int result = open_iptables(netns, sockets, &iptables, err);
+    if (result == 0)
+        result = cni_iptables_compare(&iptables, plan, err);
+    return result == CNI_IPTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
+}
+
+static int compare(int netns, struct sockets *sockets, enum cni_backend backend, const struct cni_plan *plan,
+                   struct fl_err *err)
+{
+    struct found found = {0};
+    int result = find(sockets, &found, err);
+    bool table = found.nftables.table, traces = cni_iptables_traces_any(&found.iptables);
+    if (result < 0)
+        return result;
+    if (table && traces) {
+        fl_err_set(err, -EBADMSG, "rules of ours are in nftables and in iptables");
+        return CNI_APPLY_DIFFERS;
+    }
+    if (backend == CNI_BACKEND_IPTABLES || (backend == CNI_BACKEND_AUTO && (traces || !sockets->nftables)))
+        return compare_iptables(netns, sockets, plan, err);
+    return compare_nftables(sockets, plan, err);
 }
 
 int cni_apply_check(int netns, enum cni_backend backend, const struct cni_plan *plan, struct fl_err *err)
 {
-    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
-    int result = not_here(backend, err);
+    FL_CLEANUP(sockets_close) struct sockets sockets;
+    struct cni_loopback now = {0};
+    int result = sockets_open(netns, &sockets, err);
     if (result == 0)
-        result = sockets_open(netns, &sockets, err);
+        result = read_loopback(&sockets, &now, err);
     if (result == 0)
-        result = compare_loopback(&sockets, plan, err);
-    if (result != 0)
-        return result;
-    result = cni_nftables_compare(&sockets.netfilter, plan, err);
-    return result == CNI_NFTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
+        result = compare_loopback(&now, plan, err);
+    return result != 0 ? result : compare(netns, &sockets, backend, plan, err);
 }
 
 int cni_apply_remove(int netns, enum cni_backend backend, struct fl_err *err)
 {
-    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
-    int result = not_here(backend, err);
-    if (result == 0)
-        result = sockets_open(netns, &sockets, err);
+    FL_CLEANUP(sockets_close) struct sockets sockets;
+    int result = sockets_open(netns, &sockets, err), other = 0;
     if (result < 0)
         return result;
-    result = cni_nftables_remove(&sockets.netfilter, 0, err);
+    if (backend != CNI_BACKEND_IPTABLES)
+        result = remove_nftables(&sockets, err);
+    if (backend != CNI_BACKEND_NFTABLES)
+        other = remove_iptables(netns, &sockets, result < 0 ? NULL : err);
+    if (result == 0)
+        result = other;
     int address = cni_loopback_remove_address(&sockets.route, result < 0 ? NULL : err);
     if (result == 0 && address != 0)
         result = address < 0 ? address : busy(err);
     return result;
 }
 
-/* --- what is there --- */
-
-static int read_state(int netns, struct cni_nftables_state *ret_state, struct fl_err *err)
+/* Not 0. */
+static uint64_t mix(uint64_t a, uint64_t b)
 {
-    FL_CLEANUP(sockets_close) struct sockets sockets = {0};
-    int result = sockets_open(netns, &sockets, err);
-    return result < 0 ? result : cni_nftables_read(&sockets.netfilter, ret_state, err);
+    return ((a ^ b) * UINT64_C(0x9e3779b97f4a7c15)) | 1;
 }
 
-/* Not 0 for any table. */
-static uint64_t mix(uint64_t handle, uint64_t generation)
-{
-    return (handle * UINT64_C(0x9e3779b97f4a7c15) ^ generation) | UINT64_C(1) << 63;
-}
-
+/* Tables of nf_tables, iptables-nft's among them, do not change but by a commit, which the netns counts. */
 int cni_apply_fingerprint(int netns, uint64_t *ret_fingerprint, struct fl_err *err)
 {
-    struct cni_nftables_state state;
-    int result = read_state(netns, &state, err);
+    FL_CLEANUP(sockets_close) struct sockets sockets;
+    struct found found = {0};
+    int result = sockets_open(netns, &sockets, err);
     if (result == 0)
-        *ret_fingerprint = state.table ? mix(state.handle, state.generation) : 0;
-    return result;
+        result = find(&sockets, &found, err);
+    if (result < 0)
+        return result;
+    *ret_fingerprint = 0;
+    if (found.nftables.table || cni_iptables_traces_any(&found.iptables))
+        *ret_fingerprint = mix(mix(found.nftables.handle, found.nftables.generation), found.iptables.digest);
+    return 0;
 }
 
 int cni_apply_owner(int netns, char ret_comment[CNI_PLAN_COMMENT_MAX], struct fl_err *err)
 {
-    struct cni_nftables_state state;
-    int result = read_state(netns, &state, err);
-    if (result == 0 && !state.table)
-        return CNI_APPLY_NONE;
+    FL_CLEANUP(sockets_close) struct sockets sockets;
+    FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables = {.kernel = {.sockets = {-1, -1}}};
+    struct found found = {0};
+    int result = sockets_open(netns, &sockets, err);
     if (result == 0)
-        memcpy(ret_comment, state.comment, CNI_PLAN_COMMENT_MAX);
-    return result;
+        result = find(&sockets, &found, err);
+    if (result < 0)
+        return result;
+    if (found.nftables.table) {
+        memcpy(ret_comment, found.nftables.comment, CNI_PLAN_COMMENT_MAX);
+        return 0;
+    }
+    if (!cni_iptables_traces_any(&found.iptables))
+        return CNI_APPLY_NONE;
+    result = open_iptables(netns, &sockets, &iptables, err);
+    return result < 0 ? result : cni_iptables_owner(&iptables, ret_comment, err);
 }
