@@ -445,7 +445,7 @@ class Faults(Fresh):
     def test_injected_errors(self):
         if not os.path.exists("/usr/bin/strace"):
             self.skipTest("strace is not installed")
-        text = json.dumps(cni.config(cni.spec()))
+        text = json.dumps(cni.config(cni.spec(), backend="nftables"))
         self.pod.ip("link", "set", "lo", "up")
         before = self.pod.state()
         outcomes = {}
