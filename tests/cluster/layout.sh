@@ -20,7 +20,7 @@ APISERVER_ARGS=${APISERVER_ARGS:-}
 APISERVER_GATES=${APISERVER_GATES-APIServerWebhookAuthenticationToken=true}
 # nftables or iptables.
 PROXY_MODE=${PROXY_MODE:-nftables}
-# The low-level container runtime: a name in PATH or in $CLUSTER_DIR/bin.
+# The low-level container runtime: a name in PATH, in $RUNTIME_BIN or in $BIN.
 OCI_RUNTIME=${OCI_RUNTIME:-runc}
 
 BIN=$CLUSTER_BIN          # built once, kept by `down`
@@ -64,6 +64,17 @@ node_pid() {
   [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$BIN/pause" ] && echo "$pid"
 }
 
+# Whose containerd, runc and CNI plugins the node has: `built` from Go modules, or `debian`'s of Debian 12 (containerd 1.6,
+# runc 1.1, CNI plugins 1.1: no user namespaces, no CNI 1.1), unpacked beside the built ones and never installed. A cluster
+# that is up keeps the one that it has.
+if node_pid >/dev/null; then RUNTIME=$(cat "$RUN/runtime" 2>/dev/null) || true; fi
+RUNTIME=${RUNTIME:-built}
+case $RUNTIME in
+  built) RUNTIME_BIN=$BIN CNI_VERSION=1.1.0 ;;
+  debian) RUNTIME_BIN=$BIN/debian CNI_VERSION=1.0.0 ;;
+  *) echo "RUNTIME is built or debian, not $RUNTIME" >&2; exit 1 ;;
+esac
+
 # Run a command on the node: its network, mounts, pids and host name.
 in_node() {
   local pid
@@ -76,12 +87,13 @@ in_node_net() { nsenter --net="/run/netns/$CLUSTER_NAME-node" -- "$@"; }
 
 # start NAME ARGUMENTS...: a component on the node; `restart` starts it once more as it was.
 start() {
-  local name=$1 pid
+  local name=$1 pid program=$BIN/$1
   pid=$(node_pid)
   shift
+  [ ! -x "$RUNTIME_BIN/$name" ] || program=$RUNTIME_BIN/$name
   printf '%s\0' "$@" >"$RUN/$name.command"
-  PATH=$BIN:$PATH setsid nsenter --target "$pid" --net --mount --pid --uts --ipc -- \
-    "$BIN/$name" "$@" </dev/null >>"$LOG/$name.log" 2>&1 &
+  PATH=$RUNTIME_BIN:$BIN:$PATH setsid nsenter --target "$pid" --net --mount --pid --uts --ipc -- \
+    "$program" "$@" </dev/null >>"$LOG/$name.log" 2>&1 &
   echo $! >"$RUN/$name.nsenter"
 }
 

@@ -8,19 +8,13 @@ The control plane does not take Kubernetes' tokens yet, only those of its own ke
 in the sidecar's volume, from outside, until the sidecar has started. Mutual TLS is STRICT in every namespace with the label.
 """
 import json
-import shutil
 import threading
 
-from waiting import eventually
-
-from . import place
+from . import chain, place
 from .place import kubectl, on_node
 
 PORT = 15012
-PLUGIN = "fairlead-cni"
-CAPABILITIES = {"io.kubernetes.cri.pod-annotations": True}
-CHAIN = place.NODE / "etc" / "cni" / "net.d" / "10-pods.conflist"
-TRACE = place.NODE / "var" / "lib" / "cni" / "trace.log"
+PLUGIN = chain.PLUGIN
 KINDS = (("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "Service"), ("v1", "Pod"), ("discovery.k8s.io/v1", "EndpointSlice"))
 API = "fairlead.io/v1alpha1"
 TOKEN = "/var/lib/kubelet/pods/{}/volumes/kubernetes.io~projected/fairlead-token/..data/token"
@@ -45,28 +39,12 @@ class Mesh:
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
         lane.later(self.stop)
-        shutil.copy(place.PROGRAMS / PLUGIN, place.NODE / "opt" / "cni" / "bin")
-        shutil.copy(place.HERE / "check" / "trace-cni", place.NODE / "opt" / "cni" / "bin")
-        lane.later(self.put_chain)
+        chain.install(lane)
         self.chain(PLUGIN)
 
-    # -- the node's chain ---------------------------------------------------------------------------------------------
-
     @staticmethod
-    def put_chain(*plugins):
-        """The usual chain with more plugins behind it. containerd takes it when the file is renamed into place."""
-        chain = json.loads((place.HERE / "config" / "10-pods.conflist").read_text())
-        chain["plugins"] += [{"type": plugin, "capabilities": CAPABILITIES} for plugin in plugins]
-        fresh = CHAIN.with_suffix(".new")
-        fresh.write_text(json.dumps(chain))
-        fresh.rename(CHAIN)
-
-    def chain(self, *plugins):
-        """In force once a plugin that only writes down what it is called with was asked for the chain's STATUS."""
-        self.put_chain()
-        TRACE.write_text("")
-        self.put_chain(*plugins, "trace-cni")
-        eventually(lambda: "STATUS" in TRACE.read_text(), "the new chain is in force")
+    def chain(*plugins):
+        chain.use(*plugins)
 
     # -- what the control plane knows ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ CHARTS = TOP / "charts"
 PROGRAMS = pathlib.Path(os.environ.get("PROGRAMS", TOP / "build" / "release" / "bin"))  # the product's
 
 CLUSTER = os.environ["CLUSTER_NAME"]
+RUNTIME = os.environ["RUNTIME"]          # built: containerd 2.4; debian: 1.6
 BIN = pathlib.Path(os.environ["BIN"])    # kubectl, helm, …
 PKI = pathlib.Path(os.environ["PKI"])    # the cluster's: ca.crt, admin.crt, admin.key, …
 LOG = pathlib.Path(os.environ["LOG"])    # one file per component, audit.log
