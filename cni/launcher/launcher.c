@@ -28,6 +28,7 @@
 #define SLOT_MAX      64                   /* with its NUL */
 #define ARGUMENTS_MAX 32
 #define LINKS_MAX     8
+#define REPORTED_MAX  1024                /* of a path */
 #define AGAIN         "--launched-again=" /* first argument of a launcher that another one executed, and how often */
 #define AGAIN_MAX     8
 
@@ -63,11 +64,11 @@ static void text_add(struct text *text, const char *bytes)
         text_add_byte(text, *bytes);
 }
 
-/* As a part of a JSON string: the few bytes that it forbids become '?'. */
+/* As a part of a JSON string: the few bytes that it forbids become '?'. What is long is cut. */
 static void text_add_plain(struct text *text, const char *bytes)
 {
-    for (; *bytes != '\0'; bytes++)
-        text_add_byte(text, (unsigned char)*bytes < ' ' || *bytes == '"' || *bytes == '\\' ? '?' : *bytes);
+    for (size_t i = 0; i < REPORTED_MAX && bytes[i] != '\0'; i++)
+        text_add_byte(text, (unsigned char)bytes[i] < ' ' || bytes[i] == '"' || bytes[i] == '\\' ? '?' : bytes[i]);
 }
 
 /* Up to and with the last slash. */
