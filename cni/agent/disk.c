@@ -214,29 +214,95 @@ static int write_whole(int fd, struct fl_span bytes, mode_t mode)
     return 0;
 }
 
+/* The bytes under the temporary name of `name`, synced. On failure there is no such file. */
+static int write_temporary(const struct cni_disk *disk, const char *temporary, struct fl_span bytes, mode_t mode,
+                           const struct stat *owner)
+{
+    if (unlinkat(disk->fd, temporary, 0) != 0 && errno != ENOENT)
+        return -errno;
+    int fd = openat(disk->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int result = 0;
+    /* without the right to, it is ours: runtimes, which are root, read it all the same */
+    if (owner != NULL && (owner->st_uid != geteuid() || owner->st_gid != getegid()) &&
+        fchown(fd, owner->st_uid, owner->st_gid) != 0 && errno != EPERM)
+        result = -errno;
+    if (result == 0)
+        result = write_whole(fd, bytes, mode);
+    if (close(fd) != 0 && result == 0)
+        result = -errno;
+    if (result < 0)
+        (void)unlinkat(disk->fd, temporary, 0);
+    return result;
+}
+
 int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                      struct fl_err *err)
 {
     char temporary[NAME_MAX + 1];
     int result = temporary_name(name, temporary);
+    if (result == 0)
+        result = write_temporary(disk, temporary, bytes, mode, NULL);
+    if (result == 0 && renameat(disk->fd, temporary, disk->fd, name) != 0) {
+        result = -errno;
+        (void)unlinkat(disk->fd, temporary, 0);
+    }
+    if (result == 0)
+        result = sync_folder(disk->fd);
+    return result < 0 ? failed(disk, "write", name, result, err) : 0;
+}
+
+static bool cannot_exchange(int result)
+{
+    return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP;
+}
+
+/* What has `name` gets `temporary`'s place, and is opened. */
+static int exchange(const struct cni_disk *disk, const char *temporary, const char *name)
+{
+    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
+    if (renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) == 0) {
+        int old = openat(disk->fd, temporary, flags);
+        return old < 0 ? -errno : old;
+    }
+    int result = -errno;
+    int old = cannot_exchange(result) ? openat(disk->fd, name, flags) : -1;
+    if (old < 0)
+        return cannot_exchange(result) ? -errno : result;
+    if (renameat(disk->fd, temporary, disk->fd, name) == 0)
+        return old;
+    result = -errno;
+    close(old);
+    return result;
+}
+
+int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_span bytes, const struct stat *like,
+                      int *ret_old, struct fl_err *err)
+{
+    char temporary[NAME_MAX + 1];
+    int result = temporary_name(name, temporary);
+    if (result == 0)
+        result = write_temporary(disk, temporary, bytes, like->st_mode & 07777, like);
     if (result < 0)
         return failed(disk, "write", name, result, err);
-    if (unlinkat(disk->fd, temporary, 0) != 0 && errno != ENOENT)
-        return failed(disk, "remove", temporary, -errno, err);
-    int fd = openat(disk->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return failed(disk, "write", name, -errno, err);
-    result = write_whole(fd, bytes, mode);
-    if (close(fd) != 0 && result == 0)
+    FL_CLEANUP(fl_cleanup_close) int old = exchange(disk, temporary, name);
+    if (unlinkat(disk->fd, temporary, 0) != 0 && errno != ENOENT && old >= 0)
         result = -errno;
-    if (result == 0 && renameat(disk->fd, temporary, disk->fd, name) != 0)
-        result = -errno;
-    if (result < 0) {
-        (void)unlinkat(disk->fd, temporary, 0);
+    if (old < 0)
+        result = old;
+    else if (result == 0)
+        result = sync_folder(disk->fd);
+    if (result < 0)
         return failed(disk, "write", name, result, err);
-    }
-    result = sync_folder(disk->fd);
-    return result < 0 ? failed(disk, "sync", name, result, err) : 0;
+    *ret_old = fl_take_fd(old);
+    return 0;
+}
+
+int cni_disk_rename(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err)
+{
+    int result = renameat(disk->fd, from, disk->fd, to) != 0 ? -errno : sync_folder(disk->fd);
+    return result < 0 ? failed(disk, "rename", from, result, err) : 0;
 }
 
 int cni_disk_remove(const struct cni_disk *disk, const char *name, struct fl_err *err)

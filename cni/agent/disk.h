@@ -18,6 +18,7 @@
 #include "common/base/err.h"
 
 #include <limits.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 enum cni_disk_outcome {
@@ -59,6 +60,16 @@ int cni_disk_compare(const struct cni_disk *disk, const char *name, struct fl_sp
  * of that name is replaced, not followed. `name` has at most 240 bytes and no slash. */
 int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                      struct fl_err *err) FL_MUST_CHECK;
+
+/* As cni_disk_replace for a file of somebody else's that is there: mode and owner are `like`'s, and what stood under
+ * the name up to this very moment is handed out, open for reading, so that nothing is lost that another writer put
+ * there meanwhile. -ENOENT: it is gone, and nothing was written. (A file system that cannot exchange two names: the
+ * file is opened before, and replaced.) */
+int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_span bytes, const struct stat *like,
+                      int *ret_old, struct fl_err *err) FL_MUST_CHECK;
+
+/* Gives a file another name in its folder, in one step and for good; what had that name is replaced. */
+int cni_disk_rename(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err) FL_MUST_CHECK;
 
 /* Removes a file. 0 also where there is none. */
 int cni_disk_remove(const struct cni_disk *disk, const char *name, struct fl_err *err) FL_MUST_CHECK;
