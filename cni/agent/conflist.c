@@ -133,19 +133,27 @@ static unsigned count_ours(const struct cni_json *json)
     return count;
 }
 
-static void read_wrapper(struct fl_span text, struct cni_conflist_facts *facts)
+/* A name that a wrapper may give back: of a file in the same folder, which a runtime reads. */
+static bool read_wrapped(const struct cni_json *json, char file[CNI_CONFLIST_NAME_MAX + 1])
+{
+    if (!cni_json_string(json, cni_json_get(json, 0, WRAPPED), file, CNI_CONFLIST_NAME_MAX + 1))
+        return false;
+    struct fl_span name = fl_span_str(file);
+    return fl_span_find(name, '/') == name.len &&
+           (fl_span_ends_with(name, FL_SPAN(".conf")) || fl_span_ends_with(name, FL_SPAN(".json")));
+}
+
+static int read_wrapper(struct fl_span text, bool *ret_wrapper)
 {
     FL_CLEANUP(fl_buf_done) struct fl_buf without;
-    struct cni_json json = {0};
     struct fl_span inner;
     bool changed;
     fl_buf_init(&without, EDITED_MAX);
-    if (cni_conflist_remove(text, &without, &changed, NULL) == 0 &&
-        cni_conflist_unwrap(fl_buf_span(&without), &inner, NULL) == 0 &&
-        cni_json_read(fl_buf_span(&without), &json, NULL) == 0)
-        facts->wrapper =
-            cni_json_string(&json, cni_json_get(&json, 0, WRAPPED), facts->wrapped, sizeof(facts->wrapped));
-    cni_json_done(&json);
+    int result = cni_conflist_remove(text, &without, &changed, NULL);
+    if (result == 0)
+        result = cni_conflist_unwrap(fl_buf_span(&without), &inner, NULL);
+    *ret_wrapper = result == 0;
+    return result < 0 ? result : 0;
 }
 
 static void read_facts(const struct cni_json *json, bool list, struct cni_conflist_facts *facts)
@@ -154,6 +162,8 @@ static void read_facts(const struct cni_json *json, bool list, struct cni_confli
     uint32_t name = list ? cni_json_get(json, 0, "name") : cni_json_get_field(json, 0, "name");
     if (!cni_json_string(json, name, facts->name, sizeof(facts->name)))
         facts->name[0] = '\0';
+    if (!list || !read_wrapped(json, facts->wrapped))
+        facts->wrapped[0] = '\0';
     uint32_t plugins = list ? cni_json_get(json, 0, "plugins") : CNI_JSON_NONE;
     for (uint32_t plugin = cni_json_first(json, plugins); plugin != CNI_JSON_NONE;
          plugin = cni_json_after(json, plugins, plugin))
@@ -172,11 +182,11 @@ int cni_conflist_read(struct fl_span text, bool list, struct cni_conflist_facts 
     if (result != 0)
         return result;
     read_facts(&json, list, &facts);
-    bool marked = list && cni_json_get(&json, 0, WRAPPED) != CNI_JSON_NONE;
     result = list ? check_list(&json, err) : check_plugin(&json, 0, err);
     cni_json_done(&json);
-    if (marked && result == 0)
-        read_wrapper(text, &facts);
+    int worst = facts.wrapped[0] != '\0' ? read_wrapper(text, &facts.wrapper) : 0;
+    if (worst < 0)
+        return fl_err_errno(err, worst, "read the configuration");
     if (result == 0 || result == CNI_CONFLIST_UNFIT)
         *ret_facts = facts;
     return result;
@@ -474,14 +484,6 @@ int cni_conflist_wrap(struct fl_span text, const char *file, struct fl_buf *out,
     return result;
 }
 
-/* A name that a wrapper may give back: a file of the same folder, which a runtime reads. */
-static bool is_wrapped_name(const char *file)
-{
-    struct fl_span name = fl_span_str(file);
-    return fl_span_find(name, '/') == name.len &&
-           (fl_span_ends_with(name, FL_SPAN(".conf")) || fl_span_ends_with(name, FL_SPAN(".json")));
-}
-
 /* Found by position, and then the proof: wrapped again it must be this very text. */
 int cni_conflist_unwrap(struct fl_span text, struct fl_span *ret_inner, struct fl_err *err)
 {
@@ -493,7 +495,7 @@ int cni_conflist_unwrap(struct fl_span text, struct fl_span *ret_inner, struct f
     if (result != 0)
         return result;
     struct fl_span inner = cni_json_text(&json, cni_json_get(&json, 0, "plugins"));
-    bool named = cni_json_string(&json, cni_json_get(&json, 0, WRAPPED), file, sizeof(file)) && is_wrapped_name(file);
+    bool named = read_wrapped(&json, file);
     cni_json_done(&json);
     if (named && inner.len > 2) {
         inner = fl_span_make(inner.data + 1, inner.len - 2);

@@ -32,11 +32,13 @@ enum cni_conflist_outcome {
 
 /* What a text says. */
 struct cni_conflist_facts {
-    char name[CNI_CONFLIST_NAME_MAX + 1];    /* the network's; cut where it is longer */
-    unsigned plugins;                        /* others than ours, in the list itself */
-    unsigned ours;                           /* entries of ours, at any depth (Multus copies lists into its own) */
-    bool wrapper;                            /* made by cni_conflist_wrap, and nobody has changed it but for chaining */
-    char wrapped[CNI_CONFLIST_NAME_MAX + 1]; /* then: the name of the file that was wrapped */
+    char name[CNI_CONFLIST_NAME_MAX + 1]; /* the network's; cut where it is longer */
+    unsigned plugins;                     /* others than ours, in the list itself */
+    unsigned ours;                        /* entries of ours, at any depth (Multus copies lists into its own) */
+    /* Of a list made by cni_conflist_wrap, however it was changed since: the name of the file that was wrapped. Empty:
+     * not such a list. */
+    char wrapped[CNI_CONFLIST_NAME_MAX + 1];
+    bool wrapper; /* such a list, and nobody has changed it but for chaining ours */
 };
 
 /* Each: 0, an outcome, or -ENOMEM, -EMSGSIZE. `list`: the file is a list (.conflist), else one plugin (.conf, .json).

@@ -237,6 +237,13 @@ static int write_temporary(const struct cni_disk *disk, const char *temporary, s
     return result;
 }
 
+/* What a rename needs to outlive the power. */
+static int sync_name(const struct cni_disk *disk, const char *name, struct fl_err *err)
+{
+    int result = sync_folder(disk->fd);
+    return result < 0 ? failed(disk, "sync", name, result, err) : 0;
+}
+
 int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                      struct fl_err *err)
 {
@@ -248,9 +255,7 @@ int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_sp
         result = -errno;
         (void)unlinkat(disk->fd, temporary, 0);
     }
-    if (result == 0)
-        result = sync_folder(disk->fd);
-    return result < 0 ? failed(disk, "write", name, result, err) : 0;
+    return result < 0 ? failed(disk, "write", name, result, err) : sync_name(disk, name, err);
 }
 
 static bool cannot_exchange(int result)
@@ -291,18 +296,18 @@ int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_s
         result = -errno;
     if (old < 0)
         result = old;
-    else if (result == 0)
-        result = sync_folder(disk->fd);
+    result = result < 0 ? failed(disk, "write", name, result, err) : sync_name(disk, name, err);
     if (result < 0)
-        return failed(disk, "write", name, result, err);
+        return result;
     *ret_old = fl_take_fd(old);
     return 0;
 }
 
 int cni_disk_rename(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err)
 {
-    int result = renameat(disk->fd, from, disk->fd, to) != 0 ? -errno : sync_folder(disk->fd);
-    return result < 0 ? failed(disk, "rename", from, result, err) : 0;
+    if (renameat(disk->fd, from, disk->fd, to) != 0)
+        return failed(disk, "rename", from, -errno, err);
+    return sync_name(disk, to, err);
 }
 
 int cni_disk_remove(const struct cni_disk *disk, const char *name, struct fl_err *err)

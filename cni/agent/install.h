@@ -13,6 +13,7 @@
 #ifndef CNI_AGENT_INSTALL_H
 #define CNI_AGENT_INSTALL_H
 
+#include "cni/agent/kept.h"
 #include "cni/agent/payload.h"
 #include "common/base/err.h"
 
@@ -25,12 +26,15 @@ enum cni_install_mode {
     CNI_INSTALL_STANDALONE, /* a file of our own, which a meta plugin (Multus) finds by name */
 };
 
+#define CNI_INSTALL_STANDALONE_FILE "zz-fairlead-cni.conf" /* last, should a runtime read that folder too */
+
 /* All texts are borrowed, and outlive whoever got the settings. */
 struct cni_install_settings {
     struct cni_payload payload; /* source, and the folder of plugins on the host */
     const char *conf_dir;       /* the runtime's folder of configurations */
-    const char *conflist;       /* file name in it; NULL: chained, the effective one; standalone, fairlead-cni.conf */
-    const char *network;        /* NULL, or CRI-O's cni_default_network: the first file with this name counts */
+    const char
+        *conflist; /* file name in it; NULL: chained, the effective one; standalone, CNI_INSTALL_STANDALONE_FILE */
+    const char *network; /* NULL, or CRI-O's cni_default_network: the first file with this name counts */
     enum cni_install_mode mode;
     const char *backend; /* NULL or "auto", "nftables", "iptables" */
 };
@@ -61,7 +65,14 @@ struct cni_install_report {
     uint64_t duration_ns;
 };
 
-/* One pass: payload, then configuration. 0 with a report, whatever the state; -ENOMEM alone fails. */
+/* What a pass looks at. The configuration alone is what has to be fast: then the plugin is only looked for. */
+enum cni_install_part { CNI_INSTALL_PAYLOAD = 1, CNI_INSTALL_CONFIG = 2 };
+
+/* One pass: payload, then configuration. 0 with a report, whatever the state; -ENOMEM alone fails. `kept` (may be NULL;
+ * else CNI_KEPT_NONE before): a file that was replaced, for who wants to see whether somebody still writes into it. */
+int cni_install_pass(const struct cni_install_settings *settings, unsigned parts, struct cni_kept *kept,
+                     struct cni_install_report *ret, struct fl_err *err) FL_MUST_CHECK;
+/* Both parts. */
 int cni_install_reconcile(const struct cni_install_settings *settings, struct cni_install_report *ret,
                           struct fl_err *err) FL_MUST_CHECK;
 

@@ -21,13 +21,14 @@
 #define FDS_MAX        1024
 #define ROOT           0
 
-enum kind { MAKE, WRITE, MODE, LINK /* a name appears */, RENAME, UNLINK, SYNC };
+enum kind { MAKE, WRITE, MODE, LINK /* a name appears */, RENAME, EXCHANGE, UNLINK, SYNC };
 
-static const char *const kinds[] = {"make", "write", "fchmod", "create", "renameat", "unlinkat", "fsync"};
+static const char *const kinds[] = {"make", "write", "fchmod", "create", "renameat", "exchange", "unlinkat", "fsync"};
 
 struct operation {
     enum kind kind;
     int node, folder; /* what is written, synced or named; the folder of its name */
+    int other;        /* EXCHANGE: what the target names */
     char name[NAME_MAX_], target[NAME_MAX_];
     size_t offset, len; /* WRITE: in `written` */
     mode_t mode;
@@ -65,6 +66,7 @@ int __real_close(int fd);
 ssize_t __real_write(int fd, const void *bytes, size_t len);
 int __real_fchmod(int fd, mode_t mode);
 int __real_renameat(int folder, const char *name, int other, const char *target);
+int __real_renameat2(int folder, const char *name, int other, const char *target, unsigned flags);
 int __real_unlinkat(int folder, const char *name, int flags);
 int __real_flock(int fd, int what);
 
@@ -76,6 +78,7 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t len);
 int __wrap_fchmod(int fd, mode_t mode);
 int __wrap_fsync(int fd);
 int __wrap_renameat(int folder, const char *name, int other, const char *target);
+int __wrap_renameat2(int folder, const char *name, int other, const char *target, unsigned flags);
 int __wrap_unlinkat(int folder, const char *name, int flags);
 int __wrap_flock(int fd, int what);
 
@@ -152,6 +155,10 @@ static void apply(struct node *tree, const struct operation *operation, bool hal
         break;
     case RENAME:
         name_remove(folder, operation->name);
+        name_put(folder, operation->target, operation->node);
+        break;
+    case EXCHANGE:
+        name_put(folder, operation->name, operation->other);
         name_put(folder, operation->target, operation->node);
         break;
     case UNLINK:
@@ -506,16 +513,39 @@ int __wrap_fsync(int fd)
     return result;
 }
 
+void (*power_before_rename)(const char *name, const char *target);
+
+static void note_rename(enum kind kind, int node, int replaced, int folder, int other, const char *name,
+                        const char *target)
+{
+    struct operation operation = operation_on(kind, node, node_of_fd(folder), name);
+    assert_int_equal(node_of_fd(folder), node_of_fd(other)); /* a rename within one folder, or none */
+    snprintf(operation.target, sizeof(operation.target), "%s", target);
+    operation.other = replaced;
+    note(operation);
+}
+
 int __wrap_renameat(int folder, const char *name, int other, const char *target)
 {
+    if (power_before_rename != NULL)
+        power_before_rename(name, target);
     int node = node_of_path(folder, name);
     int result = fails() ? -1 : __real_renameat(folder, name, other, target);
-    if (result == 0 && node >= 0) {
-        struct operation operation = operation_on(RENAME, node, node_of_fd(folder), name);
-        assert_int_equal(node_of_fd(folder), node_of_fd(other)); /* a rename within one folder, or none */
-        snprintf(operation.target, sizeof(operation.target), "%s", target);
-        note(operation);
-    }
+    if (result == 0 && node >= 0)
+        note_rename(RENAME, node, -1, folder, other, name, target);
+    return result;
+}
+
+/* RENAME_EXCHANGE alone is known here. */
+int __wrap_renameat2(int folder, const char *name, int other, const char *target, unsigned flags)
+{
+    if (power_before_rename != NULL)
+        power_before_rename(name, target);
+    int node = node_of_path(folder, name), replaced = node_of_path(other, target);
+    assert_int_equal(flags, RENAME_EXCHANGE);
+    int result = fails() ? -1 : __real_renameat2(folder, name, other, target, flags);
+    if (result == 0 && node >= 0)
+        note_rename(EXCHANGE, node, replaced, folder, other, name, target);
     return result;
 }
 

@@ -2,10 +2,10 @@
  * fails.
  *
  * Test programs that are linked with fl_power_test (tests/unit/cni) have their open, openat, mkdirat, write, fchmod,
- * fsync, renameat, unlinkat, flock and close pass here. While recording, each operation below the root is noted. A
- * power cut after the Nth leaves what was synced; of what was not, anything: so each cut has variants, in which none of
- * the pending operations reached the disk, all of them, the names without the contents, the contents without the
- * names, each alone, all but each, and all with the contents cut in half.
+ * fsync, renameat, renameat2, unlinkat, flock and close pass here. While recording, each operation below the root is
+ * noted. A power cut after the Nth leaves what was synced; of what was not, anything: so each cut has variants, in
+ * which none of the pending operations reached the disk, all of them, the names without the contents, the contents
+ * without the names, each alone, all but each, and all with the contents cut in half.
  *
  *     power_start(root);
  *     result = cni_thing_install(…);
@@ -41,6 +41,9 @@ const char *power_describe(size_t cut, size_t variant);
 /* The nth wrapped call from now on (1: the next) fails with `error`, once, without being done; close is not counted. */
 void power_fail_at(size_t nth, int error);
 bool power_failed(void); /* whether it came to that */
+
+/* Called before each renameat and renameat2, where set: what another writer does at the worst moment. */
+extern void (*power_before_rename)(const char *name, const char *target);
 
 /* A folder for temporary ones: in memory where there is such a place, because thousands of trees are made. */
 const char *power_place(void);
