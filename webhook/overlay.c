@@ -110,6 +110,12 @@ static bool is_opened(struct fl_span parent, struct fl_span name)
     return fl_span_eq_str(parent, "resources") && (fl_span_eq_str(name, "requests") || fl_span_eq_str(name, "limits"));
 }
 
+/* The ServiceAccount plugin makes the list of mounts of a container that has none of its own. */
+static bool is_mount_list(struct fl_span parent, const struct fl_json *member)
+{
+    return parent.len == 0 && fl_span_eq_str(fl_json_name(member), "volumeMounts") && fl_json_is(member, FL_JSON_ARRAY);
+}
+
 static bool is_quantity_place(struct fl_span parent, struct fl_span name)
 {
     return fl_span_eq_str(parent, "requests") || fl_span_eq_str(parent, "limits") || fl_span_eq_str(name, "sizeLimit");
@@ -200,6 +206,15 @@ static bool overlay_member(const struct fl_json *member, const struct fl_json *o
     } else if (is_opened(name, own)) {
         FL_CLEANUP(fl_cleanup_json) struct fl_json *nothing = fl_json_new_object();
         *ret_merged = nothing != NULL ? overlay(member, nothing, name, own) : NULL;
+    } else if (is_mount_list(name, member)) {
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *nothing = fl_json_new_array();
+        FL_CLEANUP(fl_cleanup_json)
+        struct fl_json *mounts = nothing != NULL ? overlay(member, nothing, name, own) : NULL;
+        if (mounts == NULL)
+            return false;
+        if (fl_json_count(mounts) == 0)
+            return true;
+        *ret_merged = fl_take(mounts);
     } else if (is_addition(name, member)) {
         *ret_merged = fl_json_copy(member);
     } else {

@@ -20,6 +20,7 @@ FORMS = {"native": {}, "classic": {"fairlead.io/native-sidecar": "disabled"}}
 PROBES = {"startupProbe": "startupz", "readinessProbe": "readyz", "livenessProbe": "livez"}
 EXTRA = {"name": "EXTRA", "value": "1"}
 SIDECAR = "fairlead-proxy"
+GATE = "fairlead-gate"
 
 
 def every(pod):
@@ -37,9 +38,9 @@ def add_environment(pod):
 
 
 def add_probes(pod):
-    """To every container that has none, ours too."""
+    """To every container that may have one and has none, ours too."""
     for container in every(pod):
-        if container["name"] != "setup":
+        if container["name"] not in ("setup", GATE):
             container.setdefault("livenessProbe", {"httpGet": {"port": 8081, "path": "/alive"}})
 
 
@@ -70,7 +71,7 @@ def strip(pod):
 def take_away(pod):
     """All of the sidecar, its volumes and its annotations."""
     for key in ("initContainers", "containers"):
-        pod["spec"][key] = [one for one in pod["spec"].get(key, []) if one["name"] != SIDECAR]
+        pod["spec"][key] = [one for one in pod["spec"].get(key, []) if one["name"] not in (SIDECAR, GATE)]
     for container in every(pod):
         container.pop("volumeMounts", None)
     pod["spec"]["volumes"] = [one for one in pod["spec"].get("volumes", []) if not one["name"].startswith("fairlead-")]
@@ -109,7 +110,7 @@ class Neighbours(Lane):
         eventually(in_force, "others' webhooks are asked")
 
     def check_form(self, form, pod):
-        """The sidecar is first, and has every member that ours gave it."""
+        """The sidecar is first, and has every member that ours gave it; before a classic one stands its gate."""
         key = "initContainers" if form == "native" else "containers"
         self.assertEqual(pod["spec"][key][0]["name"], SIDECAR)
         self.assertEqual(containers(pod).count(SIDECAR), 1)
@@ -120,6 +121,12 @@ class Neighbours(Lane):
             elif member != "volumeMounts":
                 self.assertEqual(is_there.get(member), value, member)
         self.assertLessEqual({json.dumps(one) for one in wanted["volumeMounts"]}, {json.dumps(one) for one in is_there["volumeMounts"]})
+        gates = [one["name"] for one in pod["spec"].get("initContainers", [])].count(GATE)
+        self.assertEqual(gates, 0 if form == "native" else 1)
+        if form == "classic":
+            gate, wanted = pod["spec"]["initContainers"][0], self.forms[form]["spec"]["initContainers"][0]
+            for member in ("name", "image", "args", "env", "resources", "securityContext"):
+                self.assertEqual(gate[member], wanted[member], member)
         self.assertLessEqual({"fairlead-proxy", "fairlead-token"}, {volume["name"] for volume in pod["spec"]["volumes"]})
         self.assertEqual(pod["metadata"]["annotations"]["fairlead.io/capture"], self.forms[form]["metadata"]["annotations"]["fairlead.io/capture"])
 
@@ -146,7 +153,7 @@ class Neighbours(Lane):
     def check_theirs(self, change, pod):
         if change == "add_environment":
             for container in every(pod):
-                if container["name"] != SIDECAR:  # which takes no environment of others', on purpose (webhook/overlay.h)
+                if container["name"] not in (SIDECAR, GATE):  # which take no environment of others', on purpose (webhook/overlay.h)
                     self.assertIn(EXTRA, container["env"], container["name"])
         elif change == "add_containers":
             self.assertLessEqual({"front", "back"}, set(containers(pod)))

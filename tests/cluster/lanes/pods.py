@@ -84,7 +84,8 @@ class Pods(Lane):
         space = self.webhook.namespace(self, inject="enabled", labels=RESTRICTED)
         for number, annotations in enumerate(({}, {"fairlead.io/native-sidecar": "disabled"}, {"fairlead.io/start-seconds": "30"})):
             pod = self.api.create(dry_run=True, thing=self.safe_pod(f"safe-{number}", space, annotations))
-            self.assertEqual(sorted(containers(pod)), ["app", "fairlead-proxy"])
+            self.assertEqual(set(containers(pod)) - {"fairlead-gate"}, {"app", "fairlead-proxy"})
+            self.assertEqual("fairlead-gate" in containers(pod), "fairlead.io/native-sidecar" in annotations)
             self.assertEqual(pod.warnings, ())
             self.assert_settled(pod)
         pod, error = self.rehearsed(a_pod("unsafe", space), space)

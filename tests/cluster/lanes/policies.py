@@ -20,6 +20,7 @@ CONFIGURATION = "fairlead-webhook"
 CAPTURE = "fairlead.io/capture"
 INJECT, REV, REQUIRE, PAUSE = (f"fairlead.io/{name}" for name in ("inject", "rev", "require", "pause"))
 FOREIGN = "somebody-elses"
+CLASSIC = "classic-short-grace"  # the golden admission of a small pod with a classic sidecar
 
 
 def changed(pod, change):
@@ -384,12 +385,28 @@ class Policies(PolicyLane):
             "an init container reads the keys": (reads("fairlead-proxy", restartPolicy="Always"), "alone"),
         })
         hostile.pop("round about")  # Kubernetes itself refuses a path with dots
-        classic = copy.deepcopy(whole)
-        classic["spec"]["containers"].insert(0, {key: value for key, value in classic["spec"].pop("initContainers")[0].items()
-                                                 if key != "restartPolicy"})
-        hostile["classic, not the first"] = (self.pod(changed(classic, lambda pod: pod["spec"]["containers"].reverse())), "first")
-        hostile["classic, another image"] = (
-            self.pod(changed(classic, lambda pod: update(app(pod), "image", "evil:1"))), "as the operator says")
+        classic = injected(self.meshed, golden=CLASSIC)
+        self.assertEqual((sidecar(classic)["name"], app(classic)["name"]), ("fairlead-gate", "fairlead-proxy"))
+
+        def gate(change):
+            return self.pod(changed(classic, lambda pod: change(sidecar(pod))))
+
+        standing = "first init container fairlead-gate"
+        hostile.update({
+            "classic, not the first": (self.pod(changed(classic, lambda pod: pod["spec"]["containers"].reverse())), "first"),
+            "classic, another image": (self.pod(changed(classic, lambda pod: update(app(pod), "image", "evil:1"))), "as the operator says"),
+            "classic, no gate": (self.pod(changed(classic, lambda pod: pod["spec"].pop("initContainers"))), standing),
+            "classic, a gate that nobody waits for": (gate(lambda one: update(one, "restartPolicy", "Always")), standing),
+            "classic, a gate of another program": (gate(lambda one: update(one, "command", ["true"])), program),
+            "classic, a gate that gives up": (gate(lambda one: update(one, "args", ["gate", "--seconds", "1"])), program),
+            "classic, a gate of other arguments": (gate(lambda one: update(one, "args", ["-l", "info"])), program),
+            "classic, a gate of another image": (gate(lambda one: update(one, "image", "evil:1")), "as the operator says"),
+            "classic, a gate of another user": (gate(lambda one: one["securityContext"].update(runAsUser=2000)), "1337:1337"),
+            "classic, a gate with privileges": (
+                gate(lambda one: one["securityContext"].update(privileged=True, allowPrivilegeEscalation=True)), "privileges"),
+            "classic, a gate of another capture": (gate(lambda one: one["env"].append({"name": "FAIRLEAD_CAPTURE", "value": "x"})), "start gate"),
+            "classic, a gate that loads other code": (gate(lambda one: one["env"].append({"name": "LD_PRELOAD", "value": "x"})), "loads other code"),
+        })
 
         def many(pod):
             pod["spec"]["volumes"].append(evil)
@@ -527,6 +544,7 @@ class Policies(PolicyLane):
         whole = injected(self.meshed)
         self.api.create(injected(self.meshed, "running"))
         self.api.create(a_pod("outside-too", self.plain))
+        gate = sidecar(injected(self.meshed, golden=CLASSIC))
 
         def pod_wide(**values):
             return lambda pod: pod["spec"].setdefault("securityContext", {}).update(values)
@@ -547,6 +565,7 @@ class Policies(PolicyLane):
             "an app's runAsGroup": (of_app(runAsGroup=1337), "^container app:"),
             "an init container's": (helper(runAsUser=1337), "^init container helper:"),
             "the proxy's image": (lambda pod: update(app(pod), "image", sidecar(pod)["image"]), "^container app:"),
+            "a gate beside a native sidecar": (lambda pod: pod["spec"]["initContainers"].append(gate), "^init container fairlead-gate:"),
         })
 
         def debug(pod="running", namespace=None, **more):
@@ -565,6 +584,7 @@ class Policies(PolicyLane):
             "an ephemeral container among the sidecar's processes": (debug(targetContainerName="fairlead-proxy"), "processes of"),
         }
         harmless = {
+            "a classic sidecar and its gate": self.pod(injected(self.meshed, golden=CLASSIC)),
             "other numbers": self.pod(changed(whole, pod_wide(runAsUser=1338, runAsGroup=1338, fsGroup=1338, supplementalGroups=[1]))),
             "the proxy's image with another user": debug(image=sidecar(whole)["image"], securityContext={"runAsUser": 1000}),
             "power, where it is not forbidden": debug(securityContext={"privileged": True}),

@@ -83,7 +83,7 @@ def creatable(pod, namespace, name="web"):
     return pod
 
 
-def injected(namespace, name="web"):
-    """A small pod as the webhook leaves it: of the golden admission "deployment"."""
-    pod = next(after for case, _, after in goldens() if case == "deployment")
+def injected(namespace, name="web", golden="deployment"):
+    """A small pod as the webhook leaves it: of a golden admission."""
+    pod = next(after for case, _, after in goldens() if case == golden)
     return creatable(pod, namespace, name)
