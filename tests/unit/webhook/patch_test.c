@@ -192,6 +192,13 @@ static const struct {
      "{'op':'add','path':'/spec/initContainers/0/volumeMounts','value':[]}]",
      1, "defaults, and a list of mounts, which it has not"},
     {"[{'op':'add','path':'/spec/initContainers/0/imagePullPolicy','value':'Always'}]", 0, "AlwaysPullImages"},
+    {"[{'op':'add','path':'/spec/initContainers/0/volumeMounts','value':[{'name':'kube-api-access-x','mountPath':"
+     "'/var/run/secrets/kubernetes.io/serviceaccount','readOnly':true}]},"
+     "{'op':'add','path':'/spec/volumes/-','value':{'name':'kube-api-access-x','emptyDir':{}}}]",
+     0, "the service account's mount"},
+    {"[{'op':'add','path':'/spec/initContainers/0/volumeMounts','value':[{'name':'t','mountPath':'/x'}]},"
+     "{'op':'add','path':'/spec/volumes/-','value':{'name':'t','emptyDir':{}}}]",
+     1, "a mount for every container"},
     {"[{'op':'remove','path':'/spec/initContainers/0'}]", 2,
      "taken out: an empty list is there, which the status notes"},
     {"[{'op':'remove','path':'/spec/initContainers'}]", 2, "taken out with its list"},
