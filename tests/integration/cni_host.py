@@ -36,6 +36,10 @@ class Payloads:
         self.tool = tool
         self.folder = tempfile.mkdtemp(prefix=cni.unique("payload"))
         self.built = source
+        files = os.path.join(source, "files")
+        self.bytes = sum(os.path.getsize(os.path.join(files, name)) for name in os.listdir(files))
+        # the sanitizers' runtime needs /proc, which an empty root has not
+        self.sanitized = any(name.startswith("libasan") for name in os.listdir(files))
         self.other = os.path.join(self.folder, "other")
         shutil.copytree(source, self.other)
         with open(os.path.join(self.other, "files", "NOTE"), "w") as note:

@@ -135,6 +135,8 @@ class OneByOne(Versions):
     """Moments that a stream meets rarely, one at a time."""
 
     def setUp(self):
+        if payloads.sanitized:
+            self.skipTest("the sanitizers' runtime needs /proc")
         super().setUp()
         self.pod = cni.Namespace("pod")
         self.netns = self.host.lend(self.pod)
@@ -234,15 +236,16 @@ class Refused(unittest.TestCase):
     def assert_unchanged(self):
         payloads.run("check", payloads.built, self.host.bin)
         self.assertEqual(self.host.leftovers(), [])
-        self.host.succeed("VERSION", None, "{}")
+        if not payloads.sanitized:
+            self.host.succeed("VERSION", None, "{}")
 
     def test_a_full_disk(self):
-        self.lay_over("5M")
+        self.lay_over(payloads.bytes * 3 // 2)
         self.refuse(["No space left on device", "free some space"])
         self.assert_unchanged()
 
     def test_read_only(self):
-        self.lay_over("16M")
+        self.lay_over(payloads.bytes * 4)
         subprocess.run(["mount", "-o", "remount,ro", self.host.bin], check=True)
         self.refuse(["Read-only file system"])
         self.assert_unchanged()
