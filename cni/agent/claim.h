@@ -20,8 +20,9 @@
 #define CNI_CLAIM_ENVIRON_MAX (2u << 20)          /* bytes of an environment that are looked at */
 
 enum cni_claim_outcome {
-    CNI_CLAIM_NONE = 1,  /* no FAIRLEAD_CAPTURE: the process is no sidecar */
-    CNI_CLAIM_WRONG = 2, /* it says that it is one, and something is wrong: err names it */
+    CNI_CLAIM_COMPLETE = 1, /* of feed: everything was found, the rest need not be read */
+    CNI_CLAIM_NONE = 1,     /* of finish: no FAIRLEAD_CAPTURE: the process is no sidecar */
+    CNI_CLAIM_WRONG = 2,    /* it says that it is one, and something is wrong: err names it */
 };
 
 struct cni_claim {
@@ -41,18 +42,21 @@ void cni_claim_done(struct cni_claim *claim); /* a zeroed one is fine */
 
 struct cni_claim_reader {
     struct fl_buf values[CNI_CLAIM_NAMES]; /* what was found */
-    bool found[CNI_CLAIM_NAMES];
+    bool found[CNI_CLAIM_NAMES], overlong[CNI_CLAIM_NAMES];
     size_t total;  /* bytes fed */
     char name[32]; /* of the variable that is being read, as far as it fits */
     size_t name_len;
-    int into;      /* which of `values` the bytes go to; -1: the name; -2: none */
-    bool overlong; /* a value that was too long */
+    int into; /* which of `values` the bytes go to; -1: the name; -2: none */
 };
 
 void cni_claim_reader_init(struct cni_claim_reader *reader);
 void cni_claim_reader_done(struct cni_claim_reader *reader);
-/* 0: more may come; 1: everything was found; -EMSGSIZE past CNI_CLAIM_ENVIRON_MAX; -ENOMEM. */
+/* 0: more may come; CNI_CLAIM_COMPLETE; -EMSGSIZE past CNI_CLAIM_ENVIRON_MAX; -ENOMEM. */
 int cni_claim_feed(struct cni_claim_reader *reader, struct fl_span bytes) FL_MUST_CHECK;
+/* The end. Appends what was found as a small environment of its own, which reads to the same claim: how a process that
+ * reads another's environment hands on what it found. 0, -ENOMEM, -EMSGSIZE. */
+#define CNI_CLAIM_EXCERPT_MAX (CNI_CLAIM_CAPTURE_MAX + 2048)
+int cni_claim_excerpt(struct cni_claim_reader *reader, struct fl_buf *out) FL_MUST_CHECK;
 /* The end. 0, CNI_CLAIM_NONE, CNI_CLAIM_WRONG (err) or -ENOMEM. */
 int cni_claim_finish(struct cni_claim_reader *reader, struct cni_claim *ret_claim, struct fl_err *err) FL_MUST_CHECK;
 

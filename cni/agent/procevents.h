@@ -11,7 +11,7 @@
 #define CNI_AGENT_PROCEVENTS_H
 
 #include "common/base/err.h"
-#include "common/loop/loop.h"
+#include "common/loop/timer.h"
 
 #include <sys/types.h>
 
@@ -21,6 +21,7 @@ enum cni_procevents_outcome {
 
 struct cni_procevents {
     struct fl_source source;
+    struct fl_timer pause;                   /* between two reads */
     int fd;                                  /* owned; -1: not subscribed */
     void (*on_exec)(void *owner, pid_t pid); /* a process (not a thread) became another program */
     void (*on_lost)(void *owner);

@@ -12,6 +12,7 @@
 #ifndef CNI_AGENT_REPAIR_H
 #define CNI_AGENT_REPAIR_H
 
+#include "cni/capture/backend.h"
 #include "common/base/err.h"
 #include "common/loop/loop.h"
 
@@ -59,7 +60,9 @@ struct cni_repair_counts {
 
 struct cni_repair_settings {
     const char *proc; /* a /proc of this process's own pid namespace: "/proc" */
-    bool no_events;   /* scan, even where exec events would come (tests) */
+    enum cni_backend backend;
+    bool no_events;             /* scan, even where exec events would come (tests) */
+    const char *only_namespace; /* of pods; others are not sidecars. NULL: all. For tests, which share their machine. */
     void (*on_report)(void *owner, const struct cni_repair_report *report); /* must not free the repair */
     void *owner;
 };

@@ -18,9 +18,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CNI_SCAN_RANGE    2048  /* new pids that are looked at one by one; more: a full look */
-#define CNI_SCAN_YOUNG    1024  /* pids that are looked at again; of more the eldest are left to the full look */
+#define CNI_SCAN_RANGE 2048 /* new pids that are looked at one by one; more: a full look */
+#define CNI_SCAN_YOUNG                                                                                                 \
+    1024 /* pids that are looked at again (a power of two times 32); of more the eldest are left to the full look */
 #define CNI_SCAN_YOUNG_MS 10000 /* for how long; a container that is created but not started stays young */
+
+enum cni_scan_outcome {
+    CNI_SCAN_FULL = 1, /* a full look is due: the first, or too many pids to go one by one */
+};
 
 struct cni_scan_young {
     pid_t pid;
@@ -45,8 +50,7 @@ int cni_scan_init(struct cni_scan *scan, int proc, void (*on_named)(void *owner,
                   struct fl_err *err) FL_MUST_CHECK;
 void cni_scan_done(struct cni_scan *scan);
 
-/* The look of every half second. 0, 1 (it would have been too much one by one: a full look is due) or a negative
- * errno. */
+/* The look of every half second. 0, CNI_SCAN_FULL or a negative errno. */
 int cni_scan_tick(struct cni_scan *scan, uint64_t now_ms) FL_MUST_CHECK;
 /* Every process there is. 0 or a negative errno. */
 int cni_scan_full(struct cni_scan *scan, uint64_t now_ms) FL_MUST_CHECK;
