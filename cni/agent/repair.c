@@ -27,7 +27,8 @@
 #define FULL_EVENTS_MS    60000 /* and with them: they miss a name that a process gives itself */
 #define GLANCE_MS         4500  /* between two glances at a sandbox */
 #define CHECK_MS          600000
-#define POD_READ_MS       500 /* between two reads of environments of one pod */
+#define AGAIN_MS          1000 /* from a programming to a second look */
+#define POD_READ_MS       500  /* between two reads of environments of one pod */
 #define RETRY_MS          500
 #define ATTEMPTS_MAX      4 /* to read a process that does not hold still, or whose netns lacks its address */
 #define BACKOFF_MS        1000
@@ -170,6 +171,8 @@ static void settled(struct cni_repair *repair, struct cni_sandbox *sandbox, cons
     sandbox->told = false;
     sandbox->next_ms = now + GLANCE_MS;
     sandbox->check_ms = now + CHECK_MS / 2 + fl_backoff_draw(CHECK_MS / 2);
+    if (outcome != 0) /* ::6 cannot be bound for a moment after it was added: that glance is good for nothing */
+        sandbox->next_ms = sandbox->check_ms = now + AGAIN_MS;
     if (outcome == CNI_SETTLE_CAPTURED)
         tell_of(repair, CNI_REPAIR_CAPTURED, member, "", member->seen_ns);
     else if (outcome == CNI_SETTLE_RESTORED)

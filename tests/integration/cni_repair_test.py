@@ -106,22 +106,24 @@ class Cases:
         self.assertEqual(self.repair.told_of(pod), [])
 
     def test_what_is_flushed_or_altered_is_restored(self):
-        pod = self.pod()
-        process = pod.start()
-        self.captured(pod, process)
-        good = pod.table()
         damages = {
-            "flushed": lambda: pod.netns.nft("flush", "ruleset"),
-            "a rule gone": lambda: pod.netns.nft("flush", "chain", "inet", "fairlead", "output"),
-            "a rule more": lambda: pod.netns.nft("insert", "rule", "inet", "fairlead", "output", "accept"),
-            "::6 gone": lambda: pod.netns.ip("addr", "del", "::6/128", "dev", "lo"),
-            "lo down": lambda: pod.netns.ip("link", "set", "lo", "down"),
-            "somebody else's": lambda: pod.netns.nft(
+            "flushed": lambda pod: pod.netns.nft("flush", "ruleset"),
+            "a rule gone": lambda pod: pod.netns.nft("flush", "chain", "inet", "fairlead", "output"),
+            "a rule more": lambda pod: pod.netns.nft("insert", "rule", "inet", "fairlead", "output", "accept"),
+            "::6 gone": lambda pod: pod.netns.ip("addr", "del", "::6/128", "dev", "lo"),
+            "lo down": lambda pod: pod.netns.ip("link", "set", "lo", "down"),
+            "somebody else's": lambda pod: pod.netns.nft(
                 "delete table inet fairlead; add table inet fairlead { comment \"mine\"; }")}
+        pods = {name: self.pod() for name in damages}
+        pids = {name: pod.start().pid for name, pod in pods.items()}
+        for name in damages:
+            self.repair.wait("captured", pid=pids[name])
+        good = pods["flushed"].table()
         for name, damage in damages.items():
+            damage(pods[name])
+        for name, pod in pods.items():
             with self.subTest(name):
-                damage()
-                report = self.repair.wait("restored", pid=process.pid)
+                report = self.repair.wait("restored", pid=pids[name])
                 self.assertNotEqual(report["reason"], "")
                 self.assertEqual(pod.table(), good)
                 self.assertTrue(pod.is_captured())
