@@ -186,6 +186,100 @@ static void test_replace_where_each_call_fails(void **state)
     }
 }
 
+/* 0 with what came out compared with OLD, or what failed. */
+static int exchange(const char *name, struct fl_span bytes, struct fl_err *err)
+{
+    FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
+    FL_CLEANUP(fl_cleanup_close) int old = -1;
+    FL_CLEANUP(fl_buf_done) struct fl_buf content;
+    struct stat like = {.st_mode = S_IFREG | 0640, .st_uid = geteuid(), .st_gid = getegid()};
+    fl_buf_init(&content, 1u << 20);
+    int result = cni_disk_open(root, &disk, err);
+    if (result == 0)
+        result = cni_disk_exchange(&disk, name, bytes, &like, &old, err);
+    if (result == 0) {
+        assert_int_equal(fl_buf_read_fd(&content, old), 0);
+        assert_true(fl_span_eq(fl_buf_span(&content), OLD));
+    }
+    return result;
+}
+
+static void test_exchange(void **state)
+{
+    (void)state;
+    struct fl_err err = {0};
+    assert_int_equal(exchange("a", NEW, &err), -ENOENT);
+    assert_false(is_there(root, "a") || is_there(root, ".fairlead.a.tmp"));
+    put(root, "a", OLD);
+    assert_int_equal(exchange("a", NEW, &err), 0);
+    assert_true(holds(root, "a", NEW));
+    assert_int_equal(mode_of(root, "a"), 0640);
+    assert_false(is_there(root, ".fairlead.a.tmp"));
+}
+
+static void test_exchange_power(void **state)
+{
+    (void)state;
+    struct fl_err err = {0};
+    put(root, "a", OLD);
+    power_start(root);
+    assert_int_equal(exchange("a", NEW, &err), 0);
+    power_stop();
+    POWER_EACH_CUT(cut, variant)
+    {
+        power_restore(cut, variant, after);
+        if (!holds(after, "a", NEW) && (cut == power_operations() || !holds(after, "a", OLD)))
+            fail_msg("neither old nor new: %s", power_describe(cut, variant));
+    }
+}
+
+/* A file system that cannot exchange names is one of the failures: EINVAL in the right place is none. */
+static void test_exchange_where_each_call_fails(void **state)
+{
+    (void)state;
+    static const int errors[] = {ENOSPC, EIO, EINVAL};
+    unsigned survived = 0;
+    for (size_t e = 0; e < FL_COUNT(errors); e++) {
+        bool failed = true;
+        for (size_t nth = 1; failed; nth++) {
+            struct fl_err err = {0};
+            put(root, "a", OLD);
+            power_fail_at(nth, errors[e]);
+            int result = exchange("a", NEW, &err);
+            failed = power_failed();
+            power_fail_at(0, 0);
+            assert_true(result == 0 || result == -errors[e]);
+            assert_true(holds(root, "a", NEW) || (result < 0 && holds(root, "a", OLD)));
+            survived += failed && result == 0;
+            if (result == 0)
+                assert_false(is_there(root, ".fairlead.a.tmp"));
+        }
+    }
+    assert_true(survived >= 1);
+}
+
+static void test_rename_power(void **state)
+{
+    (void)state;
+    FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
+    struct fl_err err = {0};
+    put(root, "a", NEW);
+    put(root, "b", OLD);
+    power_start(root);
+    assert_int_equal(cni_disk_open(root, &disk, &err), 0);
+    assert_int_equal(cni_disk_rename(&disk, "a", "b", &err), 0);
+    power_stop();
+    assert_int_equal(cni_disk_rename(&disk, "a", "b", &err), -ENOENT);
+    assert_non_null(strstr(err.text, root));
+    POWER_EACH_CUT(cut, variant)
+    {
+        power_restore(cut, variant, after);
+        bool old = holds(after, "a", NEW) && holds(after, "b", OLD) && cut < power_operations();
+        if (!old && (is_there(after, "a") || !holds(after, "b", NEW)))
+            fail_msg("neither before nor after: %s", power_describe(cut, variant));
+    }
+}
+
 static void test_what_to_do_is_said(void **state)
 {
     (void)state;
@@ -357,6 +451,10 @@ int main(void)
         TEST(test_replace_power),
         TEST(test_remove_power),
         TEST(test_replace_where_each_call_fails),
+        TEST(test_exchange),
+        TEST(test_exchange_power),
+        TEST(test_exchange_where_each_call_fails),
+        TEST(test_rename_power),
         TEST(test_what_to_do_is_said),
         TEST(test_open),
         TEST(test_enter),
