@@ -149,11 +149,12 @@ static int forgive(struct fl_err *err)
 }
 
 /* bin_dir, locked. */
-static int open_bin_dir(const struct cni_payload *payload, struct cni_disk *ret_bin, struct fl_err *err)
+static int open_bin_dir(const struct cni_payload *payload, unsigned wait_ms, struct cni_disk *ret_bin,
+                        struct fl_err *err)
 {
     int result = cni_disk_open(payload->bin_dir, ret_bin, err);
     if (result == 0)
-        result = cni_disk_lock(ret_bin, CNI_PAYLOAD_WAIT_MS, err);
+        result = cni_disk_lock(ret_bin, wait_ms, err);
     return result == CNI_DISK_BUSY ? CNI_PAYLOAD_BUSY : result;
 }
 
@@ -177,7 +178,7 @@ int cni_payload_install(const struct cni_payload *payload, struct fl_err *err)
     FL_CLEANUP(cni_disk_close) struct cni_disk bin = CNI_DISK_CLOSED, all = CNI_DISK_CLOSED, own = CNI_DISK_CLOSED;
     int result = version_load(&version, payload->source, err);
     if (result == 0)
-        result = open_bin_dir(payload, &bin, err);
+        result = open_bin_dir(payload, CNI_PAYLOAD_WAIT_MS, &bin, err);
     if (result != 0)
         return result;
     sweep(&bin);
@@ -295,11 +296,11 @@ static int remove_versions(const struct cni_disk *all, const char *kept, struct 
 }
 
 /* bin_dir locked, and the folder of versions; not open where there is none. */
-static int open_folders(const struct cni_payload *payload, struct cni_disk *bin, struct cni_disk *all,
+static int open_folders(const struct cni_payload *payload, unsigned wait_ms, struct cni_disk *bin, struct cni_disk *all,
                         struct fl_err *err)
 {
     char path[PATH_MAX + sizeof(CNI_PAYLOAD_FOLDER)];
-    int result = open_bin_dir(payload, bin, err);
+    int result = open_bin_dir(payload, wait_ms, bin, err);
     if (result != 0)
         return result;
     snprintf(path, sizeof(path), "%s/" CNI_PAYLOAD_FOLDER, payload->bin_dir);
@@ -311,9 +312,11 @@ int cni_payload_prune(const struct cni_payload *payload, struct fl_err *err)
 {
     FL_CLEANUP(cni_disk_close) struct cni_disk bin = CNI_DISK_CLOSED, all = CNI_DISK_CLOSED;
     char kept[CNI_PAYLOAD_NAME_MAX];
-    int result = open_folders(payload, &bin, &all, err);
+    int result = open_folders(payload, 0, &bin, &all, err);
     if (result != 0 || all.fd < 0)
         return result;
+    sweep(&bin);
+    sweep(&all);
     result = read_in_force(&bin, kept, err);
     if (result != 0) /* who has no launcher is about to get one; nothing is known to be unused */
         return result < 0 ? result : forgive(err);
@@ -324,11 +327,13 @@ int cni_payload_prune(const struct cni_payload *payload, struct fl_err *err)
 int cni_payload_remove(const struct cni_payload *payload, struct fl_err *err)
 {
     FL_CLEANUP(cni_disk_close) struct cni_disk bin = CNI_DISK_CLOSED, all = CNI_DISK_CLOSED;
-    int result = open_folders(payload, &bin, &all, err);
+    int result = open_folders(payload, CNI_PAYLOAD_WAIT_MS, &bin, &all, err);
     if (result == -ENOENT) /* no bin_dir: nothing of ours */
         return forgive(err);
-    if (result == 0)
+    if (result == 0) {
+        sweep(&bin);
         result = cni_disk_remove(&bin, CNI_PAYLOAD_LAUNCHER, err);
+    }
     if (result == 0 && all.fd >= 0)
         result = remove_versions(&all, NULL, err);
     if (result == 0)

@@ -44,7 +44,8 @@ int cni_payload_install(const struct cni_payload *payload, struct fl_err *err) F
 /* Whether this very version is in force and whole. Writes nothing. The text says what differs. */
 int cni_payload_check(const struct cni_payload *payload, struct fl_err *err) FL_MUST_CHECK;
 
-/* Removes versions that neither the launcher names nor a running plugin uses. `source` is not looked at. */
+/* Removes versions that neither the launcher names nor a running plugin uses, and what killed installers left.
+ * Waits for no other installer: CNI_PAYLOAD_BUSY at once. `source` is not looked at. */
 int cni_payload_prune(const struct cni_payload *payload, struct fl_err *err) FL_MUST_CHECK;
 
 /* Removes the launcher, then every version that no running plugin uses, then fairlead-cni.d if it is empty. What is

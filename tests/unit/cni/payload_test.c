@@ -205,8 +205,11 @@ static void test_upgrade_and_roll_back(void **state)
     assert_int_equal(cni_payload_check(&a, &err), CNI_PAYLOAD_DIFFERS);
     assert_int_equal(versions(bin), 2);
     install(&a);
+    put(in(bin, ".fairlead.fairlead-cni.tmp"), FL_SPAN("of a killed installer"));
+    put(in(in(bin, CNI_PAYLOAD_FOLDER), ".fairlead.owner.tmp"), FL_SPAN("of another"));
     assert_int_equal(cni_payload_prune(&a, &err), 0);
     assert_int_equal(versions(bin), 1);
+    assert_int_equal(leftovers(bin), 0);
     assert_int_equal(cni_payload_check(&a, &err), 0);
     install(&b);
     assert_int_equal(cni_payload_prune(&b, &err), 0);
@@ -380,6 +383,7 @@ static void test_remove_power(void **state)
         struct cni_payload again = {source_b, after};
         assert_int_equal(cni_payload_remove(&again, &err), 0);
         assert_false(is_there(in(after, CNI_PAYLOAD_LAUNCHER)) || is_there(in(after, CNI_PAYLOAD_FOLDER)));
+        assert_int_equal(leftovers(after), 0);
     }
 }
 
@@ -433,6 +437,17 @@ static void test_where_each_allocation_fails(void **state)
     }
 }
 
+static void test_prune_waits_for_nobody(void **state)
+{
+    (void)state;
+    struct fl_err err = {0};
+    int other = open(bin, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+    assert_int_equal(cni_payload_prune(&a, &err), CNI_PAYLOAD_BUSY);
+    assert_non_null(strstr(err.text, bin));
+    close(other);
+}
+
 /* Installers of two versions at once: each ends well, and one of the two is in force, whole. */
 static void test_two_at_once(void **state)
 {
@@ -447,7 +462,7 @@ static void test_two_at_once(void **state)
         int bad = 0;
         for (unsigned round = 0; round < 20 && bad == 0; round++) {
             const struct cni_payload *payload = (i + round) % 2 == 0 ? &a : &b;
-            bad = cni_payload_install(payload, &err) != 0 || cni_payload_prune(payload, &err) != 0 ||
+            bad = cni_payload_install(payload, &err) != 0 || cni_payload_prune(payload, &err) < 0 ||
                   (check_in(&a, bin) < 0 && check_in(&b, bin) < 0);
         }
         if (bad != 0)
@@ -481,6 +496,7 @@ int main(void)
         TEST(test_remove_power),
         TEST(test_where_each_call_fails),
         TEST(test_where_each_allocation_fails),
+        TEST(test_prune_waits_for_nobody),
         TEST(test_two_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
