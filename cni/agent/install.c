@@ -56,6 +56,14 @@ static bool plugin_is_there(const struct cni_install_settings *settings)
     return length > 0 && (size_t)length < sizeof(path) && access(path, X_OK) == 0;
 }
 
+/* Versions that are still in use, or cannot be removed, are tried again next time: nothing depends on it. */
+static void prune_payload(const struct cni_install_settings *settings)
+{
+    struct fl_err ignored = {0};
+    if (cni_payload_prune(&settings->payload, &ignored) != 0)
+        return;
+}
+
 /* 0; 1: it is not in force, and the report tells why. */
 static int install_payload(const struct cni_install_settings *settings, struct cni_install_report *report,
                            struct fl_err *err)
@@ -74,6 +82,8 @@ static int install_payload(const struct cni_install_settings *settings, struct c
         return result;
     if (result != 0)
         set_state(report, CNI_INSTALL_FAILED, err);
+    else
+        prune_payload(settings);
     return result != 0;
 }
 
