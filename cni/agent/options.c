@@ -1,5 +1,9 @@
 #include "cni/agent/options.h"
 
+#include "cni/agent/platform.h"
+#include "cni/agent/post.h"
+#include "cni/capture/backend.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -13,17 +17,19 @@ static const char usage[] =
     "restores\n"
     "what was taken away. Needs hostNetwork and hostPID.\n"
     "\n"
-    "  --conf-dir DIR          of the runtime's CNI configuration, as this process sees it (default " CNI_AGENT_CONF_DIR
-    ")\n"
-    "  --bin-dir DIR           of its plugins (default " CNI_AGENT_BIN_DIR ")\n"
+    "  --conf-dir DIR          of the runtime's CNI configuration, as this process sees it (default: the platform's)\n"
+    "  --bin-dir DIR           of its plugins (default: the platform's)\n"
     "  --payload DIR           what is installed: launcher and files/ (default " CNI_AGENT_PAYLOAD ")\n"
     "  --conflist NAME         the list to chain into (default: the one that runtimes choose)\n"
-    "  --mode MODE             chained (default), or standalone: a configuration of its own, as Multus takes them\n"
-    "  --platform NAME         defaults of a known platform; 'fairlead cni platforms' lists them\n"
+    "  --mode MODE             chained, or standalone: a configuration of its own (default: the platform's)\n"
+    "  --platform NAME         kubeadm (default) or another that 'fairlead cni platforms' lists\n"
     "  --backend NAME          auto (default), nftables, iptables\n"
     "  --proc DIR              where the machine's processes are seen (default " CNI_AGENT_PROC ")\n"
     "  --listen ADDRESS:PORT   /metrics, /healthz, /readyz (default " CNI_AGENT_LISTEN "), or none\n"
     "  --node NAME             this node's name in Kubernetes (default: the environment's NODE_NAME)\n"
+    "  --service-account DIR   token and ca.crt for the API server (default\n"
+    "                          " CNI_POST_ACCOUNT ")\n"
+    "  --no-repair             installs alone: sidecars are not looked for\n"
     "  --no-events             post no Events\n"
     "  --uninstall             take configuration and binary away, in this order, and end\n"
     "  --stay                  with --uninstall: wait for SIGTERM then, as a DaemonSet must\n"
@@ -46,6 +52,8 @@ enum option_id {
     OPTION_PROC,
     OPTION_LISTEN,
     OPTION_NODE,
+    OPTION_ACCOUNT,
+    OPTION_NO_REPAIR,
     OPTION_NO_EVENTS,
     OPTION_UNINSTALL,
     OPTION_STAY,
@@ -67,6 +75,8 @@ static const struct option long_options[] = {
     {"proc", required_argument, NULL, OPTION_PROC},
     {"listen", required_argument, NULL, OPTION_LISTEN},
     {"node", required_argument, NULL, OPTION_NODE},
+    {"service-account", required_argument, NULL, OPTION_ACCOUNT},
+    {"no-repair", no_argument, NULL, OPTION_NO_REPAIR},
     {"no-events", no_argument, NULL, OPTION_NO_EVENTS},
     {"uninstall", no_argument, NULL, OPTION_UNINSTALL},
     {"stay", no_argument, NULL, OPTION_STAY},
@@ -85,18 +95,31 @@ static int wrong(const char *what, const char *value)
     return -EINVAL;
 }
 
-/* Options that are texts; checked at the end. NULL: not one of them. */
-static const char **text_option(struct cni_agent_options *options, int id)
+/* Taken as they come; checked at the end. */
+struct command_line {
+    struct cni_agent_options options;
+    const char *mode;
+};
+
+/* NULL: not one of the options that are texts. */
+static const char **text_option(struct command_line *line, int id)
 {
+    struct cni_agent_options *options = &line->options;
     const struct {
         int id;
         const char **text;
     } rows[] = {
-        {OPTION_CONF_DIR, &options->conf_dir}, {OPTION_BIN_DIR, &options->bin_dir},
-        {OPTION_PAYLOAD, &options->payload},   {OPTION_CONFLIST, &options->conflist},
-        {OPTION_MODE, &options->mode},         {OPTION_PLATFORM, &options->platform},
-        {OPTION_BACKEND, &options->backend},   {OPTION_PROC, &options->proc},
-        {OPTION_LISTEN, &options->listen},     {OPTION_NODE, &options->node},
+        {OPTION_CONF_DIR, &options->conf_dir},
+        {OPTION_BIN_DIR, &options->bin_dir},
+        {OPTION_PAYLOAD, &options->payload},
+        {OPTION_CONFLIST, &options->conflist},
+        {OPTION_MODE, &line->mode},
+        {OPTION_PLATFORM, &options->platform},
+        {OPTION_BACKEND, &options->backend},
+        {OPTION_PROC, &options->proc},
+        {OPTION_LISTEN, &options->listen},
+        {OPTION_NODE, &options->node},
+        {OPTION_ACCOUNT, &options->account},
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         if (rows[i].id == id)
@@ -120,14 +143,18 @@ static int say(struct cni_agent_options *options, const char *text)
     return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? -EINVAL : 0;
 }
 
-static int take_option(struct cni_agent_options *options, int id, const char *value)
+static int take_option(struct command_line *line, int id, const char *value)
 {
-    const char **text = text_option(options, id);
+    struct cni_agent_options *options = &line->options;
+    const char **text = text_option(line, id);
     if (text != NULL) {
         *text = value;
         return 0;
     }
     switch (id) {
+    case OPTION_NO_REPAIR:
+        options->repair = false;
+        return 0;
     case OPTION_NO_EVENTS:
         options->events = false;
         return 0;
@@ -156,23 +183,48 @@ static int take_option(struct cni_agent_options *options, int id, const char *va
     }
 }
 
-static bool is_one_of(const char *value, const char *const *words, size_t count)
+static int wrong_platform(const char *name)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(value, words[i]) == 0)
-            return true;
+    size_t count;
+    const struct cni_platform *platforms = cni_platforms(&count);
+    fprintf(stderr, "fairlead-agent: --platform: expected one of");
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, " %s", platforms[i].name);
+    fprintf(stderr, ", got \"%s\"\nTry 'fairlead-agent --help'.\n", name);
+    return -EINVAL;
+}
+
+static int take_platform(struct command_line *line)
+{
+    struct cni_agent_options *options = &line->options;
+    const struct cni_platform *platform = cni_platform_find(options->platform);
+    if (platform == NULL)
+        return wrong_platform(options->platform);
+    if (options->conf_dir == NULL)
+        options->conf_dir = platform->conf_dir;
+    if (options->bin_dir == NULL)
+        options->bin_dir = platform->bin_dir;
+    options->mode = platform->mode;
+    return 0;
+}
+
+static int take_mode(struct command_line *line)
+{
+    static const enum cni_install_mode modes[] = {CNI_INSTALL_CHAINED, CNI_INSTALL_STANDALONE};
+    for (size_t i = 0; line->mode != NULL && i < FL_COUNT(modes); i++) {
+        if (strcmp(line->mode, cni_install_mode_name(modes[i])) == 0) {
+            line->options.mode = modes[i];
+            return 0;
+        }
     }
-    return false;
+    return line->mode == NULL ? 0 : wrong("--mode: expected chained or standalone", line->mode);
 }
 
 static int check_words(const struct cni_agent_options *options)
 {
-    static const char *const modes[] = {"chained", "standalone"};
-    static const char *const backends[] = {"auto", "nftables", "iptables"};
-    if (!is_one_of(options->mode, modes, FL_COUNT(modes)))
-        return wrong("--mode: expected chained or standalone", options->mode);
-    if (!is_one_of(options->backend, backends, FL_COUNT(backends)))
-        return wrong("--backend: expected auto, nftables or iptables", options->backend);
+    enum cni_backend backend;
+    if (!cni_backend_parse(fl_span_str(options->backend), &backend))
+        return wrong("--backend: expected " CNI_BACKEND_NAMES, options->backend);
     if (options->conflist != NULL && (options->conflist[0] == '\0' || strchr(options->conflist, '/') != NULL))
         return wrong("--conflist: expected the name of a file in --conf-dir", options->conflist);
     if (options->node != NULL && strlen(options->node) > CNI_AGENT_NODE_MAX)
@@ -189,6 +241,7 @@ static int check_folders(const struct cni_agent_options *options)
         {"--bin-dir: expected an absolute path", options->bin_dir},
         {"--payload: expected an absolute path", options->payload},
         {"--proc: expected an absolute path", options->proc},
+        {"--service-account: expected an absolute path", options->account},
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         if (rows[i].value[0] != '/')
@@ -197,43 +250,53 @@ static int check_folders(const struct cni_agent_options *options)
     return 0;
 }
 
+static int finish(struct command_line *line)
+{
+    struct cni_agent_options *options = &line->options;
+    int result = take_platform(line);
+    if (result == 0)
+        result = take_mode(line);
+    if (result == 0)
+        result = check_words(options);
+    if (result == 0)
+        result = check_folders(options);
+    if (strcmp(options->listen, "none") == 0)
+        options->listen = NULL;
+    return result;
+}
+
 int cni_agent_options_parse(int argc, char **argv, const char *node, struct cni_agent_options *ret_options)
 {
-    struct cni_agent_options options = {
-        .conf_dir = CNI_AGENT_CONF_DIR,
-        .bin_dir = CNI_AGENT_BIN_DIR,
-        .payload = CNI_AGENT_PAYLOAD,
-        .mode = "chained",
-        .backend = "auto",
-        .proc = CNI_AGENT_PROC,
-        .listen = CNI_AGENT_LISTEN,
-        .node = node != NULL && node[0] != '\0' ? node : NULL,
-        .events = true,
-        .grace_ms = CNI_AGENT_GRACE_MS,
-        .level = FL_LOG_INFO,
-        .format = FL_LOG_JSON,
-    };
+    struct command_line line = {.options = {
+                                    .payload = CNI_AGENT_PAYLOAD,
+                                    .platform = CNI_AGENT_PLATFORM,
+                                    .backend = "auto",
+                                    .proc = CNI_AGENT_PROC,
+                                    .listen = CNI_AGENT_LISTEN,
+                                    .node = node != NULL && node[0] != '\0' ? node : NULL,
+                                    .account = CNI_POST_ACCOUNT,
+                                    .repair = true,
+                                    .events = true,
+                                    .grace_ms = CNI_AGENT_GRACE_MS,
+                                    .level = FL_LOG_INFO,
+                                    .format = FL_LOG_JSON,
+                                }};
     int id, result = 0;
     optind = 1;
     opterr = 0;
-    while (result == 0 && !options.done && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+    while (result == 0 && !line.options.done && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
         if (id == ':')
             result = wrong("this option needs a value", argv[optind - 1]);
         else if (id == '?')
             result = wrong("unknown option", argv[optind - 1]);
         else
-            result = take_option(&options, id, optarg);
+            result = take_option(&line, id, optarg);
     }
-    if (result == 0 && !options.done) {
-        if (optind < argc)
-            return wrong("expected options alone", argv[optind]);
-        result = check_words(&options);
-        if (result == 0)
-            result = check_folders(&options);
-        if (strcmp(options.listen, "none") == 0)
-            options.listen = NULL;
-    }
+    if (result == 0 && !line.options.done && optind < argc)
+        result = wrong("expected options alone", argv[optind]);
+    if (result == 0 && !line.options.done)
+        result = finish(&line);
     if (result == 0)
-        *ret_options = options;
+        *ret_options = line.options;
     return result;
 }

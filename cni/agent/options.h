@@ -3,13 +3,12 @@
 #ifndef CNI_AGENT_OPTIONS_H
 #define CNI_AGENT_OPTIONS_H
 
-#include "common/base/cleanup.h"
+#include "cni/agent/install.h"
 #include "common/base/log.h"
 
 #include <stdbool.h>
 
-#define CNI_AGENT_CONF_DIR "/etc/cni/net.d"
-#define CNI_AGENT_BIN_DIR  "/opt/cni/bin"
+#define CNI_AGENT_PLATFORM "kubeadm"
 #define CNI_AGENT_PAYLOAD  "/payload"
 #define CNI_AGENT_PROC     "/proc"
 #define CNI_AGENT_LISTEN   "0.0.0.0:15019"
@@ -19,13 +18,14 @@
 struct cni_agent_options {
     const char *conf_dir, *bin_dir, *payload;
     const char *conflist; /* NULL: the effective one */
-    const char *mode;     /* "chained", "standalone" */
-    const char *platform; /* NULL: none was said */
+    enum cni_install_mode mode;
+    const char *platform; /* a name of platform.h's table */
     const char *backend;  /* "auto", "nftables", "iptables" */
     const char *proc;     /* where the machine's processes are seen */
     const char *listen;   /* ADDRESS:PORT, "[ADDRESS]:PORT"; NULL: nothing is served */
     const char *node;     /* NULL: unknown, and no Events about the node then */
-    bool events;
+    const char *account;  /* the service account's folder: token, ca.crt */
+    bool repair, events;
     bool uninstall, stay;
     unsigned grace_ms; /* of the uninstall, between configuration and binary */
     enum fl_log_level level;

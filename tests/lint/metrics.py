@@ -16,6 +16,10 @@ LISTS = (  # file, which rows of it
     ("proxy/telemetry/stats.h", X_ROW),
     ("proxy/telemetry/flag.h", X_ROW),
     ("proxy/http/h1.h", X_ROW),
+    ("cni/agent/install.h", X_ROW),
+    ("cni/agent/repair.h", X_ROW),
+    ("cni/agent/serve.h", X_ROW),
+    ("cni/agent/stats.h", X_ROW),
     ("proxy/telemetry/logline.c", re.compile(r'^ +(?:TEXT|ADDRESS|SPECIAL)\("(\w+)"', re.MULTILINE)),
 )
 

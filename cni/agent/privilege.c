@@ -1,0 +1,64 @@
+#include "cni/agent/privilege.h"
+
+#include "common/base/span.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+void cni_privilege_missing(uint64_t effective, char ret_text[CNI_PRIVILEGE_TEXT_MAX])
+{
+    static const struct {
+        unsigned number;
+        const char *name;
+    } wanted[] = {
+        {CAP_SYS_ADMIN, "CAP_SYS_ADMIN (setns)"},
+        {CAP_SYS_PTRACE, "CAP_SYS_PTRACE (environments of sidecars)"},
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN (rules)"},
+    };
+    size_t len = 0;
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < FL_COUNT(wanted); i++) {
+        if ((effective >> wanted[i].number & 1) == 0)
+            len += (size_t)snprintf(ret_text + len, CNI_PRIVILEGE_TEXT_MAX - len, "%s%s", len > 0 ? ", " : "",
+                                    wanted[i].name);
+    }
+}
+
+uint64_t cni_privilege_effective(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capget, &header, data) < 0)
+        return 0;
+    return (uint64_t)data[1].effective << 32 | data[0].effective;
+}
+
+static struct fl_span read_word(const char *proc, const char *name, char text[32])
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", proc, name);
+    FL_CLEANUP(fl_cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t count = fd >= 0 ? read(fd, text, 31) : 0;
+    struct fl_span word = fl_span_make(text, count > 0 ? (size_t)count : 0);
+    word.len = fl_span_find(word, '\n');
+    return word;
+}
+
+bool cni_privilege_sees_machine(const char *proc)
+{
+    char text[32];
+    return getpid() != 1 && !fl_span_eq_str(read_word(proc, "1/comm", text), "pause");
+}
+
+bool cni_privilege_has_own_network(const char *proc)
+{
+    char path[PATH_MAX];
+    struct stat first, own;
+    snprintf(path, sizeof(path), "%s/1/ns/net", proc);
+    return stat(path, &first) == 0 && stat("/proc/self/ns/net", &own) == 0 &&
+           (first.st_dev != own.st_dev || first.st_ino != own.st_ino);
+}
