@@ -458,16 +458,10 @@ static void test_memory(void **state)
         if (result == 0)
             fl_loop_turn(loop, 20);
         fail_stop();
-        bool failed = fail_happened();
         assert_true(result == 0 || result == -ENOMEM);
         if (result == 0)
             turn_until_text(in(conf, NAME), text_of(0, true));
         watch = cni_watch_free(watch);
-        if (failed) {
-            fail_at(1);
-            free(malloc(1)); /* the macro goes on where one failed */
-            fail_stop();
-        }
     }
 }
 
