@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
 """containerd 2.4 as it is built here, CNI 1.1: what every runtime shows (support/runtime), and what this one does more."""
 
-from support import chain
+from support import chain, runtime
 from support.api import is_ready
 from support.lane import main
 from support.place import NODE_NAME
-from support.runtime import SPEC, RuntimeLane
 from waiting import eventually
 
 NEEDS = "node"
 
+LATE = 180  # seconds: the kubelet forgets sandboxes that have ended once a minute
 
-class Runtime(RuntimeLane):
+
+class Runtime(runtime.RuntimeLane):
     def test_habits(self):
         """What 2.4 does although the specification says otherwise, or does not say: the plugin is used to it."""
-        self.pod("habits", SPEC)
+        self.pod("habits", runtime.SPEC)
         self.api.delete("v1", "Pod", "habits", self.space)
         self.api.wait_gone("v1", "Pod", "habits", self.space)
-        calls = eventually(lambda: self.late_delete("habits"), "DEL comes once more, with no netns and no previous result")
+        calls = eventually(lambda: self.late_delete("habits"), "DEL comes once more, with no netns and no previous result", LATE)
         self.assertTrue(all("capabilities" in call["input"] for call in calls))
 
     @staticmethod
