@@ -14,7 +14,8 @@ import struct
 import subprocess
 import sys
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+PR_SET_PDEATHSIG = 1
 SO_ORIGINAL_DST = 80
 ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 CAPTURE = "fairlead.io/capture"
@@ -258,6 +259,53 @@ for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda *_: sys.exit(1))
 
 
+class Toolbox:
+    """A mount namespace in which /usr/sbin holds the iptables programs of the given variants alone ("legacy", "nft"):
+    what a host has, for a plugin that runs there. Files of `extra` (name: text) are put beside them."""
+
+    def __init__(self, *variants, extra=None):
+        read, write = os.pipe()
+        self.child = os.fork()
+        if self.child == 0:
+            try:
+                libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                self.furnish(variants, extra or {})
+                os.write(write, b"1")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(write)
+        if os.read(read, 1) != b"1":
+            raise AssertionError("a mount namespace could not be made")
+        os.close(read)
+
+    @staticmethod
+    def furnish(variants, extra):
+        folder = "/usr/sbin"
+        programs = {f"xtables-{variant}-multi": open(f"{folder}/xtables-{variant}-multi", "rb").read()
+                    for variant in variants}
+        programs.update({name: text.encode() for name, text in extra.items()})
+        if libc.unshare(CLONE_NEWNS) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        run("mount", "--make-rslave", "/")  # network namespaces that are named later appear here too
+        run("mount", "-t", "tmpfs", "tools", folder)
+        for name, content in programs.items():
+            with open(f"{folder}/{name}", "wb") as handle:
+                handle.write(content)
+            os.chmod(f"{folder}/{name}", 0o755)
+        for variant in variants:
+            for name in (f"{program}-{variant}-{verb}" for program in ("iptables", "ip6tables") for verb in ("restore", "save")):
+                if name not in extra:
+                    os.symlink(f"xtables-{variant}-multi", f"{folder}/{name}")
+
+    def command(self):
+        return ["nsenter", f"--mount=/proc/{self.child}/ns/mnt"]
+
+    def remove(self):
+        os.kill(self.child, signal.SIGKILL)
+        os.waitpid(self.child, 0)
+
+
 def connect_pair(pod, peer, subnet, device="eth0"):
     """A veth pair: 10.<subnet>.0.2 and fd<subnet>::2 in the pod, .1 and ::1 in the peer."""
     run("ip", "link", "add", device, "netns", pod.name, "type", "veth", "peer", "name", device, "netns", peer.name)
@@ -304,11 +352,14 @@ def config(capture=None, version="1.0.0", **members):
 class Plugin:
     """A CNI plugin as a runtime executes it."""
 
-    def __init__(self, path, within=None):
+    def __init__(self, path, within=None, tools=None):
         self.path = path
         self.within = within  # a Namespace that plays the host
+        self.tools = tools    # a Toolbox
 
     def command(self):
+        if self.tools:
+            return self.tools.command() + [self.path]
         return ["ip", "netns", "exec", self.within.name, self.path] if self.within else [self.path]
 
     def environment(self, verb, netns, **changes):
