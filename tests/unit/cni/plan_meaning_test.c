@@ -2,10 +2,12 @@
  * go where an oracle says that was written from the spec's words and not from the rules. Each of these plans also fits
  * its bounds, is the same after print and parse of its spec, and reads back from its own batch. */
 #include "cni/capture/attribute.h"
+#include "cni/capture/iptablessave.h"
 #include "cni/capture/nft.h"
 #include "cni/capture/readback.h"
 #include "common/mesh/port.h"
 
+#include "tests/unit/cni/iptables_walk.h"
 #include "tests/unit/cni/plan_walk.h"
 
 #include <arpa/inet.h>
@@ -284,6 +286,81 @@ static void test_plans_do_what_specs_mean(void **state)
     assert_true(redirected > SPECS * PACKETS / 20 && dropped > SPECS && apart > SPECS);
 }
 
+/* --- the same by iptables --- */
+
+static void print_texts(struct fl_buf texts[2])
+{
+    struct fl_err err = {0};
+    const int families[] = {AF_INET, AF_INET6};
+    for (size_t i = 0; i < 2; i++) {
+        fl_buf_init(&texts[i], CNI_IPTABLES_TEXT_MAX);
+        if (cni_iptables_print(&plan, families[i], &texts[i], &err) != 0)
+            fail_msg("%s", err.text);
+    }
+}
+
+static void test_texts_of_iptables_do_what_specs_mean(void **state)
+{
+    (void)state;
+    static struct iptables_text walked[2];
+    size_t redirected = 0, dropped = 0, apart = 0;
+    seed = 4;
+    for (size_t i = 0; i < SPECS; i++) {
+        struct fl_capture capture;
+        struct fl_buf texts[2];
+        pick_spec(&capture);
+        assert_int_equal(cni_plan_build(&capture, &plan), 0);
+        print_texts(texts);
+        for (size_t family = 0; family < 2; family++) {
+            iptables_walk_read(fl_buf_span(&texts[family]), &walked[family]);
+            fl_buf_done(&texts[family]);
+        }
+        for (size_t j = 0; j < PACKETS; j++) {
+            struct cni_packet packet;
+            struct cni_decision expected, actual;
+            pick_packet(&capture, &packet);
+            expect(&capture, &packet, &expected);
+            iptables_walk_decide(&walked[packet.family == AF_INET ? 0 : 1], &packet, &actual);
+            if (expected.dropped != actual.dropped || expected.redirected != actual.redirected ||
+                expected.zone != actual.zone)
+                explain(&capture, &packet, &expected, &actual);
+            redirected += actual.redirected != 0;
+            dropped += actual.dropped;
+            apart += actual.zone != 0;
+        }
+    }
+    assert_true(redirected > SPECS * PACKETS / 20 && dropped > SPECS && apart > SPECS);
+}
+
+/* Each text is itself, and differs from the one before unless the specs mean the same. */
+static void test_texts_of_iptables_compare(void **state)
+{
+    (void)state;
+    struct fl_buf before[2] = {0};
+    size_t differed = 0;
+    seed = 5;
+    for (size_t i = 0; i < SPECS / 10; i++) {
+        struct fl_capture capture;
+        struct fl_buf texts[2];
+        struct fl_err err = {0};
+        pick_spec(&capture);
+        assert_int_equal(cni_plan_build(&capture, &plan), 0);
+        print_texts(texts);
+        for (size_t family = 0; family < 2; family++) {
+            struct fl_span now = fl_buf_span(&texts[family]), old = fl_buf_span(&before[family]);
+            if (!cni_iptables_same(now, now, &err))
+                fail_msg("%s", err.text);
+            assert_int_equal(cni_iptables_same(now, old, NULL), fl_span_eq(now, old));
+            differed += !fl_span_eq(now, old);
+            fl_buf_done(&before[family]);
+            before[family] = texts[family];
+        }
+    }
+    assert_true(differed > SPECS / 20);
+    fl_buf_done(&before[0]);
+    fl_buf_done(&before[1]);
+}
+
 static void assert_same(const struct cni_plan *one, const struct cni_plan *other)
 {
     struct fl_buf first, second;
@@ -346,8 +423,8 @@ static void test_plans_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plans_do_what_specs_mean),
-        cmocka_unit_test(test_plans_survive_print_and_parse),
+        cmocka_unit_test(test_plans_do_what_specs_mean),  cmocka_unit_test(test_texts_of_iptables_do_what_specs_mean),
+        cmocka_unit_test(test_texts_of_iptables_compare), cmocka_unit_test(test_plans_survive_print_and_parse),
         cmocka_unit_test(test_plans_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
