@@ -149,7 +149,7 @@ static void test_names_that_are_patterns(void **state)
         FL_CLEANUP(fl_buf_done) struct fl_buf text;
         fl_capture_defaults(&capture);
         capture.exclude_interfaces.count = 1;
-        strcpy(capture.exclude_interfaces.names[0], names[i]);
+        snprintf(capture.exclude_interfaces.names[0], sizeof(capture.exclude_interfaces.names[0]), "%s", names[i]);
         assert_int_equal(cni_plan_build(&capture, &plan), 0);
         fl_buf_init(&text, CNI_IPTABLES_TEXT_MAX);
         assert_int_equal(cni_iptables_print(&plan, AF_INET, &text, &err), -EOPNOTSUPP);
@@ -375,8 +375,8 @@ static void fill_rule(struct rule *rule, const char *comment, int verdict)
     rule->entry.target_offset = offsetof(struct rule, target);
     rule->entry.next_offset = sizeof(*rule);
     rule->match.u.user.match_size = sizeof(rule->match) + sizeof(rule->comment);
-    strcpy(rule->match.u.user.name, "comment");
-    strcpy(rule->comment.comment, comment);
+    snprintf(rule->match.u.user.name, sizeof(rule->match.u.user.name), "%s", "comment");
+    snprintf(rule->comment.comment, sizeof(rule->comment.comment), "%s", comment);
     rule->target.target.u.user.target_size = sizeof(rule->target);
     rule->target.verdict = verdict;
 }
@@ -388,8 +388,9 @@ static void fill_table(struct table *table)
     table->head.entry.target_offset = offsetof(struct head, target);
     table->head.entry.next_offset = sizeof(table->head);
     table->head.target.target.u.user.target_size = sizeof(table->head.target);
-    strcpy(table->head.target.target.u.user.name, XT_ERROR_TARGET);
-    strcpy(table->head.target.errorname, "FAIRLEAD_A");
+    snprintf(table->head.target.target.u.user.name, sizeof(table->head.target.target.u.user.name), "%s",
+             XT_ERROR_TARGET);
+    snprintf(table->head.target.errorname, sizeof(table->head.target.errorname), "%s", "FAIRLEAD_A");
     fill_rule(&table->inside, "inside", -1);
 }
 
