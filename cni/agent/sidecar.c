@@ -130,7 +130,7 @@ int cni_sidecar_open_netns(const struct cni_proc *proc, pid_t pid, int pidfd, co
 {
     char path[256];
     struct stat file;
-    struct cni_netns_id first;
+    struct cni_netns_id first = {0};
     int opened = -1;
     snprintf(path, sizeof(path), "%s/%d/ns/net", proc->path, (int)pid);
     int result = cni_netns_open(path, &opened, err);
@@ -178,7 +178,7 @@ static int verify_ids(const struct cni_proc *proc, pid_t pid, int pidfd, int net
                       const struct cni_sidecar_facts *facts, const struct cni_claim *claim, struct fl_err *err)
 {
     struct stat owner;
-    struct cni_netns_id own, its;
+    struct cni_netns_id own = {0}, its = {0};
     uint32_t uid = facts->uid, gid = facts->gid;
     FL_CLEANUP(fl_cleanup_close) int users = ioctl(netns, NS_GET_USERNS);
     if (users < 0 || fstat(users, &owner) < 0)
