@@ -16,6 +16,7 @@ int cli_resume(int argc, char **argv);
 int cli_proxy_config(int argc, char **argv); /* proxyconfig.c */
 int cli_status(int argc, char **argv);       /* status.c */
 int cli_route(int argc, char **argv);        /* route.c */
+int cli_cni(int argc, char **argv);          /* cni.c */
 
 /* "fairlead <command>: <text>" and a hint at --help, to stderr; returns CLI_USAGE. */
 int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

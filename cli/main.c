@@ -18,6 +18,7 @@ static const struct {
     {"status", cli_status, "the proxies that a control plane knows: in sync or not, certificate ages"},
     {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
     {"route", cli_route, "route explain: which rule would a request hit, and why"},
+    {"cni", cli_cni, "on a node: is a pod captured now, proven; the plugin installed and taken out by hand"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -1,6 +1,7 @@
 /* Netlink messages, as the kernel dumps them: compared with a plan that has every set. Reading must not trust a byte;
- * error messages are read as well. */
+ * error messages are read as well, and connection tracking's. */
 #include "cni/capture/attribute.h"
+#include "cni/capture/flow.h"
 #include "cni/capture/netlink.h"
 #include "cni/capture/nft.h"
 #include "cni/capture/readback.h"
@@ -46,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fl_span rest = fl_span_make(bytes, size);
     for (const struct nlmsghdr *message = cni_messages_next(&rest); message != NULL;
          message = cni_messages_next(&rest)) {
+        struct cni_flow flow;
         char text[64];
         int code;
         if (message->nlmsg_type == NLMSG_ERROR)
@@ -53,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             cni_readback_message(&readback, message, &err);
         (void)cni_nft_echoed_handle(message);
+        (void)cni_flow_read(message, &flow);
     }
     if (cni_readback_finish(&readback, &err) == CNI_READBACK_DIFFERS && err.text[0] == '\0')
         abort();
