@@ -160,12 +160,20 @@ void cni_iptables_undo(struct cni_iptables *iptables, struct cni_iptables_change
     }
 }
 
+/* Both programs, before anything is done with one. */
+static int find_tools(enum cni_iptables_variant variant, int family, struct fl_err *err)
+{
+    char path[CNI_IPTABLES_PATH_MAX];
+    int result = cni_iptables_tool_find(variant, family, CNI_IPTABLES_RESTORE, path, err);
+    return result < 0 ? result : cni_iptables_tool_find(variant, family, CNI_IPTABLES_SAVE, path, err);
+}
+
 /* A first programming finds nothing, and saves the run that would show it. */
 static int program_family(struct cni_iptables *iptables, struct cni_iptables_change *change, int family,
                           struct fl_span wanted, struct fl_err *err)
 {
-    int result = 0;
-    if (traced(iptables, change->variant, family))
+    int result = find_tools(change->variant, family, err);
+    if (result == 0 && traced(iptables, change->variant, family))
         result = save(iptables, change->variant, family, &change->before[family], err);
     if (result < 0)
         return result;
