@@ -28,6 +28,7 @@
 #define GLANCE_MS         4500  /* between two glances at a sandbox */
 #define CHECK_MS          600000
 #define AGAIN_MS          1000 /* from a programming to a second look */
+#define DISPUTE_MS        3000 /* from the first candidate until rules that are not its spec's are decided upon */
 #define POD_READ_MS       500  /* between two reads of environments of one pod */
 #define RETRY_MS          500
 #define ATTEMPTS_MAX      4 /* to read a process that does not hold still, or whose netns lacks its address */
@@ -184,38 +185,53 @@ static void settle_bound(struct cni_repair *repair, struct cni_sandbox *sandbox,
 {
     struct fl_err err = {0};
     const uint64_t since = now_ns();
-    int result = cni_settle(netns, repair->settings.backend, fl_span_make(sandbox->spec, sandbox->spec_len), true,
-                            &sandbox->glance, &err);
+    int result = cni_settle(netns, repair->settings.backend, fl_span_make(sandbox->spec, sandbox->spec_len),
+                            CNI_SETTLE_KNOWN, &sandbox->glance, &err);
     if (result < 0)
         fail_sandbox(repair, sandbox, &err);
     else
         settled(repair, sandbox, sandbox->members, result, &err, since);
 }
 
+/* A name counts only once every sidecar of the pod has had time to show its spec, and all show the same one: where two
+ * have one digest, one of them was made to have it. */
+static enum cni_settle_trust trust_in(const struct cni_sandbox *sandbox)
+{
+    bool old = now_ms() >= sandbox->since_ms + DISPUTE_MS;
+    return old && cni_sidecars_agree(sandbox) ? CNI_SETTLE_NAMED : CNI_SETTLE_STRANGER;
+}
+
+static void dispute(struct cni_repair *repair, struct cni_sandbox *sandbox, const struct fl_err *err)
+{
+    const uint64_t now = now_ms(), decided = sandbox->since_ms + DISPUTE_MS;
+    cni_sandbox_become(sandbox, CNI_SANDBOX_DISPUTED);
+    sandbox->next_ms = now < decided ? decided : now + GLANCE_MS;
+    if (now < decided || sandbox->told)
+        return;
+    sandbox->told = true;
+    tell_of(repair, CNI_REPAIR_CONFLICT, sandbox->members, err->text, sandbox->members->seen_ns);
+}
+
 /* Each candidate in the order of coming, until one's spec is in force. */
 static void settle_unbound(struct cni_repair *repair, struct cni_sandbox *sandbox, int netns)
 {
     struct fl_err err = {0};
+    const enum cni_settle_trust trust = trust_in(sandbox);
     int result = CNI_SETTLE_CONFLICT;
     struct cni_sidecar *member = sandbox->members;
     for (; member != NULL; member = result == CNI_SETTLE_CONFLICT ? member->next : NULL) {
-        result = cni_settle(netns, repair->settings.backend, cni_sidecar_spec(member), false, &sandbox->glance, &err);
-        if (result == 0 || result == CNI_SETTLE_CAPTURED || result == CNI_SETTLE_RESTORED) {
+        result = cni_settle(netns, repair->settings.backend, cni_sidecar_spec(member), trust, &sandbox->glance, &err);
+        if (result >= 0 && result != CNI_SETTLE_CONFLICT) {
             cni_sidecars_bind(sandbox, member);
             settled(repair, sandbox, member, result, &err, member->seen_ns);
             tell_conflicts(repair, sandbox);
             return;
         }
     }
-    if (result < 0) {
+    if (result < 0)
         fail_sandbox(repair, sandbox, &err);
-        return;
-    }
-    cni_sandbox_become(sandbox, CNI_SANDBOX_DISPUTED);
-    sandbox->next_ms = now_ms() + GLANCE_MS;
-    if (!sandbox->told)
-        tell_of(repair, CNI_REPAIR_CONFLICT, sandbox->members, err.text, sandbox->members->seen_ns);
-    sandbox->told = true;
+    else
+        dispute(repair, sandbox, &err);
 }
 
 /* A thorough look at it, now if there is work left for this beat. */
@@ -248,7 +264,7 @@ static void glance(struct cni_repair *repair, struct cni_sandbox *sandbox, uint6
     struct cni_settle_glance look;
     struct fl_err err = {0};
     int opened = -1;
-    bool still = sandbox->state == CNI_SANDBOX_CAPTURED || sandbox->state == CNI_SANDBOX_DISPUTED;
+    bool still = sandbox->state == CNI_SANDBOX_CAPTURED || (sandbox->state == CNI_SANDBOX_DISPUTED && sandbox->told);
     if (!still || (sandbox->state == CNI_SANDBOX_CAPTURED && now >= sandbox->check_ms)) {
         settle(repair, sandbox);
         return;
@@ -300,6 +316,8 @@ static void believe(struct cni_repair *repair, struct cni_sidecar *sidecar, stru
     int result = cni_sidecars_believe(&repair->set, sidecar, claim);
     if (result == -ENOMEM && try_again(sidecar))
         return;
+    if (result == 0 && sidecar->sandbox->since_ms == 0)
+        sidecar->sandbox->since_ms = now_ms();
     if (result < 0) {
         refuse(repair, sidecar, claim, result == -ENOSPC ? "too many network namespaces" : "memory is out");
         return;

@@ -291,6 +291,19 @@ void cni_sidecars_bind(struct cni_sandbox *sandbox, struct cni_sidecar *member)
     }
 }
 
+bool cni_sidecars_agree(const struct cni_sandbox *sandbox)
+{
+    const struct cni_sidecar *first = NULL;
+    for (const struct cni_sidecar *member = sandbox->members; member != NULL; member = member->next) {
+        if (member->state != CNI_SIDECAR_CANDIDATE_STATE)
+            continue;
+        if (first != NULL && !fl_span_eq(cni_sidecar_spec(first), cni_sidecar_spec(member)))
+            return false;
+        first = first != NULL ? first : member;
+    }
+    return true;
+}
+
 /* --- words --- */
 
 struct fl_span cni_sidecar_spec(const struct cni_sidecar *sidecar)

@@ -85,6 +85,7 @@ struct cni_sandbox {
     size_t spec_len;
     struct cni_settle_glance glance; /* of when it was last right */
     struct fl_backoff backoff;
+    uint64_t since_ms;          /* when the first candidate came */
     uint64_t next_ms, check_ms; /* next glance (or try); next thorough check */
     bool told;                  /* the failure or dispute that goes on was reported */
 };
@@ -108,6 +109,9 @@ void cni_sidecars_remove(struct cni_sidecars *set, struct cni_sidecar *sidecar);
 int cni_sidecars_believe(struct cni_sidecars *set, struct cni_sidecar *sidecar, struct cni_claim *claim) FL_MUST_CHECK;
 /* This member's spec is in force: it is the sandbox's from now on. Candidates become members or are in conflict. */
 void cni_sidecars_bind(struct cni_sandbox *sandbox, struct cni_sidecar *member);
+
+/* All candidates claim one and the same spec. */
+bool cni_sidecars_agree(const struct cni_sandbox *sandbox);
 
 void cni_sidecar_become(struct cni_sidecar *sidecar, enum cni_sidecar_state state); /* asserts a legal step */
 void cni_sandbox_become(struct cni_sandbox *sandbox, enum cni_sandbox_state state);
