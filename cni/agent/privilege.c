@@ -18,6 +18,7 @@ void cni_privilege_missing(uint64_t effective, char ret_text[CNI_PRIVILEGE_TEXT_
         {CAP_SYS_ADMIN, "CAP_SYS_ADMIN (setns)"},
         {CAP_SYS_PTRACE, "CAP_SYS_PTRACE (environments of sidecars)"},
         {CAP_NET_ADMIN, "CAP_NET_ADMIN (rules)"},
+        {CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH (environments in user namespaces)"},
     };
     size_t len = 0;
     ret_text[0] = '\0';

@@ -14,7 +14,7 @@ import yaml
 from render_test import CHART, ROOT, SCHEMA, SKIPPED, SYSTEM, find_helm, helm, render, webhook_config
 
 AGENT, HOME = "fairlead-agent", "fairlead-cni"
-CAPABILITIES = ["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]
+CAPABILITIES = ["DAC_READ_SEARCH", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]
 PLATFORMS = ("kubeadm", "gke", "eks", "aks", "k3s", "microk8s", "minikube", "openshift", "talos")
 
 

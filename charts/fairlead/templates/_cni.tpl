@@ -41,5 +41,5 @@ yes
 
 {{/* Everything that the agent can do as root, each for one purpose (docs/cni.md); tests/cluster/lanes/agent.py takes them away one by one. */}}
 {{- define "fairlead.agentCapabilities" -}}
-["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]
+["DAC_READ_SEARCH", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]
 {{- end }}
