@@ -7,7 +7,7 @@ A pod is a network namespace with one process that is called fairlead-proxy and 
 them as on a node. Printed are medians; there is no pass and no fail here. Other agents on the machine spoil every figure.
 
  - private memory: Private_* of smaps_rollup, with no pod, with all pods captured by the agent, after Events were posted over TLS
- - CPU: time on a CPU (schedstat) over a minute in which nothing happens
+ - CPU: time on a CPU (schedstat) over a minute in which no pod comes; each process that anybody starts costs an exec event
  - conflist: from the rename that takes the plugin out until a read finds it in the chain again
  - missed pod: from the start of the sidecar's process until the agent says that it is captured
 """
@@ -34,6 +34,13 @@ CAPTURED = "captured a pod that had started uncaptured"
 
 def on_cpu_ns(agent):
     return int(pathlib.Path(f"/proc/{agent.process.pid}/schedstat").read_text().split()[0])
+
+
+def processes_started():
+    for line in pathlib.Path("/proc/stat").read_text().splitlines():
+        if line.startswith("processes "):
+            return int(line.split()[1])
+    return 0
 
 
 def largest_mappings(agent, count=6):
@@ -95,9 +102,10 @@ def measure(arguments, folder, api):
         time.sleep(1)  # TLS is let go of
         say("the same, after an Event over TLS, KiB", agent.private_bytes() // 1024)
         say("  where it is, KiB", largest_mappings(agent))
-        start = on_cpu_ns(agent)
+        start, started = on_cpu_ns(agent), processes_started()
         time.sleep(IDLE_SECONDS)
         say(f"CPU, idle with {arguments.pods} pods, % of a core", f"{(on_cpu_ns(agent) - start) / IDLE_SECONDS / 1e7:.3f}")
+        say("  processes that the machine started meanwhile, a second", (processes_started() - started) // IDLE_SECONDS)
         say("rewritten conflist restored, ms (median, worst)", f"{statistics.median(restored):.2f} {max(restored):.2f}")
         missed = [missed_pod(agent) for _ in range(arguments.rounds)]
         say("missed pod captured, ms (median, worst)", f"{statistics.median(missed):.1f} {max(missed):.1f}")
