@@ -129,7 +129,7 @@ static void start_repair(struct agent *agent)
     cni_privilege_missing(cni_privilege_effective(), missing);
     if (!agent->options->repair)
         fl_err_set(&agent->repair_off, -ECANCELED, "--no-repair");
-    else if (!cni_privilege_sees_machine(settings.proc))
+    else if (!cni_privilege_sees_machine())
         fl_err_set(&agent->repair_off, -EPERM,
                    "the node's processes are not seen: the pod needs hostPID (%s is of its own)", settings.proc);
     else if (missing[0] != '\0')

@@ -17,9 +17,10 @@ void cni_privilege_missing(uint64_t effective, char ret_text[CNI_PRIVILEGE_TEXT_
 /* This process's effective ones. */
 uint64_t cni_privilege_effective(void);
 
-/* Whether `proc` shows the machine's processes, as far as can be told: not where this process is the first of its pid
- * namespace, or where that is the pause container of a pod that shares its own. */
-bool cni_privilege_sees_machine(const char *proc);
+/* Whether /proc may show the machine's processes: not where this process is the first of its pid namespace. (A pod that
+ * shares its own, and has a pause container there, is not told apart from a node whose first process is of that name.)
+ */
+bool cni_privilege_sees_machine(void);
 
 /* Whether this process's network namespace is another one than that of the first process in `proc`. False where that
  * may not be looked at. */
