@@ -1,10 +1,10 @@
-/* fairlead cni install, uninstall: what the node agent does, once and by hand. The work is cni/agent/install.h's; here
- * are the options, and each step in words. */
+/* fairlead cni install, uninstall: what the node agent does, once and by hand. The work is cni/install/install.h's;
+ * here are the options, and each step in words. */
 #include "cli/cni.h"
 #include "cli/cnirehearsal.h"
 
-#include "cni/agent/platform.h"
 #include "cni/capture/backend.h"
+#include "cni/install/platform.h"
 
 #include <errno.h>
 #include <getopt.h>

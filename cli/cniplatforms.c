@@ -2,7 +2,7 @@
 #include "cli/cni.h"
 #include "cli/table.h"
 
-#include "cni/agent/platform.h"
+#include "cni/install/platform.h"
 
 #include <getopt.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "cli/cnirehearsal.h"
 
-#include "cni/agent/confdir.h"
+#include "cni/install/confdir.h"
 
 #include <dirent.h>
 #include <errno.h>

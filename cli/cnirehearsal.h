@@ -6,7 +6,7 @@
 #ifndef CLI_CNIREHEARSAL_H
 #define CLI_CNIREHEARSAL_H
 
-#include "cni/agent/install.h"
+#include "cni/install/install.h"
 #include "common/base/buf.h"
 
 struct cli_rehearsed {

@@ -1,8 +1,8 @@
 #include "cli/cnisubject.h"
 
-#include "cni/agent/environ.h"
-#include "cni/agent/sidecar.h"
 #include "cni/capture/netns.h"
+#include "cni/repair/environ.h"
+#include "cni/repair/sidecar.h"
 
 #include <dirent.h>
 #include <errno.h>

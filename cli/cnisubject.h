@@ -2,11 +2,11 @@
  *
  * The spec comes from a sidecar's environment: of the process that was named, else of a sidecar that runs in the same
  * network namespace. It is a claim, and held to what the kernel says about the process as the node agent holds it
- * (cni/agent/sidecar.h): a process that claims to be of another pod is told, and not looked at. */
+ * (cni/repair/sidecar.h): a process that claims to be of another pod is told, and not looked at. */
 #ifndef CLI_CNISUBJECT_H
 #define CLI_CNISUBJECT_H
 
-#include "cni/agent/claim.h"
+#include "cni/repair/claim.h"
 
 #include <sys/types.h>
 

@@ -1,9 +1,9 @@
 #include "cni/agent/agent.h"
 
-#include "cni/agent/platform.h"
 #include "cni/agent/privilege.h"
 #include "cni/agent/serve.h"
 #include "cni/agent/tell.h"
+#include "cni/install/platform.h"
 #include "common/loop/signal.h"
 
 #include <errno.h>

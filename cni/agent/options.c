@@ -1,8 +1,8 @@
 #include "cni/agent/options.h"
 
-#include "cni/agent/platform.h"
 #include "cni/agent/post.h"
 #include "cni/capture/backend.h"
+#include "cni/install/platform.h"
 
 #include <errno.h>
 #include <getopt.h>

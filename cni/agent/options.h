@@ -3,7 +3,7 @@
 #ifndef CNI_AGENT_OPTIONS_H
 #define CNI_AGENT_OPTIONS_H
 
-#include "cni/agent/install.h"
+#include "cni/install/install.h"
 #include "common/base/log.h"
 
 #include <stdbool.h>

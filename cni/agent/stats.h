@@ -3,9 +3,9 @@
 #ifndef CNI_AGENT_STATS_H
 #define CNI_AGENT_STATS_H
 
-#include "cni/agent/repair.h"
 #include "cni/agent/serve.h"
-#include "cni/agent/watch.h"
+#include "cni/install/watch.h"
+#include "cni/repair/repair.h"
 #include "common/metrics/registry.h"
 
 /* What became of an Event. */

@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define SLOT_MARK     "fairlead-cni slot:" /* how cni/agent/payload finds it */
+#define SLOT_MARK     "fairlead-cni slot:" /* how cni/install/payload finds it */
 #define SLOT_MAX      64                   /* with its NUL */
 #define ARGUMENTS_MAX 32
 #define LINKS_MAX     8

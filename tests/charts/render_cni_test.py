@@ -165,7 +165,7 @@ class Agent(unittest.TestCase):
                          ["/a/b", "/c", "standalone", "05-x.conflist", "iptables"])
 
     def test_platforms_are_the_programs(self):
-        """The chart's table and the one in cni/agent/platform.c."""
+        """The chart's table and the one in cni/install/platform.c."""
         program = os.environ.get("FAIRLEAD", str(pathlib.Path(ROOT) / "build" / "dev" / "bin" / "fairlead"))
         told = subprocess.run([program, "cni", "platforms", "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if told.returncode != 0:

@@ -3,7 +3,7 @@
  *
  *   cni_repair_driver PROC events|scan NAMESPACE [BACKEND]
  */
-#include "cni/agent/repair.h"
+#include "cni/repair/repair.h"
 
 #include "common/base/buf.h"
 #include "common/loop/signal.h"

@@ -4,7 +4,7 @@
  *     installer_tool remove SOURCE BIN_DIR CONF_DIR GRACE_MS
  *
  * Exit codes: 0, 1 failed (the reason is on stderr), 2 usage. */
-#include "cni/agent/watch.h"
+#include "cni/install/watch.h"
 #include "common/loop/signal.h"
 
 #include <signal.h>

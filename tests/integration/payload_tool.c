@@ -1,6 +1,6 @@
-/* cni/agent/payload as a command, for tests that kill installers: payload_tool install|prune|remove|check|version
+/* cni/install/payload as a command, for tests that kill installers: payload_tool install|prune|remove|check|version
  * SOURCE BIN_DIR. Exit codes: 0, 1 differs or busy, 2 failed. */
-#include "cni/agent/payload.h"
+#include "cni/install/payload.h"
 
 #include <stdio.h>
 #include <string.h>

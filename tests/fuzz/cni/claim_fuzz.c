@@ -1,8 +1,8 @@
 /* The environment of a process, and small files of /proc: whole and in pieces it must claim the same, and so must its
  * excerpt. The first byte is the size of the pieces. */
-#include "cni/agent/claim.h"
-#include "cni/agent/procfile.h"
-#include "cni/agent/scan.h"
+#include "cni/repair/claim.h"
+#include "cni/repair/procfile.h"
+#include "cni/repair/scan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* The editor of network configurations: what was put in can be taken out, byte for byte; what is put in stands once and
  * last; what is read strictly is read here. */
-#include "cni/agent/conflist.h"
-#include "cni/agent/jsonwalk.h"
+#include "cni/install/conflist.h"
+#include "cni/install/jsonwalk.h"
 #include "common/doc/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,5 +1,5 @@
-/* cni/agent/claim: what an environment claims, in pieces of any size. */
-#include "cni/agent/claim.h"
+/* cni/repair/claim: what an environment claims, in pieces of any size. */
+#include "cni/repair/claim.h"
 
 #include "tests/support/fail.h"
 #include "tests/support/guard.h"

@@ -1,5 +1,5 @@
-/* cni/agent/conflist: what is put in where, that all else stays as it was, and what cannot be edited. */
-#include "cni/agent/conflist.h"
+/* cni/install/conflist: what is put in where, that all else stays as it was, and what cannot be edited. */
+#include "cni/install/conflist.h"
 #include "cni/plugin/netconf.h"
 #include "tests/support/fail.h"
 

@@ -1,5 +1,5 @@
-/* cni/agent/disk: at every step, whatever fails and whenever the power goes, a file is the old or the new one. */
-#include "cni/agent/disk.h"
+/* cni/install/disk: at every step, whatever fails and whenever the power goes, a file is the old or the new one. */
+#include "cni/install/disk.h"
 #include "tests/support/fail.h"
 #include "tests/support/power.h"
 

@@ -1,9 +1,9 @@
-/* cni/agent/install: which file is edited, that others lose nothing, and what lies on the disk whenever the power goes
- * or a call fails: a configuration that a runtime can use, naming only a plugin that is there. */
-#include "cni/agent/install.h"
+/* cni/install/install: which file is edited, that others lose nothing, and what lies on the disk whenever the power
+ * goes or a call fails: a configuration that a runtime can use, naming only a plugin that is there. */
+#include "cni/install/install.h"
 
-#include "cni/agent/confdir.h"
-#include "cni/agent/disk.h"
+#include "cni/install/confdir.h"
+#include "cni/install/disk.h"
 #include "tests/support/fail.h"
 #include "tests/support/power.h"
 

@@ -1,5 +1,5 @@
-/* cni/agent/notice: what is told about which change, lost events, folders that are replaced, and looking by time. */
-#include "cni/agent/notice.h"
+/* cni/install/notice: what is told about which change, lost events, folders that are replaced, and looking by time. */
+#include "cni/install/notice.h"
 
 #include <fcntl.h>
 #include <ftw.h>

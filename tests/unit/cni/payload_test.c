@@ -1,7 +1,7 @@
-/* cni/agent/payload: whatever fails and whenever the power goes, the launcher on the disk names a version that is
+/* cni/install/payload: whatever fails and whenever the power goes, the launcher on the disk names a version that is
  * whole: the one before, or the new one. */
-#include "cni/agent/disk.h"
-#include "cni/agent/payload.h"
+#include "cni/install/disk.h"
+#include "cni/install/payload.h"
 #include "tests/support/fail.h"
 #include "tests/support/power.h"
 

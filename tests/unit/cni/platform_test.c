@@ -1,5 +1,5 @@
-/* cni/agent/platform: the table by name, and as JSON. */
-#include "cni/agent/platform.h"
+/* cni/install/platform: the table by name, and as JSON. */
+#include "cni/install/platform.h"
 
 #include "common/doc/json.h"
 #include "tests/support/fail.h"

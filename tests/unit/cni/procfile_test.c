@@ -1,7 +1,7 @@
-/* cni/agent/procfile, scan and procevents: text and datagrams of the kernel, with what processes may put into them. */
-#include "cni/agent/procevents.h"
-#include "cni/agent/procfile.h"
-#include "cni/agent/scan.h"
+/* cni/repair/procfile, scan and procevents: text and datagrams of the kernel, with what processes may put into them. */
+#include "cni/repair/procevents.h"
+#include "cni/repair/procfile.h"
+#include "cni/repair/scan.h"
 
 #include <errno.h>
 #include <fcntl.h>

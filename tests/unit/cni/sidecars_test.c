@@ -1,6 +1,6 @@
-/* cni/agent/sidecars: the set, its limits, who is bound to what; cni/agent/environ: a reader that hangs is killed. */
-#include "cni/agent/environ.h"
-#include "cni/agent/sidecars.h"
+/* cni/repair/sidecars: the set, its limits, who is bound to what; cni/repair/environ: a reader that hangs is killed. */
+#include "cni/repair/environ.h"
+#include "cni/repair/sidecars.h"
 
 #include "tests/support/fail.h"
 

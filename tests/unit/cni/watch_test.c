@@ -1,9 +1,9 @@
-/* cni/agent/watch: another writer, in each way that there is, a hundred times; folders that come and go; two agents; a
- * writer who never gives up; no inotify. On the real inotify, with the loop turned by hand. */
-#include "cni/agent/watch.h"
+/* cni/install/watch: another writer, in each way that there is, a hundred times; folders that come and go; two agents;
+ * a writer who never gives up; no inotify. On the real inotify, with the loop turned by hand. */
+#include "cni/install/watch.h"
 
-#include "cni/agent/owner.h"
-#include "cni/agent/throttle.h"
+#include "cni/install/owner.h"
+#include "cni/install/throttle.h"
 #include "tests/support/fail.h"
 
 #include <errno.h>
