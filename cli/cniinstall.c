@@ -117,7 +117,8 @@ static int show_changes(struct command *command, const struct cli_rehearsed *reh
     int result = cli_rehearsed_compare(rehearsed, &out, &count, err);
     if (result < 0)
         return result;
-    (void)fwrite(out.data, 1, out.len, stdout);
+    if (out.len > 0)
+        (void)fwrite(out.data, 1, out.len, stdout);
     if (count == 0 && !plugin)
         printf("nothing would change in %s and %s\n", command->conf_path, command->bin_path);
     return 0;

@@ -3,6 +3,7 @@ them, whatever is broken in between; and in words that somebody can act upon.
 
 usage: cni_cli_test.py PATH-OF-fairlead PATH-OF-fairlead-cni [unittest arguments]
 """
+import hashlib
 import json
 import os
 import shutil
@@ -368,12 +369,14 @@ class Install(unittest.TestCase):
             return handle.read()
 
     def state(self):
-        """Every file below the root, with what is in it."""
+        """Every file below the root, with what is in it; of a long one its digest, so that a difference can be shown."""
         found = {}
         for folder, _, names in os.walk(self.root):
             for name in names:
                 with open(os.path.join(folder, name), "rb") as handle:
-                    found[os.path.relpath(os.path.join(folder, name), self.root)] = handle.read()
+                    content = handle.read()
+                digest = hashlib.sha256(content).hexdigest() if len(content) > 65536 else content
+                found[os.path.relpath(os.path.join(folder, name), self.root)] = digest
         return found
 
     def call(self, command, *arguments):
