@@ -4,6 +4,7 @@
 
 #define WORDS_MAX 64   /* of one rule; our own have less than 30 */
 #define BYTES_MAX 1024 /* of one rule */
+#define HEADS_MAX 64   /* chains and entries of one text; our own have less than 20 */
 
 static const char *const tables[] = {"raw", "mangle", "nat"};
 
@@ -20,6 +21,7 @@ struct line {
     enum kind kind;
     const char *table; /* one of `tables` */
     struct fl_span chain;
+    struct fl_span text;             /* of a rule, behind the chain's name */
     bool first;                      /* ENTRY: of its chain */
     size_t count;                    /* words behind "-A CHAIN"; more than WORDS_MAX or BYTES_MAX: foreign */
     struct fl_span words[WORDS_MAX]; /* without quotes and escapes; in `bytes` */
@@ -72,10 +74,10 @@ static bool take_word(struct fl_span *rest, char **at, const char *end, struct f
     return true;
 }
 
-static void take_words(struct line *line, struct fl_span text)
+static void take_words(struct line *line)
 {
     char *at = line->bytes;
-    struct fl_span word;
+    struct fl_span text = line->text, word;
     line->count = 0;
     line->foreign = false;
     while (take_word(&text, &at, line->bytes + BYTES_MAX, &word, &line->foreign)) {
@@ -113,14 +115,17 @@ static void read_rule(struct reader *reader, struct fl_span text, struct line *l
     line->chain = (struct fl_span){text.data, end};
     line->first = !fl_span_eq(line->chain, reader->chain);
     reader->chain = line->chain;
-    take_words(line, fl_span_from(text, end));
-    if (is_ours(line->chain))
+    line->text = fl_span_from(text, end);
+    if (is_ours(line->chain)) {
         line->kind = RULE;
-    else if (is_ours(target_of(line)))
-        line->kind = ENTRY;
+    } else if (memmem(text.data, text.len, CNI_IPTABLES_PREFIX, sizeof(CNI_IPTABLES_PREFIX) - 1) != NULL) {
+        take_words(line);
+        if (is_ours(target_of(line)))
+            line->kind = ENTRY;
+    }
 }
 
-/* The next line that is ours; false at the end. */
+/* The next line that is ours, the words of a RULE still to be taken; false at the end. */
 static bool next(struct reader *reader, struct line *ret_line)
 {
     struct fl_span text;
@@ -143,9 +148,8 @@ static bool next(struct reader *reader, struct line *ret_line)
     return false;
 }
 
-/* The next line of one kind, table and (where it has bytes) chain. */
-static bool next_of(struct reader *reader, enum kind kind, const char *table, struct fl_span chain,
-                    struct line *ret_line)
+/* The next line of one kind, table and (where it has bytes) chain; without the words of a RULE. */
+static bool seek(struct reader *reader, enum kind kind, const char *table, struct fl_span chain, struct line *ret_line)
 {
     while (next(reader, ret_line)) {
         if (ret_line->kind == kind && ret_line->table == table &&
@@ -155,11 +159,20 @@ static bool next_of(struct reader *reader, enum kind kind, const char *table, st
     return false;
 }
 
+static bool next_of(struct reader *reader, enum kind kind, const char *table, struct fl_span chain,
+                    struct line *ret_line)
+{
+    bool found = seek(reader, kind, table, chain, ret_line);
+    if (found && kind == RULE)
+        take_words(ret_line);
+    return found;
+}
+
 static bool has(struct fl_span text, enum kind kind, const char *table, struct fl_span chain)
 {
     struct reader reader = reader_of(text);
     struct line line;
-    return next_of(&reader, kind, table, chain, &line);
+    return seek(&reader, kind, table, chain, &line);
 }
 
 /* --- one rule against another --- */
@@ -231,14 +244,20 @@ static bool covers(const struct line *a, const struct line *b)
     return true;
 }
 
-static bool rule_eq(const struct line *a, const struct line *b)
+/* Mostly the bytes are the same already. */
+static bool rule_eq(struct line *a, struct line *b)
 {
+    if (fl_span_eq(a->text, b->text))
+        return true;
+    take_words(a);
+    take_words(b);
     return !a->foreign && !b->foreign && covers(a, b) && covers(b, a);
 }
 
 /* What the rule is for, in our words. */
-static struct fl_span comment_of(const struct line *line)
+static struct fl_span comment_of(struct line *line)
 {
+    take_words(line);
     for (size_t i = 0; i + 1 < line->count; i++) {
         if (fl_span_eq_str(line->words[i], "--comment"))
             return line->words[i + 1];
@@ -255,7 +274,7 @@ static bool same_rules(struct fl_span present, struct fl_span wanted, enum kind 
     struct reader here = reader_of(present), there = reader_of(wanted);
     struct line is, should;
     for (size_t nth = 1;; nth++) {
-        bool more = next_of(&here, kind, table, chain, &is), planned = next_of(&there, kind, table, chain, &should);
+        bool more = seek(&here, kind, table, chain, &is), planned = seek(&there, kind, table, chain, &should);
         if (!more && !planned)
             return true;
         if (!planned || !more) {
@@ -264,11 +283,12 @@ static bool same_rules(struct fl_span present, struct fl_span wanted, enum kind 
                        FL_SPAN_ARG(what), more ? "is not planned" : "is missing");
             return false;
         }
-        if (rule_eq(&is, &should) && (kind != ENTRY || is.first))
+        bool same = rule_eq(&is, &should);
+        if (same && (kind != ENTRY || is.first))
             continue;
         struct fl_span what = comment_of(&should);
         fl_err_set(err, -EBADMSG, "table %s, chain %.*s, rule %zu: \"%.*s\" %s", table, FL_SPAN_ARG(chain), nth,
-                   FL_SPAN_ARG(what), rule_eq(&is, &should) ? "is not the first" : "missing or altered");
+                   FL_SPAN_ARG(what), same ? "is not the first" : "missing or altered");
         return false;
     }
 }
@@ -435,6 +455,20 @@ static int append_table(struct fl_span present, struct fl_span wanted, const cha
     return result == 0 ? fl_buf_append_str(out, "COMMIT\n") : result;
 }
 
+/* What a pod writes in our name must not make us search for long. */
+static int check_heads(struct fl_span text, struct fl_err *err)
+{
+    struct reader reader = reader_of(text);
+    struct line line;
+    size_t count = 0;
+    while (next(&reader, &line)) {
+        count += line.kind != RULE;
+        if (count > HEADS_MAX)
+            return refuse(&line, err);
+    }
+    return 0;
+}
+
 static bool has_any(struct fl_span text, const char *table)
 {
     return has(text, CHAIN, table, (struct fl_span){0}) || has(text, ENTRY, table, (struct fl_span){0});
@@ -442,7 +476,9 @@ static bool has_any(struct fl_span text, const char *table)
 
 int cni_iptables_transition(struct fl_span present, struct fl_span wanted, struct fl_buf *out, struct fl_err *err)
 {
-    int result = 0;
+    int result = check_heads(present, err);
+    if (result == 0)
+        result = check_heads(wanted, err);
     for (size_t i = 0; result == 0 && i < FL_COUNT(tables); i++) {
         if (has_any(present, tables[i]) || has_any(wanted, tables[i]))
             result = append_table(present, wanted, tables[i], out, err);

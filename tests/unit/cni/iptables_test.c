@@ -339,6 +339,20 @@ static void test_what_is_not_of_our_making(void **state)
     }
 }
 
+static void test_more_than_is_ours(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_buf_done) struct fl_buf text, input;
+    struct fl_err err = {0};
+    fl_buf_init(&text, CNI_IPTABLES_TEXT_MAX);
+    fl_buf_init(&input, CNI_IPTABLES_TEXT_MAX);
+    assert_int_equal(fl_buf_append_str(&text, "*nat\n"), 0);
+    for (int i = 0; i < 65; i++)
+        assert_int_equal(fl_buf_printf(&text, ":FAIRLEAD_%d - [0:0]\n", i), 0);
+    assert_int_equal(cni_iptables_transition(text_of(&text), (struct fl_span){0}, &input, &err), -EINVAL);
+    assert_int_equal(input.len, 0);
+}
+
 static void test_the_comment(void **state)
 {
     (void)state;
@@ -448,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_every_part_of_a_rule_counts),
         cmocka_unit_test(test_what_goes_to_restore),
         cmocka_unit_test(test_what_is_not_of_our_making),
+        cmocka_unit_test(test_more_than_is_ours),
         cmocka_unit_test(test_the_comment),
         cmocka_unit_test(test_the_kernels_entries),
         cmocka_unit_test(test_the_kernels_entries_are_not_trusted),
