@@ -14,7 +14,7 @@
 static const char usage[] =
     "fairlead-cni: captures a pod's traffic for its sidecar, inside the pod's network namespace.\n"
     "\n"
-    "A container runtime runs it as a chained CNI plugin (spec 0.3.1 to 1.1.0), without arguments, as\n"
+    "A container runtime runs it as a chained CNI plugin (spec 0.3.0 to 1.1.0), without arguments, as\n"
     "    {\"type\": \"fairlead-cni\", \"capabilities\": {\"io.kubernetes.cri.pod-annotations\": true}}\n"
     "in a list of plugins asks. The verb and its subject come in CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS and\n"
     "CNI_IFNAME, the configuration on stdin; the answer goes to stdout, logs to stderr.\n"

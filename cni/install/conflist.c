@@ -6,14 +6,16 @@
 #include <stdio.h>
 
 #define WRAPPED     "fairlead.io/wrapped"
-#define OLDEST      "0.3.1" /* with a result that is handed on along a chain */
+#define SPOKEN      "0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"
+#define OLDEST      "0.3.0" /* with lists, and a result that is handed on along them */
+#define CORRECTED   "0.3.1" /* the same, without the slip in its text: for lists that we make */
 #define EDITED_MAX  (2u * CNI_CONFLIST_BYTES_MAX)
 #define VERSION_MAX 64
 #define ENTRY_MAX   1024 /* bytes that ours adds */
 
 /* As cni/plugin speaks them; a test holds the two together. */
-static const char *const spoken[] = {OLDEST, "0.4.0", "1.0.0", "1.1.0"};
-static const char *const older[] = {"0.1.0", "0.2.0", "0.3.0"};
+static const char *const spoken[] = {OLDEST, CORRECTED, "0.4.0", "1.0.0", "1.1.0"};
+static const char *const older[] = {"0.1.0", "0.2.0"};
 
 static bool is_in(const char *text, const char *const *list, size_t count)
 {
@@ -82,7 +84,7 @@ static int check_versions(const struct cni_json *json, struct fl_err *err)
                           " on: set it, if the other plugins speak it");
     if (version != CNI_JSON_NONE && (!cni_json_string(json, version, text, sizeof(text)) || !is_spoken(text)))
         return outcome_at(json, version, CNI_CONFLIST_UNFIT, err,
-                          "$.cniVersion is none that fairlead-cni speaks: " OLDEST ", 0.4.0, 1.0.0, 1.1.0");
+                          "$.cniVersion is none that fairlead-cni speaks: " SPOKEN);
     bool any = version != CNI_JSON_NONE;
     for (uint32_t one = cni_json_first(json, versions); one != CNI_JSON_NONE;
          one = cni_json_after(json, versions, one)) {
@@ -94,7 +96,7 @@ static int check_versions(const struct cni_json *json, struct fl_err *err)
     }
     return any ? 0
                : outcome_at(json, versions, CNI_CONFLIST_UNFIT, err,
-                            "$.cniVersions has none that fairlead-cni speaks: " OLDEST ", 0.4.0, 1.0.0, 1.1.0");
+                            "$.cniVersions has none that fairlead-cni speaks: " SPOKEN);
 }
 
 /* As libcni reads a list: UNREADABLE where it would not. */
@@ -434,7 +436,7 @@ static bool list_version(const struct cni_json *json, char version[VERSION_MAX])
     else if (!cni_json_string(json, own, version, VERSION_MAX))
         return false;
     if (version[0] == '\0' || is_in(version, older, FL_COUNT(older)))
-        memcpy(version, OLDEST, sizeof(OLDEST));
+        memcpy(version, CORRECTED, sizeof(CORRECTED));
     return is_spoken(version);
 }
 
@@ -468,7 +470,7 @@ static int wrap(const struct cni_json *json, const char *file, struct fl_buf *ou
                           "$.name is missing, or none that a runtime takes for a network");
     if (!list_version(json, version))
         return outcome_at(json, cni_json_get_field(json, 0, "cniversion"), CNI_CONFLIST_UNFIT, err,
-                          "$.cniVersion is none that fairlead-cni speaks: " OLDEST ", 0.4.0, 1.0.0, 1.1.0");
+                          "$.cniVersion is none that fairlead-cni speaks: " SPOKEN);
     result = append_wrapper(json, version, file, out);
     return result < 0 ? fl_err_errno(err, result, "wrap the configuration") : 0;
 }

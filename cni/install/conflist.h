@@ -57,7 +57,7 @@ int cni_conflist_insert(struct fl_span text, const char *backend, struct fl_buf 
 int cni_conflist_remove(struct fl_span text, struct fl_buf *out, bool *ret_changed, struct fl_err *err) FL_MUST_CHECK;
 
 /* One plugin's text as a list of one (ours not yet in it). `file`: its name, which the wrapper keeps. A cniVersion that
- * is missing or older than lists with results (0.3.1) becomes 0.3.1. */
+ * is missing or older than lists with results (0.3.0) becomes 0.3.1. */
 int cni_conflist_wrap(struct fl_span text, const char *file, struct fl_buf *out, struct fl_err *err) FL_MUST_CHECK;
 /* The bytes that were wrapped, inside `text`, from which ours has been removed. CNI_CONFLIST_UNFIT: not such a text. */
 int cni_conflist_unwrap(struct fl_span text, struct fl_span *ret_inner, struct fl_err *err) FL_MUST_CHECK;

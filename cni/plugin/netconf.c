@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-const char *const cni_netconf_versions[] = {"0.3.1", "0.4.0", "1.0.0", CNI_NETCONF_VERSION_LATEST, NULL};
+const char *const cni_netconf_versions[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", CNI_NETCONF_VERSION_LATEST, NULL};
 
 /* Where ips[].version ("4" or "6") ceased to be. */
 #define VERSION_WITHOUT_FAMILY "1.0.0"
@@ -59,7 +59,7 @@ static int read_version(struct cni_netconf *netconf, struct fl_err *err)
     netconf->version = version != NULL ? fl_json_string(version) : FL_SPAN("0.1.0");
     if (cni_netconf_speaks(netconf->version))
         return 0;
-    fl_err_set(err, -EINVAL, "$.cniVersion: \"%.*s\"%s; spoken are 0.3.1, 0.4.0, 1.0.0 and 1.1.0",
+    fl_err_set(err, -EINVAL, "$.cniVersion: \"%.*s\"%s; spoken are 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0",
                FL_SPAN_ARG(netconf->version), version != NULL ? "" : " (there is none, which means that)");
     return CNI_NETCONF_VERSION;
 }

@@ -14,7 +14,9 @@
 /* Kubernetes: 256 KiB of annotations, each byte six when it is escaped; then the rest. */
 #define CNI_NETCONF_BYTES_MAX (4u << 20)
 
-/* Versions of the CNI spec that this plugin speaks, oldest first; the list ends with NULL. */
+/* Versions of the CNI spec that this plugin speaks, oldest first; the list ends with NULL. 0.3.0 is the first that has
+ * lists of plugins and prevResult. (Its text calls the member "ip" that everybody wrote as "ips", and 0.3.1 corrected
+ * that alone.) Before it, 0.1.0 and 0.2.0, and none at all, which means 0.1.0: results of another form, ip4 and ip6. */
 extern const char *const cni_netconf_versions[];
 #define CNI_NETCONF_VERSION_LATEST "1.1.0"
 

@@ -261,9 +261,9 @@ static int run_version(struct call *call)
 }
 
 static const struct verb verbs[] = {
-    {"ADD", run_add, "0.3.1", .attachment = true, .netns = true},
+    {"ADD", run_add, "0.3.0", .attachment = true, .netns = true},
     {"CHECK", run_check, "0.4.0", .attachment = true, .netns = true},
-    {"DEL", run_del, "0.3.1", .attachment = true, .forgives = true},
+    {"DEL", run_del, "0.3.0", .attachment = true, .forgives = true},
     {"GC", run_gc, "1.1.0", .forgives = true},
     {"STATUS", run_status, "1.1.0", .forgives = true},
     {"VERSION", run_version, NULL, .attachment = false},

@@ -1,4 +1,4 @@
-/* The plugin's verbs by the CNI spec (1.1; 0.3.1 to 1.0 too): one call, one answer.
+/* The plugin's verbs by the CNI spec (1.1; 0.3.0 to 1.0 too): one call, one answer.
  *
  * ADD     no capture annotation: the netns is not touched and the previous result is handed on. With one: the netns is
  *         programmed and verified, then the previous result is handed on.

@@ -83,12 +83,13 @@ class Answers(Fresh):
             self.assertEqual(answer, previous)
 
     def test_every_version(self):
-        for version in ("0.3.1", "0.4.0", "1.0.0", "1.1.0"):
+        for version in ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"):
             answer = plugin.succeed("ADD", self.pod.path, cni.config(cni.spec(), version))
             self.assertEqual(answer["cniVersion"], version)
             plugin.succeed("DEL", self.pod.path, cni.config(cni.spec(), version))
         answer = plugin.succeed("VERSION", None, '{"cniVersion":"1.0.0"}')
-        self.assertEqual(answer, {"cniVersion": "1.0.0", "supportedVersions": ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]})
+        self.assertEqual(answer, {"cniVersion": "1.0.0",
+                                  "supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]})
 
     def test_success_says_nothing_on_stderr(self):
         for verb in ("ADD", "CHECK", "DEL"):

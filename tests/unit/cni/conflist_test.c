@@ -107,7 +107,7 @@ static void test_what_cannot_be_edited(void **state)
         {HEAD "7]}", CNI_CONFLIST_UNREADABLE, "a plugin is an object"},
         {"{\"name\":\"n\",\"cniVersion\":\"1.0.0\"}", CNI_CONFLIST_UNFIT, "a folder"},
         {"{\"name\":\"n\",\"plugins\":[{\"type\":\"a\"}]}", CNI_CONFLIST_UNFIT, "$.cniVersion is missing"},
-        {"{\"name\":\"n\",\"cniVersion\":\"0.3.0\",\"plugins\":[{\"type\":\"a\"}]}", CNI_CONFLIST_UNFIT, "0.3.1"},
+        {"{\"name\":\"n\",\"cniVersion\":\"0.2.0\",\"plugins\":[{\"type\":\"a\"}]}", CNI_CONFLIST_UNFIT, "0.3.0"},
         {"{\"name\":\"n\",\"cniVersion\":\"1.2.0\",\"plugins\":[{\"type\":\"a\"}]}", CNI_CONFLIST_UNFIT,
          "$.cniVersion"},
         {"{\"name\":\"n\",\"cniVersion\":\"1.1.0\",\"cniVersions\":[\"1.1.0\",\"1.2.0\"],\"plugins\":[{\"type\":\"a\"}]"
@@ -189,7 +189,8 @@ static void read_corpus(const char *name, struct fl_buf *text)
 static void test_known_lists(void **state)
 {
     (void)state;
-    static const char *const names[] = {"calico", "cilium", "flannel", "aws", "gke", "azure-crlf", "k3s", "versions"};
+    static const char *const names[] = {"calico", "cilium",     "flannel", "aws",     "gke",
+                                        "azure",  "azure-crlf", "k3s",     "versions"};
     for (size_t i = 0; i < FL_COUNT(names); i++) {
         FL_CLEANUP(fl_buf_done) struct fl_buf text, in, out;
         struct fl_err err = {0};
@@ -217,6 +218,9 @@ static void test_wrap(void **state)
         {" {\"cniVersion\":\"0.2.0\",\"Name\":\"a\\u0062\",\"type\":\"x\"}", "x.json",
          "{\"cniVersion\":\"0.3.1\",\"name\":\"a\\u0062\",\"fairlead.io/wrapped\":\"x.json\",\"plugins\":[ "
          "{\"cniVersion\":\"0.2.0\",\"Name\":\"a\\u0062\",\"type\":\"x\"}]}\n"},
+        {"{\"cniVersion\":\"0.3.0\",\"name\":\"n\",\"type\":\"x\"}", "x.conf",
+         "{\"cniVersion\":\"0.3.0\",\"name\":\"n\",\"fairlead.io/wrapped\":\"x.conf\",\"plugins\":["
+         "{\"cniVersion\":\"0.3.0\",\"name\":\"n\",\"type\":\"x\"}]}\n"},
         {"{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"type\":\"x\"}", "x.conf",
          "{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"fairlead.io/wrapped\":\"x.conf\",\"plugins\":["
          "{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"type\":\"x\"}]}\n"},
@@ -318,7 +322,7 @@ static void test_facts(void **state)
 static void test_versions_are_the_plugins(void **state)
 {
     (void)state;
-    static const char *const others[] = {"0.1.0", "0.2.0", "0.3.0", "1.2.0", "", "1.0", "v1.0.0"};
+    static const char *const others[] = {"0.1.0", "0.2.0", "0.3.2", "1.2.0", "", "1.0", "v1.0.0"};
     char text[256];
     FL_CLEANUP(fl_buf_done) struct fl_buf out;
     bool changed;

@@ -20,6 +20,7 @@ static const struct {
 } inputs[] = {
     {"plain", "{\"cniVersion\":\"1.0.0\"}", 0, NULL, NULL},
     {"every version", "{\"cniVersion\":\"0.3.1\"}", 0, NULL, NULL},
+    {"the first with results that are handed on", "{\"cniVersion\":\"0.3.0\"}", 0, NULL, NULL},
     {"every version", "{\"cniVersion\":\"0.4.0\"}", 0, NULL, NULL},
     {"every version", "{\"cniVersion\":\"1.1.0\"}", 0, NULL, NULL},
     {"unknown members", "{\"x\":[{}],\"cniVersion\":\"1.0.0\",\"dns\":{}}", 0, NULL, NULL},
@@ -151,6 +152,10 @@ static const struct {
      "64\",\"version\":\"6\"}],\"routes\":[]}"},
     {"0.3.1 to 0.4.0", "0.4.0", "{\"cniVersion\":\"0.3.1\",\"ips\":[{\"version\":\"6\",\"address\":\"fd00::5/64\"}]}",
      "{\"cniVersion\":\"0.4.0\",\"ips\":[{\"version\":\"6\",\"address\":\"fd00::5/64\"}]}"},
+    {"0.3.0 to 1.0", "1.0.0", "{\"cniVersion\":\"0.3.0\",\"ips\":[{\"version\":\"4\",\"address\":\"10.0.0.5/24\"}]}",
+     "{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.0.0.5/24\"}]}"},
+    {"to 0.3.0", "0.3.0", "{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"fd00::5/64\"}]}",
+     "{\"cniVersion\":\"0.3.0\",\"ips\":[{\"address\":\"fd00::5/64\",\"version\":\"6\"}]}"},
     {"odd ips", "0.3.1", "{\"cniVersion\":\"1.0.0\",\"ips\":[1,{\"address\":2},{}]}",
      "{\"cniVersion\":\"0.3.1\",\"ips\":[1,{\"address\":2},{}]}"},
     {"ips that are none", "0.3.1", "{\"cniVersion\":\"1.0.0\",\"ips\":{}}", "{\"cniVersion\":\"0.3.1\",\"ips\":{}}"},

@@ -106,6 +106,7 @@ static const struct {
     {"CHECK: no annotation", {"CHECK", "c", NOWHERE, "eth0", NULL}, PASS, 0, ""},
     {"CHECK: unknown netns", {"CHECK", "c", NOWHERE, "eth0", NULL}, MESHED, CNI_CODE_ENVIRONMENT, "CNI_NETNS"},
     {"CHECK: before its time", {"CHECK", "c", NOWHERE, "eth0", NULL}, CONFIG("0.3.1", ""), CNI_CODE_VERSION, "CHECK"},
+    {"CHECK: 0.3.0", {"CHECK", "c", NOWHERE, "eth0", NULL}, CONFIG("0.3.0", ""), CNI_CODE_VERSION, "CHECK"},
     {"CHECK: no netns", {"CHECK", "c", NULL, "eth0", NULL}, MESHED, CNI_CODE_ENVIRONMENT, "CNI_NETNS"},
 
     {"ADD: a wrong back end",
@@ -177,17 +178,17 @@ static const struct {
      {"VERSION", NULL, NULL, NULL, NULL},
      "{\"cniVersion\":\"0.4.0\"}",
      0,
-     "{\"cniVersion\":\"0.4.0\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"},
+     "{\"cniVersion\":\"0.4.0\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"},
     {"VERSION: of one that is not spoken",
      {"VERSION", NULL, NULL, NULL, NULL},
      "{\"cniVersion\":\"9.0.0\"}",
      0,
-     "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"},
+     "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"},
     {"VERSION: nothing on stdin",
      {"VERSION", NULL, NULL, NULL, NULL},
      "\n",
      0,
-     "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"},
+     "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"},
 };
 
 static void assert_error_object(const char *what, struct fl_span text, int code, const char *says)
