@@ -275,6 +275,27 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
         self.assertEqual(self.holders(), set())
 
 
+class Messages(Fresh):
+    """nf_tables refuses one message of the batch, each in turn: nothing of it is in force."""
+
+    def reject(self, kind, capture):
+        lines = cni.run(driver, "reject", kind, self.pod.path, input=capture).splitlines()
+        self.assertGreater(len(lines), 20)
+        self.assertEqual([int(line.split()[0]) for line in lines], list(range(1, len(lines) + 1)))
+
+    def test_each_of_a_first_one(self):
+        before = self.pod.state()
+        self.reject("create", CAPTURE)
+        self.assertEqual(self.pod.state(), before)
+
+    def test_each_of_another_one(self):
+        plugin.succeed("ADD", self.pod.path, config("nftables", OTHER))
+        before = self.pod.state()
+        self.reject("replace", CAPTURE)
+        self.assertEqual(self.pod.state(), before)
+        plugin.succeed("CHECK", self.pod.path, config("nftables", OTHER))
+
+
 class Several(Fresh):
     def test_at_once(self):
         """Of several ADDs in one netns each is done, or says why; what is in force is one of them, whole."""

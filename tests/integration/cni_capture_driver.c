@@ -1,11 +1,20 @@
 /* What cni/capture/apply tells of a netns, for tests in Python:
  *     cni_capture_driver owner|fingerprint NETNS          one line: the comment, or the number; "none" where nothing is
  *     cni_capture_driver time COUNT NETNS                 microseconds that a fingerprint takes, the median of COUNT
+ *     cni_capture_driver reject create|replace NETNS      the batch of the capture spec on stdin is sent once for each
+ * of its messages, with that one spoilt: a line "NTH ERRNO" for each, NTH as the kernel tells it
  */
 #include "cni/capture/apply.h"
+#include "cni/capture/attribute.h"
+#include "cni/capture/netlink.h"
+#include "cni/capture/netns.h"
+#include "cni/capture/nft.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -65,16 +74,68 @@ static int print_time(int count, int netns)
     return 0;
 }
 
+/* A type that nf_tables does not have: the message fails when the kernel gets to it. */
+static int spoil(struct cni_nft_batch *batch, size_t nth)
+{
+    struct fl_span rest = fl_span_make(batch->data, batch->len);
+    const struct nlmsghdr *message = cni_messages_next(&rest);
+    for (size_t i = 0; i < nth && message != NULL; i++)
+        message = cni_messages_next(&rest);
+    if (message == NULL)
+        return -ERANGE;
+    const uint16_t type = NFNL_SUBSYS_NFTABLES << 8 | 0xf0;
+    memcpy(batch->data + ((const char *)&message->nlmsg_type - batch->data), &type, sizeof(type));
+    return 0;
+}
+
+static int reject_one(struct cni_netlink *netfilter, enum cni_nft_kind kind, const struct cni_plan *plan, size_t nth)
+{
+    struct cni_nft_batch batch;
+    struct cni_netlink_failure failure;
+    int result = cni_nft_encode(kind, plan, 1, &batch);
+    if (result == 0 && nth + 1 >= batch.count)
+        result = 1; /* all but the end mark were spoilt */
+    if (result == 0)
+        result = spoil(&batch, nth);
+    if (result == 0 &&
+        cni_netlink_batch(netfilter, batch.data, batch.len, 1 + (uint32_t)batch.acknowledged, NULL, NULL, &failure) < 0)
+        printf("%u %d\n", failure.sequence - 1, -failure.code);
+    cni_nft_batch_done(&batch);
+    return result;
+}
+
+static int reject(enum cni_nft_kind kind, int netns)
+{
+    struct cni_netlink netfilter = {0};
+    FL_CLEANUP(fl_cleanup_close) int back = -1;
+    FL_CLEANUP(fl_buf_done) struct fl_buf text;
+    static struct cni_plan plan;
+    struct fl_capture capture;
+    struct fl_err err = {0};
+    fl_buf_init(&text, FL_CAPTURE_TEXT_MAX);
+    if (fl_buf_read_fd(&text, STDIN_FILENO) < 0 || fl_capture_parse(fl_buf_span(&text), &capture, &err) < 0 ||
+        cni_plan_build(&capture, &plan) < 0 || cni_netns_enter(netns, &back, &err) < 0 ||
+        cni_netlink_open(&netfilter, NETLINK_NETFILTER, &err) < 0)
+        return fail(&err);
+    int result = 0;
+    for (size_t nth = 1; result == 0; nth++)
+        result = reject_one(&netfilter, kind, &plan, nth);
+    cni_netlink_close(&netfilter);
+    return result == 1 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     int netns = argc > 2 ? open(argv[argc - 1], O_RDONLY | O_CLOEXEC) : -1;
     if (netns < 0) {
-        fprintf(stderr, "usage: %s owner|fingerprint NETNS | time COUNT NETNS\n", argv[0]);
+        fprintf(stderr, "usage: %s owner|fingerprint NETNS | time COUNT NETNS | reject create NETNS\n", argv[0]);
         return 2;
     }
     if (strcmp(argv[1], "owner") == 0)
         return print_owner(netns);
     if (strcmp(argv[1], "fingerprint") == 0)
         return print_fingerprint(netns);
+    if (strcmp(argv[1], "reject") == 0)
+        return reject(strcmp(argv[2], "create") == 0 ? CNI_NFT_CREATE : CNI_NFT_REPLACE, netns);
     return print_time((int)strtol(argv[2], NULL, 10), netns);
 }

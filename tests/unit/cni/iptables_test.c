@@ -366,84 +366,78 @@ static void test_the_comment(void **state)
 
 /* --- the kernel's form --- */
 
-struct rule { /* an entry with a comment and a standard target, as the kernel gives it */
-    struct ipt_entry entry;
-    struct xt_entry_match match;
-    struct xt_comment_info comment;
-    struct xt_standard_target target;
-} __attribute__((aligned(8)));
+/* An entry with a comment and a standard target, the head of a chain, another such entry: as the kernel gives them. */
+#define COMMENT_AT  sizeof(struct ipt_entry)
+#define VERDICT_AT  (COMMENT_AT + sizeof(struct xt_entry_match) + sizeof(struct xt_comment_info))
+#define RULE_SIZE   (VERDICT_AT + sizeof(struct xt_standard_target))
+#define HEAD_SIZE   (sizeof(struct ipt_entry) + sizeof(struct xt_error_target))
+#define INSIDE_AT   (RULE_SIZE + HEAD_SIZE)
+#define TABLE_SIZE  (2 * RULE_SIZE + HEAD_SIZE)
+#define COUNTERS_AT offsetof(struct ipt_entry, counters)
 
-struct head { /* of a chain */
-    struct ipt_entry entry;
-    struct xt_error_target target;
-} __attribute__((aligned(8)));
-
-struct table {
-    struct rule entering;
-    struct head head;
-    struct rule inside;
-} __attribute__((aligned(8)));
-
-static void fill_rule(struct rule *rule, const char *comment, int verdict)
+static void put_sizes(char *entry, size_t target, size_t next)
 {
-    rule->entry.target_offset = offsetof(struct rule, target);
-    rule->entry.next_offset = sizeof(*rule);
-    rule->match.u.user.match_size = sizeof(rule->match) + sizeof(rule->comment);
-    snprintf(rule->match.u.user.name, sizeof(rule->match.u.user.name), "%s", "comment");
-    snprintf(rule->comment.comment, sizeof(rule->comment.comment), "%s", comment);
-    rule->target.target.u.user.target_size = sizeof(rule->target);
-    rule->target.verdict = verdict;
+    const uint16_t target_offset = (uint16_t)target, next_offset = (uint16_t)next;
+    memcpy(entry + offsetof(struct ipt_entry, target_offset), &target_offset, sizeof(target_offset));
+    memcpy(entry + offsetof(struct ipt_entry, next_offset), &next_offset, sizeof(next_offset));
 }
 
-static void fill_table(struct table *table)
+static void fill_rule(char *entry, const char *comment, size_t verdict)
 {
-    memset(table, 0, sizeof(*table));
-    fill_rule(&table->entering, "fairlead capture 1 ab", offsetof(struct table, inside));
-    table->head.entry.target_offset = offsetof(struct head, target);
-    table->head.entry.next_offset = sizeof(table->head);
-    table->head.target.target.u.user.target_size = sizeof(table->head.target);
-    snprintf(table->head.target.target.u.user.name, sizeof(table->head.target.target.u.user.name), "%s",
-             XT_ERROR_TARGET);
-    snprintf(table->head.target.errorname, sizeof(table->head.target.errorname), "%s", "FAIRLEAD_A");
-    fill_rule(&table->inside, "inside", -1);
+    const uint16_t size = sizeof(struct xt_entry_match) + sizeof(struct xt_comment_info);
+    const int number = (int)verdict;
+    put_sizes(entry, VERDICT_AT, RULE_SIZE);
+    memcpy(entry + COMMENT_AT, &size, sizeof(size));
+    memcpy(entry + COMMENT_AT + offsetof(struct xt_entry_match, u.user.name), "comment", sizeof("comment"));
+    memcpy(entry + COMMENT_AT + sizeof(struct xt_entry_match), comment, strlen(comment) + 1);
+    memcpy(entry + VERDICT_AT + offsetof(struct xt_standard_target, verdict), &number, sizeof(number));
+}
+
+static void fill_table(char *table)
+{
+    char *head = table + RULE_SIZE, *target = head + sizeof(struct ipt_entry);
+    memset(table, 0, TABLE_SIZE);
+    fill_rule(table, "fairlead capture 1 ab", INSIDE_AT);
+    put_sizes(head, sizeof(struct ipt_entry), HEAD_SIZE);
+    memcpy(target + offsetof(struct xt_entry_target, u.user.name), XT_ERROR_TARGET, sizeof(XT_ERROR_TARGET));
+    memcpy(target + offsetof(struct xt_error_target, errorname), "FAIRLEAD_A", sizeof("FAIRLEAD_A"));
+    fill_rule(table + INSIDE_AT, "inside", 0);
 }
 
 static void test_the_kernels_entries(void **state)
 {
     (void)state;
-    struct table table;
+    char table[TABLE_SIZE];
     struct cni_iptables_traces traces = {0}, counted = {0}, other = {0};
-    fill_table(&table);
-    cni_iptables_kernel_scan(CNI_IPV4, (char *)&table, sizeof(table), &traces);
+    fill_table(table);
+    cni_iptables_kernel_scan(CNI_IPV4, table, sizeof(table), &traces);
     assert_true(traces.legacy[CNI_IPV4] && !traces.legacy[CNI_IPV6] && traces.commented);
     assert_string_equal(traces.comment, "fairlead capture 1 ab");
-    fill_table(&table);
-    table.inside.entry.counters = (struct xt_counters){5, 500};
-    cni_iptables_kernel_scan(CNI_IPV4, (char *)&table, sizeof(table), &counted);
+    fill_table(table);
+    memset(table + INSIDE_AT + COUNTERS_AT, 5, sizeof(struct xt_counters));
+    cni_iptables_kernel_scan(CNI_IPV4, table, sizeof(table), &counted);
     assert_true(counted.digest == traces.digest);
-    fill_table(&table);
-    table.inside.target.verdict = -2;
-    cni_iptables_kernel_scan(CNI_IPV4, (char *)&table, sizeof(table), &other);
+    fill_table(table);
+    table[INSIDE_AT + VERDICT_AT + offsetof(struct xt_standard_target, verdict)] = 1;
+    cni_iptables_kernel_scan(CNI_IPV4, table, sizeof(table), &other);
     assert_true(other.digest != traces.digest);
 }
 
-/* Cut anywhere, and with each byte of its sizes set to what hurts. */
+/* Cut anywhere, and with each byte set to what hurts. */
 static void test_the_kernels_entries_are_not_trusted(void **state)
 {
     (void)state;
     static const uint8_t bytes[] = {0, 1, 7, 0x7f, 0x80, 0xff};
-    for (size_t len = 0; len <= sizeof(struct table); len++) {
+    for (size_t len = 0; len <= TABLE_SIZE; len++) {
         struct cni_iptables_traces traces = {0};
-        struct table *table = malloc(sizeof(*table));
-        assert_non_null(table);
+        char *table = malloc(TABLE_SIZE), *cut = malloc(len > 0 ? len : 1);
+        assert_true(table != NULL && cut != NULL);
         fill_table(table);
-        char *cut = malloc(len > 0 ? len : 1);
-        assert_non_null(cut);
         memcpy(cut, table, len);
         cni_iptables_kernel_scan(CNI_IPV4, cut, len, &traces);
-        for (size_t i = 0; i < FL_COUNT(bytes) && len < sizeof(*table); i++) {
-            ((uint8_t *)table)[len] = bytes[i];
-            cni_iptables_kernel_scan(CNI_IPV4, (char *)table, sizeof(*table), &traces);
+        for (size_t i = 0; i < FL_COUNT(bytes) && len < TABLE_SIZE; i++) {
+            table[len] = (char)bytes[i];
+            cni_iptables_kernel_scan(CNI_IPV4, table, TABLE_SIZE, &traces);
         }
         free(cut);
         free(table);
