@@ -46,8 +46,8 @@ static const char *const kind_names[] = {
 struct reader {
     struct cni_environ environment;
     struct cni_repair *repair;
-    pid_t pid;                   /* whose */
-    struct cni_sidecar *sidecar; /* NULL: it ended meanwhile */
+    struct cni_sidecars_pod *pod; /* whose share it is; NULL: idle */
+    struct cni_sidecar *sidecar;  /* NULL: it ended meanwhile */
 };
 
 struct cni_repair {
@@ -117,25 +117,54 @@ static void forget(struct cni_repair *repair, struct cni_sidecar *sidecar)
         if (repair->readers[i].sidecar == sidecar)
             repair->readers[i].sidecar = NULL;
     }
-    if (sidecar->state == CNI_SIDECAR_READING_STATE)
-        sidecar->pod->reading--;
     fl_source_remove(&sidecar->exit);
     cni_sidecars_remove(&repair->set, sidecar);
 }
 
-/* Through the first of its processes that is still there. Those that are not (they ended, or went to another network
- * namespace) are forgotten, and the sandbox with the last of them. 0; -ESRCH (the sandbox is gone); another errno. */
+/* Through the first of its processes that can be looked at. Those that are not there any more (they ended, or went to
+ * another network namespace) are forgotten, and the sandbox with the last of them. 0; -ESRCH (the sandbox is gone);
+ * another errno. */
 static int open_sandbox(struct cni_repair *repair, struct cni_sandbox *sandbox, int *ret_netns, struct fl_err *err)
 {
-    int result = CNI_SIDECAR_GONE;
+    int failed = 0;
     for (struct cni_sidecar *member = sandbox->members, *next; member != NULL; member = next) {
         next = member->next;
-        result = cni_sidecar_open_netns(&repair->proc, member->pid, member->pidfd, &sandbox->id, ret_netns, err);
-        if (result <= 0)
-            return result;
-        forget(repair, member);
+        int result = cni_sidecar_open_netns(&repair->proc, member->pid, member->pidfd, &sandbox->id, ret_netns,
+                                            failed == 0 ? err : NULL);
+        if (result == 0)
+            return 0;
+        if (result > 0)
+            forget(repair, member);
+        else if (failed == 0)
+            failed = result;
     }
-    return -ESRCH;
+    return failed == 0 ? -ESRCH : failed == -ESRCH ? -EIO : failed;
+}
+
+/* Whether it is this process that lacks something. */
+static bool is_shortage(int result)
+{
+    return result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS;
+}
+
+/* Before a process joins a sandbox: that its members are still in it. The kernel gives a network namespace's number
+ * out again at once, and a sandbox whose processes have all gone elsewhere has no say about the next one that has its
+ * number. One that cannot be looked at (its first thread has ended, say) counts as gone: the full look sees it again.
+ * 0 or a negative errno: it cannot be told. */
+static int drop_moved(struct cni_repair *repair, const struct cni_netns_id *id, struct fl_err *err)
+{
+    struct cni_sandbox *sandbox = cni_sidecars_sandbox(&repair->set, id);
+    for (struct cni_sidecar *member = sandbox != NULL ? sandbox->members : NULL, *next; member != NULL; member = next) {
+        int opened = -1;
+        next = member->next;
+        int result = cni_sidecar_open_netns(&repair->proc, member->pid, member->pidfd, id, &opened, err);
+        fl_cleanup_close(&opened);
+        if (is_shortage(result))
+            return result;
+        if (result != 0)
+            forget(repair, member);
+    }
+    return 0;
 }
 
 static void postpone(struct cni_sandbox *sandbox)
@@ -331,7 +360,9 @@ static void believe(struct cni_repair *repair, struct cni_sidecar *sidecar, stru
 static void verify(struct cni_repair *repair, struct cni_sidecar *sidecar, struct cni_claim *claim)
 {
     struct fl_err err = {0};
-    int result = cni_sidecar_verify(&repair->proc, sidecar->pid, sidecar->pidfd, &sidecar->facts, claim, &err);
+    int result = drop_moved(repair, &sidecar->facts.netns, &err);
+    if (result == 0) /* behind it: the process has been in that netns all the while */
+        result = cni_sidecar_verify(&repair->proc, sidecar->pid, sidecar->pidfd, &sidecar->facts, claim, &err);
     if (result == 0)
         believe(repair, sidecar, claim);
     else if (result == CNI_SIDECAR_GONE)
@@ -366,14 +397,14 @@ static void on_environment(struct cni_environ *environment, int result, struct c
     struct reader *reader = FL_CONTAINER_OF(environment, struct reader, environment);
     struct cni_repair *repair = reader->repair;
     struct cni_sidecar *sidecar = reader->sidecar;
+    reader->pod->reading--;
+    reader->pod = NULL;
     reader->sidecar = NULL;
+    repair->counts.examined++;
     if (sidecar != NULL) {
-        sidecar->pod->reading--;
-        repair->counts.examined++;
-        if (!cni_sidecar_is_alive(sidecar->pidfd)) {
-            sidecar->pod->reading++; /* as forget expects it */
+        if (!cni_sidecar_is_alive(sidecar->pidfd))
             forget(repair, sidecar);
-        } else if (result == CNI_CLAIM_NONE || is_of_others(repair, result, claim))
+        else if (result == CNI_CLAIM_NONE || is_of_others(repair, result, claim))
             cni_sidecar_become(sidecar, CNI_SIDECAR_FOREIGN_STATE);
         else if (result == 0)
             verify(repair, sidecar, claim);
@@ -402,7 +433,8 @@ static void start_read(struct cni_repair *repair, struct reader *reader, struct 
         return;
     }
     reader->sidecar = sidecar;
-    sidecar->pod->reading++;
+    reader->pod = sidecar->pod;
+    reader->pod->reading++;
     cni_sidecar_become(sidecar, CNI_SIDECAR_READING_STATE);
 }
 
@@ -535,6 +567,7 @@ static void on_beat(struct fl_timer *timer)
     const uint64_t now = now_ms();
     repair->settles = SETTLES_MAX;
     scan(repair, now);
+    cni_sidecars_tidy(&repair->set, now);
     glance_at_due(repair, now);
     start_reads(repair);
     fl_timer_set(repair->loop, timer, has_events(repair) ? BEAT_EVENTS_MS : BEAT_SCAN_MS, on_beat);
@@ -606,8 +639,11 @@ struct cni_repair *cni_repair_free(struct cni_repair *repair)
     if (repair == NULL)
         return NULL;
     fl_timer_cancel(&repair->beat);
-    for (size_t i = 0; i < READERS; i++)
+    for (size_t i = 0; i < READERS; i++) {
         cni_environ_done(&repair->readers[i].environment);
+        if (repair->readers[i].pod != NULL)
+            repair->readers[i].pod->reading--;
+    }
     cni_procevents_done(&repair->procevents);
     for (size_t cursor = 0; fl_map_next(&repair->set.processes, &cursor, NULL, &value);)
         forget(repair, value);

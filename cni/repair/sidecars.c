@@ -92,12 +92,21 @@ static struct cni_sidecars_pod *find_pod(struct cni_sidecars *set, const char *u
     return pod;
 }
 
-static void release_pod(struct cni_sidecars *set, struct cni_sidecars_pod *pod)
+/* One that was read from lately stays for a while: else a process that is made anew, again and again, would be read
+ * anew each time. */
+static void release_pod(struct cni_sidecars *set, struct cni_sidecars_pod *pod, uint64_t now_ms)
 {
-    if (pod->processes > 0 || pod->sandboxes > 0)
+    if (pod->processes > 0 || pod->sandboxes > 0 || pod->reading > 0 || pod->next_read_ms > now_ms)
         return;
     fl_map_remove(&set->pods, pod_key(pod->uid));
     free(pod);
+}
+
+void cni_sidecars_tidy(struct cni_sidecars *set, uint64_t now_ms)
+{
+    void *pod;
+    for (size_t cursor = 0; fl_map_next(&set->pods, &cursor, NULL, &pod);)
+        release_pod(set, pod, now_ms);
 }
 
 /* Those of no pod may have half of everything: a node's own processes are many pods' worth, and trusted no more. */
@@ -136,6 +145,7 @@ void cni_sidecars_done(struct cni_sidecars *set)
     void *sidecar;
     for (size_t cursor = 0; fl_map_next(&set->processes, &cursor, NULL, &sidecar);)
         cni_sidecars_remove(set, sidecar);
+    cni_sidecars_tidy(set, UINT64_MAX);
     fl_map_done(&set->processes);
     fl_map_done(&set->sandboxes);
     fl_map_done(&set->pods);
@@ -144,6 +154,11 @@ void cni_sidecars_done(struct cni_sidecars *set)
 struct cni_sidecar *cni_sidecars_find(const struct cni_sidecars *set, pid_t pid)
 {
     return fl_map_get(&set->processes, pid_key(&pid));
+}
+
+struct cni_sandbox *cni_sidecars_sandbox(const struct cni_sidecars *set, const struct cni_netns_id *id)
+{
+    return fl_map_get(&set->sandboxes, sandbox_key(id));
 }
 
 int cni_sidecars_add(struct cni_sidecars *set, pid_t pid, int pidfd, const struct cni_sidecar_facts *facts,
@@ -156,14 +171,14 @@ int cni_sidecars_add(struct cni_sidecars *set, pid_t pid, int pidfd, const struc
         return -ENOSPC;
     struct cni_sidecar *sidecar = calloc(1, sizeof(*sidecar));
     if (sidecar == NULL) {
-        release_pod(set, pod);
+        release_pod(set, pod, 0);
         return -ENOMEM;
     }
     sidecar->pid = pid;
     int result = fl_map_put(&set->processes, pid_key(&sidecar->pid), sidecar);
     if (result < 0) {
         free(sidecar);
-        release_pod(set, pod);
+        release_pod(set, pod, 0);
         return result;
     }
     sidecar->pidfd = pidfd;
@@ -189,7 +204,7 @@ static void leave_sandbox(struct cni_sidecars *set, struct cni_sidecar *sidecar)
         return;
     fl_map_remove(&set->sandboxes, sandbox_key(&sandbox->id));
     sandbox->pod->sandboxes--;
-    release_pod(set, sandbox->pod);
+    release_pod(set, sandbox->pod, 0);
     free(sandbox->spec);
     free(sandbox);
 }
@@ -199,7 +214,7 @@ void cni_sidecars_remove(struct cni_sidecars *set, struct cni_sidecar *sidecar)
     leave_sandbox(set, sidecar);
     fl_map_remove(&set->processes, pid_key(&sidecar->pid));
     sidecar->pod->processes--;
-    release_pod(set, sidecar->pod);
+    release_pod(set, sidecar->pod, 0);
     close(sidecar->pidfd);
     free(sidecar->names);
     free(sidecar->spec);

@@ -55,7 +55,8 @@ bool cni_sandbox_may_become(enum cni_sandbox_state from, enum cni_sandbox_state 
 
 struct cni_sidecars_pod {           /* a share of the limits */
     char uid[CNI_PROCFILE_POD_MAX]; /* "": all whose cgroup names no pod */
-    unsigned processes, sandboxes, reading;
+    unsigned processes, sandboxes;
+    unsigned reading;      /* readers that are at it, also for a process that ended meanwhile */
     uint64_t next_read_ms; /* not before: one pod cannot keep the readers to itself */
 };
 
@@ -96,9 +97,14 @@ struct cni_sidecars {
 };
 
 void cni_sidecars_init(struct cni_sidecars *set, size_t max);
-void cni_sidecars_done(struct cni_sidecars *set); /* exit sources have been removed */
+void cni_sidecars_done(struct cni_sidecars *set); /* exit sources have been removed, and nothing is being read */
+/* Now and then: lets go of the shares of pods that have nothing here any more. */
+void cni_sidecars_tidy(struct cni_sidecars *set, uint64_t now_ms);
 
 struct cni_sidecar *cni_sidecars_find(const struct cni_sidecars *set, pid_t pid);
+/* NULL where there is none. It is the one that had this number when its members were believed: whether they are still
+ * in it is to be looked at before another one joins. */
+struct cni_sandbox *cni_sidecars_sandbox(const struct cni_sidecars *set, const struct cni_netns_id *id);
 /* Takes the pidfd on success. State QUEUED. 0, -ENOSPC (a limit, its pod's perhaps), -ENOMEM. */
 int cni_sidecars_add(struct cni_sidecars *set, pid_t pid, int pidfd, const struct cni_sidecar_facts *facts,
                      struct cni_sidecar **ret_sidecar) FL_MUST_CHECK;
