@@ -124,8 +124,9 @@ static int start_watch(struct agent *agent, struct fl_err *err)
 /* Off is no reason not to install. */
 static void start_repair(struct agent *agent)
 {
-    const struct cni_repair_settings settings = {.proc = agent->options->proc, .on_report = on_repair, .owner = agent};
+    struct cni_repair_settings settings = {.proc = agent->options->proc, .on_report = on_repair, .owner = agent};
     char missing[CNI_PRIVILEGE_TEXT_MAX];
+    (void)cni_backend_parse(fl_span_str(agent->options->backend), &settings.backend); /* options.c took it */
     cni_privilege_missing(cni_privilege_effective(), missing);
     if (!agent->options->repair)
         fl_err_set(&agent->repair_off, -ECANCELED, "--no-repair");

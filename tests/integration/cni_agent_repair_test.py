@@ -7,6 +7,7 @@ usage: cni_agent_repair_test.py PATH-OF-fairlead-agent PATH-OF-the-payload [unit
 """
 import os
 import pathlib
+import shutil
 import socket
 import sys
 import tempfile
@@ -66,6 +67,18 @@ class Repair(unittest.TestCase):
         self.assertTrue(pod.is_captured())
         self.assertEqual(agent.metrics()['fairlead_cni_repairs_total{kind="restored"}'], 1)
         self.assertNotIn(pod.name, agent.get("/metrics")[1], "no pod is named in metrics")
+
+    def test_backend(self):
+        """The back end that the agent was told is the repair's as well, not the installer's alone."""
+        if not shutil.which("iptables-legacy-restore") and not shutil.which("iptables-nft-restore"):
+            self.skipTest("iptables is not installed")
+        agent = self.agent("--backend", "iptables")
+        pod = self.pod()
+        pod.start()
+        agent.wait("captured a pod that had started uncaptured", pod=pod.name)
+        self.assertNotIn("table inet fairlead", pod.table())
+        rules = "".join(cni.run("nsenter", f"--net={pod.path}", program) for program in ("iptables-legacy-save", "iptables-nft-save"))
+        self.assertIn("fairlead", rules)
 
     def test_no_event_without_proof(self):
         """Whoever calls himself another pod's sidecar writes no Event about it: here no cgroup proves anything."""
