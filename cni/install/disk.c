@@ -263,13 +263,17 @@ static bool cannot_exchange(int result)
     return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP;
 }
 
-/* What has `name` gets `temporary`'s place, and is opened. */
+/* What has `name` gets `temporary`'s place, and is opened; where it cannot be, it has its name again. */
 static int exchange(const struct cni_disk *disk, const char *temporary, const char *name)
 {
     const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
     if (renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) == 0) {
         int old = openat(disk->fd, temporary, flags);
-        return old < 0 ? -errno : old;
+        if (old >= 0)
+            return old;
+        int unopened = -errno;
+        (void)renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE);
+        return unopened;
     }
     int result = -errno;
     int old = cannot_exchange(result) ? openat(disk->fd, name, flags) : -1;

@@ -63,8 +63,8 @@ int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_sp
 
 /* As cni_disk_replace for a file of somebody else's that is there: mode and owner are `like`'s, and what stood under
  * the name up to this very moment is handed out, open for reading, so that nothing is lost that another writer put
- * there meanwhile. -ENOENT: it is gone, and nothing was written. (A file system that cannot exchange two names: the
- * file is opened before, and replaced.) */
+ * there meanwhile. -ENOENT: it is gone, and nothing was written; -ELOOP: a symlink stands there by now, and goes on to.
+ * (A file system that cannot exchange two names: the file is opened before, and replaced.) */
 int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_span bytes, const struct stat *like,
                       int *ret_old, struct fl_err *err) FL_MUST_CHECK;
 

@@ -233,6 +233,31 @@ static void test_exchange_power(void **state)
     }
 }
 
+static void put_link(const char *name, const char *target)
+{
+    char path[PATH_MAX];
+    power_before_rename = NULL;
+    assert_true(snprintf(path, sizeof(path), "%s/%s", root, target) < PATH_MAX);
+    assert_true(unlink(path) == 0 && symlink("elsewhere", path) == 0);
+    (void)name;
+}
+
+/* Another writer was faster, with something that is not for us to open: it is not taken away. */
+static void test_exchange_with_a_link(void **state)
+{
+    (void)state;
+    struct fl_err err = {0};
+    char path[PATH_MAX], target[16] = "";
+    put(root, "a", OLD);
+    power_before_rename = put_link;
+    assert_int_equal(exchange("a", NEW, &err), -ELOOP);
+    power_before_rename = NULL;
+    assert_true(snprintf(path, sizeof(path), "%s/a", root) < PATH_MAX);
+    assert_int_equal(readlink(path, target, sizeof(target)), strlen("elsewhere"));
+    assert_false(is_there(root, ".fairlead.a.tmp"));
+    assert_int_equal(unlink(path), 0);
+}
+
 /* A file system that cannot exchange names is one of the failures: EINVAL in the right place is none. */
 static void test_exchange_where_each_call_fails(void **state)
 {
@@ -452,6 +477,7 @@ int main(void)
         TEST(test_remove_power),
         TEST(test_replace_where_each_call_fails),
         TEST(test_exchange),
+        TEST(test_exchange_with_a_link),
         TEST(test_exchange_power),
         TEST(test_exchange_where_each_call_fails),
         TEST(test_rename_power),
