@@ -1,29 +1,13 @@
 #include "cni/agent/answer.h"
 
+#include "cni/agent/headline.h"
+
 #define MESSAGE_MAX 200
 
 struct framing {
     uint64_t length;
     bool has_length, chunked, closes;
 };
-
-static bool next_line(struct fl_span *rest, struct fl_span *ret_line)
-{
-    size_t end = fl_span_find(*rest, '\n');
-    if (end == rest->len)
-        return false;
-    *ret_line = fl_span_make(rest->data, end);
-    *rest = fl_span_from(*rest, end + 1);
-    return true;
-}
-
-static bool strip_return(struct fl_span *line)
-{
-    if (line->len == 0 || line->data[line->len - 1] != '\r')
-        return false;
-    line->len--;
-    return true;
-}
 
 /* "HTTP/1.1 201 Created"; HTTP/1.0 ends with the connection. */
 static bool parse_status(struct fl_span line, unsigned *ret_status, struct framing *framing)
@@ -76,17 +60,16 @@ static bool take_header(struct fl_span line, struct framing *framing, struct cni
 static enum cni_answer_outcome parse_head(struct fl_span *rest, struct framing *framing, struct cni_answer *answer)
 {
     struct fl_span line;
+    enum cni_headline_outcome taken;
     *answer = (struct cni_answer){0};
-    while (next_line(rest, &line)) {
-        if (!strip_return(&line))
-            return CNI_ANSWER_BAD;
+    while ((taken = cni_headline_take(rest, &line)) == CNI_HEADLINE_TAKEN) {
         if (answer->status == 0 ? !parse_status(line, &answer->status, framing)
                                 : line.len > 0 && !take_header(line, framing, answer))
             return CNI_ANSWER_BAD;
         if (line.len == 0)
             return CNI_ANSWER_COMPLETE;
     }
-    return CNI_ANSWER_PARTIAL;
+    return taken == CNI_HEADLINE_BAD ? CNI_ANSWER_BAD : CNI_ANSWER_PARTIAL;
 }
 
 static enum cni_answer_outcome take_body(struct fl_span rest, const struct framing *framing, struct cni_answer *answer)

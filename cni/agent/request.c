@@ -1,5 +1,7 @@
 #include "cni/agent/request.h"
 
+#include "cni/agent/headline.h"
+
 static bool is_token(char byte)
 {
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
@@ -23,25 +25,6 @@ static bool is_visible(char byte)
 static bool is_letter(char byte)
 {
     return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
-}
-
-/* Cuts the line off, without its CRLF. */
-static bool next_line(struct fl_span *rest, struct fl_span *ret_line)
-{
-    size_t end = fl_span_find(*rest, '\n');
-    if (end == rest->len)
-        return false;
-    *ret_line = fl_span_make(rest->data, end);
-    *rest = fl_span_from(*rest, end + 1);
-    return true;
-}
-
-static bool strip_return(struct fl_span *line)
-{
-    if (line->len == 0 || line->data[line->len - 1] != '\r')
-        return false;
-    line->len--;
-    return true;
 }
 
 static bool parse_first_line(struct fl_span line, struct cni_request *request)
@@ -73,9 +56,8 @@ enum cni_request_outcome cni_request_parse(struct fl_span bytes, struct cni_requ
     bool first = true;
     if (bytes.len > 0 && !is_letter(bytes.data[0]))
         return CNI_REQUEST_BAD; /* TLS and noise need not be waited for */
-    while (next_line(&rest, &line)) {
-        if (!strip_return(&line))
-            return CNI_REQUEST_BAD;
+    enum cni_headline_outcome taken;
+    while ((taken = cni_headline_take(&rest, &line)) == CNI_HEADLINE_TAKEN) {
         if (!first && line.len == 0) {
             *ret_request = request;
             return CNI_REQUEST_COMPLETE;
@@ -84,5 +66,5 @@ enum cni_request_outcome cni_request_parse(struct fl_span bytes, struct cni_requ
             return CNI_REQUEST_BAD;
         first = false;
     }
-    return CNI_REQUEST_PARTIAL;
+    return taken == CNI_HEADLINE_BAD ? CNI_REQUEST_BAD : CNI_REQUEST_PARTIAL;
 }

@@ -97,12 +97,13 @@ static int compare_loopback(const struct cni_loopback *now, const struct cni_pla
 
 /* --- iptables, opened for one call --- */
 
-static int open_iptables(int netns, struct sockets *sockets, struct cni_iptables *iptables, struct fl_err *err)
+static int open_iptables(int netns, struct sockets *sockets, bool to_change, struct cni_iptables *iptables,
+                         struct fl_err *err)
 {
     struct cni_loopback now = {0};
     int result = read_loopback(sockets, &now, err);
     *iptables = (struct cni_iptables){.kernel = {.sockets = {-1, -1}}};
-    return result < 0 ? result : cni_iptables_open(iptables, netns, now.ipv6, &sockets->netfilter, err);
+    return result < 0 ? result : cni_iptables_open(iptables, netns, now.ipv6, to_change, &sockets->netfilter, err);
 }
 
 /* Nothing is locked or run where the kernel shows no trace. */
@@ -113,7 +114,7 @@ static int remove_iptables(int netns, struct sockets *sockets, struct fl_err *er
     int result = cni_iptables_kernel_read(&sockets->kernel, &sockets->netfilter, &traces, err);
     if (result < 0 || !cni_iptables_traces_any(&traces))
         return result;
-    result = open_iptables(netns, sockets, &iptables, err);
+    result = open_iptables(netns, sockets, true, &iptables, err);
     return result < 0 ? result : cni_iptables_remove(&iptables, err);
 }
 
@@ -147,7 +148,7 @@ static int program_iptables(int netns, struct sockets *sockets, const struct cni
 {
     FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables;
     struct cni_iptables_change change;
-    int result = open_iptables(netns, sockets, &iptables, err);
+    int result = open_iptables(netns, sockets, true, &iptables, err);
     if (result == 0)
         result = cni_iptables_program(&iptables, plan, &change, err);
     if (result != 0)
@@ -217,7 +218,7 @@ static int compare_nftables(struct sockets *sockets, const struct cni_plan *plan
 static int compare_iptables(int netns, struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
 {
     FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables;
-    int result = open_iptables(netns, sockets, &iptables, err);
+    int result = open_iptables(netns, sockets, false, &iptables, err);
     if (result == 0)
         result = cni_iptables_compare(&iptables, plan, err);
     return result == CNI_IPTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;
@@ -330,6 +331,6 @@ int cni_apply_owner(int netns, char ret_comment[CNI_PLAN_COMMENT_MAX], struct fl
     }
     if (!cni_iptables_traces_any(&found.iptables))
         return CNI_APPLY_NONE;
-    result = open_iptables(netns, &sockets, &iptables, err);
+    result = open_iptables(netns, &sockets, false, &iptables, err);
     return result < 0 ? result : cni_iptables_owner(&iptables, ret_comment, err);
 }

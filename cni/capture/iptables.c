@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define TRIES_MAX 8
+#define TRIES_MAX    8
+#define LOCK_SECONDS 1
 
 static const int domains[CNI_FAMILIES] = {AF_INET, AF_INET6};
 
@@ -21,8 +22,11 @@ static bool wait_for_lock(int netns)
     int status = -1;
     pid_t child = fork();
     if (child == 0) {
+        sigset_t none;
+        sigemptyset(&none);
         signal(SIGALRM, SIG_DFL);
-        alarm(1);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        alarm(LOCK_SECONDS);
         _exit(flock(netns, LOCK_EX) < 0);
     }
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
@@ -43,11 +47,12 @@ static int look(struct cni_iptables *iptables, struct cni_netlink *netfilter, st
     return result < 0 ? result : cni_iptables_kernel_read(&iptables->kernel, netfilter, &iptables->traces, err);
 }
 
-int cni_iptables_open(struct cni_iptables *iptables, int netns, bool ipv6, struct cni_netlink *netfilter,
-                      struct fl_err *err)
+int cni_iptables_open(struct cni_iptables *iptables, int netns, bool ipv6, bool to_change,
+                      struct cni_netlink *netfilter, struct fl_err *err)
 {
     *iptables = (struct cni_iptables){.netns = netns, .ipv6 = ipv6, .kernel = {.sockets = {-1, -1}}};
-    iptables->locked = flock(netns, LOCK_EX | LOCK_NB) == 0 || (errno == EWOULDBLOCK && wait_for_lock(netns));
+    iptables->locked =
+        to_change && (flock(netns, LOCK_EX | LOCK_NB) == 0 || (errno == EWOULDBLOCK && wait_for_lock(netns)));
     return look(iptables, netfilter, err);
 }
 

@@ -4,8 +4,8 @@
  *
  * iptables commits one table of one family at a time, so "all or nothing" is made here: what was there before is kept,
  * and put back when a later step fails. Killed in between, a netns may hold a part: a check tells, and the next
- * programming repairs it. Calls for one netns wait for each other (a lock on its file, a second at most: a process of
- * the pod could hold it too); without it, the read-back notices what another one did.
+ * programming repairs it. Calls that change one netns wait for each other (a lock on its file, a second at most: a
+ * process of the pod could hold it too); without it, the read-back notices what another one did.
  */
 #ifndef CNI_CAPTURE_IPTABLES_H
 #define CNI_CAPTURE_IPTABLES_H
@@ -32,10 +32,10 @@ struct cni_iptables_change {
     struct fl_buf before[CNI_FAMILIES]; /* owned; iptables-save's text */
 };
 
-/* Takes the lock, then looks what is there. `netfilter` is a socket of the netns, or closed. 0 or a negative errno; to
- * be closed in both cases. */
-int cni_iptables_open(struct cni_iptables *iptables, int netns, bool ipv6, struct cni_netlink *netfilter,
-                      struct fl_err *err) FL_MUST_CHECK;
+/* Takes the lock, where something is `to_change` (who reads waits for nobody), then looks what is there. `netfilter` is
+ * a socket of the netns, or closed. 0 or a negative errno; to be closed in both cases. */
+int cni_iptables_open(struct cni_iptables *iptables, int netns, bool ipv6, bool to_change,
+                      struct cni_netlink *netfilter, struct fl_err *err) FL_MUST_CHECK;
 void cni_iptables_close(struct cni_iptables *iptables);
 
 /* 0 with *ret_change; CNI_IPTABLES_DIFFERS; -EOPNOTSUPP (kernel or host lack something: err names it); -EAGAIN; another

@@ -64,35 +64,9 @@ static struct fl_span take_word(struct fl_span *text)
     return word;
 }
 
-/* Takes the next line; false at the end of the text. */
-static bool take_line(struct fl_span *text, struct fl_span *ret_line)
-{
-    if (text->len == 0)
-        return false;
-    const char *end = memchr(text->data, '\n', text->len);
-    size_t len = end != NULL ? (size_t)(end - text->data) : text->len;
-    *ret_line = (struct fl_span){text->data, len};
-    size_t used = end != NULL ? len + 1 : len;
-    *text = (struct fl_span){text->data + used, text->len - used};
-    return true;
-}
-
-static bool parse_number(struct fl_span word, uint64_t max, uint64_t *ret_number)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < word.len; i++) {
-        unsigned digit = (unsigned)(word.data[i] - '0');
-        if (digit > 9 || number > (max - digit) / 10)
-            return false;
-        number = number * 10 + digit;
-    }
-    *ret_number = number;
-    return word.len > 0;
-}
-
 static bool take_number(struct fl_span *text, uint64_t max, uint64_t *ret_number)
 {
-    return parse_number(take_word(text), max, ret_number);
+    return fl_span_to_u64(take_word(text), max, ret_number);
 }
 
 /* --- the files --- */
@@ -124,7 +98,7 @@ static bool take_fourth(struct fl_span line, uint32_t *ret_id)
 bool cni_procfile_ids(struct fl_span status, uint32_t *ret_uid, uint32_t *ret_gid)
 {
     bool uid = false, gid = false;
-    for (struct fl_span line; take_line(&status, &line);) {
+    for (struct fl_span line; fl_span_split(&status, '\n', &line);) {
         struct fl_span name = take_word(&line);
         if (!uid && fl_span_eq_str(name, "Uid:"))
             uid = take_fourth(line, ret_uid);
@@ -136,7 +110,7 @@ bool cni_procfile_ids(struct fl_span status, uint32_t *ret_uid, uint32_t *ret_gi
 
 bool cni_procfile_map_id(struct fl_span map, uint32_t outside, uint32_t *ret_inside)
 {
-    for (struct fl_span line; take_line(&map, &line);) {
+    for (struct fl_span line; fl_span_split(&map, '\n', &line);) {
         uint64_t inside, first, count;
         if (!take_number(&line, UINT32_MAX, &inside) || !take_number(&line, UINT32_MAX, &first) ||
             !take_number(&line, UINT32_MAX, &count))
@@ -185,7 +159,7 @@ static size_t find_pod(struct fl_span path, struct fl_span *ret_uid)
 bool cni_procfile_pod(struct fl_span cgroup, char ret_uid[CNI_PROCFILE_POD_MAX])
 {
     ret_uid[0] = '\0';
-    for (struct fl_span line, uid; take_line(&cgroup, &line);) {
+    for (struct fl_span line, uid; fl_span_split(&cgroup, '\n', &line);) {
         size_t len = find_pod(line, &uid);
         for (size_t i = 0; i < len; i++)
             ret_uid[i] = uid.data[i] == '_' ? '-' : uid.data[i];

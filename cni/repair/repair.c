@@ -263,14 +263,15 @@ static void settle_unbound(struct cni_repair *repair, struct cni_sandbox *sandbo
         dispute(repair, sandbox, &err);
 }
 
-/* A thorough look at it, now if there is work left for this beat. */
+/* A thorough look at it, now if there is work left for this beat and its pod has time left. */
 static void settle(struct cni_repair *repair, struct cni_sandbox *sandbox)
 {
     struct fl_err err = {0};
+    const uint64_t since = now_ns();
     int opened = -1;
-    if (repair->settles == 0) {
+    sandbox->due = true;
+    if (repair->settles == 0 || cni_sandbox_is_held(sandbox, now_ms())) {
         sandbox->next_ms = 0;
-        sandbox->check_ms = 0;
         return;
     }
     repair->settles--;
@@ -279,12 +280,14 @@ static void settle(struct cni_repair *repair, struct cni_sandbox *sandbox)
     if (result == -ESRCH)
         return;
     repair->counts.checks++;
+    sandbox->due = false;
     if (result < 0)
         fail_sandbox(repair, sandbox, &err);
     else if (sandbox->spec != NULL)
         settle_bound(repair, sandbox, netns);
     else
         settle_unbound(repair, sandbox, netns);
+    cni_sandbox_charge(sandbox, since, now_ns());
 }
 
 /* The look of every few seconds: nothing moved, or a thorough one. */
@@ -293,8 +296,11 @@ static void glance(struct cni_repair *repair, struct cni_sandbox *sandbox, uint6
     struct cni_settle_glance look;
     struct fl_err err = {0};
     int opened = -1;
+    const uint64_t since = now_ns();
     bool still = sandbox->state == CNI_SANDBOX_CAPTURED || (sandbox->state == CNI_SANDBOX_DISPUTED && sandbox->told);
-    if (!still || (sandbox->state == CNI_SANDBOX_CAPTURED && now >= sandbox->check_ms)) {
+    if (cni_sandbox_is_held(sandbox, now_ms()))
+        return;
+    if (!still || sandbox->due || (sandbox->state == CNI_SANDBOX_CAPTURED && now >= sandbox->check_ms)) {
         settle(repair, sandbox);
         return;
     }
@@ -308,6 +314,8 @@ static void glance(struct cni_repair *repair, struct cni_sandbox *sandbox, uint6
     sandbox->next_ms = now + GLANCE_MS;
     if (result < 0 || !cni_settle_same(&look, &sandbox->glance))
         settle(repair, sandbox);
+    else
+        cni_sandbox_charge(sandbox, since, now_ns());
 }
 
 /* --- one process --- */

@@ -16,15 +16,11 @@
 
 /* --- numbers in text --- */
 
+/* 0 where it is none. */
 static pid_t parse_number(struct fl_span text)
 {
-    int64_t number = 0;
-    for (size_t i = 0; i < text.len && number <= INT32_MAX; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return 0;
-        number = number * 10 + (text.data[i] - '0');
-    }
-    return number <= INT32_MAX ? (pid_t)number : 0;
+    uint64_t number;
+    return fl_span_to_u64(text, INT32_MAX, &number) ? (pid_t)number : 0;
 }
 
 pid_t cni_scan_parse_last(const char *text, size_t len)

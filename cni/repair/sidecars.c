@@ -319,6 +319,19 @@ bool cni_sidecars_agree(const struct cni_sandbox *sandbox)
     return true;
 }
 
+/* --- a pod's share of time --- */
+
+void cni_sandbox_charge(struct cni_sandbox *sandbox, uint64_t since_ns, uint64_t now_ns)
+{
+    if (sandbox->pod->uid[0] != '\0')
+        sandbox->pod->held_ms = (now_ns + CNI_SIDECARS_SHARE * (now_ns - since_ns)) / 1000000;
+}
+
+bool cni_sandbox_is_held(const struct cni_sandbox *sandbox, uint64_t now_ms)
+{
+    return sandbox->pod->held_ms > now_ms;
+}
+
 /* --- words --- */
 
 struct fl_span cni_sidecar_spec(const struct cni_sidecar *sidecar)

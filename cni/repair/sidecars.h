@@ -20,6 +20,7 @@
 #define CNI_SIDECARS_MAX       2048 /* processes; a node runs some 250 pods */
 #define CNI_SIDECARS_SANDBOXES 1024
 #define CNI_SIDECARS_POD       16 /* processes of one pod */
+#define CNI_SIDECARS_SHARE     10 /* no pod has more than a tenth of the looker's time: rules may take long to read */
 #define CNI_SIDECARS_POD_NETNS 4  /* sandboxes of one pod: a pod has one, and for a moment two when it is made anew */
 
 #define CNI_SIDECAR_STATES(X)                                                                                          \
@@ -58,6 +59,7 @@ struct cni_sidecars_pod {           /* a share of the limits */
     unsigned processes, sandboxes;
     unsigned reading;      /* readers that are at it, also for a process that ended meanwhile */
     uint64_t next_read_ms; /* not before: one pod cannot keep the readers to itself */
+    uint64_t held_ms;      /* none of its sandboxes is looked into before */
 };
 
 struct cni_sidecar {
@@ -88,6 +90,7 @@ struct cni_sandbox {
     struct fl_backoff backoff;
     uint64_t since_ms;          /* when the first candidate came */
     uint64_t next_ms, check_ms; /* next glance (or try); next thorough check */
+    bool due;                   /* a thorough look was put off */
     bool told;                  /* the failure or dispute that goes on was reported */
 };
 
@@ -121,6 +124,11 @@ bool cni_sidecars_agree(const struct cni_sandbox *sandbox);
 
 void cni_sidecar_become(struct cni_sidecar *sidecar, enum cni_sidecar_state state); /* asserts a legal step */
 void cni_sandbox_become(struct cni_sandbox *sandbox, enum cni_sandbox_state state);
+
+/* A look into it took from `since` until `now` (any clock, the same in both functions): its pod's sandboxes are held
+ * for CNI_SIDECARS_SHARE times as long. Those of no pod are not: they are many pods'. */
+void cni_sandbox_charge(struct cni_sandbox *sandbox, uint64_t since_ns, uint64_t now_ns);
+bool cni_sandbox_is_held(const struct cni_sandbox *sandbox, uint64_t now_ms);
 
 struct fl_span cni_sidecar_spec(const struct cni_sidecar *sidecar);
 /* As claimed; "" before. */

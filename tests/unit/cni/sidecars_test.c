@@ -52,6 +52,28 @@ static struct cni_sidecar *believed(struct cni_sidecars *set, uint64_t netns, co
     return sidecar;
 }
 
+static void test_a_pod_that_takes_long_waits(void **state)
+{
+    (void)state;
+    static const uint64_t second = 1000000000;
+    struct cni_sidecars set;
+    struct cni_sidecar *slow, *beside, *other, *nobodys;
+    cni_sidecars_init(&set, 100);
+    assert_int_equal(add(&set, 1, "one", &slow) | add(&set, 2, "one", &beside) | add(&set, 3, "two", &other), 0);
+    assert_int_equal(add(&set, 4, "", &nobodys), 0);
+    assert_int_equal(believe(&set, slow, "a") | believe(&set, beside, "a") | believe(&set, other, "a"), 0);
+    assert_int_equal(believe(&set, nobodys, "a"), 0);
+    assert_false(cni_sandbox_is_held(slow->sandbox, 0));
+    cni_sandbox_charge(slow->sandbox, 100 * second, 103 * second);
+    cni_sandbox_charge(nobodys->sandbox, 100 * second, 103 * second);
+    assert_true(cni_sandbox_is_held(slow->sandbox, 103000 + 3000 * CNI_SIDECARS_SHARE - 1));
+    assert_true(cni_sandbox_is_held(beside->sandbox, 103001)); /* also in another network namespace of the same pod */
+    assert_false(cni_sandbox_is_held(slow->sandbox, 103000 + 3000 * CNI_SIDECARS_SHARE));
+    assert_false(cni_sandbox_is_held(other->sandbox, 103001));
+    assert_false(cni_sandbox_is_held(nobodys->sandbox, 103001));
+    cni_sidecars_done(&set);
+}
+
 static void test_the_first_spec_binds(void **state)
 {
     (void)state;
@@ -220,6 +242,7 @@ static void test_environments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_pod_that_takes_long_waits),
         cmocka_unit_test(test_the_first_spec_binds),
         cmocka_unit_test(test_what_ends_is_forgotten),
         cmocka_unit_test(test_a_pod_fills_its_own_share_alone),
