@@ -22,31 +22,27 @@ static void sockets_close(struct sockets *sockets)
     cni_iptables_kernel_close(&sockets->kernel);
 }
 
-static int netfilter_open(struct sockets *sockets, struct fl_err *err)
-{
-    struct fl_err failure = {0};
-    int result = cni_netlink_open(&sockets->netfilter, NETLINK_NETFILTER, &failure);
-    sockets->nftables = result == 0;
-    return result < 0 && result != -EPROTONOSUPPORT ? fl_err_set(err, result, "%s", failure.text) : 0;
-}
-
 static int sockets_open_here(struct sockets *sockets, struct fl_err *err)
 {
+    struct fl_err failure = {0};
     int result = cni_netlink_open(&sockets->route, NETLINK_ROUTE, err);
-    if (result == 0)
-        result = netfilter_open(sockets, err);
-    return result < 0 ? result : cni_iptables_kernel_open(&sockets->kernel, err);
+    if (result < 0)
+        return result;
+    result = cni_netlink_open(&sockets->netfilter, NETLINK_NETFILTER, &failure);
+    sockets->nftables = result == 0;
+    if (result < 0 && result != -EPROTONOSUPPORT)
+        return fl_err_set(err, result, "%s", failure.text);
+    return cni_iptables_kernel_open(&sockets->kernel, err);
 }
 
 /* The sockets belong to the netns; the thread is back in its own before anything is done with them. */
-static int sockets_open_by(int netns, int (*open_here)(struct sockets *sockets, struct fl_err *err),
-                           struct sockets *ret_sockets, struct fl_err *err)
+static int sockets_open(int netns, struct sockets *ret_sockets, struct fl_err *err)
 {
     FL_CLEANUP(fl_cleanup_close) int back = -1;
     struct sockets sockets = {.kernel = {.sockets = {-1, -1}}};
     int result = cni_netns_enter(netns, &back, err);
     if (result == 0) {
-        result = open_here(&sockets, err);
+        result = sockets_open_here(&sockets, err);
         int left = cni_netns_leave(back, result < 0 ? NULL : err);
         if (result == 0)
             result = left;
@@ -55,11 +51,6 @@ static int sockets_open_by(int netns, int (*open_here)(struct sockets *sockets, 
         sockets_close(&sockets);
     *ret_sockets = result < 0 ? (struct sockets){.kernel = {.sockets = {-1, -1}}} : sockets;
     return result;
-}
-
-static int sockets_open(int netns, struct sockets *ret_sockets, struct fl_err *err)
-{
-    return sockets_open_by(netns, sockets_open_here, ret_sockets, err);
 }
 
 static int busy(struct fl_err *err)
@@ -268,50 +259,6 @@ int cni_apply_remove(int netns, enum cni_backend backend, struct fl_err *err)
     int address = cni_loopback_remove_address(&sockets.route, result < 0 ? NULL : err);
     if (result == 0 && address != 0)
         result = address < 0 ? address : busy(err);
-    return result;
-}
-
-/* Not 0. */
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    return ((a ^ b) * UINT64_C(0x9e3779b97f4a7c15)) | 1;
-}
-
-/* Our table in nf_tables: asked often, so no more is opened than that takes. Nothing there changes but by a commit,
- * which the netns counts. 0 where there is none. */
-static int fingerprint_nftables(int netns, uint64_t *ret_fingerprint, struct fl_err *err)
-{
-    FL_CLEANUP(sockets_close) struct sockets sockets;
-    struct cni_nftables_state state = {0};
-    int result = sockets_open_by(netns, netfilter_open, &sockets, err);
-    if (result == 0 && sockets.nftables)
-        result = cni_nftables_read(&sockets.netfilter, &state, err);
-    if (result == 0)
-        *ret_fingerprint = state.table ? mix(state.handle, state.generation) : 0;
-    return result;
-}
-
-/* Of iptables-nft the netns' generation tells, of legacy the rules themselves. */
-static int fingerprint_iptables(int netns, uint64_t *ret_fingerprint, struct fl_err *err)
-{
-    FL_CLEANUP(sockets_close) struct sockets sockets;
-    struct found found = {0};
-    int result = sockets_open(netns, &sockets, err);
-    if (result == 0)
-        result = find(&sockets, &found, err);
-    if (result == 0 && cni_iptables_traces_any(&found.iptables))
-        *ret_fingerprint = mix(found.nftables.generation, found.iptables.digest);
-    return result;
-}
-
-int cni_apply_fingerprint(int netns, uint64_t *ret_fingerprint, struct fl_err *err)
-{
-    uint64_t fingerprint = 0;
-    int result = fingerprint_nftables(netns, &fingerprint, err);
-    if (result == 0 && fingerprint == 0)
-        result = fingerprint_iptables(netns, &fingerprint, err);
-    if (result == 0)
-        *ret_fingerprint = fingerprint;
     return result;
 }
 

@@ -29,12 +29,6 @@ int cni_apply_check(int netns, enum cni_backend backend, const struct cni_plan *
 /* 0 also where nothing was there; a negative errno. CNI_BACKEND_AUTO: of both. */
 int cni_apply_remove(int netns, enum cni_backend backend, struct fl_err *err) FL_MUST_CHECK;
 
-/* A number that is another one whenever our rules may have changed, from either back end; far cheaper than a check
- * (some 30 µs with nftables; 150 with iptables, where the kernel counts no changes and tells every rule). It says
- * nothing about whether they are right, may move for changes that are not ours, and is 0 where there are none of ours.
- * lo and ::6 are not in it. 0 or a negative errno. */
-int cni_apply_fingerprint(int netns, uint64_t *ret_fingerprint, struct fl_err *err) FL_MUST_CHECK;
-
 /* The comment of the rules that are there, as in cni_plan.comment: "fairlead capture <version> <digest>". 0;
  * CNI_APPLY_NONE (nothing of ours: ret_comment is left alone); a negative errno. A table that has our name and no
  * comment gives "". */

@@ -75,15 +75,28 @@ int cni_netns_open(const char *path, int *ret_fd, struct fl_err *err)
     return result;
 }
 
+int cni_netns_own(int *ret_fd, struct fl_err *err)
+{
+    int own = open_own(err);
+    if (own >= 0)
+        *ret_fd = own;
+    return own < 0 ? own : 0;
+}
+
+int cni_netns_go(int netns, struct fl_err *err)
+{
+    return setns(netns, CLONE_NEWNET) < 0 ? fl_err_errno(err, -errno, "enter the network namespace") : 0;
+}
+
 int cni_netns_enter(int netns, int *ret_back, struct fl_err *err)
 {
     FL_CLEANUP(fl_cleanup_close) int own = open_own(err);
     if (own < 0)
         return own;
-    if (setns(netns, CLONE_NEWNET) < 0)
-        return fl_err_errno(err, -errno, "enter the network namespace");
-    *ret_back = fl_take_fd(own);
-    return 0;
+    int result = cni_netns_go(netns, err);
+    if (result == 0)
+        *ret_back = fl_take_fd(own);
+    return result;
 }
 
 int cni_netns_leave(int back, struct fl_err *err)

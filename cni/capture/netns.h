@@ -23,6 +23,12 @@ int cni_netns_open(const char *path, int *ret_fd, struct fl_err *err) FL_MUST_CH
  * negative errno. */
 int cni_netns_make(int *ret_fd, struct fl_err *err) FL_MUST_CHECK;
 
+/* The calling thread's own one, *ret_fd (owned): for whoever goes back and forth. 0 or a negative errno. */
+int cni_netns_own(int *ret_fd, struct fl_err *err) FL_MUST_CHECK;
+/* The calling thread goes to the namespace, and comes back by cni_netns_leave(what cni_netns_own gave). 0 or a negative
+ * errno. */
+int cni_netns_go(int netns, struct fl_err *err) FL_MUST_CHECK;
+
 /* The calling thread enters the namespace; *ret_back (owned) is where it came from. 0 or a negative errno. */
 int cni_netns_enter(int netns, int *ret_back, struct fl_err *err) FL_MUST_CHECK;
 /* Back again. A thread that cannot get back must not go on: the caller gives up on a negative errno. */

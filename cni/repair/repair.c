@@ -10,6 +10,7 @@
  */
 #include "cni/repair/repair.h"
 
+#include "cni/capture/netns.h"
 #include "cni/repair/environ.h"
 #include "cni/repair/procevents.h"
 #include "cni/repair/scan.h"
@@ -25,7 +26,7 @@
 #define BEAT_EVENTS_MS    1000  /* where exec events come */
 #define FULL_SCAN_MS      10000 /* between two full looks, without exec events */
 #define FULL_EVENTS_MS    60000 /* and with them: they miss a name that a process gives itself */
-#define GLANCE_MS         4500  /* between two glances at a sandbox */
+#define GLANCE_MS         5500 /* between two glances at a sandbox, a beat more at most: within 10 s all is right again */
 #define CHECK_MS          600000
 #define AGAIN_MS          1000 /* from a programming to a second look */
 #define DISPUTE_MS        3000 /* from the first candidate until rules that are not its spec's are decided upon */
@@ -55,6 +56,7 @@ struct cni_repair {
     struct cni_repair_settings settings;
     struct cni_repair_counts counts;
     struct cni_proc proc;
+    int home; /* the own netns; owned */
     struct cni_procevents procevents;
     struct fl_err scan_reason;
     struct cni_scan scan;
@@ -290,12 +292,21 @@ static void settle(struct cni_repair *repair, struct cni_sandbox *sandbox)
     cni_sandbox_charge(sandbox, since, now_ns());
 }
 
+/* True: nothing moved there since it was last right. All that is odd is for the thorough look to find out. */
+static bool is_unmoved(const struct cni_repair *repair, const struct cni_sandbox *sandbox)
+{
+    struct cni_glance look;
+    int opened = -1, result = CNI_SIDECAR_GONE;
+    for (const struct cni_sidecar *member = sandbox->members; member != NULL && result != 0; member = member->next)
+        result = cni_sidecar_peek_netns(&repair->proc, member->pid, &sandbox->id, &opened);
+    FL_CLEANUP(fl_cleanup_close) int netns = opened;
+    return result == 0 && cni_glance_again(netns, repair->home, &sandbox->glance, &look, NULL) == 0 &&
+           cni_glance_same(&look, &sandbox->glance);
+}
+
 /* The look of every few seconds: nothing moved, or a thorough one. */
 static void glance(struct cni_repair *repair, struct cni_sandbox *sandbox, uint64_t now)
 {
-    struct cni_settle_glance look;
-    struct fl_err err = {0};
-    int opened = -1;
     const uint64_t since = now_ns();
     bool still = sandbox->state == CNI_SANDBOX_CAPTURED || (sandbox->state == CNI_SANDBOX_DISPUTED && sandbox->told);
     if (cni_sandbox_is_held(sandbox, now_ms()))
@@ -304,15 +315,9 @@ static void glance(struct cni_repair *repair, struct cni_sandbox *sandbox, uint6
         settle(repair, sandbox);
         return;
     }
-    int result = open_sandbox(repair, sandbox, &opened, &err);
-    FL_CLEANUP(fl_cleanup_close) int netns = opened;
-    if (result == -ESRCH)
-        return;
     repair->counts.fingerprints++;
-    if (result == 0)
-        result = cni_settle_look(netns, &look, &err);
     sandbox->next_ms = now + GLANCE_MS;
-    if (result < 0 || !cni_settle_same(&look, &sandbox->glance))
+    if (!is_unmoved(repair, sandbox))
         settle(repair, sandbox);
     else
         cni_sandbox_charge(sandbox, since, now_ns());
@@ -605,6 +610,8 @@ static int start(struct cni_repair *repair, struct fl_err *err)
 {
     int result = cni_proc_open(repair->settings.proc, &repair->proc, err);
     if (result == 0)
+        result = cni_netns_own(&repair->home, err);
+    if (result == 0)
         result = cni_scan_init(&repair->scan, repair->proc.fd, on_named, repair, err);
     if (result < 0)
         return result;
@@ -625,6 +632,7 @@ int cni_repair_new(struct fl_loop *loop, const struct cni_repair_settings *setti
     repair->loop = loop;
     repair->settings = *settings;
     repair->scan.loadavg = -1;
+    repair->home = -1;
     cni_sidecars_init(&repair->set, count_descriptors());
     for (size_t i = 0; i < READERS; i++) {
         repair->readers[i].repair = repair;
@@ -658,6 +666,7 @@ struct cni_repair *cni_repair_free(struct cni_repair *repair)
     cni_sidecars_done(&repair->set);
     cni_scan_done(&repair->scan);
     cni_proc_close(&repair->proc);
+    fl_cleanup_close(&repair->home);
     free(repair);
     return NULL;
 }

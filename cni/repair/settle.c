@@ -1,52 +1,10 @@
 #include "cni/repair/settle.h"
 
 #include "cni/capture/netns.h"
-#include "common/mesh/port.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #define TRIES_MAX 3
-
-/* --- the glance --- */
-
-/* ::6 is there where a socket can be bound to it. Without IPv6 it cannot, at any time: that never moves. */
-static void look_at_loopback(struct cni_settle_glance *glance)
-{
-    FL_CLEANUP(fl_cleanup_close) int six = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    FL_CLEANUP(fl_cleanup_close) int four = six < 0 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
-    struct ifreq request = {.ifr_name = "lo"};
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6};
-    address.sin6_addr.s6_addr[15] = 6; /* FL_PASSTHROUGH_IPV6 */
-    glance->up = ioctl(six < 0 ? four : six, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
-    glance->passthrough = six >= 0 && bind(six, (const struct sockaddr *)&address, sizeof(address)) == 0;
-}
-
-int cni_settle_look(int netns, struct cni_settle_glance *ret_glance, struct fl_err *err)
-{
-    struct cni_settle_glance glance = {0};
-    FL_CLEANUP(fl_cleanup_close) int back = -1;
-    int result = cni_apply_fingerprint(netns, &glance.fingerprint, err);
-    if (result < 0)
-        return result;
-    result = cni_netns_enter(netns, &back, err);
-    if (result < 0)
-        return result;
-    look_at_loopback(&glance);
-    result = cni_netns_leave(back, err);
-    if (result == 0)
-        *ret_glance = glance;
-    return result;
-}
-
-bool cni_settle_same(const struct cni_settle_glance *a, const struct cni_settle_glance *b)
-{
-    return a->fingerprint == b->fingerprint && a->up == b->up && a->passthrough == b->passthrough;
-}
 
 /* --- who may touch what --- */
 
@@ -93,16 +51,19 @@ static int put_right(int netns, enum cni_backend backend, const struct cni_plan 
 }
 
 int cni_settle(int netns, enum cni_backend backend, struct fl_span spec, enum cni_settle_trust trust,
-               struct cni_settle_glance *ret_glance, struct fl_err *err)
+               struct cni_glance *ret_glance, struct fl_err *err)
 {
     FL_CLEANUP(fl_cleanup_free) struct cni_plan *plan = NULL;
     struct fl_err why = {0};
-    int done = 0, result = build_plan(spec, &plan, err);
+    int own = -1, done = 0, result = build_plan(spec, &plan, err);
+    if (result == 0)
+        result = cni_netns_own(&own, err);
+    FL_CLEANUP(fl_cleanup_close) int home = own;
     if (result < 0)
         return result;
     /* The glance comes before the check, so that what happens behind the check is seen as a move. */
     for (int i = 0; i < TRIES_MAX; i++) {
-        result = cni_settle_look(netns, ret_glance, &why);
+        result = cni_glance_first(netns, home, ret_glance, &why);
         if (result == 0)
             result = cni_apply_check(netns, CNI_BACKEND_AUTO, plan, &why);
         if (result < 0)

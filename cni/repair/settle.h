@@ -10,6 +10,7 @@
 #define CNI_REPAIR_SETTLE_H
 
 #include "cni/capture/apply.h"
+#include "cni/capture/glance.h"
 
 enum cni_settle_trust {
     CNI_SETTLE_STRANGER, /* rules of ours that are there and differ are left alone */
@@ -24,17 +25,9 @@ enum cni_settle_outcome {                          /* 0: as it should be, nothin
                           CNI_SETTLE_CONFLICT = 3, /* there are rules for another spec: err; nothing was changed */
 };
 
-struct cni_settle_glance { /* cheap, compared with the last one: equal ones mean that nothing moved */
-    uint64_t fingerprint;  /* cni_apply_fingerprint */
-    bool up, passthrough;  /* lo is up; ::6 can be bound */
-};
-
 /* `spec`: canonical text. 0 or an outcome, *ret_glance then being of a moment at which the rules were right (with
  * CONFLICT: of before the look); or a negative errno: -EAGAIN (they keep changing), -EOPNOTSUPP, … */
 int cni_settle(int netns, enum cni_backend backend, struct fl_span spec, enum cni_settle_trust trust,
-               struct cni_settle_glance *ret_glance, struct fl_err *err) FL_MUST_CHECK;
-
-int cni_settle_look(int netns, struct cni_settle_glance *ret_glance, struct fl_err *err) FL_MUST_CHECK;
-bool cni_settle_same(const struct cni_settle_glance *a, const struct cni_settle_glance *b);
+               struct cni_glance *ret_glance, struct fl_err *err) FL_MUST_CHECK;
 
 #endif

@@ -152,6 +152,18 @@ int cni_sidecar_open_netns(const struct cni_proc *proc, pid_t pid, int pidfd, co
     return 0;
 }
 
+int cni_sidecar_peek_netns(const struct cni_proc *proc, pid_t pid, const struct cni_netns_id *netns, int *ret_netns)
+{
+    char path[32];
+    struct stat file;
+    snprintf(path, sizeof(path), "%d/ns/net", (int)pid);
+    FL_CLEANUP(fl_cleanup_close) int fd = openat(proc->fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &file) < 0 || !same(&(struct cni_netns_id){file.st_dev, file.st_ino}, netns))
+        return CNI_SIDECAR_GONE;
+    *ret_netns = fl_take_fd(fd);
+    return 0;
+}
+
 /* --- whether the claim can be true --- */
 
 static int refuse_ids(const struct cni_claim *claim, uint32_t uid, uint32_t gid, struct fl_err *err)

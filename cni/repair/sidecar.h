@@ -47,6 +47,12 @@ int cni_sidecar_look(const struct cni_proc *proc, pid_t pid, int *ret_pidfd, str
 int cni_sidecar_open_netns(const struct cni_proc *proc, pid_t pid, int pidfd, const struct cni_netns_id *netns,
                            int *ret_netns, struct fl_err *err) FL_MUST_CHECK;
 
+/* The same for looking only, far cheaper: the netns that the pid is in now, where it is that of the facts, which was
+ * found not to be the host's, and is not while both exist. Which process has the pid does not matter then. 0 with
+ * *ret_netns owned; CNI_SIDECAR_GONE for everything else. */
+int cni_sidecar_peek_netns(const struct cni_proc *proc, pid_t pid, const struct cni_netns_id *netns,
+                           int *ret_netns) FL_MUST_CHECK;
+
 /* Whether the claim can be true: the process runs as the spec's uid and gid (as the user namespace that owns the netns
  * has them), the netns is not the host's and holds one of the claimed addresses, and the pod's uid is the cgroup's
  * where that tells one. 0, CNI_SIDECAR_GONE, _REFUSED, or a negative errno. */

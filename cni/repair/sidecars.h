@@ -86,7 +86,7 @@ struct cni_sandbox {
     struct cni_sidecar *members;
     char *spec; /* owned; NULL: not bound */
     size_t spec_len;
-    struct cni_settle_glance glance; /* of when it was last right */
+    struct cni_glance glance; /* of when it was last right */
     struct fl_backoff backoff;
     uint64_t since_ms;          /* when the first candidate came */
     uint64_t next_ms, check_ms; /* next glance (or try); next thorough check */

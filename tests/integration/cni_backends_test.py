@@ -316,15 +316,23 @@ class Several(Fresh):
 
 class Telling(Fresh):
     def changes(self, *command):
-        before = ask("fingerprint", self.pod)
-        self.assertEqual(ask("fingerprint", self.pod), before)
+        before = ask("glance", self.pod)
+        self.assertEqual(ask("glance", self.pod), before)
         cni.run("nsenter", f"--net={self.pod.path}", *command)
-        return ask("fingerprint", self.pod) != before
+        return ask("glance", self.pod) != before
 
     def test_nothing(self):
-        self.assertEqual((ask("owner", self.pod), ask("fingerprint", self.pod)), ("none", "none"))
+        self.assertEqual(ask("owner", self.pod), "none")
+        before = ask("glance", self.pod)
         cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy", "-t", "nat", "-N", "THEIRS")
-        self.assertEqual((ask("owner", self.pod), ask("fingerprint", self.pod)), ("none", "none"))
+        self.assertEqual((ask("owner", self.pod), ask("glance", self.pod)), ("none", before))
+
+    def test_loopback(self):
+        plugin.succeed("ADD", self.pod.path, config("nftables"))
+        self.assertRegex(ask("glance", self.pod), "^nftables .* up six$")
+        self.assertTrue(self.changes("ip", "address", "del", "::6/128", "dev", "lo"))
+        self.assertTrue(self.changes("ip", "link", "set", "lo", "down"))
+        self.assertRegex(ask("glance", self.pod), "^nftables .* down no-six$")
 
     def test_each_back_end(self):
         for backend, host, change in (
@@ -336,6 +344,7 @@ class Telling(Fresh):
             self.assertRegex(owner, r"^fairlead capture 2 [0-9a-f]{16}$")
             self.assertTrue(self.changes(*change.split()))
             self.assertEqual(ask("owner", self.pod), owner)
+            self.assertEqual(ask("glance", self.pod).split()[0], "legacy" if "legacy" in change else "nftables")
             host.succeed("ADD", self.pod.path, config(backend, OTHER))
             self.assertNotEqual(ask("owner", self.pod), owner)
             plugin.succeed("DEL", self.pod.path, config("auto"))
@@ -343,14 +352,14 @@ class Telling(Fresh):
     def test_traffic_changes_nothing(self):
         plugin.succeed("ADD", self.pod.path, config("iptables"))
         self.pod.serve(15001)
-        before = ask("fingerprint", self.pod)
+        before = ask("glance", self.pod)
         self.assertEqual(self.pod.dial("127.0.0.6", 15002)["port"], 15001)
-        self.assertEqual(ask("fingerprint", self.pod), before)
+        self.assertEqual(ask("glance", self.pod), before)
 
     def test_asking_makes_no_table(self):
         names = lambda: self.pod.inside(lambda: open("/proc/self/net/ip_tables_names").read())
         before = names()
-        ask("owner", self.pod), ask("fingerprint", self.pod)
+        ask("owner", self.pod), ask("glance", self.pod)
         plugin.succeed("ADD", self.pod.path, config("nftables"))
         plugin.succeed("CHECK", self.pod.path, config("auto"))
         plugin.succeed("DEL", self.pod.path, config("auto"))

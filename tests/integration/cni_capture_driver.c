@@ -1,11 +1,13 @@
-/* What cni/capture/apply tells of a netns, for tests in Python:
- *     cni_capture_driver owner|fingerprint NETNS          one line: the comment, or the number; "none" where nothing is
- *     cni_capture_driver time COUNT NETNS                 microseconds that a fingerprint takes, the median of COUNT
+/* What cni/capture tells of a netns, for tests in Python:
+ *     cni_capture_driver owner NETNS                      one line: the comment; "none" where nothing is
+ *     cni_capture_driver glance NETNS                     one line: legacy or nftables, and what else a glance shows
+ *     cni_capture_driver time COUNT NETNS                 microseconds that a glance takes, the median of COUNT
  *     cni_capture_driver reject create|replace NETNS      the batch of the capture spec on stdin is sent once for each
  * of its messages, with that one spoilt: a line "NTH ERRNO" for each, NTH as the kernel tells it
  */
 #include "cni/capture/apply.h"
 #include "cni/capture/attribute.h"
+#include "cni/capture/glance.h"
 #include "cni/capture/netlink.h"
 #include "cni/capture/netns.h"
 #include "cni/capture/nft.h"
@@ -35,17 +37,17 @@ static int print_owner(int netns)
     return 0;
 }
 
-static int print_fingerprint(int netns)
+static int print_glance(int netns, int home)
 {
-    uint64_t number;
+    struct cni_glance first, again;
     struct fl_err err = {0};
-    if (cni_apply_fingerprint(netns, &number, &err) < 0)
+    if (cni_glance_first(netns, home, &first, &err) < 0 || cni_glance_again(netns, home, &first, &again, &err) < 0)
         return fail(&err);
-    if (number == 0)
-        puts("none");
-    else
-        printf("%016" PRIx64 "\n", number);
-    return 0;
+    if (!cni_glance_same(&first, &again))
+        fl_err_set(&err, 0, "two glances differ");
+    printf("%s %016" PRIx64 " %s %s\n", first.legacy ? "legacy" : "nftables", first.rules, first.up ? "up" : "down",
+           first.passthrough ? "six" : "no-six");
+    return err.text[0] != '\0' ? fail(&err) : 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -54,15 +56,15 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int print_time(int count, int netns)
+static int print_time(int count, int netns, int home)
 {
     FL_CLEANUP(fl_cleanup_free) double *times = calloc((size_t)count, sizeof(*times));
+    struct cni_glance glance = {0};
     for (int i = 0; times != NULL && i < count; i++) {
         struct timespec from, to;
-        uint64_t number;
         struct fl_err err = {0};
         clock_gettime(CLOCK_MONOTONIC, &from);
-        if (cni_apply_fingerprint(netns, &number, &err) < 0)
+        if (cni_glance_again(netns, home, &glance, &glance, &err) < 0)
             return fail(&err);
         clock_gettime(CLOCK_MONOTONIC, &to);
         times[i] = (double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3;
@@ -127,15 +129,16 @@ static int reject(enum cni_nft_kind kind, int netns)
 int main(int argc, char **argv)
 {
     int netns = argc > 2 ? open(argv[argc - 1], O_RDONLY | O_CLOEXEC) : -1;
-    if (netns < 0) {
-        fprintf(stderr, "usage: %s owner|fingerprint NETNS | time COUNT NETNS | reject create NETNS\n", argv[0]);
+    int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (netns < 0 || home < 0) {
+        fprintf(stderr, "usage: %s owner|glance NETNS | time COUNT NETNS | reject create NETNS\n", argv[0]);
         return 2;
     }
     if (strcmp(argv[1], "owner") == 0)
         return print_owner(netns);
-    if (strcmp(argv[1], "fingerprint") == 0)
-        return print_fingerprint(netns);
+    if (strcmp(argv[1], "glance") == 0)
+        return print_glance(netns, home);
     if (strcmp(argv[1], "reject") == 0)
         return reject(strcmp(argv[2], "create") == 0 ? CNI_NFT_CREATE : CNI_NFT_REPLACE, netns);
-    return print_time((int)strtol(argv[2], NULL, 10), netns);
+    return print_time((int)strtol(argv[2], NULL, 10), netns, home);
 }
