@@ -1,6 +1,7 @@
 #include "cli/cnirehearsal.h"
 
 #include "cni/install/confdir.h"
+#include "cni/install/disk.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 
 #define FILES_MAX (2 * CNI_CONFDIR_FILES_MAX)
+#define PLACE     "/tmp"
 
 static bool is_copied(const char *name)
 {
@@ -89,7 +91,7 @@ static int copy_folder(struct cli_rehearsed *rehearsed)
 
 int cli_rehearsed_make(const char *conf_dir, bool bin_dir, struct cli_rehearsed *ret, struct fl_err *err)
 {
-    *ret = (struct cli_rehearsed){.root = "/tmp/fairlead-rehearsal-XXXXXX", .real_conf_dir = conf_dir};
+    *ret = (struct cli_rehearsed){.root = PLACE "/fairlead-rehearsal-XXXXXX", .real_conf_dir = conf_dir};
     if (mkdtemp(ret->root) == NULL) {
         ret->root[0] = '\0';
         return fl_err_errno(err, -errno, "make a temporary folder");
@@ -186,28 +188,10 @@ void cli_rehearsed_rename(const struct cli_rehearsed *rehearsed, char *text, siz
 
 /* --- the end --- */
 
-/* Two levels: what the installer makes of a folder of plugins. */
-static void remove_folder(int parent, const char *name, int depth)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-    if (folder == NULL) {
-        fl_cleanup_close(&fd);
-        return;
-    }
-    for (const struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(fd, entry->d_name, 0) < 0 && depth > 0)
-            remove_folder(fd, entry->d_name, depth - 1);
-    }
-    (void)closedir(folder);
-    (void)unlinkat(parent, name, AT_REMOVEDIR);
-}
-
 void cli_rehearsed_done(struct cli_rehearsed *rehearsed)
 {
-    if (rehearsed->root[0] != '\0')
-        remove_folder(AT_FDCWD, rehearsed->root, 4);
+    FL_CLEANUP(cni_disk_close) struct cni_disk parent = CNI_DISK_CLOSED;
+    if (rehearsed->root[0] != '\0' && cni_disk_open(PLACE, &parent, NULL) == 0)
+        (void)!cni_disk_remove_folder(&parent, rehearsed->root + sizeof(PLACE), NULL);
     rehearsed->root[0] = '\0';
 }

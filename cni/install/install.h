@@ -8,7 +8,8 @@
  *  - Nobody's bytes are changed but by an entry of ours (conflist.h). Which file is edited is what the runtime would
  *    choose (confdir.h); others are left, until removal, which takes ours out of all of them.
  *  - One pass of these functions heals whatever an earlier one left.
- * Nothing here waits, but for the grace of cni_install_remove. Files only: no processes, no network.
+ * A pass waits for the disk, and up to a second for an installer that holds a lock; cni_install_remove for its grace
+ * besides, and some seconds more where others are at it. Files only: no processes, no network.
  */
 #ifndef CNI_INSTALL_INSTALL_H
 #define CNI_INSTALL_INSTALL_H

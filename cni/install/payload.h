@@ -25,7 +25,7 @@
 #define CNI_PAYLOAD_FILES_MAX      16          /* files of one version */
 #define CNI_PAYLOAD_FILE_BYTES_MAX (16u << 20) /* of one file */
 #define CNI_PAYLOAD_NAME_MAX       64          /* "<version>-<digest>" with its NUL */
-#define CNI_PAYLOAD_WAIT_MS        5000
+#define CNI_PAYLOAD_WAIT_MS        1000        /* on the agent's loop too, where everything else waits meanwhile */
 
 enum cni_payload_outcome {
     CNI_PAYLOAD_DIFFERS = 1, /* what is there is not, or not wholly, this payload */
