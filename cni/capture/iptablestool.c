@@ -251,12 +251,14 @@ static int code_of(int status, const struct run *run)
 {
     if (WIFSIGNALED(status))
         return WTERMSIG(status) == SIGALRM ? -ETIMEDOUT : -EIO;
+    if (WEXITSTATUS(status) == 0) /* whatever it warns of: what it did is read back */
+        return 0;
     if (WEXITSTATUS(status) == 3 || strstr(run->said, "by that name") != NULL ||
         strstr(run->said, "Table does not exist") != NULL)
         return -EOPNOTSUPP;
     if (WEXITSTATUS(status) == 4 || strstr(run->said, "temporarily unavailable") != NULL)
         return -EAGAIN;
-    return WEXITSTATUS(status) == 0 ? 0 : -EIO;
+    return -EIO;
 }
 
 static int wait_for(pid_t child, int *ret_status)

@@ -246,6 +246,14 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
             fcntl.flock(handle, fcntl.LOCK_EX)
             plugin.succeed("ADD", self.pod.path, config("iptables"))
 
+    def test_a_program_that_warns(self):
+        """Whatever it says on the way: exit code 0 is success, and what is there is read back."""
+        script = "#!/bin/sh\necho 'No chain/target/match by that name. Resource temporarily unavailable' >&2\n" \
+                 "exec /usr/sbin/xtables-legacy-multi iptables-restore \"$@\"\n"
+        host = self.toolbox("legacy", extra={"iptables-legacy-restore": script})
+        host.succeed("ADD", self.pod.path, config("iptables"))
+        host.succeed("CHECK", self.pod.path, config("iptables"))
+
     def test_a_program_that_never_stops_talking(self):
         plugin.succeed("ADD", self.pod.path, config("iptables"))
         before = self.saved()
