@@ -127,7 +127,7 @@ static void start_repair(struct agent *agent)
     struct cni_repair_settings settings = {.proc = agent->options->proc, .on_report = on_repair, .owner = agent};
     char missing[CNI_PRIVILEGE_TEXT_MAX];
     (void)cni_backend_parse(fl_span_str(agent->options->backend), &settings.backend); /* options.c took it */
-    cni_privilege_missing(cni_privilege_effective(), missing);
+    cni_privilege_missing(cni_privilege_effective(), settings.backend == CNI_BACKEND_IPTABLES, missing);
     if (!agent->options->repair)
         fl_err_set(&agent->repair_off, -ECANCELED, "--no-repair");
     else if (!cni_privilege_sees_machine())

@@ -6,21 +6,23 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-void cni_privilege_missing(uint64_t effective, char ret_text[CNI_PRIVILEGE_TEXT_MAX])
+void cni_privilege_missing(uint64_t effective, bool iptables, char ret_text[CNI_PRIVILEGE_TEXT_MAX])
 {
     static const struct {
         unsigned number;
         const char *name;
+        bool iptables; /* for that alone */
     } wanted[] = {
-        {CAP_SYS_ADMIN, "CAP_SYS_ADMIN (setns)"},
-        {CAP_SYS_PTRACE, "CAP_SYS_PTRACE (environments of sidecars)"},
-        {CAP_NET_ADMIN, "CAP_NET_ADMIN (rules)"},
-        {CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH (environments in user namespaces)"},
+        {CAP_SYS_ADMIN, "CAP_SYS_ADMIN (setns)", false},
+        {CAP_SYS_PTRACE, "CAP_SYS_PTRACE (environments of sidecars)", false},
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN (rules)", false},
+        {CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH (environments in user namespaces)", false},
+        {CAP_NET_RAW, "CAP_NET_RAW (tables of iptables)", true},
     };
     size_t len = 0;
     ret_text[0] = '\0';
     for (size_t i = 0; i < FL_COUNT(wanted); i++) {
-        if ((effective >> wanted[i].number & 1) == 0)
+        if ((effective >> wanted[i].number & 1) == 0 && (iptables || !wanted[i].iptables))
             len += (size_t)snprintf(ret_text + len, CNI_PRIVILEGE_TEXT_MAX - len, "%s%s", len > 0 ? ", " : "",
                                     wanted[i].name);
     }

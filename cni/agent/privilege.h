@@ -10,9 +10,9 @@
 
 #define CNI_PRIVILEGE_TEXT_MAX 256
 
-/* The capabilities that repair needs and `effective` (a bit each, as the kernel numbers them) lacks, as
- * "CAP_SYS_ADMIN, CAP_NET_ADMIN"; "" for none. */
-void cni_privilege_missing(uint64_t effective, char ret_text[CNI_PRIVILEGE_TEXT_MAX]);
+/* The capabilities that repair needs (`iptables`: by that back end alone) and `effective` (a bit each, as the kernel
+ * numbers them) lacks, as "CAP_SYS_ADMIN, CAP_NET_ADMIN"; "" for none. */
+void cni_privilege_missing(uint64_t effective, bool iptables, char ret_text[CNI_PRIVILEGE_TEXT_MAX]);
 
 /* This process's effective ones. */
 uint64_t cni_privilege_effective(void);

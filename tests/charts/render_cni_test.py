@@ -122,6 +122,13 @@ class Agent(unittest.TestCase):
             for kind in ("requests", "limits"):
                 self.assertIn("memory", container["resources"][kind])
 
+    def test_iptables_opens_raw_sockets(self):
+        for platform in ("kubeadm", "openshift"):
+            things = with_agent(platform=platform, backend="iptables")
+            allowed = pod_of(things)["containers"][0]["securityContext"]["capabilities"]["add"]
+            self.assertEqual(allowed, sorted([*CAPABILITIES, "NET_RAW"]))
+            self.assertEqual(things.get(("SecurityContextConstraints", AGENT), {}).get("allowedCapabilities", allowed), allowed)
+
     def test_security_modules(self):
         self.assertEqual(pod_of(self.plain)["securityContext"]["appArmorProfile"], {"type": "Unconfined"})
         self.assertNotIn("appArmorProfile", pod_of(with_agent(appArmorProfile=None))["securityContext"])

@@ -347,6 +347,18 @@ class Less(Node):
         self.assertIn("CAP_NET_ADMIN", agent.wait("repair is off")["reason"])
         self.assertNotIn("SYS_ADMIN", agent.wait("repair is off")["reason"])
 
+    def test_capability_for_iptables(self):
+        """Needed by that back end alone."""
+        for backend, lacks in (("iptables", True), ("nftables", False)):
+            with self.subTest(backend):
+                self.write_conflist()
+                agent = self.agent("--no-events", f"--backend={backend}", repair=True, wrap=("setpriv", "--bounding-set=-net_raw"))
+                if lacks:
+                    self.assert_installs_without_repair(agent, "CAP_NET_RAW")
+                else:
+                    agent.wait("repair is on")
+                agent.kill()
+
     def test_host_pid(self):
         self.write_conflist()
         agent = self.agent("--no-events", repair=True, wrap=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))

@@ -39,7 +39,9 @@ yes
 {{- end -}}
 {{- end }}
 
-{{/* Everything that the agent can do as root, each for one purpose (docs/cni.md); tests/cluster/lanes/agent.py takes them away one by one. */}}
+{{/* Everything that the agent can do as root, each for one purpose (docs/cni.md); tests/cluster/lanes/agent.py takes them away one by one.
+     NET_RAW: iptables opens a table by a raw socket. */}}
 {{- define "fairlead.agentCapabilities" -}}
-["DAC_READ_SEARCH", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"]
+{{- $raw := eq .Values.cni.backend "iptables" | ternary (list "NET_RAW") list -}}
+{{- concat (list "DAC_READ_SEARCH" "NET_ADMIN") $raw (list "SYS_ADMIN" "SYS_PTRACE") | toJson -}}
 {{- end }}
