@@ -30,7 +30,10 @@
 #define CHECK_MS          600000
 #define AGAIN_MS          1000 /* from a programming to a second look */
 #define DISPUTE_MS        3000 /* from the first candidate until rules that are not its spec's are decided upon */
-#define POD_READ_MS       500  /* between two reads of environments of one pod */
+#define POD_READ_MS       500  /* between two reads of environments of one pod, */
+#define POD_READ_BURST    4    /* after so many at once; */
+#define NODE_READ_MS      20   /* of processes of no pod, all together */
+#define NODE_READ_BURST   300
 #define RETRY_MS          500
 #define ATTEMPTS_MAX      4 /* to read a process that does not hold still, or whose netns lacks its address */
 #define BACKOFF_MS        1000
@@ -86,8 +89,13 @@ static uint64_t now_ms(void)
 
 /* --- telling --- */
 
-static void tell(struct cni_repair *repair, struct cni_repair_report *report, const struct cni_sidecar *sidecar)
+static void tell(struct cni_repair *repair, struct cni_repair_report *report, struct cni_sidecar *sidecar)
 {
+    const unsigned bit = 1u << report->kind;
+    bool once = report->kind == CNI_REPAIR_REFUSED || report->kind == CNI_REPAIR_CONFLICT;
+    if (once && (sidecar->told & bit) != 0)
+        return;
+    sidecar->told |= once ? bit : 0;
     report->pid = sidecar->pid;
     report->netns = sidecar->facts.netns.inode;
     report->proven = sidecar->facts.pod[0] != '\0' && strcmp(sidecar->facts.pod, report->pod_uid) == 0;
@@ -96,7 +104,7 @@ static void tell(struct cni_repair *repair, struct cni_repair_report *report, co
         repair->settings.on_report(repair->settings.owner, report);
 }
 
-static void tell_of(struct cni_repair *repair, enum cni_repair_kind kind, const struct cni_sidecar *sidecar,
+static void tell_of(struct cni_repair *repair, enum cni_repair_kind kind, struct cni_sidecar *sidecar,
                     const char *reason, uint64_t since_ns)
 {
     tell(repair,
@@ -189,14 +197,14 @@ static void fail_sandbox(struct cni_repair *repair, struct cni_sandbox *sandbox,
 /* Those that are in conflict with what the sandbox was just bound to. */
 static void tell_conflicts(struct cni_repair *repair, const struct cni_sandbox *sandbox)
 {
-    for (const struct cni_sidecar *member = sandbox->members; member != NULL; member = member->next) {
+    for (struct cni_sidecar *member = sandbox->members; member != NULL; member = member->next) {
         if (member->state == CNI_SIDECAR_CONFLICT_STATE)
             tell_of(repair, CNI_REPAIR_CONFLICT, member, "another capture spec is in force there", member->seen_ns);
     }
 }
 
-static void settled(struct cni_repair *repair, struct cni_sandbox *sandbox, const struct cni_sidecar *member,
-                    int outcome, const struct fl_err *err, uint64_t since_ns)
+static void settled(struct cni_repair *repair, struct cni_sandbox *sandbox, struct cni_sidecar *member, int outcome,
+                    const struct fl_err *err, uint64_t since_ns)
 {
     const uint64_t now = now_ms();
     cni_sandbox_become(sandbox, CNI_SANDBOX_CAPTURED);
@@ -432,14 +440,24 @@ static void on_environment(struct cni_environ *environment, int result, struct c
 static bool may_be_read(const struct cni_sidecar *sidecar, uint64_t now)
 {
     const struct cni_sidecars_pod *pod = sidecar->pod;
-    if (sidecar->state != CNI_SIDECAR_QUEUED_STATE || sidecar->not_before_ms > now)
+    if (sidecar->state != CNI_SIDECAR_QUEUED_STATE || sidecar->not_before_ms > now || pod->next_read_ms > now)
         return false;
-    return pod->uid[0] == '\0' || (pod->reading == 0 && pod->next_read_ms <= now);
+    return pod->uid[0] == '\0' || pod->reading == 0;
+}
+
+/* Some at once, then one in a while: each pod for itself, and all together that are of no pod. */
+static void count_read(struct cni_sidecars_pod *pod, uint64_t now)
+{
+    const bool known = pod->uid[0] != '\0';
+    const uint64_t interval = known ? POD_READ_MS : NODE_READ_MS;
+    const uint64_t burst = interval * (known ? POD_READ_BURST : NODE_READ_BURST);
+    const uint64_t earliest = now > burst ? now - burst : 0;
+    pod->next_read_ms = (pod->next_read_ms > earliest ? pod->next_read_ms : earliest) + interval;
 }
 
 static void start_read(struct cni_repair *repair, struct reader *reader, struct cni_sidecar *sidecar, uint64_t now)
 {
-    sidecar->pod->next_read_ms = now + POD_READ_MS;
+    count_read(sidecar->pod, now);
     int result = cni_environ_start(&reader->environment, repair->loop, repair->proc.fd, sidecar->pid);
     if (result < 0) {
         sidecar->not_before_ms = now + RETRY_MS;
@@ -483,7 +501,14 @@ static void on_exit_of(struct fl_source *source, uint32_t events)
     forget(repair, sidecar);
 }
 
-static void add(struct cni_repair *repair, pid_t pid)
+/* What is kept of a process that becomes another program: one that does so in a loop is read once a second, and told of
+ * once. */
+struct before {
+    uint64_t start_time, not_before_ms;
+    unsigned told;
+};
+
+static void add(struct cni_repair *repair, pid_t pid, const struct before *before)
 {
     struct cni_sidecar_facts facts;
     struct cni_sidecar *sidecar;
@@ -500,6 +525,10 @@ static void add(struct cni_repair *repair, pid_t pid)
     }
     sidecar->owner = repair;
     sidecar->seen_ns = now_ns();
+    if (before->start_time == facts.start_time && before->start_time != 0) {
+        sidecar->told = before->told;
+        sidecar->not_before_ms = before->told != 0 ? before->not_before_ms : 0;
+    }
     result = fl_source_add(repair->loop, &sidecar->exit, fl_take_fd(pidfd), EPOLLIN, on_exit_of);
     if (result < 0) {
         cni_sidecars_remove(&repair->set, sidecar);
@@ -516,7 +545,7 @@ static void see(struct cni_repair *repair, pid_t pid)
         return;
     if (known != NULL)
         forget(repair, known);
-    add(repair, pid);
+    add(repair, pid, &(struct before){0});
 }
 
 static void on_named(void *owner, pid_t pid)
@@ -530,12 +559,15 @@ static void on_exec(void *owner, pid_t pid)
     struct cni_repair *repair = owner;
     char comm[32];
     struct cni_sidecar *known = cni_sidecars_find(&repair->set, pid);
-    if (known != NULL)
+    struct before before = {0};
+    if (known != NULL) {
+        before = (struct before){known->facts.start_time, now_ms() + AGAIN_MS, known->told};
         forget(repair, known);
+    }
     ssize_t len = cni_procfile_comm(repair->proc.fd, pid, comm, sizeof(comm));
     if (len < 0 || !fl_span_eq_str(fl_span_make(comm, (size_t)len), FL_CONTAINER_NAME))
         return;
-    add(repair, pid);
+    add(repair, pid, &before);
     start_reads(repair);
 }
 

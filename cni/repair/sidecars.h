@@ -69,6 +69,7 @@ struct cni_sidecar {
     int pidfd; /* owned */
     enum cni_sidecar_state state;
     unsigned attempts; /* to read and verify it */
+    unsigned told;     /* bits of what was reported about it and is not again */
     struct cni_sidecar_facts facts;
     struct cni_sidecars_pod *pod;
     struct cni_sandbox *sandbox; /* NULL before it is believed */

@@ -299,6 +299,20 @@ class Cases:
         self.repair.wait("restored", pid=process.pid)
         self.assertEqual(pod.table(), good)
 
+    def test_a_program_that_starts_itself_over_and_over(self):
+        pod = self.pod()
+        script = s.SCRIPT.with_name("loop") / "fairlead-proxy"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text("#!/bin/sh\nsleep 0.01\nexec $0\n")
+        script.chmod(0o755)
+        process = pod.start([script], FAIRLEAD_CAPTURE="{")
+        self.repair.wait("refused", pid=process.pid)
+        count = self.repair.counts()
+        if self.mode == "events":
+            eventually(lambda: self.repair.counts()["execs"] > count["execs"] + 100, "it does so")
+            self.assertLess(self.repair.counts()["examined"], count["examined"] + 50)
+        self.assertNotIn(process.pid, [report["pid"] for report in self.repair.reports])
+
     def test_a_process_that_takes_the_name_later(self):
         pod = self.pod()
         code = "import ctypes,time; ctypes.CDLL(None).prctl(15, b'fairlead-proxy', 0, 0, 0); print('ready', flush=True); time.sleep(600)"

@@ -47,10 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FL_CLEANUP(cni_claim_done) struct cni_claim pieces = {0};
     FL_CLEANUP(cni_claim_done) struct cni_claim again = {0};
     FL_CLEANUP(fl_buf_done) struct fl_buf excerpt;
+    fl_buf_init(&excerpt, CNI_CLAIM_EXCERPT_MAX);
     if (size == 0)
         return 0;
     struct fl_span bytes = fl_span_make(data + 1, size - 1);
-    fl_buf_init(&excerpt, CNI_CLAIM_EXCERPT_MAX);
     int first = read_claim(bytes, bytes.len > 0 ? bytes.len : 1, &whole, &excerpt);
     int second = read_claim(bytes, 1u + data[0], &pieces, NULL);
     int third = read_claim(fl_buf_span(&excerpt), 64, &again, NULL);
