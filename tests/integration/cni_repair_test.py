@@ -69,7 +69,10 @@ class Cases:
         return pod
 
     def captured(self, pod, process):
-        report = self.repair.wait("captured", pid=process.pid)
+        try:
+            report = self.repair.wait("captured", pid=process.pid)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; captured by somebody else: {pod.is_captured()}; {self.repair.counts()}") from None
         self.assertEqual((report["pod"], report["namespace"], report["uid"]), (pod.name, s.NAMESPACE, pod.uid))
         self.assertTrue(pod.is_captured())
         return report
