@@ -357,11 +357,13 @@ static bool is_chain_name(struct fl_span name)
     return good;
 }
 
-static bool is_value(struct fl_span word)
+/* One that stays one word where it is written: blanks are for comments, which are quoted. */
+static bool is_value(struct fl_span word, bool blanks)
 {
     bool good = word.len > 0 && word.data[0] != '-';
     for (size_t i = 0; i < word.len; i++)
-        good &= word.data[i] >= ' ' && word.data[i] <= '~' && word.data[i] != '"' && word.data[i] != '\\';
+        good &=
+            word.data[i] >= (blanks ? ' ' : '!') && word.data[i] <= '~' && word.data[i] != '"' && word.data[i] != '\\';
     return good;
 }
 
@@ -377,7 +379,7 @@ static bool is_our_option(struct fl_span option, struct fl_span value)
         return is_one_of(value, matches);
     if (fl_span_eq_str(option, "-j"))
         return is_one_of(value, targets) || (is_ours(value) && is_chain_name(value));
-    return is_one_of(option, plain_ones) && is_value(value);
+    return is_one_of(option, plain_ones) && is_value(value, fl_span_eq_str(option, "--comment"));
 }
 
 static bool is_our_rule(const struct line *line)

@@ -321,6 +321,7 @@ static void test_what_is_not_of_our_making(void **state)
         "*nat\n-A OUTPUT --modprobe=/tmp/program -j FAIRLEAD_A\n",
         "*nat\n-A OUTPUT -m ../../tmp/x -j FAIRLEAD_A\n",
         "*nat\n-A OUTPUT -j FAIRLEAD_A -M\n",
+        "*nat\n-A OUTPUT -o \"lo -M /tmp/program\" -j FAIRLEAD_A\n",
         "*nat\n-A OUTPUT -g FAIRLEAD_A\n",
         "*nat\n-A OUTPUT -m comment --comment \"a\\\"b\" -j FAIRLEAD_A\n",
         "*nat\n-A OUTPUT -m comment --comment \"a\tb\" -j FAIRLEAD_A\n",
