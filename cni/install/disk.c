@@ -263,27 +263,49 @@ static bool cannot_exchange(int result)
     return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP;
 }
 
-/* What has `name` gets `temporary`'s place, and is opened; where it cannot be, it has its name again. */
+static int open_file(const struct cni_disk *disk, const char *name)
+{
+    struct stat status;
+    FL_CLEANUP(fl_cleanup_close)
+    int fd = openat(disk->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return -errno;
+    return S_ISREG(status.st_mode) ? fl_take_fd(fd) : -EINVAL;
+}
+
+/* Ours is what stands under the temporary name. */
+static int give_up(const struct cni_disk *disk, const char *temporary, int result)
+{
+    (void)unlinkat(disk->fd, temporary, 0);
+    return result;
+}
+
+/* On a file system that cannot exchange two names. */
+static int exchange_blindly(const struct cni_disk *disk, const char *temporary, const char *name)
+{
+    FL_CLEANUP(fl_cleanup_close) int old = open_file(disk, name);
+    if (old < 0)
+        return give_up(disk, temporary, old);
+    if (renameat(disk->fd, temporary, disk->fd, name) != 0)
+        return give_up(disk, temporary, -errno);
+    int result = sync_folder(disk->fd);
+    return result < 0 ? result : fl_take_fd(old);
+}
+
+/* What has `name` gets `temporary`'s place, and is opened. What cannot be handed out (a link, a folder that took the
+ * file's place at the last moment) goes back to its own; where it cannot go back either, it stays under the temporary
+ * name, for it is somebody's. */
 static int exchange(const struct cni_disk *disk, const char *temporary, const char *name)
 {
-    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
-    if (renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) == 0) {
-        int old = openat(disk->fd, temporary, flags);
-        if (old >= 0)
-            return old;
-        int unopened = -errno;
-        (void)renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE);
-        return unopened;
-    }
-    int result = -errno;
-    int old = cannot_exchange(result) ? openat(disk->fd, name, flags) : -1;
-    if (old < 0)
-        return cannot_exchange(result) ? -errno : result;
-    if (renameat(disk->fd, temporary, disk->fd, name) == 0)
-        return old;
-    result = -errno;
-    close(old);
-    return result;
+    if (renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) != 0)
+        return cannot_exchange(-errno) ? exchange_blindly(disk, temporary, name) : give_up(disk, temporary, -errno);
+    FL_CLEANUP(fl_cleanup_close) int old = open_file(disk, temporary);
+    int result = old < 0 ? old : sync_folder(disk->fd);
+    if (result < 0 && renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) == 0)
+        return give_up(disk, temporary, result);
+    if (result == 0 && unlinkat(disk->fd, temporary, 0) != 0 && errno != ENOENT)
+        result = -errno;
+    return result < 0 ? result : fl_take_fd(old);
 }
 
 int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_span bytes, const struct stat *like,
@@ -293,18 +315,19 @@ int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_s
     int result = temporary_name(name, temporary);
     if (result == 0)
         result = write_temporary(disk, temporary, bytes, like->st_mode & 07777, like);
+    if (result == 0)
+        result = exchange(disk, temporary, name);
     if (result < 0)
         return failed(disk, "write", name, result, err);
-    FL_CLEANUP(fl_cleanup_close) int old = exchange(disk, temporary, name);
-    if (unlinkat(disk->fd, temporary, 0) != 0 && errno != ENOENT && old >= 0)
-        result = -errno;
-    if (old < 0)
-        result = old;
-    result = result < 0 ? failed(disk, "write", name, result, err) : sync_name(disk, name, err);
-    if (result < 0)
-        return result;
-    *ret_old = fl_take_fd(old);
+    *ret_old = result;
     return 0;
+}
+
+int cni_disk_leftover(const struct cni_disk *disk, const char *name)
+{
+    char temporary[NAME_MAX + 1];
+    int result = temporary_name(name, temporary);
+    return result < 0 ? result : open_file(disk, temporary);
 }
 
 int cni_disk_rename(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err)

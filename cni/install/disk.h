@@ -63,10 +63,15 @@ int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_sp
 
 /* As cni_disk_replace for a file of somebody else's that is there: mode and owner are `like`'s, and what stood under
  * the name up to this very moment is handed out, open for reading, so that nothing is lost that another writer put
- * there meanwhile. -ENOENT: it is gone, and nothing was written; -ELOOP: a symlink stands there by now, and goes on to.
- * (A file system that cannot exchange two names: the file is opened before, and replaced.) */
+ * there meanwhile. -ENOENT: it is gone, -ELOOP, -EINVAL: it is no file any more; nothing was written. (A file system
+ * that cannot exchange two names: the file is opened before, and replaced.) */
 int cni_disk_exchange(const struct cni_disk *disk, const char *name, struct fl_span bytes, const struct stat *like,
                       int *ret_old, struct fl_err *err) FL_MUST_CHECK;
+
+/* What a writer of `name` that was killed left under the temporary name: a descriptor of a regular file, owned by the
+ * caller, or a negative errno (-ENOENT: nothing). It is what that one was about to put in place, or what had stood
+ * there. */
+int cni_disk_leftover(const struct cni_disk *disk, const char *name) FL_MUST_CHECK;
 
 /* Gives a file another name in its folder, in one step and for good; what had that name is replaced. */
 int cni_disk_rename(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err) FL_MUST_CHECK;

@@ -263,9 +263,7 @@ static int configure(const struct cni_install_settings *settings, struct cni_kep
         result = cni_disk_lock(&disk, LOCK_WAIT_MS, err);
     if (result != 0)
         return set_failure(report, result < 0 ? result : -EBUSY, err);
-    /* what is left of one who was killed takes room, and nothing else */
-    int swept = cni_disk_sweep(&disk, NULL);
-    (void)swept;
+    cni_rewrite_clear(&disk, settings->backend, &report->conflist_written);
     if (settings->mode == CNI_INSTALL_CHAINED)
         return chain(&pass);
     result = write_own(&pass);

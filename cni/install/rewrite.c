@@ -154,3 +154,56 @@ int cni_rewrite_rescue(const struct cni_disk *disk, struct cni_kept *kept, const
     *ret_rescued = rewrite.written;
     return result;
 }
+
+/* Ours was taken from `text`: whether these very bytes come out. */
+static bool comes_of(struct fl_span text, struct fl_span bytes, bool *ret_named)
+{
+    FL_CLEANUP(fl_buf_done) struct fl_buf without;
+    bool changed = false;
+    fl_buf_init(&without, CNI_CONFLIST_BYTES_MAX);
+    int result = cni_conflist_remove(text, &without, &changed, NULL);
+    *ret_named = result == 0 && changed;
+    return *ret_named && fl_span_eq(fl_buf_span(&without), bytes);
+}
+
+/* Whether it is somebody's list without ours in it, and the one that stands has ours, and was made of another one. */
+static bool is_lost(struct fl_span left, struct fl_span standing)
+{
+    FL_CLEANUP(fl_buf_done) struct fl_buf unused;
+    bool named = false, changed = false;
+    fl_buf_init(&unused, CNI_CONFLIST_BYTES_MAX);
+    if (comes_of(standing, left, &named) || !named)
+        return false;
+    return cni_conflist_remove(left, &unused, &changed, NULL) == 0 && !changed;
+}
+
+static void recover(const struct cni_disk *disk, const char *name, const char *backend, bool *recovered)
+{
+    FL_CLEANUP(fl_buf_done) struct fl_buf left;
+    FL_CLEANUP(cni_confdir_file_done) struct cni_confdir_file standing = {0};
+    FL_CLEANUP(cni_kept_done) struct cni_kept kept = {.fd = cni_disk_leftover(disk, name)};
+    fl_buf_init(&left, CNI_CONFLIST_BYTES_MAX);
+    bool written = false;
+    if (kept.fd < 0 || cni_confdir_read_fd(kept.fd, &left) < 0 || cni_confdir_read(disk, name, &standing, NULL) < 0 ||
+        standing.symlink || !is_lost(fl_buf_span(&left), fl_buf_span(&standing.text)))
+        return;
+    memcpy(kept.name, name, strlen(name) + 1); /* as confdir has it */
+    kept.written = fl_siphash(fl_buf_span(&standing.text));
+    kept.read = ~fl_siphash(fl_buf_span(&left)); /* another one: it is to be put in place */
+    int result = cni_rewrite_rescue(disk, &kept, backend, &written, NULL);
+    *recovered |= result == 0 && written;
+}
+
+void cni_rewrite_clear(const struct cni_disk *disk, const char *backend, bool *ret_recovered)
+{
+    struct cni_confdir confdir = {0};
+    *ret_recovered = false;
+    if (cni_confdir_list(disk, &confdir, NULL) == 0) {
+        for (size_t i = 0; i < confdir.count; i++)
+            if (cni_confdir_is_list(confdir.names[i]))
+                recover(disk, confdir.names[i], backend, ret_recovered);
+    }
+    cni_confdir_done(&confdir);
+    int swept = cni_disk_sweep(disk, NULL);
+    (void)swept;
+}

@@ -29,4 +29,9 @@ int cni_rewrite(const struct cni_disk *disk, const char *name, const struct cni_
 int cni_rewrite_rescue(const struct cni_disk *disk, struct cni_kept *kept, const char *backend, bool *ret_rescued,
                        struct fl_err *err) FL_MUST_CHECK;
 
+/* Removes temporary files that killed installers left. Where one was killed between an exchange and its look at what
+ * came out, another writer's list may lie there, which the one that stands was not made of: that is put in place first,
+ * with ours in it (*ret_recovered). Nothing is told of what cannot be removed: it takes room, and nothing else. */
+void cni_rewrite_clear(const struct cni_disk *disk, const char *backend, bool *ret_recovered);
+
 #endif

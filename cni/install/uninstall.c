@@ -2,6 +2,7 @@
 #include "cni/install/install.h"
 
 #include "cni/install/owner.h"
+#include "cni/install/rewrite.h"
 #include "cni/install/wrapping.h"
 
 #include <errno.h>
@@ -66,6 +67,7 @@ static int clean_folder(const struct cni_install_settings *settings, bool *ret_n
 {
     FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
     struct cni_confdir confdir = {0};
+    bool recovered;
     *ret_named = false;
     int result = cni_disk_open(settings->conf_dir, &disk, err);
     if (result == -ENOENT)
@@ -75,7 +77,7 @@ static int clean_folder(const struct cni_install_settings *settings, bool *ret_n
     if (result > 0)
         return -EBUSY;
     if (result == 0)
-        result = cni_disk_sweep(&disk, err);
+        cni_rewrite_clear(&disk, settings->backend, &recovered);
     if (result == 0)
         result = cni_confdir_list(&disk, &confdir, err);
     for (size_t i = 0; i < confdir.count; i++) {

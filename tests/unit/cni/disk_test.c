@@ -217,6 +217,61 @@ static void test_exchange(void **state)
     assert_false(is_there(root, ".fairlead.a.tmp"));
 }
 
+static void become_link(const char *name, const char *target)
+{
+    (void)name;
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", root, target);
+    power_before_rename = NULL;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("elsewhere", path), 0);
+}
+
+static void become_folder(const char *name, const char *target)
+{
+    (void)name;
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", root, target);
+    power_before_rename = NULL;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0755), 0);
+    put(path, "theirs", OLD);
+}
+
+static void become_fifo(const char *name, const char *target)
+{
+    (void)name;
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", root, target);
+    power_before_rename = NULL;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+}
+
+/* At the last moment somebody puts something else in the file's place: it stays there, and whole. */
+static void test_exchange_with_what_is_no_file(void **state)
+{
+    (void)state;
+    static void (*const becomes[])(const char *name, const char *target) = {become_link, become_folder, become_fifo};
+    static const mode_t types[] = {S_IFLNK, S_IFDIR, S_IFIFO};
+    for (size_t i = 0; i < FL_COUNT(becomes); i++) {
+        struct fl_err err = {0};
+        struct stat status;
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%s/a", root);
+        put(root, "a", OLD);
+        power_before_rename = becomes[i];
+        int result = exchange("a", NEW, &err);
+        assert_true(result == -ELOOP || result == -EINVAL);
+        assert_int_equal(lstat(path, &status), 0);
+        assert_int_equal(status.st_mode & S_IFMT, types[i]);
+        assert_true(types[i] != S_IFDIR || holds(path, "theirs", OLD));
+        assert_false(is_there(root, ".fairlead.a.tmp"));
+        power_remove_tree(path);
+        (void)unlink(path);
+    }
+}
+
 static void test_exchange_power(void **state)
 {
     (void)state;
@@ -478,6 +533,7 @@ int main(void)
         TEST(test_replace_where_each_call_fails),
         TEST(test_exchange),
         TEST(test_exchange_with_a_link),
+        TEST(test_exchange_with_what_is_no_file),
         TEST(test_exchange_power),
         TEST(test_exchange_where_each_call_fails),
         TEST(test_rename_power),

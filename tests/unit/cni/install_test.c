@@ -435,6 +435,40 @@ static void test_races(void **state)
     }
 }
 
+/* An installer was killed right behind an exchange: what came out lies under its temporary name. */
+static void test_killed_in_the_middle(void **state)
+{
+    (void)state;
+    static const char left[] = ".fairlead.10-net.conflist.tmp";
+    static const char newer[] = "{\"cniVersion\":\"1.0.0\",\"name\":\"newer\",\"plugins\":[{\"type\":\"x\"}]}";
+    static const char with[] = "{\"cniVersion\":\"1.0.0\",\"name\":\"newer\",\"plugins\":[{\"type\":\"x\"}," OURS "]}";
+    const struct {
+        const char *standing, *left, *then, *removed;
+    } rows[] = {
+        {DONE, newer, with, newer},           /* of a writer that was faster by a moment */
+        {DONE, LIST, DONE, LIST},             /* what ours was made of */
+        {DONE, "{\"cni", DONE, LIST},         /* not whole */
+        {DONE, with, DONE, LIST},             /* ours, not put in place yet */
+        {newer, LIST, with, newer},           /* somebody has written since */
+        {"{\"cni", LIST, "{\"cni", "{\"cni"}, /* is writing */
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        for (int removal = 0; removal < 2; removal++) {
+            begin();
+            put(conf, "10-net.conflist", LIST);
+            assert_state(&settings, CNI_INSTALL_INSTALLED, "");
+            put(conf, "10-net.conflist", rows[i].standing);
+            put(conf, left, rows[i].left);
+            if (removal)
+                assert_removed(&settings);
+            else
+                (void)reconcile(&settings);
+            assert_file(conf, "10-net.conflist", removal ? rows[i].removed : rows[i].then);
+            assert_file(conf, left, NULL);
+        }
+    }
+}
+
 /* The owner writes its .conf again while it is being wrapped. */
 static void race_conf(const char *name, const char *target)
 {
@@ -636,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_removed_from_everywhere),
         cmocka_unit_test(test_races),
         cmocka_unit_test(test_race_with_wrapping),
+        cmocka_unit_test(test_killed_in_the_middle),
         cmocka_unit_test(test_power_while_chaining),
         cmocka_unit_test(test_power_while_unchaining),
         cmocka_unit_test(test_power_while_wrapping),
