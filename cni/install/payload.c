@@ -275,6 +275,13 @@ static int remove_version(const struct cni_disk *all, const char *name, struct f
     return result < 0 ? result : cni_disk_remove_folder(all, name, err);
 }
 
+/* "0.1.0-0123456789abcdef": what is named otherwise is not ours to remove. */
+static bool is_version(const char *name)
+{
+    const char *digest = strrchr(name, '-');
+    return name[0] != '.' && digest != NULL && strlen(digest + 1) == 16 && strspn(digest + 1, "0123456789abcdef") == 16;
+}
+
 /* All versions but `kept` (NULL: all). 0, CNI_PAYLOAD_BUSY where one at least is in use. */
 static int remove_versions(const struct cni_disk *all, const char *kept, struct fl_err *err)
 {
@@ -285,7 +292,7 @@ static int remove_versions(const struct cni_disk *all, const char *kept, struct 
         return result;
     for (const struct dirent *entry; result >= 0 && (entry = readdir(entries)) != NULL;) {
         struct stat status;
-        if (entry->d_name[0] == '.' || (kept != NULL && strcmp(entry->d_name, kept) == 0) ||
+        if (!is_version(entry->d_name) || (kept != NULL && strcmp(entry->d_name, kept) == 0) ||
             fstatat(all->fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode))
             continue;
         result = remove_version(all, entry->d_name, err);
@@ -300,9 +307,14 @@ static int open_folders(const struct cni_payload *payload, unsigned wait_ms, str
                         struct fl_err *err)
 {
     char path[PATH_MAX + sizeof(CNI_PAYLOAD_FOLDER)];
+    struct stat status;
     int result = open_bin_dir(payload, wait_ms, bin, err);
     if (result != 0)
         return result;
+    /* a link may lead to a folder with other things than versions in it, which would be removed as unused ones */
+    if (fstatat(bin->fd, CNI_PAYLOAD_FOLDER, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode))
+        return fl_err_set(err, -ELOOP, "%s/" CNI_PAYLOAD_FOLDER " is a symbolic link: put the folder itself there",
+                          payload->bin_dir);
     snprintf(path, sizeof(path), "%s/" CNI_PAYLOAD_FOLDER, payload->bin_dir);
     result = cni_disk_open(path, all, err);
     return result == -ENOENT ? forgive(err) : result;

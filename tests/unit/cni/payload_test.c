@@ -272,6 +272,30 @@ static void test_other_files_stay(void **state)
     assert_true(is_there(in(bin, "bridge")));
 }
 
+/* Somebody moved the folder of versions, and put a link in its place: what lies beside them there is not ours. */
+static void test_a_link_to_elsewhere(void **state)
+{
+    (void)state;
+    struct fl_err err = {0};
+    char elsewhere[PATH_MAX], theirs[PATH_MAX], folder[PATH_MAX];
+    install(&a);
+    snprintf(folder, sizeof(folder), "%s", in(bin, CNI_PAYLOAD_FOLDER));
+    snprintf(elsewhere, sizeof(elsewhere), "%s", in(top, "elsewhere"));
+    assert_int_equal(rename(folder, elsewhere), 0);
+    snprintf(theirs, sizeof(theirs), "%s", in(elsewhere, "theirs"));
+    assert_int_equal(mkdir(theirs, 0755), 0);
+    put(in(theirs, "data"), FL_SPAN("data"));
+    assert_int_equal(symlink(elsewhere, folder), 0);
+    assert_int_equal(cni_payload_prune(&a, &err), -ELOOP);
+    assert_int_equal(cni_payload_remove(&a, &err), -ELOOP);
+    assert_true(is_there(in(theirs, "data")));
+    assert_int_equal(unlink(folder), 0);
+    assert_int_equal(rename(elsewhere, folder), 0);
+    snprintf(theirs, sizeof(theirs), "%s", in(folder, "theirs"));
+    assert_int_equal(cni_payload_prune(&a, &err), 0);
+    assert_true(is_there(in(theirs, "data")));
+}
+
 static void test_what_is_no_payload(void **state)
 {
     (void)state;
@@ -493,6 +517,7 @@ int main(void)
         TEST(test_a_version_in_use_stays),
         TEST(test_prune_without_a_launcher_removes_nothing),
         TEST(test_other_files_stay),
+        TEST(test_a_link_to_elsewhere),
         TEST(test_what_is_no_payload),
         TEST(test_first_install_power),
         TEST(test_upgrade_power),
