@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <linux/netlink.h>
 
+/* Of one dump. Whoever may change the netns may fill it with a million chains of iptables-nft, which are asked for. */
+#define ANSWERS_MAX (1u << 20)
+
 struct sockets {
     struct cni_netlink route, netfilter;
     bool nftables; /* the kernel has nfnetlink: netfilter is open */
@@ -30,6 +33,7 @@ static int sockets_open_here(struct sockets *sockets, struct fl_err *err)
         return result;
     result = cni_netlink_open(&sockets->netfilter, NETLINK_NETFILTER, &failure);
     sockets->nftables = result == 0;
+    sockets->netfilter.answers_max = ANSWERS_MAX;
     if (result < 0 && result != -EPROTONOSUPPORT)
         return fl_err_set(err, result, "%s", failure.text);
     return cni_iptables_kernel_open(&sockets->kernel, err);

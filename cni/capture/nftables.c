@@ -95,6 +95,8 @@ static void read_message(const struct nlmsghdr *message, void *context)
     cni_readback_message(&reading->readback, message, reading->err);
 }
 
+enum { FILLED_UP = 100 }; /* our table has more in it than any plan: it differs, and need not be looked at again */
+
 /* One dump. That the table is not there is a difference, not a failure. */
 static int dump(struct cni_netlink *netfilter, struct reading *reading, enum cni_readback_dump what,
                 enum cni_set_id set)
@@ -102,6 +104,10 @@ static int dump(struct cni_netlink *netfilter, struct reading *reading, enum cni
     _Alignas(struct nlmsghdr) char request[CNI_READBACK_REQUEST_MAX];
     struct fl_err failure = {0};
     int result = cni_netlink_ask(netfilter, cni_readback_request(request, what, set), read_message, reading, &failure);
+    if (result == -EMSGSIZE && (what == CNI_READBACK_RULES || what == CNI_READBACK_ELEMENTS)) {
+        fl_err_set(reading->err, -EBADMSG, "table inet " CNI_NFT_TABLE " is filled up");
+        return FILLED_UP;
+    }
     if (result < 0 && result != -ENOENT) {
         fl_err_set(reading->err, result, "read back table inet " CNI_NFT_TABLE ": %s", failure.text);
         return result;
@@ -124,12 +130,14 @@ static int dump_all(struct cni_netlink *netfilter, struct reading *reading)
     return result == 0 && reading->readback.moved ? CNI_NETLINK_AGAIN : result;
 }
 
-/* One look. 0, CNI_NFTABLES_DIFFERS, -EAGAIN (nothing was learned) or another negative errno. */
+/* One look. 0, CNI_NFTABLES_DIFFERS, FILLED_UP, -EAGAIN (nothing was learned) or another negative errno. */
 static int look(struct cni_netlink *netfilter, const struct cni_plan *plan, struct fl_err *err)
 {
     struct reading reading = {.err = err};
     cni_readback_start(&reading.readback, plan);
     int result = dump_all(netfilter, &reading);
+    if (result == FILLED_UP)
+        return FILLED_UP;
     if (result != 0)
         return result < 0 ? result : busy(err);
     return cni_readback_finish(&reading.readback, err) == CNI_READBACK_SAME ? 0 : CNI_NFTABLES_DIFFERS;
@@ -148,7 +156,7 @@ int cni_nftables_compare(struct cni_netlink *netfilter, const struct cni_plan *p
     }
     if (result != 0)
         fl_err_set(err, why.code, "%s", why.text);
-    return result;
+    return result == FILLED_UP ? CNI_NFTABLES_DIFFERS : result;
 }
 
 int cni_nftables_program(struct cni_netlink *netfilter, const struct cni_plan *plan, uint64_t *made, struct fl_err *err)

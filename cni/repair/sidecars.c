@@ -92,11 +92,12 @@ static struct cni_sidecars_pod *find_pod(struct cni_sidecars *set, const char *u
     return pod;
 }
 
-/* One that was read from lately stays for a while: else a process that is made anew, again and again, would be read
- * anew each time. */
+/* One that was read from lately, or has had its share of time, stays for a while: else a process that is made anew,
+ * again and again, would begin anew each time. */
 static void release_pod(struct cni_sidecars *set, struct cni_sidecars_pod *pod, uint64_t now_ms)
 {
-    if (pod->processes > 0 || pod->sandboxes > 0 || pod->reading > 0 || pod->next_read_ms > now_ms)
+    if (pod->processes > 0 || pod->sandboxes > 0 || pod->reading > 0 || pod->next_read_ms > now_ms ||
+        pod->held_ms > now_ms)
         return;
     fl_map_remove(&set->pods, pod_key(pod->uid));
     free(pod);

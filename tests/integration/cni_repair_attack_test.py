@@ -78,6 +78,9 @@ class Attack(unittest.TestCase):
         self.addCleanup(process.stdin.close)
         return process
 
+    def fill(self, pod, text):
+        cni.run("ip", "netns", "exec", pod.netns.name, "nft", "-f", "/dev/stdin", input=text)
+
     def pod_with_inode(self, inode):
         for _ in range(60):
             pod = self.pod()
@@ -121,6 +124,27 @@ class Attack(unittest.TestCase):
         count, took = len(self.repair.told_of(pod)), time.monotonic() - start
         self.assertLessEqual(count, 2 * took + 2)
         self.assertEqual(self.repair.wait("refused", pid=process.pid)["proven"], 1)
+
+    def test_a_netns_that_is_filled_up(self):
+        """Is not read to its end: others wait while one is looked into."""
+        pod, other = self.pod(), self.pod()
+        self.fill(pod, "table ip filter {\n" + "".join(f"chain {'x' * 100}{n} {{ }}\n" for n in range(12000)) + "}\n")
+        process = pod.start()
+        self.assertIn("bytes of answers", self.repair.wait("failed", pid=process.pid)["reason"])
+        other.start()
+        eventually(other.is_captured, "the other one is captured")
+        pod.netns.nft("flush", "ruleset")
+        self.repair.look()
+        eventually(pod.is_captured, "it is captured then")
+
+    def test_rules_of_ours_that_are_filled_up(self):
+        pod = self.pod()
+        pod.start()
+        eventually(pod.is_captured, "it is captured")
+        good = pod.table()
+        self.fill(pod, "".join(f"insert rule inet fairlead output tcp dport {n} accept\n" for n in range(1, 16000)))
+        self.repair.look()
+        eventually(lambda: pod.table() == good, "it is as it was")
 
 
 if __name__ == "__main__":
