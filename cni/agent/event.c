@@ -48,11 +48,15 @@ static bool is_good(const struct cni_event *event)
            is_uid(event->uid);
 }
 
+/* A pod is its uid, where that is known, for the caller vouches for it: the names are the pod's own word, and one that
+ * made up a name each time would have all Events there are. */
 static uint64_t key_of(const struct cni_event *event)
 {
     char text[FL_KUBE_NAMESPACE_MAX + FL_KUBE_NAME_MAX + CNI_EVENT_UID_MAX + 32];
-    int len = snprintf(text, sizeof(text), "%d/%.*s/%.*s/%.*s", (int)event->reason, FL_SPAN_ARG(event->name_space),
-                       FL_SPAN_ARG(event->name), FL_SPAN_ARG(event->uid));
+    bool named = event->uid.len == 0 || is_about_node(event);
+    int len = named ? snprintf(text, sizeof(text), "%d/%.*s/%.*s", (int)event->reason, FL_SPAN_ARG(event->name_space),
+                               FL_SPAN_ARG(event->name))
+                    : snprintf(text, sizeof(text), "%d//%.*s", (int)event->reason, FL_SPAN_ARG(event->uid));
     uint64_t key = fl_siphash(fl_span_make(text, len > 0 ? (size_t)len : 0));
     return key != 0 ? key : 1;
 }

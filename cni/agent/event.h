@@ -5,7 +5,8 @@
  * the count of the next one after that time. Above that a bucket bounds how many are posted at all: a pod that is made
  * to look wrong a thousand times costs the API server nothing.
  *
- * Names come from a sidecar's own environment: they are checked to be names, not to be its own. */
+ * Names come from a sidecar's own environment: they are checked to be names, not to be its own. The uid is the kernel's
+ * word (its cgroup), so it is that by which Events of one pod are told from another's. */
 #ifndef CNI_AGENT_EVENT_H
 #define CNI_AGENT_EVENT_H
 

@@ -16,6 +16,7 @@
 #define FILE_MASK  (IN_MODIFY | IN_CLOSE_WRITE)
 #define GONE_MASK  (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)
 #define EVERYTHING (CNI_NOTICE_CONFIG | CNI_NOTICE_PLUGIN | CNI_NOTICE_OWNER | CNI_NOTICE_KEPT | CNI_NOTICE_OVERFLOW)
+#define READS_MAX  256          /* a turn: who is faster than we are does not keep us reading */
 #define TEMPORARY  ".fairlead." /* what we are writing ourselves (disk.h) */
 
 static const unsigned about[CNI_NOTICE_FOLDERS] = {
@@ -137,7 +138,7 @@ unsigned cni_notice_read(struct cni_notice *notice)
 {
     char bytes[8192] __attribute__((aligned(__alignof__(struct inotify_event))));
     unsigned what = 0;
-    for (;;) {
+    for (int i = 0; i < READS_MAX; i++) {
         ssize_t length = notice->fd >= 0 ? read(notice->fd, bytes, sizeof(bytes)) : -1;
         if (length <= 0)
             return what;
@@ -147,6 +148,7 @@ unsigned cni_notice_read(struct cni_notice *notice)
             at += (ssize_t)(sizeof(*event) + event->len);
         }
     }
+    return what;
 }
 
 struct signature {

@@ -45,14 +45,29 @@ static void test_others_are_others(void **state)
     assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
     event.reason = CNI_EVENT_RESTORED;
     assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
-    event.name = FL_SPAN("cart-2");
-    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
     event.uid = FL_SPAN("6a1d");
-    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
-    event.name_space = FL_SPAN("other");
     assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
     event.note = FL_SPAN("other words are no other Event");
     assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_REPEATED);
+}
+
+/* Names are the pod's own word: one that takes others' has no more Events for it. */
+static void test_names_are_made_up(void **state)
+{
+    (void)state;
+    static struct cni_event_memory memory;
+    struct cni_event event = POD("cart-1");
+    struct cni_event_telling telling;
+    memset(&memory, 0, sizeof(memory));
+    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
+    event.name = FL_SPAN("coredns-1");
+    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_REPEATED);
+    event.name_space = FL_SPAN("kube-system");
+    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_REPEATED);
+    event.uid = FL_SPAN("");
+    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
+    event.name = FL_SPAN("coredns-2");
+    assert_int_equal(cni_event_consider(&memory, &event, 0, 0, &telling), CNI_EVENT_POST);
 }
 
 /* A flood of pods: the bucket, and its refill; and the memory holds the latest. */
@@ -64,10 +79,10 @@ static void test_flood(void **state)
     memset(&memory, 0, sizeof(memory));
     unsigned posted = 0;
     for (unsigned i = 0; i < 1000; i++) {
-        char name[32];
-        snprintf(name, sizeof(name), "pod-%u", i);
+        char uid[32];
+        snprintf(uid, sizeof(uid), "6a1c-%u", i);
         struct cni_event event = POD("x");
-        event.name = fl_span_str(name);
+        event.uid = fl_span_str(uid);
         posted += cni_event_consider(&memory, &event, 5000, 5, &telling) == CNI_EVENT_POST;
     }
     assert_int_equal(posted, CNI_EVENT_BURST);
@@ -75,7 +90,8 @@ static void test_flood(void **state)
     assert_int_equal(cni_event_consider(&memory, &late, 5000 + CNI_EVENT_REFILL_MS - 1, 6, &telling),
                      CNI_EVENT_LIMITED);
     assert_int_equal(cni_event_consider(&memory, &late, 5000 + CNI_EVENT_REFILL_MS, 6, &telling), CNI_EVENT_POST);
-    const struct cni_event later = POD("later");
+    struct cni_event later = POD("later");
+    later.uid = FL_SPAN("6a1d");
     assert_int_equal(cni_event_consider(&memory, &later, 5000 + CNI_EVENT_REFILL_MS, 6, &telling), CNI_EVENT_LIMITED);
     assert_int_equal(cni_event_consider(&memory, &later, 5000 + 1000 * CNI_EVENT_REFILL_MS, 6, &telling),
                      CNI_EVENT_POST);
@@ -206,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_once_and_counted),
         cmocka_unit_test(test_others_are_others),
+        cmocka_unit_test(test_names_are_made_up),
         cmocka_unit_test(test_flood),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_pod),
