@@ -5,12 +5,16 @@
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+
+#define LEAVE_TRIES    100
+#define LEAVE_PAUSE_MS 10
 
 /* From the kernel itself, so that it works where /proc is not mounted. */
 static int open_own(struct fl_err *err)
@@ -101,8 +105,12 @@ int cni_netns_enter(int netns, int *ret_back, struct fl_err *err)
 
 int cni_netns_leave(int back, struct fl_err *err)
 {
-    if (setns(back, CLONE_NEWNET) < 0)
-        return fl_err_errno(err, -errno, "leave the network namespace");
+    (void)err;
+    for (int i = 0; setns(back, CLONE_NEWNET) < 0; i++) {
+        if ((errno != ENOMEM && errno != EINTR) || i == LEAVE_TRIES)
+            abort();
+        (void)poll(NULL, 0, LEAVE_PAUSE_MS);
+    }
     return 0;
 }
 

@@ -31,7 +31,9 @@ int cni_netns_go(int netns, struct fl_err *err) FL_MUST_CHECK;
 
 /* The calling thread enters the namespace; *ret_back (owned) is where it came from. 0 or a negative errno. */
 int cni_netns_enter(int netns, int *ret_back, struct fl_err *err) FL_MUST_CHECK;
-/* Back again. A thread that cannot get back must not go on: the caller gives up on a negative errno. */
+/* Back again. What the kernel is short of is waited for, up to a second. The process ends (abort) where there is no way
+ * back: all that it would do next, it would do in somebody else's network. 0 then, and a negative errno never, but
+ * callers treat it as one that may fail. */
 int cni_netns_leave(int back, struct fl_err *err) FL_MUST_CHECK;
 
 #endif

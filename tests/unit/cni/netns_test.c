@@ -1,14 +1,16 @@
 /* cni/capture/netns: what a path may name, and that the host's namespace is refused however it is named. Nothing is
- * entered here. */
+ * entered here; but who cannot leave one again must not go on. */
 #include "cni/capture/netns.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -61,11 +63,41 @@ static void test_the_hosts_is_refused(void **state)
         assert_outcome("/proc/1/ns/net", CNI_NETNS_HOST);
 }
 
+static int shortages, refusal;
+
+int __wrap_setns(int fd, int type);
+int __wrap_setns(int fd, int type)
+{
+    (void)fd, (void)type;
+    errno = shortages > 0 ? ENOMEM : refusal;
+    return shortages-- > 0 || refusal != 0 ? -1 : 0;
+}
+
+static void test_who_cannot_leave(void **state)
+{
+    (void)state;
+    int status = 0;
+    shortages = 3;
+    refusal = 0;
+    assert_int_equal(cni_netns_leave(-1, NULL), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        shortages = 0;
+        refusal = EPERM;
+        (void)!cni_netns_leave(-1, NULL);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_no_netns),
         cmocka_unit_test(test_the_hosts_is_refused),
+        cmocka_unit_test(test_who_cannot_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
