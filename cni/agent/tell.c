@@ -15,6 +15,7 @@ void cni_tell_init(struct cni_tell *tell, struct fl_loop *loop, struct cni_stats
 void cni_tell_done(struct cni_tell *tell)
 {
     fl_timer_cancel(&tell->timer);
+    fl_timer_cancel(&tell->later);
 }
 
 /* The installation. */
@@ -82,17 +83,51 @@ static const char *written_text(const struct cni_install_report *report)
     return report->conflist_written ? "configuration" : "nothing";
 }
 
-void cni_tell_install(struct cni_tell *tell, const struct cni_install_report *report)
+static bool may_say(struct cni_tell *tell)
 {
+    uint64_t now = fl_loop_now_ms(tell->loop), refilled = (now - tell->filled_ms) / CNI_TELL_LINE_MS;
+    tell->spent -= refilled < tell->spent ? (unsigned)refilled : tell->spent;
+    tell->filled_ms += refilled * CNI_TELL_LINE_MS;
+    if (tell->spent == CNI_TELL_LINES_BURST)
+        return false;
+    tell->spent++;
+    return true;
+}
+
+static void on_later(struct fl_timer *timer);
+
+static void say(struct cni_tell *tell)
+{
+    const struct cni_install_report *report = &tell->report;
     bool good = report->state == CNI_INSTALL_INSTALLED;
+    if (!may_say(tell)) {
+        tell->unsaid++;
+        if (!fl_timer_is_set(&tell->later))
+            fl_timer_set(tell->loop, &tell->later, CNI_TELL_LINE_MS, on_later);
+        return;
+    }
     fl_log(good ? FL_LOG_INFO : FL_LOG_WARNING, good ? "installed" : "not installed",
            FL_LOG_STR("state", cni_install_state_name(report->state)), FL_LOG_STR("conflist", report->conflist),
            FL_LOG_STR("written", written_text(report)), FL_LOG_STR("reason", report->reason),
-           FL_LOG_NUM("duration_us", report->duration_ns / 1000));
+           FL_LOG_NUM("duration_us", report->duration_ns / 1000), FL_LOG_NUM("unsaid", tell->unsaid));
+    tell->unsaid = 0;
+    fl_timer_cancel(&tell->later);
+}
+
+static void on_later(struct fl_timer *timer)
+{
+    struct cni_tell *tell = FL_CONTAINER_OF(timer, struct cni_tell, later);
+    tell->unsaid--; /* the last one, which is told now */
+    say(tell);
+}
+
+void cni_tell_install(struct cni_tell *tell, const struct cni_install_report *report)
+{
     cni_stats_install(tell->stats, report);
     tell->report = *report;
     tell->reported = true;
-    if (good)
+    say(tell);
+    if (report->state == CNI_INSTALL_INSTALLED)
         tell_installed(tell, report);
     else
         tell_trouble(tell, report->state);

@@ -8,12 +8,19 @@
 
 #define CNI_TELL_PATIENCE_MS 15000 /* a node that boots waits for its network: an Event only when it goes on */
 
+#define CNI_TELL_LINES_BURST                                                                                           \
+    32 /* about the installation, in the log: a writer may make it change a thousand times a second */
+#define CNI_TELL_LINE_MS 1000 /* one more after that time; what was not told is counted, and the last is told */
+
 struct cni_tell {
     struct fl_loop *loop;
     struct cni_stats *stats;
     struct cni_events *events;
     struct fl_timer timer;            /* runs while the installation is not in place, and nobody was told yet */
     struct cni_install_report report; /* the last one */
+    struct fl_timer later;            /* runs while something is unsaid */
+    uint64_t filled_ms;
+    unsigned spent, unsaid; /* lines */
     bool reported, installed, grieved;
 };
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 import events_api
@@ -68,6 +69,25 @@ class Node(unittest.TestCase):
 
 
 class Installing(Node):
+    def test_a_writer_who_makes_it_change_all_the_time(self):
+        """Costs a bounded number of lines; the last state is told in the end."""
+        self.write_conflist()
+        agent = self.agent("--no-events")
+        agent.wait("installed")
+        start = time.monotonic()
+        in_the_way = self.folder / "conf" / "05-x.conflist"
+        for _ in range(300):
+            in_the_way.write_text("{")
+            agent.wait_listening()
+            eventually(lambda: agent.get("/readyz")[0] == 503, "it is not installed")
+            in_the_way.unlink()
+            eventually(lambda: agent.get("/readyz")[0] == 200, "it is installed")
+        last = eventually(lambda: (line := [line for line in agent.history if "conflist" in line and "unsaid" in line][-1])["unsaid"] and
+                          line["state"] == "installed" and line, "the last state, and how many were not told")
+        lines = [line for line in agent.history if "unsaid" in line]
+        self.assertLess(len(lines), 40 + time.monotonic() - start)
+        self.assertGreater(last["unsaid"], 0)
+
     def test_installs_and_leaves_it(self):
         self.write_conflist()
         agent = self.agent("--no-events")
