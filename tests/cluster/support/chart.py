@@ -27,10 +27,10 @@ def install(values=None, namespace="fairlead-system", chart="fairlead", release=
                 "--wait", "--timeout", f"{patience}s", *settings(values or {}))
 
 
-def with_images():
+def with_images(agent=False):
     """Values by which an installation runs the release programs."""
     values = {}
-    for program, where in (("fairlead-webhook", "webhook"), ("fairlead-keeper", "keeper")):
+    for program, where in (("fairlead-webhook", "webhook"), ("fairlead-keeper", "keeper"), *([("fairlead-agent", "cni")] if agent else [])):
         repository, tag = image.load(program).split(":")
         values |= {f"{where}.image.repository": repository, f"{where}.image.tag": tag}
     return {**values, "config.proxyImage": image.load("fairlead-proxy")}

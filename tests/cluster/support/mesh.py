@@ -2,6 +2,7 @@
 fairlead-control as a process in the node's network, over a folder that mirrors the API server's objects.
 
     mesh = Mesh(cls)                               ready when this returns; values for the webhook: mesh.values
+    mesh = Mesh(cls, chained=False)                the node's chain is somebody else's matter: the agent's
     mesh.chain("fairlead-cni")                     the plugins that the node's chain has beside the usual ones, in force
 
 The control plane does not take Kubernetes' tokens yet, only those of its own key. So the token that the kubelet brings is replaced
@@ -22,7 +23,7 @@ MOMENT = 0.3  # between two looks at the API server
 
 
 class Mesh:
-    def __init__(self, lane):
+    def __init__(self, lane, chained=True):
         self.lane, self.api = lane, lane.api
         self.folder = lane.folder()
         self.source = self.folder / "source"
@@ -39,8 +40,9 @@ class Mesh:
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
         lane.later(self.stop)
-        chain.install(lane)
-        self.chain(PLUGIN)
+        if chained:
+            chain.install(lane)
+            self.chain(PLUGIN)
 
     @staticmethod
     def chain(*plugins):
