@@ -16,7 +16,7 @@
 #define DATAGRAM_MAX 512
 #define AT_ONCE      64        /* datagrams a system call */
 #define CALLS_MAX    16        /* a turn of the loop */
-#define PAUSE_MS     20        /* between two reads: a storm of execs costs fifty wake-ups a second, not thousands */
+#define PAUSE_MS     100       /* between two reads: a storm of execs costs ten wake-ups a second, not thousands */
 #define RECEIVE_SIZE (1 << 20) /* bytes of the socket's queue: some 800 events */
 #define SEQUENCE     1
 
@@ -174,23 +174,37 @@ static int receive_some(struct cni_procevents *events)
     return count;
 }
 
+/* Whether anything came. */
+static bool receive_all(struct cni_procevents *events)
+{
+    int count = AT_ONCE;
+    bool any = false;
+    for (int i = 0; i < CALLS_MAX && count == AT_ONCE; i++) {
+        count = receive_some(events);
+        any |= count > 0;
+    }
+    if (count == -ENOBUFS) {
+        events->losses++;
+        events->on_lost(events->owner);
+    }
+    return any || count == -ENOBUFS;
+}
+
+/* While processes keep being started, the timer alone wakes us: epoll is asked again once nothing came in a pause. */
 static void on_pause_over(struct fl_timer *timer)
 {
     struct cni_procevents *events = FL_CONTAINER_OF(timer, struct cni_procevents, pause);
-    (void)!fl_source_modify(&events->source, EPOLLIN);
+    if (receive_all(events))
+        fl_timer_set(events->source.loop, timer, PAUSE_MS, on_pause_over);
+    else
+        (void)!fl_source_modify(&events->source, EPOLLIN);
 }
 
 static void on_readable(struct fl_source *source, uint32_t bits)
 {
     struct cni_procevents *events = FL_CONTAINER_OF(source, struct cni_procevents, source);
-    int count = AT_ONCE;
     (void)bits;
-    for (int i = 0; i < CALLS_MAX && count == AT_ONCE; i++)
-        count = receive_some(events);
-    if (count == -ENOBUFS) {
-        events->losses++;
-        events->on_lost(events->owner);
-    }
+    (void)receive_all(events);
     if (fl_source_modify(source, 0) == 0)
         fl_timer_set(source->loop, &events->pause, PAUSE_MS, on_pause_over);
 }
