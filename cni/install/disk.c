@@ -244,6 +244,42 @@ static int sync_name(const struct cni_disk *disk, const char *name, struct fl_er
     return result < 0 ? failed(disk, "sync", name, result, err) : 0;
 }
 
+static bool lacks_flag(int result)
+{
+    return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP;
+}
+
+/* Never in the place of something, where the file system can see to that. */
+static int move(const struct cni_disk *disk, const char *from, const char *to)
+{
+    if (renameat2(disk->fd, from, disk->fd, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (!lacks_flag(-errno))
+        return -errno;
+    return renameat(disk->fd, from, disk->fd, to) == 0 ? 0 : -errno;
+}
+
+int cni_disk_create(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
+                    struct fl_err *err)
+{
+    char temporary[NAME_MAX + 1];
+    int result = temporary_name(name, temporary);
+    if (result == 0)
+        result = write_temporary(disk, temporary, bytes, mode, NULL);
+    if (result == 0) {
+        result = move(disk, temporary, name);
+        if (result < 0)
+            (void)unlinkat(disk->fd, temporary, 0);
+    }
+    return result < 0 ? failed(disk, "write", name, result, err) : sync_name(disk, name, err);
+}
+
+int cni_disk_move(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err)
+{
+    int result = move(disk, from, to);
+    return result < 0 ? failed(disk, "rename", from, result, err) : sync_name(disk, to, err);
+}
+
 int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                      struct fl_err *err)
 {
@@ -256,11 +292,6 @@ int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_sp
         (void)unlinkat(disk->fd, temporary, 0);
     }
     return result < 0 ? failed(disk, "write", name, result, err) : sync_name(disk, name, err);
-}
-
-static bool cannot_exchange(int result)
-{
-    return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP;
 }
 
 static int open_file(const struct cni_disk *disk, const char *name)
@@ -298,7 +329,7 @@ static int exchange_blindly(const struct cni_disk *disk, const char *temporary, 
 static int exchange(const struct cni_disk *disk, const char *temporary, const char *name)
 {
     if (renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) != 0)
-        return cannot_exchange(-errno) ? exchange_blindly(disk, temporary, name) : give_up(disk, temporary, -errno);
+        return lacks_flag(-errno) ? exchange_blindly(disk, temporary, name) : give_up(disk, temporary, -errno);
     FL_CLEANUP(fl_cleanup_close) int old = open_file(disk, temporary);
     int result = old < 0 ? old : sync_folder(disk->fd);
     if (result < 0 && renameat2(disk->fd, temporary, disk->fd, name, RENAME_EXCHANGE) == 0)

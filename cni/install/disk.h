@@ -61,6 +61,10 @@ int cni_disk_compare(const struct cni_disk *disk, const char *name, struct fl_sp
 int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                      struct fl_err *err) FL_MUST_CHECK;
 
+/* As cni_disk_replace where nothing has that name: -EEXIST. */
+int cni_disk_create(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
+                    struct fl_err *err) FL_MUST_CHECK;
+
 /* As cni_disk_replace for a file of somebody else's that is there: mode and owner are `like`'s, and what stood under
  * the name up to this very moment is handed out, open for reading, so that nothing is lost that another writer put
  * there meanwhile. -ENOENT: it is gone, -ELOOP, -EINVAL: it is no file any more; nothing was written. (A file system
@@ -75,6 +79,9 @@ int cni_disk_leftover(const struct cni_disk *disk, const char *name) FL_MUST_CHE
 
 /* Gives a file another name in its folder, in one step and for good; what had that name is replaced. */
 int cni_disk_rename(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err) FL_MUST_CHECK;
+
+/* The same where nothing has that name: -EEXIST. */
+int cni_disk_move(const struct cni_disk *disk, const char *from, const char *to, struct fl_err *err) FL_MUST_CHECK;
 
 /* Removes a file. 0 also where there is none. */
 int cni_disk_remove(const struct cni_disk *disk, const char *name, struct fl_err *err) FL_MUST_CHECK;

@@ -29,12 +29,13 @@ static int check_order(const struct cni_confdir *confdir, const char *name, cons
 
 /* 0: the list's place is free, or ours, made of this very file; *ret_same: with these very bytes. */
 static int check_place(const struct cni_disk *disk, const char *list, const char *name, struct fl_span bytes,
-                       bool *ret_same, struct fl_err *err)
+                       bool *ret_same, bool *ret_free, struct fl_err *err)
 {
     struct cni_confdir_file there = {0};
     struct cni_conflist_facts facts = {0};
     *ret_same = false;
     int result = cni_confdir_read(disk, list, &there, err);
+    *ret_free = result == -ENOENT;
     if (result == -ENOENT)
         return 0;
     if (result < 0)
@@ -63,8 +64,11 @@ static int check_backup(const struct cni_disk *disk, const char *backup, const c
     cni_confdir_file_done(&file);
     if (result < 0 || same)
         return result;
-    result = cni_disk_rename(disk, backup, name, err);
-    return result < 0 ? result : fl_err_set(err, -EAGAIN, "%s/%s: another writer is at it", disk->path, name);
+    result = cni_disk_move(disk, backup, name, err);
+    /* one that is there again is newer still */
+    return result < 0 && result != -EEXIST
+               ? result
+               : fl_err_set(err, -EAGAIN, "%s/%s: another writer is at it", disk->path, name);
 }
 
 int cni_wrapping_install(const struct cni_disk *disk, const struct cni_confdir *confdir, const char *name,
@@ -72,7 +76,7 @@ int cni_wrapping_install(const struct cni_disk *disk, const struct cni_confdir *
 {
     FL_CLEANUP(fl_buf_done) struct fl_buf bytes;
     char list[NAME_MAX + 1], backup[NAME_MAX + 1];
-    bool same = false;
+    bool same = false, place_is_free = false;
     fl_buf_init(&bytes, CNI_CONFLIST_BYTES_MAX);
     if (!cni_confdir_wrapper_name(name, list) || !cni_confdir_backup_name(name, backup))
         return fl_err_set(err, -ENAMETOOLONG, "%s: the name is too long", name);
@@ -80,9 +84,13 @@ int cni_wrapping_install(const struct cni_disk *disk, const struct cni_confdir *
     if (result == 0)
         result = check_order(confdir, name, list, err);
     if (result == 0)
-        result = check_place(disk, list, name, fl_buf_span(&bytes), &same, err);
+        result = check_place(disk, list, name, fl_buf_span(&bytes), &same, &place_is_free, err);
+    const mode_t mode = file->status.st_mode & 07777;
     if (result == 0 && !same)
-        result = cni_disk_replace(disk, list, fl_buf_span(&bytes), file->status.st_mode & 07777, err);
+        result = place_is_free ? cni_disk_create(disk, list, fl_buf_span(&bytes), mode, err)
+                               : cni_disk_replace(disk, list, fl_buf_span(&bytes), mode, err);
+    if (result == -EEXIST)
+        return fl_err_set(err, -EAGAIN, "%s/%s: another writer is at it", disk->path, list);
     if (result == 0)
         result = cni_disk_rename(disk, name, backup, err);
     return result != 0 ? result : check_backup(disk, backup, name, fl_buf_span(&file->text), err);
@@ -97,7 +105,8 @@ static int bring_back(const struct cni_disk *disk, const char *name, const char 
     cni_confdir_file_done(&kept);
     if (result == -ENOMEM)
         return fl_err_errno(err, result, "read %s/%s", disk->path, backup);
-    return same ? cni_disk_rename(disk, backup, name, err) : cni_disk_replace(disk, name, bytes, mode, err);
+    result = same ? cni_disk_move(disk, backup, name, err) : cni_disk_create(disk, name, bytes, mode, err);
+    return result == -EEXIST ? 0 : result; /* its owner was faster */
 }
 
 int cni_wrapping_restore(const struct cni_disk *disk, const char *name, const struct cni_confdir_file *file,

@@ -536,16 +536,17 @@ int __wrap_renameat(int folder, const char *name, int other, const char *target)
     return result;
 }
 
-/* RENAME_EXCHANGE alone is known here. */
+/* RENAME_EXCHANGE and RENAME_NOREPLACE alone are known here. */
 int __wrap_renameat2(int folder, const char *name, int other, const char *target, unsigned flags)
 {
     if (power_before_rename != NULL)
         power_before_rename(name, target);
     int node = node_of_path(folder, name), replaced = node_of_path(other, target);
-    assert_int_equal(flags, RENAME_EXCHANGE);
+    assert_true(flags == RENAME_EXCHANGE || flags == RENAME_NOREPLACE);
     int result = fails() ? -1 : __real_renameat2(folder, name, other, target, flags);
     if (result == 0 && node >= 0)
-        note_rename(EXCHANGE, node, replaced, folder, other, name, target);
+        note_rename(flags == RENAME_EXCHANGE ? EXCHANGE : RENAME, node, flags == RENAME_EXCHANGE ? replaced : -1,
+                    folder, other, name, target);
     return result;
 }
 

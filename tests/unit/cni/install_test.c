@@ -491,6 +491,48 @@ static void test_race_with_wrapping(void **state)
     assert_file(conf, "10-f.conf", "{\"name\":\"newer\",\"type\":\"flannel\"}");
 }
 
+/* Somebody makes the list himself, in the moment before it is made of the .conf. */
+static void race_list(const char *name, const char *target)
+{
+    (void)name;
+    if (strcmp(target, "10-f.conflist") == 0 && race_renames++ == 0)
+        put(conf, target, LIST);
+}
+
+static void test_race_for_the_lists_place(void **state)
+{
+    (void)state;
+    begin();
+    put(conf, "10-f.conf", CONF);
+    race_renames = 0;
+    power_before_rename = race_list;
+    assert_state(&settings, CNI_INSTALL_UNFIT, "10-f.conflist");
+    power_before_rename = NULL;
+    assert_file(conf, "10-f.conflist", LIST);
+    assert_file(conf, "10-f.conf", CONF);
+}
+
+/* The owner of the .conf writes a newer one, in the moment before the wrapped one comes back. */
+static void race_back(const char *name, const char *target)
+{
+    (void)name;
+    if (strcmp(target, "10-f.conf") == 0 && race_renames++ == 0)
+        put(conf, target, "{\"name\":\"newer\",\"type\":\"flannel\"}");
+}
+
+static void test_race_with_unwrapping(void **state)
+{
+    (void)state;
+    begin();
+    put(conf, "10-f.conf", CONF);
+    assert_state(&settings, CNI_INSTALL_INSTALLED, "");
+    race_renames = 0;
+    power_before_rename = race_back;
+    assert_removed(&settings);
+    power_before_rename = NULL;
+    assert_file(conf, "10-f.conf", "{\"name\":\"newer\",\"type\":\"flannel\"}");
+}
+
 /* ---- power ---- */
 
 /* What a runtime would make of the folder: the first file is whole, has the network's own plugin, and names ours only
@@ -671,6 +713,8 @@ int main(void)
         cmocka_unit_test(test_races),
         cmocka_unit_test(test_race_with_wrapping),
         cmocka_unit_test(test_killed_in_the_middle),
+        cmocka_unit_test(test_race_for_the_lists_place),
+        cmocka_unit_test(test_race_with_unwrapping),
         cmocka_unit_test(test_power_while_chaining),
         cmocka_unit_test(test_power_while_unchaining),
         cmocka_unit_test(test_power_while_wrapping),
