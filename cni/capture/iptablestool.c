@@ -13,11 +13,16 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #define FOLDERS "/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/run/current-system/sw/bin"
+
+/* Who may fill a netns with rules has them in our memory, a copy for the kernel and one for iptables: half a million
+ * are 185 MB, and would end the agent by its memory limit. Ours take 1 MB. */
+#define MEMORY_MAX (32u * 1024 * 1024)
 
 #define COMPLAINT_MAX 384 /* bytes of what the program says that are kept */
 #define NOT_STARTED   125 /* the child's exit code before it was the program */
@@ -123,6 +128,13 @@ static void settle_signals(void)
     alarm(CNI_IPTABLES_RUN_SECONDS); /* survives the exec */
 }
 
+static void limit_memory(const struct child *child)
+{
+    const struct rlimit data = {MEMORY_MAX, MEMORY_MAX};
+    if (setrlimit(RLIMIT_DATA, &data) < 0)
+        give_up(child, "limit its memory");
+}
+
 static void move_up(const struct child *child, int *fd)
 {
     *fd = fcntl(*fd, F_DUPFD_CLOEXEC, FREE_FD);
@@ -149,6 +161,7 @@ static _Noreturn void be_program(struct child child)
         give_up(&child, "enter the network namespace");
     if (child.action == CNI_IPTABLES_RESTORE) /* reading needs no more than we are, and as another's root has less */
         enter_owner(&child);
+    limit_memory(&child);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (dup2(child.input, STDIN_FILENO) < 0 || dup2(child.output, STDOUT_FILENO) < 0 ||
         dup2(child.complaints, STDERR_FILENO) < 0 || dup2(child.lock, LOCK_FD) < 0)

@@ -5,7 +5,7 @@
  * matches from there alone, and ids are its own), with a mount namespace of its own in which /etc/nsswitch.conf, passwd
  * and group are empty: iptables asks for the user of every number, and elsewhere that has taken 30 s. Its environment
  * has nothing of ours; XTABLES_LOCKFILE (from iptables 1.8.6 on) is a file of this run alone, since the host-wide lock
- * makes one pod wait for all others. Time and output are bounded. Needs /proc, and CAP_SYS_ADMIN.
+ * makes one pod wait for all others. Time, output and memory are bounded. Needs /proc, and CAP_SYS_ADMIN.
  */
 #ifndef CNI_CAPTURE_IPTABLESTOOL_H
 #define CNI_CAPTURE_IPTABLESTOOL_H

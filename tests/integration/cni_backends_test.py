@@ -267,6 +267,25 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
         self.assertIn("not done after", host.fail("ADD", self.pod.path, config("iptables"))["details"])
         self.assertEqual(self.holders(), set())
 
+    def test_a_netns_full_of_rules(self):
+        """Who fills a table that we never asked for has them not in our memory, which in the agent is limited: iptables is refused it."""
+        plugin.succeed("ADD", self.pod.path, config("iptables"))
+        before = self.saved()
+        full = "*filter\n" + "-A OUTPUT -s 10.0.0.1 -j RETURN\n" * 300000 + "COMMIT\n"
+        cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy-restore", input=full)
+        with plugin.start("CHECK", self.pod.path) as process:
+            process.stdin.write(json.dumps(config("iptables")))
+            process.stdin.close()
+            answer = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)  # with all that it waited for
+            process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 1, answer)
+        self.assertIn("iptables-legacy-save", answer)
+        self.assertLess(usage.ru_maxrss, 80 * 1024)
+        cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy", "-F")
+        self.assertEqual(self.saved(), before)
+        plugin.succeed("CHECK", self.pod.path, config("iptables"))
+
     def test_a_second_family_that_the_host_lacks(self):
         """No ip6tables: an error, and no IPv4 rules stay; where the pod has no IPv6, none is asked for."""
         missing = {f"ip6tables-legacy-{verb}": "" for verb in ("restore", "save")}
