@@ -4,6 +4,10 @@
 
 #include <errno.h>
 
+#define REMEDY                                                                                                         \
+    "a fairlead-agent on this node puts it right in 10 s, or logs why not; without one, see to the node's chain "      \
+    "(fairlead cni install), then make the pod anew"
+
 static const char *const family_names[CNI_PROBE_FAMILIES] = {[CNI_PROBE_IPV4] = "ipv4", [CNI_PROBE_IPV6] = "ipv6"};
 
 enum cli_cni_capture cli_cni_judge(const struct cli_cni_verdict *verdict)
@@ -64,6 +68,8 @@ static int explain(const struct cli_cni_verdict *verdict, struct fl_buf *out)
     for (size_t i = 0; i < CNI_PROBE_FAMILIES && verdict->looked && result == 0; i++)
         result = put_line(out, i == CNI_PROBE_IPV4 ? "probe of 127.0.0.6:15002" : "probe of [::6]:15002",
                           verdict->probe.dials[i].text);
+    if (result == 0 && cli_cni_judge(verdict) == CLI_CNI_UNCAPTURED)
+        result = put_line(out, "what to do", REMEDY);
     return result;
 }
 

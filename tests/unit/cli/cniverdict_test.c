@@ -71,6 +71,8 @@ static void test_words(void **state)
                   "  rules: no \"table\"\n"
                   "  probe of 127.0.0.6:15002: four\n"
                   "  probe of [::6]:15002: six\n"
+                  "  what to do: a fairlead-agent on this node puts it right in 10 s, or logs why not; without "
+                  "one, see to the node's chain (fairlead cni install), then make the pod anew\n"
                   "\npid 1 could not be looked at\n"
                   "  reason: the host's\n");
     assert_prints(0, 1, false,
