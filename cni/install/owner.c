@@ -141,7 +141,9 @@ int cni_owner_check(const char *bin_dir, const struct cni_owner *owner, struct f
     if (result == CNI_OWNER_OTHER)
         fl_err_set(err, -EBUSY, "another agent, which came later, owns this node");
     if (result == CNI_OWNER_UNINSTALLED)
-        fl_err_set(err, -EBUSY, "fairlead-cni was uninstalled from this node while this agent ran");
+        fl_err_set(err, -EBUSY,
+                   "fairlead-cni was uninstalled from this node while this agent ran; a restart of the agent installs "
+                   "it again");
     return result;
 }
 

@@ -130,6 +130,8 @@ static int version_load(struct version *version, const char *path, struct fl_err
         result = add_files(version, &source, err);
     if (result == 0)
         result = cni_disk_read(&source, "launcher", &version->launcher, NULL, err);
+    if (result == -ENOENT) /* an image that was made without them, or a wrong --payload */
+        fl_err_prefix(err, "the plugin's files (launcher, files/) are not in %s", path);
     if (result < 0)
         return result;
     int len = snprintf(version->name, sizeof(version->name), "%s-%016" PRIx64, FL_VERSION, digest_of(version));

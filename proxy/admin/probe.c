@@ -137,7 +137,8 @@ static void tell_waiting(struct proxy_gate *gate, const struct dial *dial)
         reason, sizeof(reason),
         "%s does not come back to port %d (%s): this network namespace has no capture rules. Is fairlead-cni in this "
         "node's CNI chain (/etc/cni/net.d), with the capability io.kubernetes.cri.pod-annotations, and was the pod "
-        "made after it? The container runtime's log has what fairlead-cni said of this pod.",
+        "made after it? The container runtime's log has what fairlead-cni said of this pod. A fairlead-agent on the "
+        "node captures it where it runs; without one, make the pod anew once the chain is right.",
         to, FL_PORT_OUTBOUND, dial->error != 0 ? strerror(dial->error) : "somebody else answered");
     gate->told = true;
     if (gate->options.on_state != NULL)

@@ -182,6 +182,8 @@ static int load(const char *path, struct proxy_assembly *assembly, struct fl_err
         return fl_err_errno(err, -ENOMEM, "configuration");
     int result = path != NULL ? proxy_bootstrap_load(path, warnings, assembly, err)
                               : proxy_live_load_environment(warnings, assembly, err);
+    if (result == -ENOENT && path != NULL && strcmp(path, FL_BOOTSTRAP_PATH) == 0) /* the webhook's choice */
+        fl_err_prefix(err, "no control plane is set (the webhook's config.control.address), nor is a bootstrap there");
     if (result == 0)
         log_warnings(warnings);
     free(warnings);
