@@ -94,7 +94,7 @@ int cli_rehearsed_make(const char *conf_dir, bool bin_dir, struct cli_rehearsed 
     *ret = (struct cli_rehearsed){.root = PLACE "/fairlead-rehearsal-XXXXXX", .real_conf_dir = conf_dir};
     if (mkdtemp(ret->root) == NULL) {
         ret->root[0] = '\0';
-        return fl_err_errno(err, -errno, "make a temporary folder");
+        return fl_err_errno(err, -errno, "make a temporary folder in " PLACE);
     }
     snprintf(ret->conf_dir, sizeof(ret->conf_dir), "%s/conf", ret->root);
     snprintf(ret->bin_dir, sizeof(ret->bin_dir), "%s/bin", ret->root);
