@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 
 #define OUTPUT_MAX (8u * CNI_NETCONF_BYTES_MAX) /* escapes make text longer */
@@ -56,16 +57,41 @@ static int parse_options(int argc, char **argv, enum fl_log_format *ret_format)
     return 2;
 }
 
+/* What a failed read or write of a runtime's pipe says: the pipe may be one that does not block. */
+static int wait_for(int fd, short events)
+{
+    struct pollfd polled = {.fd = fd, .events = events};
+    if (errno == EINTR)
+        return 0;
+    if (errno != EAGAIN)
+        return -errno;
+    return poll(&polled, 1, -1) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int read_all(int fd, struct fl_buf *buf)
+{
+    char bytes[16384];
+    int result = 0;
+    while (result == 0) {
+        ssize_t size = read(fd, bytes, sizeof(bytes));
+        if (size == 0)
+            return 0;
+        result = size > 0 ? fl_buf_append(buf, fl_span_make(bytes, (size_t)size)) : wait_for(fd, POLLIN);
+    }
+    return result;
+}
+
 static int write_all(int fd, struct fl_span bytes)
 {
-    while (bytes.len > 0) {
-        ssize_t written = write(fd, bytes.data, bytes.len);
-        if (written < 0 && errno != EINTR)
-            return -errno;
-        if (written > 0)
-            bytes = fl_span_from(bytes, (size_t)written);
+    int result = 0;
+    while (result == 0 && bytes.len > 0) {
+        ssize_t size = write(fd, bytes.data, bytes.len);
+        if (size >= 0)
+            bytes = fl_span_from(bytes, (size_t)size);
+        else
+            result = wait_for(fd, POLLOUT);
     }
-    return 0;
+    return result;
 }
 
 static void log_outcome(const struct cni_environment *environment, const struct fl_err *err, int exit_code)
@@ -92,7 +118,7 @@ int main(int argc, char **argv)
 
     const struct cni_environment environment = {getenv("CNI_COMMAND"), getenv("CNI_CONTAINERID"), getenv("CNI_NETNS"),
                                                 getenv("CNI_IFNAME"), getenv("CNI_ARGS")};
-    int result = fl_buf_read_fd(&config, STDIN_FILENO);
+    int result = read_all(STDIN_FILENO, &config);
     if (result < 0) {
         fl_err_errno(&err, result, "read the network configuration from stdin (at most %u bytes)",
                      CNI_NETCONF_BYTES_MAX);

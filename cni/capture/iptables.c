@@ -50,7 +50,9 @@ static int look(struct cni_iptables *iptables, struct cni_netlink *netfilter, st
 int cni_iptables_open(struct cni_iptables *iptables, int netns, bool ipv6, bool to_change,
                       struct cni_netlink *netfilter, struct fl_err *err)
 {
+    const struct sigaction standard = {.sa_handler = SIG_DFL};
     *iptables = (struct cni_iptables){.netns = netns, .ipv6 = ipv6, .kernel = {.sockets = {-1, -1}}};
+    iptables->opened = sigaction(SIGCHLD, &standard, &iptables->before) == 0;
     iptables->locked =
         to_change && (flock(netns, LOCK_EX | LOCK_NB) == 0 || (errno == EWOULDBLOCK && wait_for_lock(netns)));
     return look(iptables, netfilter, err);
@@ -60,7 +62,9 @@ void cni_iptables_close(struct cni_iptables *iptables)
 {
     if (iptables->locked)
         (void)!flock(iptables->netns, LOCK_UN);
-    iptables->locked = false;
+    if (iptables->opened)
+        (void)!sigaction(SIGCHLD, &iptables->before, NULL);
+    iptables->locked = iptables->opened = false;
     cni_iptables_kernel_close(&iptables->kernel);
 }
 

@@ -5,13 +5,16 @@
  * iptables commits one table of one family at a time, so "all or nothing" is made here: what was there before is kept,
  * and put back when a later step fails. Killed in between, a netns may hold a part: a check tells, and the next
  * programming repairs it. Calls that change one netns wait for each other (a lock on its file, a second at most: a
- * process of the pod could hold it too); without it, the read-back notices what another one did.
+ * process of the pod could hold it too); without it, the read-back notices what another one did. Between open and close
+ * SIGCHLD has its default: who ignores it, as a process that another one started may, is not told how a child ended.
  */
 #ifndef CNI_CAPTURE_IPTABLES_H
 #define CNI_CAPTURE_IPTABLES_H
 
 #include "cni/capture/iptableskernel.h"
 #include "cni/capture/iptablestool.h"
+
+#include <signal.h>
 
 enum cni_iptables_outcome {
     CNI_IPTABLES_DIFFERS = 1, /* err has the first difference */
@@ -22,7 +25,8 @@ struct cni_iptables {
     bool ipv6; /* the netns has it on lo: then a host that cannot do it is an error, else it is let be */
     struct cni_iptables_kernel kernel;
     struct cni_iptables_traces traces;
-    bool locked;
+    bool locked, opened;
+    struct sigaction before; /* of SIGCHLD, where opened */
 };
 
 /* What a programming changed: kept until it is sure to stay. */

@@ -254,6 +254,15 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
         host.succeed("ADD", self.pod.path, config("iptables"))
         host.succeed("CHECK", self.pod.path, config("iptables"))
 
+    def test_children_that_nobody_wants_to_hear_of(self):
+        """SIGCHLD ignored, as a shell's trap hands it down: how a program ended must be known all the same."""
+        for backend in ("iptables", "nftables"):
+            for verb in ("ADD", "CHECK", "DEL"):
+                done = subprocess.run(["env", "--ignore-signal=CHLD", plugin.path], input=json.dumps(config(backend)), text=True,
+                                      env=plugin.environment(verb, self.pod.path), stdout=subprocess.PIPE, check=False)
+                self.assertEqual(done.returncode, 0, (backend, verb, done.stdout))
+            self.assertEqual(self.holders(), set())
+
     def test_a_program_that_never_stops_talking(self):
         plugin.succeed("ADD", self.pod.path, config("iptables"))
         before = self.saved()
@@ -295,6 +304,11 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
         answer = host.fail("ADD", self.pod.path, config("iptables"))
         self.assertIn("ip6tables-legacy-restore", answer["details"])
         self.assertEqual(self.holders(), set())
+        with self.subTest("IPv6 off on lo alone"):
+            self.pod.ip("link", "add", "eth0", "type", "dummy")
+            self.pod.inside(lambda: open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "w").write("1"))
+            self.assertIn("ip6tables-legacy-restore", host.fail("ADD", self.pod.path, config("iptables"))["details"])
+            self.assertEqual(self.holders(), set())
         self.pod.inside(lambda: open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w").write("1"))
         host.succeed("ADD", self.pod.path, config("iptables"))
         host.succeed("CHECK", self.pod.path, config("auto"))

@@ -3,6 +3,8 @@ specification wants, and the netns stays as it was.
 
 usage: cni_hostile_test.py PATH-OF-fairlead-cni [unittest arguments]
 """
+import array
+import fcntl
 import json
 import os
 import shutil
@@ -10,9 +12,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 import cni_support as cni
+import waiting
 
 DECODE, CONFIG, ENVIRONMENT, IO, UNSUPPORTED = 6, 7, 4, 5, 2
 GOOD = cni.spec()
@@ -101,6 +105,27 @@ class Stdin(Case):
                               env=plugin.environment("ADD", self.pod.path))
         self.assertEqual(done.returncode, 1)
         self.assertIn(json.loads(done.stdout)["code"], (IO, DECODE))
+
+    def test_pipes_that_do_not_block(self):
+        """A runtime may have made them so: the configuration comes in pieces, the answer is longer than a pipe."""
+        (read, into), (out, write) = os.pipe(), os.pipe()
+        os.set_blocking(read, False)
+        os.set_blocking(write, False)
+        stdin, answer = text(x="y" * 300000), b""
+        stdin = stdin.replace(b'"unknown": {"n": 1}', b'"unknown": "' + b"z" * 300000 + b'"')
+        process = subprocess.Popen([plugin.path], stdin=read, stdout=write, env=plugin.environment("ADD", self.pod.path))
+        os.close(write)
+        with os.fdopen(into, "wb", buffering=0) as pipe, os.fdopen(read, "rb") as kept:
+            for begin in range(0, len(stdin), 50000):
+                pipe.write(stdin[begin:begin + 50000])
+                waiting.eventually(lambda: waits_or_ended(process, kept), "the plugin reads all there is")
+                if process.poll() is not None:
+                    break
+        with os.fdopen(out, "rb") as pipe:
+            answer = pipe.read()
+        self.assertEqual(process.wait(), 0, answer[:300])
+        self.assertEqual(len(json.loads(answer)["unknown"]), 300000)
+        self.assertIn("fairlead", self.pod.table())
 
     def test_stdout_that_takes_nothing(self):
         with open("/dev/full", "wb") as full:
@@ -192,6 +217,15 @@ class Environment(Case):
                 self.assertIn("fairlead", self.pod.table())
                 self.assertEqual(self.feed("DEL", path=path)[0], 0)
                 self.assertEqual(self.pod.table(), "")
+
+
+def waits_or_ended(process, pipe):
+    """The pipe is empty and the process sleeps, or it ended."""
+    left = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, left)
+    with open(f"/proc/{process.pid}/stat") as handle:
+        state = handle.read().rsplit(")", 1)[1].split()[0]
+    return process.poll() is not None or (left[0] == 0 and state == "S")
 
 
 class Directory:
