@@ -12,6 +12,8 @@
 /* Of one dump. Whoever may change the netns may fill it with a million chains of iptables-nft, which are asked for. */
 #define ANSWERS_MAX (1u << 20)
 
+#define TRIES_MAX 8
+
 struct sockets {
     struct cni_netlink route, netfilter;
     bool nftables; /* the kernel has nfnetlink: netfilter is open */
@@ -95,22 +97,37 @@ static int compare_loopback(const struct cni_loopback *now, const struct cni_pla
 static int open_iptables(int netns, struct sockets *sockets, bool to_change, struct cni_iptables *iptables,
                          struct fl_err *err)
 {
-    struct cni_loopback now = {0};
-    int result = read_loopback(sockets, &now, err);
+    bool ipv6 = false;
+    int result = CNI_NETLINK_AGAIN;
     *iptables = (struct cni_iptables){.kernel = {.sockets = {-1, -1}}};
-    return result < 0 ? result : cni_iptables_open(iptables, netns, now.ipv6, to_change, &sockets->netfilter, err);
+    for (int i = 0; result == CNI_NETLINK_AGAIN && i < TRIES_MAX; i++)
+        result = cni_loopback_look_beside(&sockets->route, &ipv6, err);
+    if (result == CNI_NETLINK_AGAIN)
+        return busy(err);
+    return result < 0 ? result : cni_iptables_open(iptables, netns, ipv6, to_change, &sockets->netfilter, err);
+}
+
+static int find_iptables(struct sockets *sockets, bool *ret_any, struct fl_err *err)
+{
+    struct cni_iptables_traces traces;
+    int result = cni_iptables_kernel_read(&sockets->kernel, &sockets->netfilter, &traces, err);
+    *ret_any = result == 0 && cni_iptables_traces_any(&traces);
+    return result;
+}
+
+static int remove_found_iptables(int netns, struct sockets *sockets, struct fl_err *err)
+{
+    FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables = {.kernel = {.sockets = {-1, -1}}};
+    int result = open_iptables(netns, sockets, true, &iptables, err);
+    return result < 0 ? result : cni_iptables_remove(&iptables, err);
 }
 
 /* Nothing is locked or run where the kernel shows no trace. */
 static int remove_iptables(int netns, struct sockets *sockets, struct fl_err *err)
 {
-    FL_CLEANUP(cni_iptables_close) struct cni_iptables iptables = {.kernel = {.sockets = {-1, -1}}};
-    struct cni_iptables_traces traces;
-    int result = cni_iptables_kernel_read(&sockets->kernel, &sockets->netfilter, &traces, err);
-    if (result < 0 || !cni_iptables_traces_any(&traces))
-        return result;
-    result = open_iptables(netns, sockets, true, &iptables, err);
-    return result < 0 ? result : cni_iptables_remove(&iptables, err);
+    bool any;
+    int result = find_iptables(sockets, &any, err);
+    return result < 0 || !any ? result : remove_found_iptables(netns, sockets, err);
 }
 
 static int remove_nftables(struct sockets *sockets, struct fl_err *err)
@@ -122,18 +139,24 @@ static int remove_nftables(struct sockets *sockets, struct fl_err *err)
 /* --- programming --- */
 
 /* On failure the table goes again that this call created: that one alone, by its handle, for another ADD may have put
- * its own in place meanwhile, and answered for it. One that replaced another stays: a pod that was captured is never
- * let go because its repair failed. */
+ * its own in place meanwhile, and answered for it. One that replaced another, or rules of iptables that are half taken
+ * out, stays: a pod that was captured is never let go because its repair failed. What can fail is asked before lo is
+ * touched. */
 static int program_nftables(int netns, struct sockets *sockets, const struct cni_plan *plan, struct fl_err *err)
 {
     uint64_t made = 0;
+    bool other = false;
     if (!sockets->nftables)
         return lacks_nfnetlink(err);
     int result = cni_nftables_program(&sockets->netfilter, plan, &made, err);
     if (result == 0)
-        result = prepare_loopback(sockets, plan, err);
+        result = find_iptables(sockets, &other, err);
     if (result == 0)
-        result = remove_iptables(netns, sockets, err);
+        result = prepare_loopback(sockets, plan, err);
+    if (result == 0 && other) {
+        result = remove_found_iptables(netns, sockets, err);
+        made = 0;
+    }
     if (result != 0 && made != 0)
         (void)!cni_nftables_remove(&sockets->netfilter, made, NULL);
     return result == CNI_NFTABLES_DIFFERS ? CNI_APPLY_DIFFERS : result;

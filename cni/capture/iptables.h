@@ -22,7 +22,7 @@ enum cni_iptables_outcome {
 
 struct cni_iptables {
     int netns; /* borrowed */
-    bool ipv6; /* the netns has it on lo: then a host that cannot do it is an error, else it is let be */
+    bool ipv6; /* an interface of the netns has it: then a host that cannot do it is an error, else it is let be */
     struct cni_iptables_kernel kernel;
     struct cni_iptables_traces traces;
     bool locked, opened;

@@ -98,6 +98,29 @@ int cni_loopback_read(struct cni_netlink *route, struct cni_loopback *ret_state,
     return result;
 }
 
+static void read_any_link(const struct nlmsghdr *message, void *context)
+{
+    struct cni_loopback state = {0};
+    bool *ipv6 = context;
+    read_link(message, &state);
+    *ipv6 |= state.ipv6;
+}
+
+int cni_loopback_look_beside(struct cni_netlink *route, bool *ret_ipv6, struct fl_err *err)
+{
+    struct request request;
+    struct fl_err failure;
+    bool ipv6 = false;
+    struct nlmsghdr *header = link_request(&request, RTM_GETLINK, 0, 0);
+    header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    int result = cni_netlink_ask(route, header, read_any_link, &ipv6, &failure);
+    if (result < 0)
+        fl_err_set(err, result, "look at the interfaces: %s", failure.text);
+    if (result == 0)
+        *ret_ipv6 = ipv6;
+    return result;
+}
+
 static int set_up(struct cni_netlink *route, bool up, struct fl_err *err)
 {
     struct request request;

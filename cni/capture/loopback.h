@@ -15,6 +15,9 @@ struct cni_loopback {
 
 /* `route` is a NETLINK_ROUTE socket of the netns. 0, CNI_NETLINK_AGAIN or a negative errno. */
 int cni_loopback_read(struct cni_netlink *route, struct cni_loopback *ret_state, struct fl_err *err) FL_MUST_CHECK;
+/* Whether any interface of the netns has IPv6: lo may have none where others do, and what they send is captured too.
+ * Returns as above. */
+int cni_loopback_look_beside(struct cni_netlink *route, bool *ret_ipv6, struct fl_err *err) FL_MUST_CHECK;
 /* Brings lo up and, where `address` is wanted, adds ::6 as needed; undone where it fails half-way. Returns as above. */
 int cni_loopback_prepare(struct cni_netlink *route, bool address, struct fl_err *err) FL_MUST_CHECK;
 /* Removes ::6; fine where it is not there. lo stays up. */

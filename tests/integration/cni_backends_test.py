@@ -305,7 +305,7 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
         self.assertIn("ip6tables-legacy-restore", answer["details"])
         self.assertEqual(self.holders(), set())
         with self.subTest("IPv6 off on lo alone"):
-            self.pod.ip("link", "add", "eth0", "type", "dummy")
+            self.pod.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
             self.pod.inside(lambda: open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "w").write("1"))
             self.assertIn("ip6tables-legacy-restore", host.fail("ADD", self.pod.path, config("iptables"))["details"])
             self.assertEqual(self.holders(), set())

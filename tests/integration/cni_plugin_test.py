@@ -450,7 +450,7 @@ class Faults(Fresh):
         self.pod.ip("link", "set", "lo", "up")
         before = self.pod.state()
         outcomes = {}
-        for call, error, last in (("sendto", "ENOBUFS", 10), ("sendto", "EPERM", 10), ("recvfrom", "ENOBUFS", 14),
+        for call, error, last in (("sendto", "ENOBUFS", 10), ("sendto", "EPERM", 18), ("recvfrom", "ENOBUFS", 14),
                                   ("recvfrom", "EINTR", 4), ("socket", "EPROTONOSUPPORT", 5), ("setns", "EPERM", 2), ("connect", "EPERM", 2)):
             for nth in range(1, last + 1):
                 with self.subTest(call=call, error=error, nth=nth):
