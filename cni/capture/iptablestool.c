@@ -1,5 +1,7 @@
 #include "cni/capture/iptablestool.h"
 
+#include "cni/capture/iptablessieve.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -174,7 +176,7 @@ static _Noreturn void be_program(struct child child)
 
 struct run {
     int input, lock, output[2], complaints[2];
-    struct fl_buf *out;
+    struct cni_iptables_sieve sieve; /* into nothing: what comes is dropped */
     char said[COMPLAINT_MAX];
     size_t said_len;
 };
@@ -184,6 +186,7 @@ static void run_done(struct run *run)
     int *fds[] = {&run->input, &run->lock, &run->output[0], &run->output[1], &run->complaints[0], &run->complaints[1]};
     for (size_t i = 0; i < FL_COUNT(fds); i++)
         fl_cleanup_close(fds[i]);
+    cni_iptables_sieve_done(&run->sieve);
 }
 
 static int write_all(int fd, struct fl_span bytes)
@@ -209,7 +212,7 @@ static int prepare(struct run *run, struct fl_span input)
 
 static int take_output(struct run *run, struct fl_span bytes)
 {
-    return run->out != NULL ? fl_buf_append(run->out, bytes) : 0;
+    return run->sieve.out != NULL ? cni_iptables_sieve_feed(&run->sieve, bytes) : 0;
 }
 
 static void take_complaint(struct run *run, struct fl_span bytes)
@@ -309,7 +312,7 @@ int cni_iptables_tool_run(int netns, const char *path, enum cni_iptables_action 
                           struct fl_buf *out, struct fl_err *err)
 {
     FL_CLEANUP(run_done) struct run run = {.input = -1, .lock = -1, .output = {-1, -1}, .complaints = {-1, -1}};
-    run.out = out;
+    cni_iptables_sieve_init(&run.sieve, out);
     int result = prepare(&run, input);
     if (result < 0)
         return fl_err_errno(err, result, "%s", path);

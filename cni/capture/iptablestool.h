@@ -25,9 +25,10 @@ enum cni_iptables_action { CNI_IPTABLES_RESTORE, CNI_IPTABLES_SAVE };
 int cni_iptables_tool_find(enum cni_iptables_variant variant, int family, enum cni_iptables_action action,
                            char ret_path[CNI_IPTABLES_PATH_MAX], struct fl_err *err) FL_MUST_CHECK;
 
-/* Runs the program at `path` with `input`; what it prints is appended to `out` (NULL: dropped). 0; -EAGAIN (its word
- * for "somebody else was at it"); -EOPNOTSUPP (the kernel lacks the tables, or a match or target); -ETIMEDOUT;
- * -EMSGSIZE (more than `out` takes); another negative errno. err has what the program said. */
+/* Runs the program at `path` with `input`; of what it prints, what is about us is appended to `out` (iptablessieve.h;
+ * NULL: dropped). 0; -EAGAIN (its word for "somebody else was at it"); -EOPNOTSUPP (the kernel lacks the tables, or a
+ * match or target); -ETIMEDOUT; -EMSGSIZE (more than `out` or the sieve takes); another negative errno. err has what
+ * the program said. */
 int cni_iptables_tool_run(int netns, const char *path, enum cni_iptables_action action, struct fl_span input,
                           struct fl_buf *out, struct fl_err *err) FL_MUST_CHECK;
 

@@ -271,6 +271,19 @@ exec /usr/sbin/xtables-legacy-multi iptables-restore "$@"
         host.fail("ADD", self.pod.path, config("iptables", OTHER))
         self.assertEqual(self.saved(), before)
 
+    def test_many_rules_of_others(self):
+        """More than is kept of what iptables-save prints: programmed, compared, and taken out again; theirs stay."""
+        rules = "".join(f"-A OUTPUT -d 10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32 -j ACCEPT\n" for n in range(40000))
+        cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy-restore", input=f"*nat\n{rules}COMMIT\n")
+        self.assertGreater(len(cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy-save")), 1 << 20)
+        plugin.succeed("ADD", self.pod.path, config("iptables"))
+        plugin.succeed("CHECK", self.pod.path, config("iptables"))
+        cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy", "-t", "nat", "-I", "OUTPUT", "-j", "ACCEPT")
+        self.assertIn("is not the first", plugin.fail("CHECK", self.pod.path, config("iptables"))["details"])
+        plugin.succeed("DEL", self.pod.path, config("iptables"))
+        self.assertEqual(self.holders(), set())
+        self.assertEqual(cni.run("nsenter", f"--net={self.pod.path}", "iptables-legacy-save").count("-j ACCEPT"), 40001)
+
     def test_a_program_that_never_ends(self):
         host = self.toolbox("legacy", extra={"iptables-legacy-restore": "#!/bin/sh\nexec sleep 1000\n"})
         self.assertIn("not done after", host.fail("ADD", self.pod.path, config("iptables"))["details"])
