@@ -31,6 +31,8 @@ class Defaults(bench.Pod):
             self.assertEqual(answer["from"], POD4 if address == PEER4 else POD6)
             self.from_pod(address, 8080, OUTBOUND, uid=1337, gid=1000)
             self.from_pod(address, 8080, OUTBOUND, uid=1000, gid=1337)
+            for uid, gid in ((1337, 1000), (1000, 1000), (1337, 0), (0, 0)):
+                self.from_pod(address, 8080, OUTBOUND, uid=uid, gid=gid, groups=[1337])  # supplementary ones are no gid
 
     def test_the_app_to_itself_is_not_captured(self):
         for address in ("127.0.0.1", "127.0.0.2", "::1", POD4, POD6):

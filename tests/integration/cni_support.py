@@ -162,10 +162,10 @@ class Namespace:
         return self.table() + self.ip("-d", "addr") + self.ip("route", "show", "table", "all") + \
             self.ip("-6", "route", "show", "table", "all")
 
-    def inside(self, function, uid=0, gid=0):
+    def inside(self, function, uid=0, gid=0, groups=()):
         def child():
             enter(self.path)
-            os.setgroups([])
+            os.setgroups(groups)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             return function()
@@ -193,7 +193,7 @@ class Namespace:
     def serve(self, *ports, udp=(), uid=0, gid=0):
         self.start(lambda ready: serve(ports, udp, ready), uid, gid)
 
-    def dial(self, address, port, uid=1000, gid=1000, source=None, source_port=0):
+    def dial(self, address, port, uid=1000, gid=1000, source=None, source_port=0, groups=()):
         """{"port": where it arrived, "meant": [address, port], "from": …}, or {"failed": why}."""
         def connect():
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -213,7 +213,7 @@ class Namespace:
                         text += part
                 except OSError as error:
                     return {"failed": error.strerror or str(error)}
-        return self.inside(connect, uid, gid)
+        return self.inside(connect, uid, gid, groups)
 
     def ask(self, address, port, uid=1000, gid=1000, source=None, source_port=0, more=()):
         """One datagram to the address, and from the same socket to `more` of them: what each answers, as `dial` says it.
