@@ -1,6 +1,7 @@
 /* A glance at a netns: the few numbers that move whenever what captures there may have changed, for whoever asks every
- * few seconds. Some 20 system calls, about 30 µs, one visit; nothing is loaded, made or changed by it. Equal glances
- * mean that the rules are those of the first one; others say only that a thorough look (cni_apply_check) is due.
+ * few seconds. 14 system calls with the netns opened, 33 µs, one visit; nothing is loaded, made or changed by it. Equal
+ * glances mean that the rules are those of the first one; others say only that a thorough look (cni_apply_check) is
+ * due.
  *
  * Tables of nf_tables, iptables-nft's among them, do not change but by a commit, which the netns counts. iptables' old
  * tables have no such count and are read, but only where rules of ours were found in them.
