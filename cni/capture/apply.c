@@ -265,10 +265,10 @@ int cni_apply_check(int netns, enum cni_backend backend, const struct cni_plan *
     struct cni_loopback now = {0};
     int result = sockets_open(netns, &sockets, err);
     if (result == 0)
-        result = read_loopback(&sockets, &now, err);
+        result = compare(netns, &sockets, backend, plan, err);
     if (result == 0)
-        result = compare_loopback(&now, plan, err);
-    return result != 0 ? result : compare(netns, &sockets, backend, plan, err);
+        result = read_loopback(&sockets, &now, err);
+    return result != 0 ? result : compare_loopback(&now, plan, err);
 }
 
 int cni_apply_remove(int netns, enum cni_backend backend, struct fl_err *err)

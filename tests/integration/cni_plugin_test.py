@@ -451,7 +451,7 @@ class Faults(Fresh):
         before = self.pod.state()
         outcomes = {}
         for call, error, last in (("sendto", "ENOBUFS", 10), ("sendto", "EPERM", 18), ("recvfrom", "ENOBUFS", 14),
-                                  ("recvfrom", "EINTR", 4), ("socket", "EPROTONOSUPPORT", 5), ("setns", "EPERM", 2), ("connect", "EPERM", 2)):
+                                  ("recvfrom", "EINTR", 4), ("socket", "EPROTONOSUPPORT", 5), ("setns", "EPERM", 1), ("connect", "EPERM", 2)):
             for nth in range(1, last + 1):
                 with self.subTest(call=call, error=error, nth=nth):
                     result = subprocess.run(
@@ -468,6 +468,13 @@ class Faults(Fresh):
                         self.assertEqual(self.pod.state(), before)
                     plugin.succeed("DEL", self.pod.path, text)
                     self.assertEqual(self.pod.state(), before)
+        with self.subTest("no way back from the netns"):  # it ends at once, rather than going on in there
+            result = subprocess.run(
+                ["strace", "-qq", "-o", "/dev/null", "-e", "inject=setns:error=EPERM:when=2", plugin.path], input=text, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=plugin.environment("ADD", self.pod.path, ASAN_OPTIONS="detect_leaks=0"))
+            self.assertNotEqual(result.returncode, 0)
+            self.assertEqual((result.stdout, self.pod.state()), ("", before))
         for transient in (("sendto", "ENOBUFS"), ("recvfrom", "ENOBUFS"), ("recvfrom", "EINTR")):
             self.assertLessEqual(outcomes[transient], {0, 11}, transient)
         self.assertIn(100, outcomes["socket", "EPROTONOSUPPORT"])
