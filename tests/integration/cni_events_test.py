@@ -210,12 +210,14 @@ class Post(unittest.TestCase):
     def assert_survives(self, what, behave, patience_result=("failed", "posted")):
         with self.subTest(what):
             self.api.behave = behave
+            began = time.monotonic()
             poster = self.poster()
             poster.post("a", "b")
             for _ in range(2):
                 self.assertIn(poster.settled()[0], patience_result)
-            turns, longest = poster.finish()
-            self.assertGreater(turns, 1)
+            turns, _longest = poster.finish()
+            # A timer of 10 ms went on meanwhile: a tenth of its turns is enough on a busy machine.
+            self.assertGreaterEqual(turns, int((time.monotonic() - began) * 10))
 
     def test_noise_then_good(self):
         """Each kind of nonsense ends the connection; the next, good one takes what waits."""

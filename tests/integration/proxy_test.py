@@ -637,7 +637,7 @@ def the_start_gate_waits_for_the_capture_rules():
     try:
         a = Proxy("a", s.client_config(), "client", environment={"FAIRLEAD_CAPTURE": capture})
         reason = a.wait_for("start gate waits")["reason"]
-        assert "/etc/cni/net.d" in reason and "agent" not in reason, reason
+        assert "/etc/cni/net.d" in reason and "fairlead-agent" in reason, reason
         assert a.admin("/healthz/started", 15021)[0] == 503
     finally:
         s.program_capture("a")
