@@ -4,28 +4,16 @@
 #include "cni/capture/netlink.h"
 #include "cni/capture/netns.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
 #define ANSWERS_MAX (256u << 10)
 #define TRIES_MAX   8 /* while others keep changing the addresses */
 
 /* --- text --- */
-
-static bool read_address(struct fl_span text, struct fl_cidr *cidr)
-{
-    char copy[INET6_ADDRSTRLEN + 1];
-    if (text.len == 0 || text.len >= sizeof(copy) || memchr(text.data, '\0', text.len) != NULL)
-        return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    cidr->family = memchr(copy, ':', text.len) != NULL ? AF_INET6 : AF_INET;
-    cidr->prefix = cidr->family == AF_INET ? 32 : 128;
-    return inet_pton(cidr->family, copy, cidr->address) == 1;
-}
 
 /* ::ffff:0:0/96: the kernel has these addresses as IPv4. */
 static void unmap(struct fl_cidr *cidr)
@@ -40,10 +28,10 @@ static void unmap(struct fl_cidr *cidr)
 
 int cni_address_parse(struct fl_span text, struct fl_cidr *ret_address)
 {
-    struct fl_cidr address = {0};
+    struct fl_cidr address;
     size_t slash = fl_span_find(text, '/');
     uint64_t prefix = 0;
-    if (!read_address(fl_span_make(text.data, slash), &address))
+    if (fl_cidr_parse_address(fl_span_make(text.data, slash), &address) < 0)
         return -EINVAL;
     if (slash < text.len && !fl_span_to_u64(fl_span_from(text, slash + 1), address.prefix, &prefix))
         return -EINVAL;

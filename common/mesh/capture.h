@@ -111,6 +111,10 @@ int fl_capture_version(const struct fl_capture *capture);
 int fl_port_list_parse(struct fl_span text, struct fl_port_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_cidr_list_parse(struct fl_span text, struct fl_cidr_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_cidr_parse(struct fl_span text, struct fl_cidr *ret_cidr, struct fl_err *err) FL_MUST_CHECK;
+/* One address without a prefix, of the family that its text shows: as that one address (prefix 32 or 128). The text
+ * ends at its length, not at a NUL; one inside it is refused, and so are blanks. IPv4-mapped IPv6 is given as the IPv6
+ * that it is written as: what it means is the caller's. 0 or -EINVAL. */
+int fl_cidr_parse_address(struct fl_span text, struct fl_cidr *ret_address) FL_MUST_CHECK;
 int fl_uid_list_parse(struct fl_span text, struct fl_uid_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 int fl_interface_list_parse(struct fl_span text, struct fl_interface_list *ret_list, struct fl_err *err) FL_MUST_CHECK;
 

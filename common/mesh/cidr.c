@@ -16,15 +16,20 @@ static int refuse(struct fl_span item, struct fl_err *err)
                       FL_SPAN_ARG(fl_list_shown(item)));
 }
 
-static bool read_address(struct fl_span text, struct fl_cidr *cidr)
+int fl_cidr_parse_address(struct fl_span text, struct fl_cidr *ret_address)
 {
     char copy[INET6_ADDRSTRLEN + 1];
+    struct fl_cidr address = {0};
     if (text.len == 0 || text.len >= sizeof(copy) || memchr(text.data, '\0', text.len) != NULL)
-        return false;
+        return -EINVAL;
     memcpy(copy, text.data, text.len);
     copy[text.len] = '\0';
-    cidr->family = memchr(copy, ':', text.len) != NULL ? AF_INET6 : AF_INET;
-    return inet_pton(cidr->family, copy, cidr->address) == 1;
+    address.family = memchr(copy, ':', text.len) != NULL ? AF_INET6 : AF_INET;
+    address.prefix = (uint8_t)(address_size(address.family) * 8);
+    if (inet_pton(address.family, copy, address.address) != 1)
+        return -EINVAL;
+    *ret_address = address;
+    return 0;
 }
 
 static void clear_host_bits(struct fl_cidr *cidr)
@@ -45,11 +50,11 @@ static bool is_mapped(const struct fl_cidr *cidr)
 
 int fl_cidr_parse(struct fl_span text, struct fl_cidr *ret_cidr, struct fl_err *err)
 {
-    struct fl_cidr cidr = {0};
+    struct fl_cidr cidr;
     size_t slash = fl_span_find(text, '/');
-    if (!read_address(fl_span_make(text.data, slash), &cidr))
+    if (fl_cidr_parse_address(fl_span_make(text.data, slash), &cidr) < 0)
         return refuse(text, err);
-    uint64_t most = address_size(cidr.family) * 8, prefix = most;
+    uint64_t most = cidr.prefix, prefix = most;
     if (slash < text.len && !fl_span_to_u64(fl_span_from(text, slash + 1), UINT64_MAX, &prefix))
         return refuse(text, err);
     if (prefix > most)
