@@ -57,16 +57,16 @@ int cli_cni_platforms(int argc, char **argv)
     static const struct option options[] = {
         {"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     bool json = false;
-    int option;
+    int option, status = -1;
     while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        if (option == 'o' && (strcmp(optarg, "json") == 0 || strcmp(optarg, "table") == 0))
-            json = optarg[0] == 'j';
-        else if (option == 'o')
-            return cli_wrong(NAME, "expected -o table or json, got \"%s\"", optarg);
+        if (option == 'o')
+            status = cli_take_output(NAME, optarg, &json);
         else if (option == 'h')
             return fputs(usage, stdout) < 0 ? CLI_FAILED : CLI_OK;
         else
             return CLI_USAGE;
+        if (status >= 0)
+            return status;
     }
     if (optind < argc)
         return cli_wrong(NAME, "unexpected argument \"%s\"", argv[optind]);

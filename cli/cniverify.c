@@ -227,10 +227,7 @@ static int read_option(int option, struct command *command)
         command->spec_file = optarg;
         return -1;
     case 'o':
-        command->json = strcmp(optarg, "json") == 0;
-        return command->json || strcmp(optarg, "table") == 0
-                   ? -1
-                   : cli_wrong(NAME, "expected -o table or json, got \"%s\"", optarg);
+        return cli_take_output(NAME, optarg, &command->json);
     case 'h':
         return fputs(usage, stdout) < 0 ? CLI_FAILED : CLI_OK;
     default:

@@ -4,6 +4,8 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
+#include <stdbool.h>
+
 #define CLI_OK     0
 #define CLI_FAILED 1 /* it was asked rightly and could not be answered */
 #define CLI_USAGE  2
@@ -22,5 +24,8 @@ int cli_cni(int argc, char **argv);          /* cni.c */
 int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "fairlead <command>: <text>" to stderr; returns CLI_FAILED. */
 int cli_failed(const char *command, const char *text);
+/* The value of -o where it is one of table and json. -1 with *ret_json: go on; else, said what would be right, the exit
+ * status. */
+int cli_take_output(const char *command, const char *value, bool *ret_json);
 
 #endif

@@ -40,6 +40,15 @@ int cli_failed(const char *command, const char *text)
     return CLI_FAILED;
 }
 
+int cli_take_output(const char *command, const char *value, bool *ret_json)
+{
+    bool json = strcmp(value, "json") == 0;
+    if (!json && strcmp(value, "table") != 0)
+        return cli_wrong(command, "expected -o table or json, got \"%s\"", value);
+    *ret_json = json;
+    return -1;
+}
+
 static void print_usage(FILE *out)
 {
     fputs("usage: fairlead COMMAND [argument …]\n\n", out);

@@ -107,20 +107,20 @@ int cli_status(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     struct settings settings = {.control = "127.0.0.1:15014"};
-    int option;
+    int option, status = -1;
     while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
         if (option == OPTION_CONTROL)
             settings.control = optarg;
         else if (option == OPTION_NAME)
             settings.filter = optarg;
-        else if (option == 'o' && (strcmp(optarg, "json") == 0 || strcmp(optarg, "table") == 0))
-            settings.json = optarg[0] == 'j';
         else if (option == 'o')
-            return cli_wrong(NAME, "expected -o table or json, got \"%s\"", optarg);
+            status = cli_take_output(NAME, optarg, &settings.json);
         else if (option == 'h')
             return fputs(usage, stdout) < 0 ? CLI_FAILED : CLI_OK;
         else
             return CLI_USAGE;
+        if (status >= 0)
+            return status;
     }
     if (optind < argc)
         return cli_wrong(NAME, "unexpected argument \"%s\"", argv[optind]);
