@@ -1,11 +1,11 @@
 #include "tests/support/power.h"
 
 #include "common/base/buf.h"
+#include "tests/support/folder.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -373,7 +373,7 @@ void power_restore(size_t cut, size_t variant, const char *folder)
             apply(tree, &power.operations[i], !durable && variant == HALVES);
         which += !durable;
     }
-    power_remove_tree(folder);
+    folder_remove(folder);
     write_tree(tree, ROOT, folder);
     tree_done(tree);
 }
@@ -404,17 +404,6 @@ bool power_failed(void)
 const char *power_place(void)
 {
     return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-}
-
-static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *walk)
-{
-    (void)status, (void)flag, (void)walk;
-    return remove(path);
-}
-
-void power_remove_tree(const char *folder)
-{
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* --- the wrapped calls --- */

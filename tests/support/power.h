@@ -48,7 +48,4 @@ extern void (*power_before_rename)(const char *name, const char *target);
 /* A folder for temporary ones: in memory where there is such a place, because thousands of trees are made. */
 const char *power_place(void);
 
-/* Removes a folder and all that is in it; none: fine. */
-void power_remove_tree(const char *folder);
-
 #endif

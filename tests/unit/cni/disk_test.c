@@ -1,6 +1,7 @@
 /* cni/install/disk: at every step, whatever fails and whenever the power goes, a file is the old or the new one. */
 #include "cni/install/disk.h"
 #include "tests/support/fail.h"
+#include "tests/support/folder.h"
 #include "tests/support/power.h"
 
 #include <errno.h>
@@ -17,16 +18,6 @@
 
 static char root[64];
 static char after[sizeof(root) + 8];
-
-static void put(const char *folder, const char *name, struct fl_span bytes)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes.data, 1, bytes.len, file), bytes.len);
-    fclose(file);
-}
 
 /* Whether the file is there and holds these bytes. */
 static bool holds(const char *folder, const char *name, struct fl_span bytes)
@@ -68,8 +59,8 @@ static int tear_down(void **state)
 {
     (void)state;
     power_fail_at(0, 0);
-    power_remove_tree(root);
-    power_remove_tree(after);
+    folder_remove(root);
+    folder_remove(after);
     return 0;
 }
 
@@ -100,7 +91,7 @@ static void test_a_link_is_replaced_not_followed(void **state)
     (void)state;
     struct fl_err err = {0};
     char path[PATH_MAX];
-    put(root, "target", OLD);
+    folder_put(root, "target", OLD);
     snprintf(path, sizeof(path), "%s/a", root);
     assert_int_equal(symlink("target", path), 0);
     assert_int_equal(replace("a", NEW, &err), 0);
@@ -130,7 +121,7 @@ static void test_replace_power(void **state)
 {
     (void)state;
     struct fl_err err = {0};
-    put(root, "a", OLD);
+    folder_put(root, "a", OLD);
     power_start(root);
     assert_int_equal(replace("a", NEW, &err), 0);
     power_stop();
@@ -149,7 +140,7 @@ static void test_remove_power(void **state)
     (void)state;
     struct fl_err err = {0};
     FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
-    put(root, "a", OLD);
+    folder_put(root, "a", OLD);
     power_start(root);
     assert_int_equal(cni_disk_open(root, &disk, &err), 0);
     assert_int_equal(cni_disk_remove(&disk, "a", &err), 0);
@@ -171,7 +162,7 @@ static void test_replace_where_each_call_fails(void **state)
         bool failed = true;
         for (size_t nth = 1; failed; nth++) {
             struct fl_err err = {0};
-            put(root, "a", OLD);
+            folder_put(root, "a", OLD);
             power_fail_at(nth, errors[e]);
             int result = replace("a", NEW, &err);
             failed = power_failed();
@@ -210,7 +201,7 @@ static void test_exchange(void **state)
     struct fl_err err = {0};
     assert_int_equal(exchange("a", NEW, &err), -ENOENT);
     assert_false(is_there(root, "a") || is_there(root, ".fairlead.a.tmp"));
-    put(root, "a", OLD);
+    folder_put(root, "a", OLD);
     assert_int_equal(exchange("a", NEW, &err), 0);
     assert_true(holds(root, "a", NEW));
     assert_int_equal(mode_of(root, "a"), 0640);
@@ -235,7 +226,7 @@ static void become_folder(const char *name, const char *target)
     power_before_rename = NULL;
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0755), 0);
-    put(path, "theirs", OLD);
+    folder_put(path, "theirs", OLD);
 }
 
 static void become_fifo(const char *name, const char *target)
@@ -259,7 +250,7 @@ static void test_exchange_with_what_is_no_file(void **state)
         struct stat status;
         char path[PATH_MAX];
         snprintf(path, sizeof(path), "%s/a", root);
-        put(root, "a", OLD);
+        folder_put(root, "a", OLD);
         power_before_rename = becomes[i];
         int result = exchange("a", NEW, &err);
         assert_true(result == -ELOOP || result == -EINVAL);
@@ -267,7 +258,7 @@ static void test_exchange_with_what_is_no_file(void **state)
         assert_int_equal(status.st_mode & S_IFMT, types[i]);
         assert_true(types[i] != S_IFDIR || holds(path, "theirs", OLD));
         assert_false(is_there(root, ".fairlead.a.tmp"));
-        power_remove_tree(path);
+        folder_remove(path);
         (void)unlink(path);
     }
 }
@@ -276,7 +267,7 @@ static void test_exchange_power(void **state)
 {
     (void)state;
     struct fl_err err = {0};
-    put(root, "a", OLD);
+    folder_put(root, "a", OLD);
     power_start(root);
     assert_int_equal(exchange("a", NEW, &err), 0);
     power_stop();
@@ -303,7 +294,7 @@ static void test_exchange_with_a_link(void **state)
     (void)state;
     struct fl_err err = {0};
     char path[PATH_MAX], target[16] = "";
-    put(root, "a", OLD);
+    folder_put(root, "a", OLD);
     power_before_rename = put_link;
     assert_int_equal(exchange("a", NEW, &err), -ELOOP);
     power_before_rename = NULL;
@@ -323,7 +314,7 @@ static void test_exchange_where_each_call_fails(void **state)
         bool failed = true;
         for (size_t nth = 1; failed; nth++) {
             struct fl_err err = {0};
-            put(root, "a", OLD);
+            folder_put(root, "a", OLD);
             power_fail_at(nth, errors[e]);
             int result = exchange("a", NEW, &err);
             failed = power_failed();
@@ -343,8 +334,8 @@ static void test_rename_power(void **state)
     (void)state;
     FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
     struct fl_err err = {0};
-    put(root, "a", NEW);
-    put(root, "b", OLD);
+    folder_put(root, "a", NEW);
+    folder_put(root, "b", OLD);
     power_start(root);
     assert_int_equal(cni_disk_open(root, &disk, &err), 0);
     assert_int_equal(cni_disk_rename(&disk, "a", "b", &err), 0);
@@ -382,7 +373,7 @@ static void test_open(void **state)
     FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
     char path[PATH_MAX], long_path[PATH_MAX + 1];
     struct fl_err err = {0};
-    put(root, "file", OLD);
+    folder_put(root, "file", OLD);
     snprintf(path, sizeof(path), "%s/file", root);
     assert_int_equal(cni_disk_open(path, &disk, &err), -ENOTDIR);
     snprintf(path, sizeof(path), "%s/none", root);
@@ -411,7 +402,7 @@ static void test_enter(void **state)
     assert_true(is_there(after, "below"));
     cni_disk_close(&below);
     assert_int_equal(cni_disk_enter(&disk, "below", &below, &err), 0);
-    put(root, "file", OLD);
+    folder_put(root, "file", OLD);
     assert_int_equal(cni_disk_enter(&disk, "file", &below, &err), -ENOTDIR);
     /* a link is nobody's folder: it could lead anywhere */
     snprintf(path, sizeof(path), "%s/link", root);
@@ -478,11 +469,11 @@ static void test_remove_folder(void **state)
     struct fl_err err = {0};
     make_folder("f");
     make_folder("f/deeper");
-    put(root, "f/a", OLD);
-    put(root, "f/deeper/b", OLD);
-    put(root, "kept", OLD);
+    folder_put(root, "f/a", OLD);
+    folder_put(root, "f/deeper/b", OLD);
+    folder_put(root, "kept", OLD);
     make_folder(".fairlead.f.tmp"); /* of somebody who was killed while he removed an earlier one */
-    put(root, ".fairlead.f.tmp/a", OLD);
+    folder_put(root, ".fairlead.f.tmp/a", OLD);
     power_start(root);
     assert_int_equal(cni_disk_open(root, &disk, &err), 0);
     assert_int_equal(cni_disk_remove_folder(&disk, "f", &err), 0);
@@ -499,10 +490,10 @@ static void test_sweep(void **state)
     struct fl_err err = {0};
     static const char *const kept[] = {"a", ".fairlead.a", "fairlead.a.tmp", ".other.tmp", ".fairlead.a.tmp.conf"};
     for (size_t i = 0; i < FL_COUNT(kept); i++)
-        put(root, kept[i], OLD);
-    put(root, ".fairlead.a.tmp", OLD);
+        folder_put(root, kept[i], OLD);
+    folder_put(root, ".fairlead.a.tmp", OLD);
     make_folder(".fairlead.f.tmp");
-    put(root, ".fairlead.f.tmp/a", OLD);
+    folder_put(root, ".fairlead.f.tmp/a", OLD);
     assert_int_equal(cni_disk_open(root, &disk, &err), 0);
     assert_int_equal(cni_disk_sweep(&disk, &err), 0);
     assert_false(is_there(root, ".fairlead.a.tmp") || is_there(root, ".fairlead.f.tmp"));
@@ -515,7 +506,7 @@ static void test_a_leftover_is_in_nobodys_way(void **state)
 {
     (void)state;
     struct fl_err err = {0};
-    put(root, ".fairlead.a.tmp", OLD);
+    folder_put(root, ".fairlead.a.tmp", OLD);
     assert_int_equal(replace("a", NEW, &err), 0);
     assert_true(holds(root, "a", NEW));
     assert_false(is_there(root, ".fairlead.a.tmp"));

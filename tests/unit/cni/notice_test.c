@@ -1,8 +1,9 @@
 /* cni/install/notice: what is told about which change, lost events, folders that are replaced, and looking by time. */
 #include "cni/install/notice.h"
 
+#include "tests/support/folder.h"
+
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,29 +14,6 @@
 
 static char top[64], conf[128], bin[128];
 static struct cni_notice notice;
-
-static const char *in(const char *folder, const char *name)
-{
-    static char paths[4][512];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-    return path;
-}
-
-static void put(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *walk)
-{
-    (void)status, (void)flag, (void)walk;
-    return remove(path);
-}
 
 static int set_up(void **state)
 {
@@ -55,7 +33,7 @@ static int tear_down(void **state)
 {
     (void)state;
     cni_notice_done(&notice);
-    nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    folder_remove(top);
     return 0;
 }
 
@@ -67,21 +45,21 @@ static void test_what_is_about_what(void **state)
     assert_int_equal(cni_notice_refresh(&notice), 0);
     assert_false(cni_notice_is_whole(&notice));
     assert_int_equal(cni_notice_read(&notice), 0);
-    put(in(conf, "10-x.conflist"), "x");
+    folder_put_str(conf, "10-x.conflist", "x");
     assert_int_equal(cni_notice_read(&notice), CNI_NOTICE_CONFIG);
-    put(in(conf, ".fairlead.10-x.conflist.tmp"), "our own");
+    folder_put_str(conf, ".fairlead.10-x.conflist.tmp", "our own");
     assert_int_equal(cni_notice_read(&notice), 0);
-    put(in(bin, "bridge"), "somebody else's");
+    folder_put_str(bin, "bridge", "somebody else's");
     assert_int_equal(cni_notice_read(&notice), 0);
-    put(in(bin, "fairlead-cni"), "x");
+    folder_put_str(bin, "fairlead-cni", "x");
     assert_int_equal(cni_notice_read(&notice), both);
-    mkdir(in(bin, "fairlead-cni.d"), 0755);
+    mkdir(folder_in(bin, "fairlead-cni.d"), 0755);
     assert_int_equal(cni_notice_read(&notice), both);
     assert_int_equal(cni_notice_refresh(&notice), both);
     assert_true(cni_notice_is_whole(&notice));
-    put(in(bin, "fairlead-cni.d/owner"), "x");
+    folder_put_str(bin, "fairlead-cni.d/owner", "x");
     assert_int_equal(cni_notice_read(&notice), CNI_NOTICE_OWNER);
-    mkdir(in(bin, "fairlead-cni.d/1"), 0755);
+    mkdir(folder_in(bin, "fairlead-cni.d/1"), 0755);
     assert_int_equal(cni_notice_read(&notice), CNI_NOTICE_PLUGIN);
 }
 
@@ -89,9 +67,9 @@ static void test_a_file_without_a_name(void **state)
 {
     (void)state;
     assert_int_not_equal(cni_notice_refresh(&notice), 0);
-    put(in(top, "x"), "x");
-    int fd = open(in(top, "x"), O_RDWR | O_CLOEXEC);
-    unlink(in(top, "x"));
+    folder_put_str(top, "x", "x");
+    int fd = open(folder_in(top, "x"), O_RDWR | O_CLOEXEC);
+    unlink(folder_in(top, "x"));
     int watch = cni_notice_add_file(&notice, fd);
     assert_true(watch >= 0);
     assert_int_equal(cni_notice_read(&notice), 0);
@@ -107,13 +85,13 @@ static void test_replaced_folders(void **state)
 {
     (void)state;
     assert_int_not_equal(cni_notice_refresh(&notice), 0);
-    assert_int_equal(rename(conf, in(top, "old")), 0);
+    assert_int_equal(rename(conf, folder_in(top, "old")), 0);
     mkdir(conf, 0755);
     assert_int_equal(cni_notice_read(&notice), CNI_NOTICE_CONFIG);
     assert_int_equal(cni_notice_refresh(&notice), CNI_NOTICE_CONFIG);
-    put(in(conf, "10-x.conflist"), "x");
+    folder_put_str(conf, "10-x.conflist", "x");
     assert_int_equal(cni_notice_read(&notice), CNI_NOTICE_CONFIG);
-    put(in(in(top, "old"), "10-x.conflist"), "x");
+    folder_put_str(folder_in(top, "old"), "10-x.conflist", "x");
     assert_int_equal(cni_notice_read(&notice), 0);
 }
 
@@ -129,7 +107,7 @@ static void test_overflow(void **state)
         skip();
     assert_int_not_equal(cni_notice_refresh(&notice), 0);
     for (unsigned long i = 0; i <= limit; i++) { /* two that differ: equal ones in a row are made one */
-        int fd = open(in(bin, i % 2 != 0 ? "a" : "b"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        int fd = open(folder_in(bin, i % 2 != 0 ? "a" : "b"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
         close(fd);
     }
     assert_int_equal(cni_notice_read(&notice),
@@ -142,16 +120,16 @@ static void test_by_time(void **state)
     close(notice.fd);
     notice.fd = -1;
     assert_int_equal(cni_notice_poll(&notice), 0); /* nothing is in the folders */
-    put(in(conf, "10-x.conflist"), "x");
+    folder_put_str(conf, "10-x.conflist", "x");
     assert_int_equal(cni_notice_poll(&notice), CNI_NOTICE_CONFIG);
     assert_int_equal(cni_notice_poll(&notice), 0);
-    put(in(conf, "10-x.conflist"), "xy");
+    folder_put_str(conf, "10-x.conflist", "xy");
     assert_int_equal(cni_notice_poll(&notice), CNI_NOTICE_CONFIG);
-    assert_int_equal(chmod(in(conf, "10-x.conflist"), 0600), 0);
+    assert_int_equal(chmod(folder_in(conf, "10-x.conflist"), 0600), 0);
     assert_int_equal(cni_notice_poll(&notice), CNI_NOTICE_CONFIG);
-    put(in(bin, "fairlead-cni"), "x");
+    folder_put_str(bin, "fairlead-cni", "x");
     assert_int_equal(cni_notice_poll(&notice), CNI_NOTICE_PLUGIN | CNI_NOTICE_OWNER);
-    unlink(in(conf, "10-x.conflist"));
+    unlink(folder_in(conf, "10-x.conflist"));
     assert_int_equal(cni_notice_poll(&notice), CNI_NOTICE_CONFIG);
     assert_int_equal(cni_notice_add_file(&notice, 0), -1);
 }

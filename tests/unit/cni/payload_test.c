@@ -3,6 +3,7 @@
 #include "cni/install/disk.h"
 #include "cni/install/payload.h"
 #include "tests/support/fail.h"
+#include "tests/support/folder.h"
 #include "tests/support/power.h"
 
 #include <dirent.h>
@@ -23,27 +24,6 @@ static char top[64];
 static char bin[PATH_MAX], after[PATH_MAX], source_a[PATH_MAX], source_b[PATH_MAX];
 static struct cni_payload a, b;
 
-static const char *in(const char *folder, const char *name)
-{
-    static char paths[4][PATH_MAX + 128];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    size_t len = strlen(folder); /* `folder` may be another one of these */
-    assert_true(len + strlen(name) + 2 <= sizeof(paths[0]));
-    memmove(path, folder, len);
-    path[len] = '/';
-    memmove(path + len + 1, name, strlen(name) + 1);
-    return path;
-}
-
-static void put(const char *path, struct fl_span bytes)
-{
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes.data, 1, bytes.len, file), bytes.len);
-    fclose(file);
-}
-
 static bool is_there(const char *path)
 {
     struct stat status;
@@ -57,12 +37,12 @@ static void make_source(const char *path, const char *letter)
     static const char *const names[] = {"ld.so", "libc.so.6", "fairlead-cni"};
     char bytes[2048] = {0};
     assert_int_equal(mkdir(path, 0755), 0);
-    assert_int_equal(mkdir(in(path, "files"), 0755), 0);
+    assert_int_equal(mkdir(folder_in(path, "files"), 0755), 0);
     memcpy(bytes, launcher, sizeof(launcher));
-    put(in(path, "launcher"), fl_span_make(bytes, 512));
+    folder_put(path, "launcher", fl_span_make(bytes, 512));
     for (size_t i = 0; i < FL_COUNT(names); i++) {
         snprintf(bytes, sizeof(bytes), "%s of %s", names[i], letter);
-        put(in(in(path, "files"), names[i]), fl_span_make(bytes, i == 1 ? sizeof(bytes) : strlen(bytes)));
+        folder_put(folder_in(path, "files"), names[i], fl_span_make(bytes, i == 1 ? sizeof(bytes) : strlen(bytes)));
     }
 }
 
@@ -87,7 +67,7 @@ static int tear_down(void **state)
 {
     (void)state;
     power_fail_at(0, 0);
-    power_remove_tree(top);
+    folder_remove(top);
     return 0;
 }
 
@@ -116,7 +96,7 @@ static size_t leftovers(const char *folder)
             continue;
         count += strncmp(entry->d_name, ".fairlead.", 10) == 0;
         if (entry->d_type == DT_DIR)
-            count += leftovers(in(folder, entry->d_name));
+            count += leftovers(folder_in(folder, entry->d_name));
     }
     if (entries != NULL)
         closedir(entries);
@@ -126,7 +106,7 @@ static size_t leftovers(const char *folder)
 static size_t versions(const char *folder)
 {
     size_t count = 0;
-    DIR *entries = opendir(in(folder, CNI_PAYLOAD_FOLDER));
+    DIR *entries = opendir(folder_in(folder, CNI_PAYLOAD_FOLDER));
     for (const struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;)
         count += entry->d_name[0] != '.';
     if (entries != NULL)
@@ -149,13 +129,13 @@ static void test_install(void **state)
     assert_int_equal(cni_payload_in_force(&a, named, &err), 0);
     assert_string_equal(name, named);
     assert_int_equal(strncmp(name, FL_VERSION "-", sizeof(FL_VERSION)), 0);
-    assert_int_equal(stat(in(bin, CNI_PAYLOAD_LAUNCHER), &status), 0);
+    assert_int_equal(stat(folder_in(bin, CNI_PAYLOAD_LAUNCHER), &status), 0);
     assert_int_equal(status.st_mode & 07777, 0755);
-    assert_int_equal(stat(in(in(bin, CNI_PAYLOAD_FOLDER), name), &status), 0);
+    assert_int_equal(stat(folder_in(folder_in(bin, CNI_PAYLOAD_FOLDER), name), &status), 0);
     assert_int_equal(status.st_mode & 07777, 0755);
     assert_int_equal(leftovers(bin), 0);
     /* other files of the folder are the same payload's name no more */
-    put(in(in(source_a, "files"), "ld.so"), FL_SPAN("another"));
+    folder_put(folder_in(source_a, "files"), "ld.so", FL_SPAN("another"));
     assert_int_equal(cni_payload_version(&a, named, &err), 0);
     assert_string_not_equal(name, named);
 }
@@ -166,9 +146,9 @@ static void test_install_is_idempotent(void **state)
     (void)state;
     struct stat before, behind;
     install(&a);
-    assert_int_equal(stat(in(bin, CNI_PAYLOAD_LAUNCHER), &before), 0);
+    assert_int_equal(stat(folder_in(bin, CNI_PAYLOAD_LAUNCHER), &before), 0);
     install(&a);
-    assert_int_equal(stat(in(bin, CNI_PAYLOAD_LAUNCHER), &behind), 0);
+    assert_int_equal(stat(folder_in(bin, CNI_PAYLOAD_LAUNCHER), &behind), 0);
     assert_int_equal(before.st_ino, behind.st_ino);
 }
 
@@ -179,23 +159,23 @@ static void test_damage_is_repaired(void **state)
     char name[CNI_PAYLOAD_NAME_MAX], folder[PATH_MAX + 128];
     install(&a);
     assert_int_equal(cni_payload_version(&a, name, &err), 0);
-    snprintf(folder, sizeof(folder), "%s", in(in(bin, CNI_PAYLOAD_FOLDER), name));
+    snprintf(folder, sizeof(folder), "%s", folder_in(folder_in(bin, CNI_PAYLOAD_FOLDER), name));
 
-    put(in(folder, "libc.so.6"), FL_SPAN("cut"));
+    folder_put(folder, "libc.so.6", FL_SPAN("cut"));
     assert_int_equal(cni_payload_check(&a, &err), CNI_PAYLOAD_DIFFERS);
     assert_non_null(strstr(err.text, "libc.so.6"));
     install(&a);
-    assert_int_equal(unlink(in(folder, "ld.so")), 0);
+    assert_int_equal(unlink(folder_in(folder, "ld.so")), 0);
     assert_int_equal(cni_payload_check(&a, &err), CNI_PAYLOAD_DIFFERS);
     install(&a);
-    assert_int_equal(chmod(in(folder, "ld.so"), 0600), 0);
+    assert_int_equal(chmod(folder_in(folder, "ld.so"), 0600), 0);
     assert_int_equal(chmod(folder, 0700), 0);
     install(&a);
-    put(in(bin, CNI_PAYLOAD_LAUNCHER), FL_SPAN("#!/bin/sh\n"));
+    folder_put(bin, CNI_PAYLOAD_LAUNCHER, FL_SPAN("#!/bin/sh\n"));
     assert_int_equal(cni_payload_check(&a, &err), CNI_PAYLOAD_DIFFERS);
     assert_int_equal(cni_payload_in_force(&a, name, &err), CNI_PAYLOAD_DIFFERS);
     install(&a);
-    power_remove_tree(folder);
+    folder_remove(folder);
     assert_int_equal(cni_payload_check(&a, &err), CNI_PAYLOAD_DIFFERS);
     install(&a);
 }
@@ -209,8 +189,8 @@ static void test_upgrade_and_roll_back(void **state)
     assert_int_equal(cni_payload_check(&a, &err), CNI_PAYLOAD_DIFFERS);
     assert_int_equal(versions(bin), 2);
     install(&a);
-    put(in(bin, ".fairlead.fairlead-cni.tmp"), FL_SPAN("of a killed installer"));
-    put(in(in(bin, CNI_PAYLOAD_FOLDER), ".fairlead.owner.tmp"), FL_SPAN("of another"));
+    folder_put(bin, ".fairlead.fairlead-cni.tmp", FL_SPAN("of a killed installer"));
+    folder_put(folder_in(bin, CNI_PAYLOAD_FOLDER), ".fairlead.owner.tmp", FL_SPAN("of another"));
     assert_int_equal(cni_payload_prune(&a, &err), 0);
     assert_int_equal(versions(bin), 1);
     assert_int_equal(leftovers(bin), 0);
@@ -228,18 +208,18 @@ static void test_a_version_in_use_stays(void **state)
     char name[CNI_PAYLOAD_NAME_MAX], folder[PATH_MAX + 128];
     install(&a);
     assert_int_equal(cni_payload_version(&a, name, &err), 0);
-    snprintf(folder, sizeof(folder), "%s", in(in(bin, CNI_PAYLOAD_FOLDER), name));
+    snprintf(folder, sizeof(folder), "%s", folder_in(folder_in(bin, CNI_PAYLOAD_FOLDER), name));
     int running = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(flock(running, LOCK_SH), 0);
     install(&b);
     assert_int_equal(cni_payload_prune(&b, &err), 0);
     assert_int_equal(versions(bin), 2);
     assert_int_equal(cni_payload_remove(&b, &err), CNI_PAYLOAD_BUSY);
-    assert_false(is_there(in(bin, CNI_PAYLOAD_LAUNCHER)));
+    assert_false(is_there(folder_in(bin, CNI_PAYLOAD_LAUNCHER)));
     assert_true(is_there(folder));
     close(running);
     assert_int_equal(cni_payload_remove(&b, &err), 0);
-    assert_false(is_there(in(bin, CNI_PAYLOAD_FOLDER)));
+    assert_false(is_there(folder_in(bin, CNI_PAYLOAD_FOLDER)));
     assert_int_equal(cni_payload_remove(&b, &err), 0);
 }
 
@@ -249,10 +229,10 @@ static void test_prune_without_a_launcher_removes_nothing(void **state)
     struct fl_err err = {0};
     assert_int_equal(cni_payload_prune(&a, &err), 0);
     install(&a);
-    put(in(bin, CNI_PAYLOAD_LAUNCHER), FL_SPAN("somebody else's"));
+    folder_put(bin, CNI_PAYLOAD_LAUNCHER, FL_SPAN("somebody else's"));
     assert_int_equal(cni_payload_prune(&a, &err), 0);
     assert_int_equal(versions(bin), 1);
-    assert_int_equal(unlink(in(bin, CNI_PAYLOAD_LAUNCHER)), 0);
+    assert_int_equal(unlink(folder_in(bin, CNI_PAYLOAD_LAUNCHER)), 0);
     assert_int_equal(cni_payload_prune(&a, &err), 0);
     assert_int_equal(versions(bin), 1);
     assert_int_equal(err.code, 0);
@@ -263,13 +243,13 @@ static void test_other_files_stay(void **state)
     (void)state;
     struct fl_err err = {0};
     install(&a);
-    put(in(bin, "bridge"), FL_SPAN("a plugin"));
-    put(in(in(bin, CNI_PAYLOAD_FOLDER), "owner"), FL_SPAN("somebody"));
+    folder_put(bin, "bridge", FL_SPAN("a plugin"));
+    folder_put(folder_in(bin, CNI_PAYLOAD_FOLDER), "owner", FL_SPAN("somebody"));
     install(&b);
     assert_int_equal(cni_payload_prune(&b, &err), 0);
-    assert_true(is_there(in(in(bin, CNI_PAYLOAD_FOLDER), "owner")));
+    assert_true(is_there(folder_in(folder_in(bin, CNI_PAYLOAD_FOLDER), "owner")));
     assert_int_equal(cni_payload_remove(&b, &err), 0);
-    assert_true(is_there(in(bin, "bridge")));
+    assert_true(is_there(folder_in(bin, "bridge")));
 }
 
 /* Somebody moved the folder of versions, and put a link in its place: what lies beside them there is not ours. */
@@ -279,21 +259,21 @@ static void test_a_link_to_elsewhere(void **state)
     struct fl_err err = {0};
     char elsewhere[PATH_MAX], theirs[PATH_MAX], folder[PATH_MAX];
     install(&a);
-    snprintf(folder, sizeof(folder), "%s", in(bin, CNI_PAYLOAD_FOLDER));
-    snprintf(elsewhere, sizeof(elsewhere), "%s", in(top, "elsewhere"));
+    snprintf(folder, sizeof(folder), "%s", folder_in(bin, CNI_PAYLOAD_FOLDER));
+    snprintf(elsewhere, sizeof(elsewhere), "%s", folder_in(top, "elsewhere"));
     assert_int_equal(rename(folder, elsewhere), 0);
-    snprintf(theirs, sizeof(theirs), "%s", in(elsewhere, "theirs"));
+    snprintf(theirs, sizeof(theirs), "%s", folder_in(elsewhere, "theirs"));
     assert_int_equal(mkdir(theirs, 0755), 0);
-    put(in(theirs, "data"), FL_SPAN("data"));
+    folder_put(theirs, "data", FL_SPAN("data"));
     assert_int_equal(symlink(elsewhere, folder), 0);
     assert_int_equal(cni_payload_prune(&a, &err), -ELOOP);
     assert_int_equal(cni_payload_remove(&a, &err), -ELOOP);
-    assert_true(is_there(in(theirs, "data")));
+    assert_true(is_there(folder_in(theirs, "data")));
     assert_int_equal(unlink(folder), 0);
     assert_int_equal(rename(elsewhere, folder), 0);
-    snprintf(theirs, sizeof(theirs), "%s", in(folder, "theirs"));
+    snprintf(theirs, sizeof(theirs), "%s", folder_in(folder, "theirs"));
     assert_int_equal(cni_payload_prune(&a, &err), 0);
-    assert_true(is_there(in(theirs, "data")));
+    assert_true(is_there(folder_in(theirs, "data")));
 }
 
 static void test_what_is_no_payload(void **state)
@@ -308,22 +288,22 @@ static void test_what_is_no_payload(void **state)
     assert_int_equal(cni_payload_install(&no_bin, &err), -ENOENT);
     assert_int_equal(cni_payload_remove(&no_bin, &err), 0);
 
-    put(in(source_a, "launcher"), FL_SPAN("no mark"));
+    folder_put(source_a, "launcher", FL_SPAN("no mark"));
     assert_int_equal(cni_payload_install(&a, &err), -EINVAL);
-    put(in(source_a, "launcher"), FL_SPAN("no room" MARK));
+    folder_put(source_a, "launcher", FL_SPAN("no room" MARK));
     assert_int_equal(cni_payload_install(&a, &err), -EINVAL);
-    assert_int_equal(unlink(in(source_a, "launcher")), 0);
+    assert_int_equal(unlink(folder_in(source_a, "launcher")), 0);
     assert_int_equal(cni_payload_install(&a, &err), -ENOENT);
     for (unsigned i = 0; i < CNI_PAYLOAD_FILES_MAX; i++) {
         snprintf(name, sizeof(name), "lib%u", i);
-        put(in(in(source_b, "files"), name), FL_SPAN("x"));
+        folder_put(folder_in(source_b, "files"), name, FL_SPAN("x"));
     }
     assert_int_equal(cni_payload_install(&b, &err), -E2BIG);
-    assert_false(is_there(in(bin, CNI_PAYLOAD_LAUNCHER)) || is_there(in(bin, CNI_PAYLOAD_FOLDER)));
-    power_remove_tree(in(source_b, "files"));
-    assert_int_equal(mkdir(in(source_b, "files"), 0755), 0);
+    assert_false(is_there(folder_in(bin, CNI_PAYLOAD_LAUNCHER)) || is_there(folder_in(bin, CNI_PAYLOAD_FOLDER)));
+    folder_remove(folder_in(source_b, "files"));
+    assert_int_equal(mkdir(folder_in(source_b, "files"), 0755), 0);
     assert_int_equal(cni_payload_install(&b, &err), -ENOENT);
-    put(in(in(source_b, "files"), "libc.so.6"), FL_SPAN(""));
+    folder_put(folder_in(source_b, "files"), "libc.so.6", FL_SPAN(""));
     assert_int_equal(cni_payload_install(&b, &err), -EINVAL);
 }
 
@@ -334,7 +314,7 @@ static void assert_survived(const struct cni_payload *old, const struct cni_payl
     struct cni_payload again = {new->source, after};
     power_restore(cut, variant, after);
     bool done = cut == power_operations();
-    bool launcher = is_there(in(after, CNI_PAYLOAD_LAUNCHER));
+    bool launcher = is_there(folder_in(after, CNI_PAYLOAD_LAUNCHER));
     if (check_in(new, after) != 0 && (done || (old != NULL ? check_in(old, after) != 0 : launcher)))
         fail_msg("no version is whole: %s", power_describe(cut, variant));
     if (cni_payload_install(&again, &err) != 0 || cni_payload_prune(&again, &err) != 0 ||
@@ -376,7 +356,7 @@ static void test_install_over_what_a_killed_one_left_power(void **state)
     bool failed = true;
     for (size_t nth = 1; failed; nth++) {
         struct fl_err err = {0};
-        power_remove_tree(bin);
+        folder_remove(bin);
         assert_int_equal(mkdir(bin, 0755), 0);
         install(&a);
         power_start(bin);
@@ -406,11 +386,12 @@ static void test_remove_power(void **state)
     POWER_EACH_CUT(cut, variant)
     {
         power_restore(cut, variant, after);
-        if (is_there(in(after, CNI_PAYLOAD_LAUNCHER)) && check_in(&b, after) != 0)
+        if (is_there(folder_in(after, CNI_PAYLOAD_LAUNCHER)) && check_in(&b, after) != 0)
             fail_msg("a launcher without its version: %s", power_describe(cut, variant));
         struct cni_payload again = {source_b, after};
         assert_int_equal(cni_payload_remove(&again, &err), 0);
-        assert_false(is_there(in(after, CNI_PAYLOAD_LAUNCHER)) || is_there(in(after, CNI_PAYLOAD_FOLDER)));
+        assert_false(is_there(folder_in(after, CNI_PAYLOAD_LAUNCHER)) ||
+                     is_there(folder_in(after, CNI_PAYLOAD_FOLDER)));
         assert_int_equal(leftovers(after), 0);
     }
 }
@@ -423,7 +404,7 @@ static void test_where_each_call_fails(void **state)
         bool failed = true;
         for (size_t nth = 1; failed; nth++) {
             struct fl_err err = {0};
-            power_remove_tree(bin);
+            folder_remove(bin);
             assert_int_equal(mkdir(bin, 0755), 0);
             install(&a);
             power_fail_at(nth, errors[e]);

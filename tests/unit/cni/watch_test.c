@@ -5,10 +5,10 @@
 #include "cni/install/owner.h"
 #include "cni/install/throttle.h"
 #include "tests/support/fail.h"
+#include "tests/support/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,34 +28,6 @@ static struct cni_install_settings settings;
 static struct fl_loop *loop;
 static unsigned reports;
 
-static const char *in(const char *folder, const char *name)
-{
-    static char paths[4][512];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-    return path;
-}
-
-static void put(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    fclose(file);
-}
-
-static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *walk)
-{
-    (void)status, (void)flag, (void)walk;
-    return remove(path);
-}
-
-static void remove_tree(const char *folder)
-{
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static void on_report(void *owner, const struct cni_install_report *report)
 {
     (void)owner, (void)report;
@@ -72,12 +44,9 @@ static int set_up(void **state)
     snprintf(bin, sizeof(bin), "%s/bin", top);
     snprintf(source, sizeof(source), "%s/source", top);
     mkdir(source, 0755);
-    mkdir(in(source, "files"), 0755);
-    FILE *file = fopen(in(source, "launcher"), "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, sizeof(bytes), file), sizeof(bytes));
-    fclose(file);
-    put(in(in(source, "files"), "fairlead-cni"), "the plugin");
+    mkdir(folder_in(source, "files"), 0755);
+    folder_put(source, "launcher", fl_span_make(bytes, sizeof(bytes)));
+    folder_put_str(folder_in(source, "files"), "fairlead-cni", "the plugin");
     settings = (struct cni_install_settings){.payload = {source, bin}, .conf_dir = conf};
     assert_int_equal(fl_loop_new(&loop), 0);
     return 0;
@@ -87,14 +56,14 @@ static int tear_down(void **state)
 {
     (void)state;
     loop = fl_loop_free(loop);
-    remove_tree(top);
+    folder_remove(top);
     return 0;
 }
 
 static void begin(void)
 {
-    remove_tree(conf);
-    remove_tree(bin);
+    folder_remove(conf);
+    folder_remove(bin);
     mkdir(conf, 0755);
     mkdir(bin, 0755);
     reports = 0;
@@ -163,24 +132,24 @@ static uint64_t now_ns(void)
 
 static void write_in_place(const char *text)
 {
-    put(in(conf, NAME), text);
+    folder_put_str(conf, NAME, text);
 }
 
 static void write_by_rename(const char *text)
 {
-    put(in(conf, "theirs.tmp"), text);
-    assert_int_equal(rename(in(conf, "theirs.tmp"), in(conf, NAME)), 0);
+    folder_put_str(conf, "theirs.tmp", text);
+    assert_int_equal(rename(folder_in(conf, "theirs.tmp"), folder_in(conf, NAME)), 0);
 }
 
 static void write_from_elsewhere(const char *text)
 {
-    put(in(top, "theirs"), text);
-    assert_int_equal(rename(in(top, "theirs"), in(conf, NAME)), 0);
+    folder_put_str(top, "theirs", text);
+    assert_int_equal(rename(folder_in(top, "theirs"), folder_in(conf, NAME)), 0);
 }
 
 static void write_truncated_first(const char *text)
 {
-    int fd = open(in(conf, NAME), O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open(folder_in(conf, NAME), O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
     size_t half = strlen(text) / 2;
     assert_true(fd >= 0);
     fl_loop_turn(loop, 0);
@@ -193,9 +162,9 @@ static void write_truncated_first(const char *text)
 
 static void write_removed_first(const char *text)
 {
-    unlink(in(conf, NAME));
+    unlink(folder_in(conf, NAME));
     fl_loop_turn(loop, 0);
-    put(in(conf, NAME), text);
+    folder_put_str(conf, NAME, text);
 }
 
 static int compare_times(const void *a, const void *b)
@@ -218,13 +187,13 @@ static void test_a_hundred_rewrites(void **state)
     for (size_t way = 0; way < FL_COUNT(ways); way++) {
         uint64_t times[REWRITES];
         begin();
-        put(in(conf, NAME), text_of(0, false));
+        folder_put_str(conf, NAME, text_of(0, false));
         struct cni_watch *watch = start();
         turn_until_state(watch, CNI_INSTALL_INSTALLED);
         for (unsigned n = 0; n < REWRITES; n++) {
             ways[way].write(text_of(n + 1, false));
             uint64_t start_ns = now_ns();
-            turn_until_text(in(conf, NAME), text_of(n + 1, true));
+            turn_until_text(folder_in(conf, NAME), text_of(n + 1, true));
             times[n] = now_ns() - start_ns;
         }
         turn_until_state(watch, CNI_INSTALL_INSTALLED);
@@ -240,19 +209,19 @@ static void test_a_writer_of_the_replaced_file(void **state)
 {
     (void)state;
     begin();
-    put(in(conf, NAME), text_of(0, false));
-    int fd = open(in(conf, NAME), O_WRONLY | O_CLOEXEC);
+    folder_put_str(conf, NAME, text_of(0, false));
+    int fd = open(folder_in(conf, NAME), O_WRONLY | O_CLOEXEC);
     struct cni_watch *watch = start();
-    turn_until_text(in(conf, NAME), text_of(0, true));
+    turn_until_text(folder_in(conf, NAME), text_of(0, true));
     for (unsigned n = 1; n < 4; n++) {
         const char *text = text_of(n, false);
         size_t half = strlen(text) / 2;
         assert_int_equal(ftruncate(fd, 0), 0);
         assert_int_equal(pwrite(fd, text, half, 0), (ssize_t)half);
         fl_loop_turn(loop, 0);
-        assert_true(stands(in(conf, NAME), text_of(n - 1, true)));
+        assert_true(stands(folder_in(conf, NAME), text_of(n - 1, true)));
         assert_int_equal(pwrite(fd, text + half, strlen(text) - half, (off_t)half), (ssize_t)(strlen(text) - half));
-        turn_until_text(in(conf, NAME), text_of(n, true));
+        turn_until_text(folder_in(conf, NAME), text_of(n, true));
     }
     assert_int_equal(cni_watch_counts(watch)->rescued, 3);
     close(fd);
@@ -265,38 +234,38 @@ static void test_folders_come_and_go(void **state)
 {
     (void)state;
     begin();
-    remove_tree(conf);
+    folder_remove(conf);
     struct cni_watch *watch = start();
     turn_until_state(watch, CNI_INSTALL_WAITING);
     mkdir(conf, 0755);
     for (int i = 0; i < 100; i++)
         fl_loop_turn(loop, 5);
-    put(in(conf, NAME), text_of(1, false));
-    turn_until_text(in(conf, NAME), text_of(1, true));
+    folder_put_str(conf, NAME, text_of(1, false));
+    turn_until_text(folder_in(conf, NAME), text_of(1, true));
     /* replaced by another one */
-    assert_int_equal(rename(conf, in(top, "old")), 0);
+    assert_int_equal(rename(conf, folder_in(top, "old")), 0);
     mkdir(conf, 0755);
-    put(in(conf, NAME), text_of(2, false));
-    turn_until_text(in(conf, NAME), text_of(2, true));
-    remove_tree(in(top, "old"));
-    put(in(conf, NAME), text_of(3, false));
-    turn_until_text(in(conf, NAME), text_of(3, true));
+    folder_put_str(conf, NAME, text_of(2, false));
+    turn_until_text(folder_in(conf, NAME), text_of(2, true));
+    folder_remove(folder_in(top, "old"));
+    folder_put_str(conf, NAME, text_of(3, false));
+    turn_until_text(folder_in(conf, NAME), text_of(3, true));
     /* gone */
-    remove_tree(conf);
+    folder_remove(conf);
     turn_until_state(watch, CNI_INSTALL_WAITING);
     mkdir(conf, 0755);
-    put(in(conf, NAME), text_of(4, false));
-    turn_until_text(in(conf, NAME), text_of(4, true));
+    folder_put_str(conf, NAME, text_of(4, false));
+    turn_until_text(folder_in(conf, NAME), text_of(4, true));
     /* the plugin's folder, and the plugin in it */
-    remove_tree(bin);
+    folder_remove(bin);
     turn_until_state(watch, CNI_INSTALL_WAITING);
     mkdir(bin, 0755);
     turn_until_state(watch, CNI_INSTALL_INSTALLED);
-    assert_int_equal(access(in(bin, "fairlead-cni"), X_OK), 0);
-    unlink(in(bin, "fairlead-cni"));
-    for (int i = 0; i < TURNS && access(in(bin, "fairlead-cni"), X_OK) != 0; i++)
+    assert_int_equal(access(folder_in(bin, "fairlead-cni"), X_OK), 0);
+    unlink(folder_in(bin, "fairlead-cni"));
+    for (int i = 0; i < TURNS && access(folder_in(bin, "fairlead-cni"), X_OK) != 0; i++)
         fl_loop_turn(loop, 5);
-    assert_int_equal(access(in(bin, "fairlead-cni"), X_OK), 0);
+    assert_int_equal(access(folder_in(bin, "fairlead-cni"), X_OK), 0);
     watch = cni_watch_free(watch);
 }
 
@@ -304,16 +273,16 @@ static void test_half_written(void **state)
 {
     (void)state;
     begin();
-    put(in(conf, NAME), "{\"cniVersion\":\"1.0.0\",");
+    folder_put_str(conf, NAME, "{\"cniVersion\":\"1.0.0\",");
     struct cni_watch *watch = start();
     turn_until_state(watch, CNI_INSTALL_UNREADABLE);
-    assert_true(stands(in(conf, NAME), "{\"cniVersion\":\"1.0.0\","));
+    assert_true(stands(folder_in(conf, NAME), "{\"cniVersion\":\"1.0.0\","));
     uint64_t passes = cni_watch_counts(watch)->passes;
     for (int i = 0; i < TURNS && cni_watch_counts(watch)->passes < passes + 3; i++)
         fl_loop_turn(loop, 5); /* without a change */
     assert_true(cni_watch_counts(watch)->passes >= passes + 3);
-    put(in(conf, NAME), text_of(1, false));
-    turn_until_text(in(conf, NAME), text_of(1, true));
+    folder_put_str(conf, NAME, text_of(1, false));
+    turn_until_text(folder_in(conf, NAME), text_of(1, true));
     assert_true(reports >= 2);
     watch = cni_watch_free(watch);
 }
@@ -324,7 +293,7 @@ static void test_two_agents(void **state)
 {
     (void)state;
     begin();
-    put(in(conf, NAME), text_of(0, false));
+    folder_put_str(conf, NAME, text_of(0, false));
     struct cni_watch *older = start();
     turn_until_state(older, CNI_INSTALL_INSTALLED);
     settings.backend = "iptables"; /* the newer one wants something else */
@@ -333,17 +302,17 @@ static void test_two_agents(void **state)
     turn_until_state(newer, CNI_INSTALL_INSTALLED);
     turn_until_state(older, CNI_INSTALL_STANDBY);
     for (unsigned n = 1; n < 5; n++) {
-        put(in(conf, NAME), text_of(n, false));
+        folder_put_str(conf, NAME, text_of(n, false));
         for (int i = 0; i < 20; i++)
             fl_loop_turn(loop, 5);
     }
     assert_int_equal(cni_watch_counts(older)->conflist_written, 1);
     assert_int_equal(cni_watch_report(older)->state, CNI_INSTALL_STANDBY);
-    assert_false(stands(in(conf, NAME), text_of(4, true)));
+    assert_false(stands(folder_in(conf, NAME), text_of(4, true)));
     /* the newer one is gone without a word: the older one takes over */
     newer = cni_watch_free(newer);
     turn_until_state(older, CNI_INSTALL_INSTALLED);
-    turn_until_text(in(conf, NAME), text_of(4, true));
+    turn_until_text(folder_in(conf, NAME), text_of(4, true));
     older = cni_watch_free(older);
 }
 
@@ -352,7 +321,7 @@ static void test_uninstalled_while_it_runs(void **state)
 {
     (void)state;
     begin();
-    put(in(conf, NAME), text_of(0, false));
+    folder_put_str(conf, NAME, text_of(0, false));
     struct cni_watch *watch = start();
     turn_until_state(watch, CNI_INSTALL_INSTALLED);
     struct cni_owner owner = CNI_OWNER_NOBODY;
@@ -363,12 +332,12 @@ static void test_uninstalled_while_it_runs(void **state)
     assert_int_equal(cni_install_remove(&settings, 0, &err), 0);
     for (int i = 0; i < 300; i++)
         fl_loop_turn(loop, 5);
-    assert_true(stands(in(conf, NAME), text_of(0, false)));
-    assert_int_not_equal(access(in(bin, "fairlead-cni"), F_OK), 0);
-    assert_int_not_equal(access(in(bin, "fairlead-cni.d"), F_OK), 0);
+    assert_true(stands(folder_in(conf, NAME), text_of(0, false)));
+    assert_int_not_equal(access(folder_in(bin, "fairlead-cni"), F_OK), 0);
+    assert_int_not_equal(access(folder_in(bin, "fairlead-cni.d"), F_OK), 0);
     watch = cni_watch_free(watch);
     watch = start();
-    turn_until_text(in(conf, NAME), text_of(0, true));
+    turn_until_text(folder_in(conf, NAME), text_of(0, true));
     watch = cni_watch_free(watch);
 }
 
@@ -376,12 +345,12 @@ static void test_a_writer_who_never_gives_up(void **state)
 {
     (void)state;
     begin();
-    put(in(conf, "05-cilium.conflist"), text_of(0, false));
+    folder_put_str(conf, "05-cilium.conflist", text_of(0, false));
     struct cni_watch *watch = start();
     turn_until_state(watch, CNI_INSTALL_INSTALLED);
     for (int i = 0; i < TURNS && cni_watch_report(watch)->state != CNI_INSTALL_EXCLUSIVE; i++) {
-        if (stands(in(conf, "05-cilium.conflist"), text_of(0, true)))
-            put(in(conf, "05-cilium.conflist"), text_of(0, false));
+        if (stands(folder_in(conf, "05-cilium.conflist"), text_of(0, true)))
+            folder_put_str(conf, "05-cilium.conflist", text_of(0, false));
         fl_loop_turn(loop, 5);
     }
     assert_int_equal(cni_watch_report(watch)->state, CNI_INSTALL_EXCLUSIVE);
@@ -390,11 +359,11 @@ static void test_a_writer_who_never_gives_up(void **state)
     /* out once more: not put back at once, but in a while */
     uint64_t written = cni_watch_counts(watch)->conflist_written;
     assert_true(written > CNI_THROTTLE_BURST);
-    put(in(conf, "05-cilium.conflist"), text_of(0, false));
+    folder_put_str(conf, "05-cilium.conflist", text_of(0, false));
     for (int i = 0; i < 20; i++)
         fl_loop_turn(loop, 5);
     assert_int_equal(cni_watch_counts(watch)->conflist_written, written);
-    turn_until_text(in(conf, "05-cilium.conflist"), text_of(0, true));
+    turn_until_text(folder_in(conf, "05-cilium.conflist"), text_of(0, true));
     /* it is left in place: over */
     turn_until_state(watch, CNI_INSTALL_INSTALLED);
     watch = cni_watch_free(watch);
@@ -437,7 +406,7 @@ static void test_freed_by_its_report(void **state)
     (void)state;
     struct fl_err err = {0};
     begin();
-    put(in(conf, NAME), text_of(0, false));
+    folder_put_str(conf, NAME, text_of(0, false));
     assert_int_equal(cni_watch_new(loop, &settings, on_report_end, NULL, &ended, &err), 0);
     for (int i = 0; i < TURNS && ended != NULL; i++)
         fl_loop_turn(loop, 5);
@@ -452,7 +421,7 @@ static void test_memory(void **state)
         struct cni_watch *watch = NULL;
         fail_stop();
         begin();
-        put(in(conf, NAME), text_of(0, false));
+        folder_put_str(conf, NAME, text_of(0, false));
         fail_at(fail_round_);
         int result = cni_watch_new(loop, &settings, on_report, NULL, &watch, NULL);
         if (result == 0)
@@ -460,7 +429,7 @@ static void test_memory(void **state)
         fail_stop();
         assert_true(result == 0 || result == -ENOMEM);
         if (result == 0)
-            turn_until_text(in(conf, NAME), text_of(0, true));
+            turn_until_text(folder_in(conf, NAME), text_of(0, true));
         watch = cni_watch_free(watch);
     }
 }
@@ -471,22 +440,22 @@ static void test_without_inotify(void **state)
     (void)state;
     int hoard[4096], count = 0;
     begin();
-    put(in(conf, NAME), text_of(0, false));
+    folder_put_str(conf, NAME, text_of(0, false));
     while (count < (int)FL_COUNT(hoard) && (hoard[count] = inotify_init1(IN_CLOEXEC)) >= 0)
         count++;
     if (count == (int)FL_COUNT(hoard))
         print_message("inotify has no limit here\n");
     struct cni_watch *watch = start();
-    turn_until_text(in(conf, NAME), text_of(0, true));
+    turn_until_text(folder_in(conf, NAME), text_of(0, true));
     assert_true(cni_watch_counts(watch)->polling);
     assert_non_null(strstr(cni_watch_report(watch)->reason, "no inotify"));
     assert_int_equal(cni_watch_report(watch)->state, CNI_INSTALL_INSTALLED);
-    put(in(conf, NAME), text_of(1, false));
-    turn_until_text(in(conf, NAME), text_of(1, true));
-    unlink(in(bin, "fairlead-cni"));
-    for (int i = 0; i < TURNS && access(in(bin, "fairlead-cni"), X_OK) != 0; i++)
+    folder_put_str(conf, NAME, text_of(1, false));
+    turn_until_text(folder_in(conf, NAME), text_of(1, true));
+    unlink(folder_in(bin, "fairlead-cni"));
+    for (int i = 0; i < TURNS && access(folder_in(bin, "fairlead-cni"), X_OK) != 0; i++)
         fl_loop_turn(loop, 5);
-    assert_int_equal(access(in(bin, "fairlead-cni"), X_OK), 0);
+    assert_int_equal(access(folder_in(bin, "fairlead-cni"), X_OK), 0);
     watch = cni_watch_free(watch);
     while (count > 0)
         close(hoard[--count]);

@@ -2,8 +2,8 @@
 #include "control/source/directory.h"
 #include "control/source/documents.h"
 #include "tests/support/fail.h"
+#include "tests/support/folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -46,25 +46,6 @@ static void in_folder(const struct fixture *fixture, const char *name, char path
     snprintf(path, 256, "%s/%s", fixture->folder, name);
 }
 
-static void remove_tree(const char *path)
-{
-    DIR *folder = opendir(path);
-    for (struct dirent *entry = folder != NULL ? readdir(folder) : NULL; entry != NULL; entry = readdir(folder)) {
-        char inner[512];
-        struct stat info;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
-        if (lstat(inner, &info) == 0 && S_ISDIR(info.st_mode))
-            remove_tree(inner);
-        else
-            unlink(inner);
-    }
-    if (folder != NULL)
-        closedir(folder);
-    rmdir(path);
-}
-
 static void on_commit(void *context, const struct control_diff *diff)
 {
     struct fixture *fixture = context;
@@ -89,7 +70,7 @@ static int tear_down(void **state)
     control_directory_close(fixture->directory);
     control_store_free(fixture->store);
     fl_loop_free(fixture->loop);
-    remove_tree(fixture->folder);
+    folder_remove(fixture->folder);
     free(fixture);
     return 0;
 }
@@ -291,7 +272,7 @@ static void what_is_too_deep_is_told(void **state)
     assert_true(control_directory_stats(fixture->directory).truncated);
     assert_non_null(strstr(problem(fixture, 0)->text.data, "left out"));
     in_folder(fixture, "1", path);
-    remove_tree(path);
+    folder_remove(path);
     await(fixture);
     assert_null(problem(fixture, 0));
 }
