@@ -11,7 +11,9 @@ static const char *const what_labels[] = {"what"};
 static const char *const kind_labels[] = {"kind"};
 static const char *const how_labels[] = {"how"};
 static const char *const build_labels[] = {"version"};
-static const double repair_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
+/* Seconds. A restored table takes milliseconds, a missed pod up to one second, or as long as no agent was there. */
+static const double repair_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,  1,     2.5,
+                                        5,     10,   30,    60,   300, 900,  3600, 14400, 86400};
 
 #define COUNTER(text, about, labels)                                                                                   \
     {                                                                                                                  \
@@ -49,7 +51,7 @@ static const struct fl_metric_family repairs_family =
     COUNTER("fairlead_cni_repairs_total", "What was found and done about sidecars on this node.", kind_labels);
 static const struct fl_metric_family repair_seconds_family = {
     .name = "fairlead_cni_repair_seconds",
-    .help = "From when an uncaptured sidecar or a changed table was first seen until it was captured.",
+    .help = "Until a pod was captured: from the start of its sidecar, or from when a changed table was first seen.",
     .kind = FL_METRIC_HISTOGRAM,
     .buckets = repair_buckets,
     .bucket_count = FL_COUNT(repair_buckets),

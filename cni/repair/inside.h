@@ -39,7 +39,8 @@ struct cni_repair {
 /* CLOCK_MONOTONIC. */
 uint64_t cni_repair_now_ns(void);
 uint64_t cni_repair_now_ms(void);
-/* Fills in what is known of the sidecar, counts, and hands the report on. */
+/* Fills in what is known of the sidecar, counts, and hands the report on. `since_ns`: when the sidecar, or the
+ * difference, was first seen; what is told is a duration (repair.h). */
 void cni_repair_tell(struct cni_repair *repair, struct cni_repair_report *report, struct cni_sidecar *sidecar);
 void cni_repair_tell_of(struct cni_repair *repair, enum cni_repair_kind kind, struct cni_sidecar *sidecar,
                         const char *reason, uint64_t since_ns);

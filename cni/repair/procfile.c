@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#define NS_PER_SECOND UINT64_C(1000000000)
+
 /* --- reading --- */
 
 ssize_t cni_procfile_read(int proc, const char *name, char *ret_text, size_t size)
@@ -71,16 +73,53 @@ static bool take_number(struct fl_span *text, uint64_t max, uint64_t *ret_number
 
 /* --- the files --- */
 
+static bool take_letter(struct fl_span *text)
+{
+    struct fl_span word = take_word(text);
+    return word.len == 1 &&
+           ((word.data[0] >= 'A' && word.data[0] <= 'Z') || (word.data[0] >= 'a' && word.data[0] <= 'z'));
+}
+
+static bool take_signed(struct fl_span *text)
+{
+    struct fl_span word = take_word(text);
+    uint64_t number;
+    if (word.len > 0 && word.data[0] == '-')
+        word = (struct fl_span){word.data + 1, word.len - 1};
+    return fl_span_to_u64(word, UINT64_MAX, &number);
+}
+
 bool cni_procfile_start_time(struct fl_span stat, uint64_t *ret_ticks)
 {
-    /* "pid (name) state …": the name may hold anything; the start is the 20th word behind it. */
-    const char *end = stat.len > 0 ? memrchr(stat.data, ')', stat.len) : NULL;
+    /* "pid (name) state …": the name may hold anything, and no ')' comes behind it. */
+    uint64_t pid, ticks;
+    if (!take_number(&stat, INT32_MAX, &pid) || !fl_span_starts_with(stat, FL_SPAN(" (")))
+        return false;
+    const char *end = memrchr(stat.data, ')', stat.len);
     if (end == NULL)
         return false;
     struct fl_span rest = {end + 1, stat.len - (size_t)(end + 1 - stat.data)};
-    for (int i = 0; i < 19; i++)
-        (void)take_word(&rest);
-    return take_number(&rest, UINT64_MAX, ret_ticks);
+    if (!take_letter(&rest))
+        return false;
+    for (int field = 4; field < 22; field++) {
+        if (!take_signed(&rest))
+            return false;
+    }
+    if (!take_number(&rest, UINT64_MAX, &ticks) || rest.len == 0) /* a number at the end may have been cut */
+        return false;
+    *ret_ticks = ticks;
+    return true;
+}
+
+uint64_t cni_procfile_age_ns(uint64_t start_ticks, uint64_t ticks_per_second, uint64_t now_ns)
+{
+    if (ticks_per_second == 0 || ticks_per_second > NS_PER_SECOND ||
+        start_ticks / ticks_per_second > now_ns / NS_PER_SECOND)
+        return 0;
+    const uint64_t start_ns = start_ticks / ticks_per_second * NS_PER_SECOND +
+                              start_ticks % ticks_per_second * NS_PER_SECOND / ticks_per_second;
+    const uint64_t age_ns = start_ns < now_ns ? now_ns - start_ns : 0;
+    return age_ns < CNI_PROCFILE_AGE_MAX_NS ? age_ns : CNI_PROCFILE_AGE_MAX_NS;
 }
 
 /* The last of the four numbers of a line: real, effective, saved, file system. */

@@ -16,8 +16,15 @@ ssize_t cni_procfile_read_of(int proc, pid_t pid, const char *name, char *ret_te
 /* The process's name without the line's end. */
 ssize_t cni_procfile_comm(int proc, pid_t pid, char *ret_name, size_t size);
 
-/* <pid>/stat: when it started, in ticks since boot. A name with parentheses and blanks is seen through. */
+/* <pid>/stat: when it started, in ticks since boot (field 22). A name with parentheses and blanks is seen through;
+ * false where a field before it is not what the kernel writes, or the text ends there. */
 bool cni_procfile_start_time(struct fl_span stat, uint64_t *ret_ticks);
+
+#define CNI_PROCFILE_AGE_MAX_NS (UINT64_C(30) * 24 * 3600 * 1000000000) /* thirty days */
+/* How long ago that was, at `now_ns` of CLOCK_BOOTTIME; at most CNI_PROCFILE_AGE_MAX_NS, and 0 where the start lies
+ * ahead: a time namespace may put its processes before its own boot. */
+uint64_t cni_procfile_age_ns(uint64_t start_ticks, uint64_t ticks_per_second, uint64_t now_ns);
+
 /* <pid>/status: the ids by which the kernel judges what it makes (fsuid, fsgid), as the reader's user namespace has
  * them. */
 bool cni_procfile_ids(struct fl_span status, uint32_t *ret_uid, uint32_t *ret_gid);

@@ -64,6 +64,19 @@ void cni_repair_tell(struct cni_repair *repair, struct cni_repair_report *report
         repair->settings.on_report(repair->settings.owner, report);
 }
 
+/* A pod that was missed has waited for as long as its sidecar has run, most of it perhaps before this agent came. All
+ * else is as old as the look that found it, and so is a sidecar whose start the boot clock contradicts. */
+static uint64_t measure(enum cni_repair_kind kind, const struct cni_sidecar *sidecar, uint64_t since_ns)
+{
+    const uint64_t known_ns = cni_repair_now_ns() - since_ns;
+    struct timespec now;
+    if (kind != CNI_REPAIR_CAPTURED || clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+        return known_ns;
+    const uint64_t age_ns = cni_procfile_age_ns(sidecar->facts.start_time, (uint64_t)sysconf(_SC_CLK_TCK),
+                                                (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+    return age_ns > known_ns ? age_ns : known_ns;
+}
+
 void cni_repair_tell_of(struct cni_repair *repair, enum cni_repair_kind kind, struct cni_sidecar *sidecar,
                         const char *reason, uint64_t since_ns)
 {
@@ -74,7 +87,7 @@ void cni_repair_tell_of(struct cni_repair *repair, enum cni_repair_kind kind, st
                         .pod = cni_sidecar_pod(sidecar),
                         .pod_uid = cni_sidecar_pod_uid(sidecar),
                         .reason = reason,
-                        .duration_ns = cni_repair_now_ns() - since_ns,
+                        .duration_ns = measure(kind, sidecar, since_ns),
                     },
                     sidecar);
 }

@@ -44,7 +44,9 @@ struct cni_repair_report { /* strings live as long as the call; printable ASCII,
     pid_t pid;            /* of the sidecar */
     uint64_t netns;       /* inode; 0: not known */
     const char *reason;   /* one line: what was wrong (with RESTORED: the difference), "" where kind says it all */
-    uint64_t duration_ns; /* since the sidecar, or the difference, was first seen */
+    uint64_t duration_ns; /* CAPTURED: since the sidecar's process started, by the boot clock, in its ticks (10 ms),
+                             thirty days at most; a sidecar that lost its capture while no agent ran is such a one too.
+                             All others: since the sidecar, or the difference, was first seen */
 };
 
 struct cni_repair_counts {

@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 import unittest
 
 import cni_support as cni
@@ -117,6 +118,26 @@ class Repair(unittest.TestCase):
         again = self.agent()
         again.wait("captured a pod that had started uncaptured", pod=late.name)
         self.assertEqual(again.metrics()['fairlead_cni_repairs_total{kind="captured"}'], 1)
+
+    def test_a_pod_that_waited_for_the_agent(self):
+        """How long it was uncaptured counts from its sidecar's start, not from when the agent came."""
+        pod = self.pod()
+        before = time.clock_gettime(time.CLOCK_BOOTTIME)
+        pod.start()
+        started = time.clock_gettime(time.CLOCK_BOOTTIME)
+        eventually(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) >= started + 2, "it has waited for two seconds")
+        agent = self.agent()
+        waited = agent.wait("captured a pod that had started uncaptured", pod=pod.name)["duration_ms"] / 1000
+        self.assertGreaterEqual(waited, 2)
+        self.assertLessEqual(waited, time.clock_gettime(time.CLOCK_BOOTTIME) - before + 0.01, "a tick more at most")
+        metrics = agent.metrics()
+        self.assertEqual(metrics['fairlead_cni_repair_seconds_bucket{le="1"}'], 0)
+        self.assertEqual(metrics['fairlead_cni_repair_seconds_bucket{le="86400"}'], 1)
+        self.assertGreaterEqual(metrics["fairlead_cni_repair_seconds_sum"], 2)
+        before = time.clock_gettime(time.CLOCK_BOOTTIME)
+        pod.netns.nft("flush", "ruleset")
+        restored = agent.wait("restored a pod's capture that had been changed", pod=pod.name)["duration_ms"] / 1000
+        self.assertLessEqual(restored, time.clock_gettime(time.CLOCK_BOOTTIME) - before, "a table's time is not the sidecar's")
 
     def test_attacked_pages_and_a_slow_api_do_not_hold_it_up(self):
         """Half-heads on every place of the pages, an API server that never answers, a line reader that is gone: pods are

@@ -2,6 +2,7 @@
 #include "cni/repair/procevents.h"
 #include "cni/repair/procfile.h"
 #include "cni/repair/scan.h"
+#include "tests/support/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,19 +16,103 @@
 
 #include <cmocka.h>
 
+#define MIDDLE " 1 2 3 4 -1 4194560 9 8 7 6 5 4 3 2 20 0 1 0 " /* fields 4 to 21 */
+
+static bool read_start(struct fl_span stat, uint64_t *ret_ticks)
+{
+    struct guard guard;
+    guard_init(&guard, stat);
+    bool result = cni_procfile_start_time(guard.span, ret_ticks);
+    guard_done(&guard);
+    return result;
+}
+
 static void test_start_time(void **state)
 {
     (void)state;
-    uint64_t ticks = 0;
-    assert_true(cni_procfile_start_time(
-        FL_SPAN("7 (a) S 1 2 3 4 -1 4194560 9 8 7 6 5 4 3 2 20 0 1 0 2593292 17379328 3509\n"), &ticks));
-    assert_int_equal(ticks, 2593292);
-    assert_true(cni_procfile_start_time(
-        FL_SPAN("7 (x) S 9 (\n) R 1 2 3 4 -1 4194560 9 8 7 6 5 4 3 2 20 0 1 0 42 1 1\n"), &ticks));
-    assert_int_equal(ticks, 42);
-    const struct fl_span wrong[] = {FL_SPAN(""), FL_SPAN("7 (a S 1"), FL_SPAN("7 (a) S 1 2 3"), FL_SPAN(")")};
+    static const struct {
+        struct fl_span stat;
+        uint64_t ticks;
+    } rows[] = {
+        {FL_SPAN("7 (a) S" MIDDLE "2593292 17379328 3509\n"), 2593292},
+        {FL_SPAN("4194303 (fairlead-proxy) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 -2 -20 1 0 0 1\n"), 0}, /* real-time */
+        {FL_SPAN("7 (a) I" MIDDLE "18446744073709551615 1\n"), UINT64_MAX},
+        /* names that a process gave itself */
+        {FL_SPAN("7 (x) S 9 (\n) R" MIDDLE "42 1 1\n"), 42},
+        {FL_SPAN("7 () R 1 2 3 4 5 () S" MIDDLE "42 1\n"), 42},
+        {FL_SPAN("7 ()))) (() S" MIDDLE "42 1\n"), 42},
+        {FL_SPAN("7 () S" MIDDLE "42 1\n"), 42},
+        {FL_SPAN("7 (\0\xff\n \t) S" MIDDLE "42 1\n"), 42},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        uint64_t ticks = 1;
+        assert_true(read_start(rows[i].stat, &ticks));
+        assert_true(ticks == rows[i].ticks);
+    }
+}
+
+static void test_no_start_time(void **state)
+{
+    (void)state;
+    static const struct fl_span wrong[] = {
+        FL_SPAN(")"),
+        FL_SPAN("7 (a S" MIDDLE "42 1\n"),
+        FL_SPAN("7 a) S" MIDDLE "42 1\n"),
+        FL_SPAN("(a) S" MIDDLE "42 1\n"),
+        FL_SPAN("-7 (a) S" MIDDLE "42 1\n"),
+        FL_SPAN("99999999999 (a) S" MIDDLE "42 1\n"),
+        FL_SPAN("7 (a)" MIDDLE "42 1\n"), /* no state: each field would be another one */
+        FL_SPAN("7 (a) SS" MIDDLE "42 1\n"),
+        FL_SPAN("7 (a) 1" MIDDLE "42 1\n"),
+        FL_SPAN("7 (a) S" MIDDLE "-42 1\n"),
+        FL_SPAN("7 (a) S" MIDDLE "42x 1\n"),
+        FL_SPAN("7 (a) S" MIDDLE "18446744073709551616 1\n"),
+        FL_SPAN("7 (a) S 1 2 3 4 - 4194560 9 8 7 6 5 4 3 2 20 0 1 0 42 1\n"),
+        FL_SPAN("7 (a) S 1 2 3 4 --1 4194560 9 8 7 6 5 4 3 2 20 0 1 0 42 1\n"),
+        FL_SPAN("7 (a) S 1 2 3 4 -1 4194560 9 8 7 x 5 4 3 2 20 0 1 0 42 1\n"),
+        FL_SPAN("7 (a) S 1 2 3 4 -1 4194560 9 8 7 6 5 4 3 2 20 0 1 42\n"), /* a field less, and the end */
+    };
+    uint64_t ticks = 77;
     for (size_t i = 0; i < FL_COUNT(wrong); i++)
-        assert_false(cni_procfile_start_time(wrong[i], &ticks));
+        assert_false(read_start(wrong[i], &ticks));
+    /* cut anywhere before what is behind the start, were it in the middle of its number */
+    const struct fl_span whole = FL_SPAN("7 (a) b) S" MIDDLE "2593292 17379328\n");
+    const size_t needed = sizeof("7 (a) b) S" MIDDLE "2593292") - 1;
+    for (size_t len = 0; len <= needed; len++)
+        assert_false(read_start(fl_span_make(whole.data, len), &ticks));
+    assert_int_equal(ticks, 77);
+    assert_true(read_start(fl_span_make(whole.data, needed + 1), &ticks));
+    assert_int_equal(ticks, 2593292);
+}
+
+static void test_age(void **state)
+{
+    (void)state;
+    static const uint64_t second = 1000000000;
+    const struct {
+        uint64_t ticks, ticks_per_second, now_ns, age_ns;
+    } rows[] = {
+        {0, 100, 0, 0},
+        {0, 100, 5 * second, 5 * second},
+        {250, 100, 5 * second, 5 * second / 2},
+        {250, 1000, second, 3 * second / 4},
+        {1, 3, second, second - 333333333},
+        {500, 100, 5 * second, 0},
+        /* ahead of the clock: by a tick, by a time namespace's shift, by one that made it wrap */
+        {501, 100, 5 * second, 0},
+        {100000, 100, 5 * second, 0},
+        {UINT64_MAX, 100, UINT64_MAX, 0},
+        {UINT64_MAX / 10000000, 100, 5 * second, 0},
+        /* no more than thirty days */
+        {0, 100, CNI_PROCFILE_AGE_MAX_NS, CNI_PROCFILE_AGE_MAX_NS},
+        {0, 100, CNI_PROCFILE_AGE_MAX_NS + 1, CNI_PROCFILE_AGE_MAX_NS},
+        {0, 100, UINT64_MAX, CNI_PROCFILE_AGE_MAX_NS},
+        /* what sysconf gives where it fails */
+        {250, 0, 5 * second, 0},
+        {250, UINT64_MAX, 5 * second, 0},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++)
+        assert_true(cni_procfile_age_ns(rows[i].ticks, rows[i].ticks_per_second, rows[i].now_ns) == rows[i].age_ns);
 }
 
 static void test_ids(void **state)
@@ -285,9 +370,9 @@ static void test_exec_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start_time),  cmocka_unit_test(test_ids),      cmocka_unit_test(test_maps),
-        cmocka_unit_test(test_pods),        cmocka_unit_test(test_last_pid), cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_exec_events),
+        cmocka_unit_test(test_start_time), cmocka_unit_test(test_no_start_time), cmocka_unit_test(test_age),
+        cmocka_unit_test(test_ids),        cmocka_unit_test(test_maps),          cmocka_unit_test(test_pods),
+        cmocka_unit_test(test_last_pid),   cmocka_unit_test(test_scan),          cmocka_unit_test(test_exec_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
