@@ -20,11 +20,6 @@ static const struct {
 #undef X
 };
 
-const char *cni_event_reason_word(enum cni_event_reason reason)
-{
-    return reasons[reason].word;
-}
-
 static bool is_about_node(const struct cni_event *event)
 {
     return event->name_space.len == 0;

@@ -42,8 +42,6 @@ enum cni_event_reason {
         CNI_EVENT_REASON_COUNT
 };
 
-const char *cni_event_reason_word(enum cni_event_reason reason);
-
 struct cni_event {
     enum cni_event_reason reason;
     struct fl_span name_space; /* empty: it is about the node */

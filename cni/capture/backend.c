@@ -8,11 +8,6 @@ static const char *const names[] = {
     [CNI_BACKEND_IPTABLES] = "iptables",
 };
 
-const char *cni_backend_name(enum cni_backend backend)
-{
-    return names[backend];
-}
-
 bool cni_backend_parse(struct fl_span name, enum cni_backend *ret_backend)
 {
     for (size_t i = 0; i < FL_COUNT(names); i++) {

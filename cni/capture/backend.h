@@ -16,9 +16,7 @@ enum cni_backend {
 
 #define CNI_BACKEND_NAMES "auto, nftables or iptables" /* for messages */
 
-/* A literal: "auto", "nftables", "iptables". */
-const char *cni_backend_name(enum cni_backend backend);
-/* From such a name; false (and nothing set) otherwise. */
+/* From "auto", "nftables", "iptables"; false (and nothing set) otherwise. */
 bool cni_backend_parse(struct fl_span name, enum cni_backend *ret_backend);
 
 #endif
