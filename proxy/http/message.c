@@ -153,6 +153,7 @@ int proxy_headers_set(struct proxy_headers *headers, struct fl_span name, struct
 void proxy_message_init(struct proxy_message *message)
 {
     memset(message, 0, offsetof(struct proxy_message, headers));
+    message->major = 1;
     proxy_headers_init(&message->headers);
 }
 

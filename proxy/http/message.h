@@ -181,12 +181,13 @@ struct proxy_message {
 
     uint8_t method_id;   /* enum proxy_method; of a response: of its request */
     uint8_t target_form; /* enum proxy_target_form */
-    uint8_t minor;       /* version 1.<minor>: 0 or 1 (1.2 and above count as 1) */
-    uint8_t framing;     /* enum proxy_framing */
-    bool rewritten;      /* path or authority were set by proxy_message_set_*: the writer makes a new target and Host */
-    bool keep_alive;     /* the sender keeps its connection open after this message (RFC 9112 §9.3) */
-    bool upgrade; /* request: asks to change the protocol, in a way that may be passed on; response: 101, and after
-                     this head both directions are opaque bytes (so after a 2xx to CONNECT) */
+    uint8_t major;       /* version it came by: 1 or 2 */
+    uint8_t minor;   /* version 1.<minor>: 0 or 1 (1.2 and above count as 1); of HTTP/2: 1, what it can be told as */
+    uint8_t framing; /* enum proxy_framing */
+    bool rewritten;  /* path or authority were set by proxy_message_set_*: the writer makes a new target and Host */
+    bool keep_alive; /* the sender keeps its connection open after this message (RFC 9112 §9.3) */
+    bool upgrade;    /* request: asks to change the protocol, in a way that may be passed on; response: 101, and after
+                        this head both directions are opaque bytes (so after a 2xx to CONNECT) */
     bool expect_continue;    /* request: waits for 100 before it sends its body */
     bool te_trailers;        /* request: TE lists trailers */
     bool connection_options; /* Connection lists more than close, keep-alive, upgrade and te: the writer strips those */
