@@ -87,6 +87,7 @@ int fl_resource_print(enum fl_resource_type type, const struct fl_resource_name 
 /* metadata.filter_metadata of listeners and endpoints. */
 #define FL_METADATA               "fairlead"
 #define FL_METADATA_KIND          "kind"     /* of a destination's Listener: one of the four below */
+#define FL_METADATA_LENIENT       "lenient"  /* of a Listener: true: HTTP/1 as peers are known to get it wrong */
 #define FL_METADATA_IDENTITY      "identity" /* of an endpoint: the one SPIFFE ID to accept */
 #define FL_METADATA_WORKLOAD      "workload"
 #define FL_METADATA_NAMESPACE     "namespace"

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #define SERVICES_MAX 64 /* of one cluster that are told apart */
-#define HTTP_OPTIONS "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 static int read_type(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
@@ -199,60 +198,6 @@ static int read_bind(struct compile *compile, const pb_bind *message, struct pro
 
 /* -- connections, limits, labels -- */
 
-static int read_common_http(struct compile *compile, const pb_common_http *message, struct proxy_cluster *cluster)
-{
-    if (message == NULL)
-        return 0;
-    struct compile_mark mark = compile_enter(compile, "common_http_protocol_options");
-    int result = compile_ms(compile, "idle_timeout", message->idle_timeout, &cluster->idle_timeout_ms);
-    if (result == 0)
-        result = compile_u32(compile, "max_requests_per_connection", message->max_requests_per_connection, 0,
-                             UINT32_MAX, &cluster->max_requests_per_connection);
-    if (result == 0)
-        compile_leave(compile, mark);
-    return result;
-}
-
-static int read_http_options(struct compile *compile, const pb_any *any, struct proxy_cluster *cluster)
-{
-    ProtobufCMessage *unpacked;
-    int result = compile_unpack(compile, any,
-                                &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor, &unpacked);
-    if (result != 0)
-        return result;
-    const pb_http_options *message = (const pb_http_options *)unpacked;
-    result = COMPILE_REFUSE(compile, message, "auto_config", "http_filters", "upstream_http_protocol_options");
-    if (result == 0 && message->explicit_http_config != NULL &&
-        message->upstream_protocol_options_case ==
-            ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG) {
-        struct compile_mark mark = compile_enter(compile, "explicit_http_config");
-        result =
-            COMPILE_REFUSE(compile, message->explicit_http_config, "http2_protocol_options", "http3_protocol_options");
-        if (result == 0)
-            compile_leave(compile, mark);
-    }
-    if (result == 0)
-        result = read_common_http(compile, message->common_http_protocol_options, cluster);
-    return result;
-}
-
-static int read_extensions(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
-{
-    for (size_t i = 0; i < message->n_typed_extension_protocol_options; i++) {
-        struct fl_span key = fl_span_str(message->typed_extension_protocol_options[i]->key);
-        struct compile_mark mark = compile_enter_key(compile, "typed_extension_protocol_options", key);
-        if (!fl_span_eq_str(key, HTTP_OPTIONS))
-            return compile_fail(compile, "expected " HTTP_OPTIONS);
-        if (message->typed_extension_protocol_options[i]->value == NULL)
-            return compile_fail(compile, "must be set");
-        int result = read_http_options(compile, message->typed_extension_protocol_options[i]->value, cluster);
-        if (result != 0)
-            return result;
-        compile_leave(compile, mark);
-    }
-    return 0;
-}
-
 /* Bounds: what Linux takes (include/net/tcp.h); beyond them setsockopt would refuse, and nobody would hear of it. */
 static int read_keepalive(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
@@ -341,9 +286,7 @@ static int read_connection(struct compile *compile, const pb_cluster *message, s
         result = compile_u32(compile, "max_requests_per_connection", message->max_requests_per_connection, 0,
                              UINT32_MAX, &cluster->max_requests_per_connection);
     if (result == 0)
-        result = read_common_http(compile, message->common_http_protocol_options, cluster);
-    if (result == 0)
-        result = read_extensions(compile, message, cluster);
+        result = compile_upstream_http(compile, message, cluster);
     if (result == 0)
         result = read_keepalive(compile, message, cluster);
     return result == 0 ? compile_breakers(compile, message, cluster) : result;
@@ -354,7 +297,7 @@ static int read_cluster(struct compile *compile, const pb_cluster *message, stru
     int result = compile_required(compile, "name", message->name);
     if (result == 0)
         result = COMPILE_REFUSE(compile, message, "lb_subset_config", "filters", "load_balancing_policy",
-                                "http2_protocol_options", "upstream_http_protocol_options");
+                                "upstream_http_protocol_options");
     if (result == 0)
         result = compile_text(compile, message->name, &cluster->name);
     cluster->stat_name = cluster->name;

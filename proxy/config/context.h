@@ -49,6 +49,7 @@ struct compile {
     bool lost;                    /* the path goes further than `here` */
     struct fl_xds_report *report; /* never NULL */
     struct fl_err *err;
+    bool lenient;                        /* the present listener's HTTP/1 (its metadata) */
     bool local;                          /* the bootstrap: DataSources may name files and variables */
     const struct fl_map *known_clusters; /* the names that there are; NULL: any may come later */
     struct compile_need *needs;          /* of the present resource, each once */
@@ -237,6 +238,11 @@ int compile_tracing(struct compile *compile, const pb_hcm *hcm, const struct pro
 /* node.c */
 int compile_node(struct compile *compile, const Envoy__Config__Core__V3__Node *message,
                  struct proxy_node *node) FL_MUST_CHECK;
+/* protocol.c: HTTP/2 at a field of the place; what a cluster speaks, with its common_http_protocol_options. */
+int compile_h2(struct compile *compile, const char *field, const pb_http2 *message,
+               struct proxy_h2_settings *settings) FL_MUST_CHECK;
+int compile_upstream_http(struct compile *compile, const pb_cluster *message,
+                          struct proxy_cluster *cluster) FL_MUST_CHECK;
 /* harmless.c: a filter that is accepted and left out. */
 bool compile_is_harmless(const pb_any *any, bool http);
 

@@ -120,8 +120,11 @@ static int read_codec(struct compile *compile, const pb_hcm *message, struct pro
     case HCM(CODEC_TYPE__HTTP1):
         hcm->codec = PROXY_CODEC_HTTP1;
         return 0;
+    case HCM(CODEC_TYPE__HTTP2):
+        hcm->codec = PROXY_CODEC_HTTP2;
+        return 0;
     default:
-        return compile_fail_at(compile, "codec_type", "expected AUTO or HTTP1; others are not supported yet");
+        return compile_fail_at(compile, "codec_type", "expected AUTO, HTTP1 or HTTP2");
     }
 }
 
@@ -290,6 +293,14 @@ static int read_http1(struct compile *compile, const pb_hcm *message, struct pro
     return result;
 }
 
+/* After common_http_protocol_options: limits of a head are the same in every version. */
+static int read_http2(struct compile *compile, const pb_hcm *message, struct proxy_hcm_config *hcm)
+{
+    hcm->h2.head_max = hcm->max_head_bytes;
+    hcm->h2.headers_max = hcm->max_header_count;
+    return compile_h2(compile, "http2_protocol_options", message->http2_protocol_options, &hcm->h2);
+}
+
 static int read_rds(struct compile *compile,
                     const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__Rds *message,
                     struct proxy_hcm_config *hcm)
@@ -341,6 +352,7 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
         return compile_no_memory(compile);
     const pb_hcm *message = (const pb_hcm *)unpacked;
     read_flags(message, hcm);
+    hcm->lenient = compile->lenient;
     tell_unused(compile, message);
     result = read_texts(compile, message, hcm);
     if (result == 0)
@@ -351,6 +363,8 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
         result = read_http1(compile, message, hcm);
     if (result == 0)
         result = read_common(compile, message->common_http_protocol_options, hcm);
+    if (result == 0)
+        result = read_http2(compile, message, hcm);
     if (result == 0)
         result = read_upgrades(compile, message);
     if (result == 0)

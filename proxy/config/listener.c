@@ -134,6 +134,18 @@ static void add_inspector(struct compile *compile, struct proxy_listener *listen
 
 /* -- the listener -- */
 
+/* metadata.filter_metadata.fairlead.lenient: true. */
+static bool is_lenient(const pb_listener *message)
+{
+    const pb_struct *ours = compile_metadata(message->metadata, FL_METADATA);
+    for (size_t i = 0; ours != NULL && i < ours->n_fields; i++)
+        if (strcmp(ours->fields[i]->key, FL_METADATA_LENIENT) == 0)
+            return ours->fields[i]->value != NULL &&
+                   ours->fields[i]->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE &&
+                   ours->fields[i]->value->bool_value;
+    return false;
+}
+
 static int read_settings(struct compile *compile, const pb_listener *message, struct proxy_listener *listener)
 {
     listener->inspect_timeout_ms = 15000;
@@ -171,6 +183,7 @@ static int read_listener(struct compile *compile, const pb_listener *message, st
 {
     int result = COMPILE_REFUSE(compile, message, "additional_addresses", "fcds_config", "udp_listener_config",
                                 "api_listener", "internal_listener");
+    compile->lenient = is_lenient(message);
     listener->hand_over = listener->original_dst = compile_bool(message->use_original_dst, false);
     if (result == 0) {
         struct compile_mark mark = compile_enter(compile, "address");

@@ -17,6 +17,7 @@
 
 #include "common/mesh/capture.h"
 #include "common/mesh/preface.h"
+#include "proxy/http/h2.h"
 #include "proxy/http/path.h"
 #include "proxy/net/address.h"
 #include "proxy/snapshot/slots.h"
@@ -85,7 +86,11 @@ struct proxy_tcp_config {
     size_t access_log_count;
 };
 
-enum proxy_codec { PROXY_CODEC_AUTO, PROXY_CODEC_HTTP1, PROXY_CODEC_HTTP2 };
+enum proxy_codec { /* AUTO: by the agreed ALPN, else by the HTTP/2 preface in the first bytes */
+                   PROXY_CODEC_AUTO,
+                   PROXY_CODEC_HTTP1,
+                   PROXY_CODEC_HTTP2
+};
 
 enum proxy_server_header { PROXY_SERVER_PASS_THROUGH, PROXY_SERVER_APPEND_IF_ABSENT, PROXY_SERVER_OVERWRITE };
 
@@ -137,7 +142,9 @@ struct proxy_hcm_config {
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
     enum proxy_codec codec;
-    struct fl_span server_name; /* of the server header, and of answers of our own; default "fairlead" */
+    struct proxy_h2_settings h2; /* 0 in a field: its default */
+    bool lenient;                /* of HTTP/1: what peers are known to get wrong is taken (http/h1.h) */
+    struct fl_span server_name;  /* of the server header, and of answers of our own; default "fairlead" */
     enum proxy_server_header server_header;
     uint64_t stream_idle_timeout_ms;      /* 0: none. Default 300,000 */
     uint64_t request_timeout_ms;          /* 0: none (default) */
@@ -230,6 +237,13 @@ bool proxy_chain_match_overlap(const struct proxy_chain_match *a, const struct p
 enum proxy_cluster_type { PROXY_CLUSTER_STATIC, PROXY_CLUSTER_ORIGINAL_DST, PROXY_CLUSTER_EDS };
 enum proxy_lb_policy { PROXY_LB_ROUND_ROBIN, PROXY_LB_LEAST_REQUEST, PROXY_LB_RANDOM, PROXY_LB_ORIGINAL_DST };
 
+enum proxy_upstream_http { /* what is spoken to endpoints in HTTP; with TLS the agreed ALPN decides */
+                           PROXY_UPSTREAM_HTTP1,
+                           PROXY_UPSTREAM_HTTP2,      /* with prior knowledge */
+                           PROXY_UPSTREAM_DOWNSTREAM, /* what the client spoke */
+                           PROXY_UPSTREAM_AUTO,       /* by ALPN alone; HTTP/1 where there is none */
+};
+
 struct proxy_label { /* a member of a metadata object: its text, "true", "false" or the number's shortest form */
     struct fl_span key, value;
 };
@@ -273,8 +287,10 @@ struct proxy_cluster {
     struct fl_span stat_name; /* alt_stat_name, or the name */
     enum proxy_cluster_type type;
     enum proxy_lb_policy lb_policy;
-    struct proxy_endpoints own;   /* STATIC; see proxy_snapshot_endpoints */
-    struct fl_span eds_name;      /* EDS: of its endpoints */
+    struct proxy_endpoints own; /* STATIC; see proxy_snapshot_endpoints */
+    struct fl_span eds_name;    /* EDS: of its endpoints */
+    enum proxy_upstream_http http;
+    struct proxy_h2_settings h2;  /* 0 in a field: its default */
     uint64_t connect_timeout_ms;  /* > 0; default 5,000 */
     const struct proxy_slot *tls; /* where no match fits; NULL: plain. See proxy_cluster_transport */
     const struct proxy_transport_match *matches;

@@ -210,6 +210,67 @@ static void test_hcm(void **state)
     assert_span(hcm->access_logs[1].path, "/dev/stderr");
 }
 
+static void test_http2(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_proxy_snapshot)
+    struct proxy_snapshot *snapshot = compile(
+        HEAD "    metadata: {filter_metadata: {fairlead: {lenient: true}}}\n    filter_chains:\n    - filters:\n"
+             "      - name: h\n        typed_config:\n          " TYPE
+             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n          stat_prefix: p\n"
+             "          codec_type: HTTP2\n          max_request_headers_kb: 16\n"
+             "          common_http_protocol_options: {max_headers_count: 50}\n"
+             "          http2_protocol_options: {max_concurrent_streams: 7, initial_stream_window_size: 65535, "
+             "initial_connection_window_size: 65536, allow_connect: true, connection_keepalive: {interval: 30s, "
+             "timeout: 5s}}\n          route_config: {name: r}\n          http_filters: [" ROUTER "]\n");
+    const struct proxy_hcm_config *hcm = snapshot->listeners[0]->chains[0].http;
+    assert_int_equal(snapshot->ignored_fields, 0);
+    assert_int_equal(hcm->codec, PROXY_CODEC_HTTP2);
+    assert_true(hcm->lenient);
+    assert_int_equal(hcm->h2.max_streams, 7);
+    assert_int_equal(hcm->h2.stream_window, 65535);
+    assert_int_equal(hcm->h2.connection_window, 65536);
+    assert_int_equal(hcm->h2.head_max, 16384);
+    assert_int_equal(hcm->h2.headers_max, 50);
+    assert_int_equal(hcm->h2.ping_interval_ms, 30000);
+    assert_int_equal(hcm->h2.ping_timeout_ms, 5000);
+    assert_false(hcm->h2.no_connect);
+}
+
+#define OPTIONS(text)                                                                                                  \
+    ", typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" TYPE              \
+    "extensions.upstreams.http.v3.HttpProtocolOptions, " text "}}"
+
+static void test_upstream_http(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml;
+        enum proxy_upstream_http http;
+        uint32_t streams;
+    } rows[] = {
+        {"", PROXY_UPSTREAM_HTTP1, 0},
+        {", http2_protocol_options: {max_concurrent_streams: 3}", PROXY_UPSTREAM_HTTP2, 3},
+        {", protocol_selection: USE_DOWNSTREAM_PROTOCOL", PROXY_UPSTREAM_DOWNSTREAM, 0},
+        {OPTIONS("explicit_http_config: {http_protocol_options: {}}"), PROXY_UPSTREAM_HTTP1, 0},
+        {OPTIONS("explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 4}}"), PROXY_UPSTREAM_HTTP2,
+         4},
+        {OPTIONS("use_downstream_protocol_config: {http2_protocol_options: {max_concurrent_streams: 5}}"),
+         PROXY_UPSTREAM_DOWNSTREAM, 5},
+        {OPTIONS("auto_config: {http2_protocol_options: {max_concurrent_streams: 6}}"), PROXY_UPSTREAM_AUTO, 6},
+        {", http2_protocol_options: {}" OPTIONS("explicit_http_config: {http_protocol_options: {}}"),
+         PROXY_UPSTREAM_HTTP1, 0},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        char yaml[2048];
+        snprintf(yaml, sizeof(yaml), "static_resources: {clusters: [{name: c%s}]}\n", rows[i].yaml);
+        FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = compile(yaml);
+        const struct proxy_cluster *cluster = proxy_snapshot_cluster_named(snapshot, FL_SPAN("c"));
+        assert_int_equal(cluster->http, rows[i].http);
+        assert_int_equal(cluster->h2.max_streams, rows[i].streams);
+    }
+}
+
 /* What a bootstrap may have and nothing is made of: told by name. */
 static void test_hcm_without_effect(void **state)
 {
@@ -567,6 +628,8 @@ int main(void)
         cmocka_unit_test(test_the_inspector_is_added),
         cmocka_unit_test(test_hcm),
         cmocka_unit_test(test_hcm_without_effect),
+        cmocka_unit_test(test_http2),
+        cmocka_unit_test(test_upstream_http),
         cmocka_unit_test(test_hcm_server_header),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_equal_tls_settings_share_a_context),

@@ -141,12 +141,19 @@ static const struct {
      "this family is not supported"},
     {"transport_socket_matches", CLUSTER "    transport_socket_matches: [{name: x}]\n",
      "b.yaml:5:32: " AT_CLUSTER ".transport_socket_matches[0].transport_socket: must be set"},
-    {"HTTP/2 upstream",
+    {"HTTP/3 upstream",
      CLUSTER "    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" TYPE
-             "extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}\n",
+             "extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http3_protocol_options: {}}}}\n",
      "b.yaml:5:229: " AT_CLUSTER
      ".typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_"
-     "config.http2_protocol_options: http2_protocol_options is not supported"},
+     "config.http3_protocol_options: http3_protocol_options is not supported"},
+    {"HTTP/2 window of an upstream",
+     CLUSTER "    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {" TYPE
+             "extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: "
+             "{initial_stream_window_size: 65534}}}}\n",
+     "b.yaml:5:258: " AT_CLUSTER
+     ".typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_"
+     "config.http2_protocol_options.initial_stream_window_size: expected a number from 65535 to 2147483647, got 65534"},
     {"unknown protocol options",
      CLUSTER "    typed_extension_protocol_options: {x: {" TYPE "extensions.upstreams.http.v3.HttpProtocolOptions}}\n",
      "b.yaml:5:43: " AT_CLUSTER
@@ -302,8 +309,13 @@ static const struct {
          "extensions.filters.http.fault.v3.HTTPFault, abort: {http_status: 503}}}, " ROUTER "]\n",
      "b.yaml:15:137: " AT_FILTER
      ".http_filters[0].typed_config.abort: there is no such field in envoy.extensions.filters.http.fault.v3.HTTPFault"},
-    {"codec HTTP2", HCM "          codec_type: HTTP2\n",
-     "b.yaml:14:23: " AT_FILTER ".codec_type: expected AUTO or HTTP1; others are not supported yet"},
+    {"codec HTTP3", HCM "          codec_type: HTTP3\n",
+     "b.yaml:14:23: " AT_FILTER ".codec_type: expected AUTO, HTTP1 or HTTP2"},
+    {"no streams", HCM "          http2_protocol_options: {max_concurrent_streams: 0}\n",
+     "b.yaml:14:60: " AT_FILTER
+     ".http2_protocol_options.max_concurrent_streams: expected a number from 1 to 2147483647, got 0"},
+    {"PINGs without a pause", HCM "          http2_protocol_options: {connection_keepalive: {interval: 0s}}\n",
+     "b.yaml:14:69: " AT_FILTER ".http2_protocol_options.connection_keepalive.interval: expected 0.001s to 4294967s"},
     {"too large heads", HCM "          max_request_headers_kb: 96\n",
      "b.yaml:14:35: " AT_FILTER ".max_request_headers_kb: expected a number from 1 to 60, got 96"},
     {"CONNECT upgrade", HCM "          upgrade_configs: [{upgrade_type: CONNECT}]\n",
