@@ -1,9 +1,10 @@
-/* HTTP/1.1 and 1.0 from a client, over one connection: each request is a stream of stream.h. One at a time is under way;
- * what the client sends beyond it waits unread (pipelining), bounded by one read. Bodies pass as they come.
+/* HTTP/1.1 and 1.0 from a client, over one connection: each request is a stream of stream.h. One at a time is under
+ * way; what the client sends beyond it waits unread (pipelining), bounded by one read. Bodies pass as they come.
  *
  * All that is HTTP/1's alone is in here: framing, keep-alive, Connection: close, Expect and 1xx, HEAD and 204, answers
  * to HTTP/1.0, tunnels after a 101 or a 2xx to CONNECT, and how the connection ends:
- *   - behind a complete answer, where it was the last one: flushed and closed; where the request has not come to its end
+ *   - behind a complete answer, where it was the last one: flushed and closed; where the request has not come to its
+ * end
  *     ("Connection: close" was sent for that) with a lingering close;
  *   - where an answer breaks off, or there is none, with a reset: never a truncated success;
  *   - a client's FIN behind a whole request means "no more requests" where it has said that it would close (HTTP/1.0,
@@ -58,9 +59,11 @@ struct proxy_h1_server {        /* embedded; private but for `options.limits`, w
     uint8_t framing;        /* of the answer, as written */
     bool active;            /* a request is under way: `stream` is somebody's */
     bool head_begun;
-    bool request_done, answered, answer_done; /* answered: a final head was sent */
-    bool keep;                                /* after this answer the connection goes on */
+    bool request_done, answer_done;
+    bool keep; /* after this answer the connection goes on */
     bool tunnel;
+    bool eof; /* … behind a whole request, from a client that has said that it would close */
+    bool out_of_memory;
     bool over;
 };
 

@@ -2,8 +2,8 @@
  * bytes that it came in are long gone (a request that may be sent again, that new policies judge again, or that waits
  * for its connection).
  *
- * All of the message is kept, meaning and flags too, but for fields that were removed from it. A head has at most 60 KiB
- * and what routes add to it, so that each text has 16 bits of length.
+ * All of the message is kept, meaning and flags too, but for fields that were removed from it. A head has at most 60
+ * KiB and what routes add to it, so that each text has 16 bits of length.
  */
 #ifndef PROXY_HTTP_KEEP_H
 #define PROXY_HTTP_KEEP_H

@@ -8,7 +8,8 @@
  *     each direction:            head (1xx heads before it) ─► data … ─► end, with trailers or none
  *
  * After a head with `upgrade` (101, or 2xx to CONNECT, as the message model has it in every version) both directions
- * are opaque bytes: data and end, no trailers.
+ * are opaque bytes: data and end, no trailers. A request that asks for it (its `upgrade`; so has every CONNECT) is told
+ * and sent with `end` false; where its answer is no upgrade it has ended with its head, and nothing more of it comes.
  *
  * Sending. What is sent is always taken whole. Above the high watermark the stream is backlogged: its user pauses the
  * source until on_writable. Heads, data and ends that are sent before a client stream's connection is open wait for it.
