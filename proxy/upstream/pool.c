@@ -1,0 +1,195 @@
+/* Connections for one user at a time: got, put back, dropped. */
+#include "proxy/upstream/cluster_inner.h"
+
+#include "proxy/tls/filter.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* *ret_context: NULL for plaintext. 0 or -ENOKEY. */
+static int context_of(const struct proxy_cluster_run *cluster, const struct proxy_host *host,
+                      struct fl_tls_context **ret_context)
+{
+    const struct proxy_cluster_options *options = &cluster->options;
+    *ret_context = host->transport != NULL ? options->tls_of(options->owner, host->transport) : NULL;
+    return *ret_context != NULL || (host->transport == NULL && host->identity.len == 0) ? 0 : -ENOKEY;
+}
+
+static int start_tls(const struct proxy_cluster_options *options, const struct proxy_host *host,
+                     struct fl_tls_context *context, struct proxy_conn *conn)
+{
+    const struct proxy_tls_options tls = {
+        .context = context,
+        .preface = options->preface,
+        .identity = host->identity,
+        .timeout_ms = options->connect_timeout_ms,
+    };
+    return context != NULL ? proxy_tls_start(conn, &tls) : 0;
+}
+
+static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, struct fl_tls_context *context,
+                const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+{
+    const struct proxy_cluster_options *options = &cluster->options;
+    struct proxy_upstream *upstream = calloc(1, sizeof(*upstream));
+    if (upstream == NULL)
+        return -ENOMEM;
+    const struct proxy_dial how = {
+        .source = host->address.any.sa_family == AF_INET ? &options->bind_v4 : &options->bind_v6,
+        .freebind = options->bind_freebind,
+        .keepalive = options->keepalive,
+        .timeout_ms = options->connect_timeout_ms,
+    };
+    int result = proxy_conn_connect(cluster->turn, &host->address, &how, &upstream->conn);
+    if (result < 0) {
+        free(upstream);
+        return result;
+    }
+    proxy_conn_set_owner(upstream->conn, ops, owner);
+    proxy_conn_set_high(upstream->conn, options->buffer_limit_bytes);
+    result = start_tls(options, host, context, upstream->conn);
+    if (result < 0) {
+        proxy_conn_close(upstream->conn, PROXY_CLOSE_NOW);
+        free(upstream);
+        return result;
+    }
+    upstream->cluster = proxy_cluster_run_ref(cluster);
+    upstream->context = context;
+    upstream->host = host;
+    upstream->requests = 1;
+    upstream->pending = true;
+    cluster->connections++;
+    proxy_cluster_tell(cluster, true);
+    host->uses++;
+    *ret_upstream = upstream;
+    return PROXY_UPSTREAM_OK;
+}
+
+static int dial_within_limits(struct proxy_cluster_run *cluster, struct proxy_host *host,
+                              struct fl_tls_context *context, const struct proxy_conn_ops *ops, void *owner,
+                              struct proxy_upstream **ret_upstream)
+{
+    if (!proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS))
+        return proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    int result = PROXY_UPSTREAM_OVERFLOW;
+    if (proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_PENDING)) {
+        result = dial(cluster, host, context, ops, owner, ret_upstream);
+        if (result != PROXY_UPSTREAM_OK)
+            proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
+    } else {
+        proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
+    }
+    if (result != PROXY_UPSTREAM_OK)
+        proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    return result;
+}
+
+static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want,
+                        const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+{
+    bool request = (want & PROXY_UPSTREAM_REQUEST) != 0;
+    struct fl_tls_context *context;
+    int result = context_of(cluster, host, &context);
+    if (result < 0)
+        return result;
+    if (request && !proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
+        return proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : proxy_idle_take(host, context, ops, owner);
+    if (*ret_upstream != NULL) { /* it is there already: no limit keeps it from being used */
+        (void)!proxy_shared_take(cluster->shared, PROXY_UPSTREAM_LIMIT_CONNECTIONS, UINT32_MAX);
+        return PROXY_UPSTREAM_OK;
+    }
+    result = dial_within_limits(cluster, host, context, ops, owner, ret_upstream);
+    if (request && result != PROXY_UPSTREAM_OK)
+        proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    return result;
+}
+
+int proxy_upstream_get_other(struct proxy_cluster_run *cluster, const struct proxy_address *original,
+                             const struct proxy_upstream_tried *tried, unsigned want, uint64_t random,
+                             const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+{
+    struct proxy_host *host;
+    struct proxy_upstream *upstream = NULL;
+    int result = proxy_host_choose(cluster, original, tried, random, &host);
+    if (result != PROXY_UPSTREAM_OK)
+        return result;
+    host->uses++; /* stays, while stale connections of it go */
+    result = take_or_dial(cluster, host, want, ops, owner, &upstream);
+    host->uses--;
+    if (result != PROXY_UPSTREAM_OK) {
+        proxy_host_release(cluster, host);
+        return result;
+    }
+    assert(upstream != NULL);
+    proxy_host_count(upstream, 1);
+    upstream->is_request = (want & PROXY_UPSTREAM_REQUEST) != 0;
+    *ret_upstream = upstream;
+    return PROXY_UPSTREAM_OK;
+}
+
+int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
+                       uint64_t random, const struct proxy_conn_ops *ops, void *owner,
+                       struct proxy_upstream **ret_upstream)
+{
+    return proxy_upstream_get_other(cluster, original, NULL, want, random, ops, owner, ret_upstream);
+}
+
+void proxy_upstream_tried_add(struct proxy_upstream_tried *tried, const struct proxy_address *address)
+{
+    if (tried->count == PROXY_UPSTREAM_TRIED_MAX) {
+        memmove(&tried->hosts[0], &tried->hosts[1], sizeof(tried->hosts) - sizeof(tried->hosts[0]));
+        tried->count--;
+    }
+    tried->hosts[tried->count++] = *address;
+}
+
+void proxy_upstream_opened(struct proxy_upstream *upstream)
+{
+    if (upstream->pending)
+        proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_PENDING);
+    upstream->pending = false;
+}
+
+/* Its user is done with it. */
+static void count_done(struct proxy_upstream *upstream)
+{
+    proxy_host_count(upstream, -1);
+    proxy_upstream_opened(upstream);
+    proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    if (upstream->is_request)
+        proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    upstream->is_request = false;
+}
+
+static bool reusable(const struct proxy_upstream *upstream)
+{
+    const struct proxy_cluster_run *cluster = upstream->cluster;
+    const struct proxy_conn *conn = upstream->conn;
+    uint32_t max = cluster->options.max_requests_per_connection;
+    return !cluster->retired && upstream->host->item != PROXY_HOST_GONE && conn != NULL && proxy_conn_is_open(conn) &&
+           proxy_conn_unread(conn) == 0 && proxy_conn_unsent(conn) == 0 && (max == 0 || upstream->requests < max);
+}
+
+void proxy_upstream_put(struct proxy_upstream *upstream)
+{
+    if (!reusable(upstream)) {
+        proxy_upstream_drop(upstream, PROXY_CLOSE_FLUSH);
+        return;
+    }
+    count_done(upstream);
+    proxy_idle_put(upstream);
+}
+
+void proxy_upstream_drop(struct proxy_upstream *upstream, enum proxy_close how)
+{
+    if (upstream == NULL)
+        return;
+    count_done(upstream);
+    proxy_upstream_discard(upstream, how);
+}
+
+const struct proxy_address *proxy_upstream_address(const struct proxy_upstream *upstream)
+{
+    return &upstream->host->address;
+}
