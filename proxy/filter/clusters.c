@@ -91,6 +91,7 @@ static struct proxy_cluster_options options_of(struct proxy_cluster_state *state
         .transport = cluster->tls,
         .tls_of = tls_of,
         .preface = &state->data->preface,
+        .scratch = {&state->data->response, &state->data->trailers},
         .bind_v4 = cluster->bind_v4,
         .bind_v6 = cluster->bind_v6,
         .bind_freebind = cluster->bind_freebind,

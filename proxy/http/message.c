@@ -30,7 +30,7 @@ static const uint8_t by_length[][6] = {
     [10] = {ID(CONNECTION), ID(USER_AGENT), ID(KEEP_ALIVE), ID(SET_COOKIE), ID(TRACESTATE)},
     [11] = {ID(TRACEPARENT), ID(GRPC_STATUS)},
     [12] = {ID(CONTENT_TYPE), ID(X_REQUEST_ID), ID(GRPC_MESSAGE)},
-    [13] = {ID(CACHE_CONTROL), ID(AUTHORIZATION), ID(CONTENT_RANGE)},
+    [13] = {ID(CACHE_CONTROL), ID(AUTHORIZATION), ID(CONTENT_RANGE), ID(FAIRLEAD_HTTP)},
     [14] = {ID(CONTENT_LENGTH), ID(HTTP2_SETTINGS)},
     [15] = {ID(X_FORWARDED_FOR)},
     [16] = {ID(CONTENT_ENCODING), ID(X_FORWARDED_HOST), ID(PROXY_CONNECTION)},
@@ -118,6 +118,21 @@ int proxy_headers_add(struct proxy_headers *headers, struct fl_span name, struct
     headers->list[headers->count++] = (struct proxy_header){.name = name, .value = value, .id = (uint8_t)id};
     if (id != PROXY_HEADER_OTHER && headers->first[id] == 0)
         headers->first[id] = (uint8_t)headers->count;
+    return 0;
+}
+
+int proxy_headers_insert(struct proxy_headers *headers, size_t at, struct fl_span name, struct fl_span value)
+{
+    if (headers->count == PROXY_HEADERS_MAX)
+        return -E2BIG;
+    enum proxy_header_id id = proxy_header_id(name);
+    memmove(&headers->list[at + 1], &headers->list[at], (headers->count - at) * sizeof(headers->list[0]));
+    headers->list[at] = (struct proxy_header){.name = name, .value = value, .id = (uint8_t)id};
+    headers->count++;
+    for (size_t i = 0; i < PROXY_HEADER_IDS; i++)
+        headers->first[i] = (uint8_t)(headers->first[i] + (headers->first[i] > at));
+    if (id != PROXY_HEADER_OTHER && (headers->first[id] == 0 || headers->first[id] > at))
+        headers->first[id] = (uint8_t)(at + 1);
     return 0;
 }
 

@@ -32,6 +32,7 @@
     X(KEEP_ALIVE, "keep-alive", HOP)                                                                                   \
     X(PROXY_CONNECTION, "proxy-connection", HOP)                                                                       \
     X(HTTP2_SETTINGS, "http2-settings", HOP)                                                                           \
+    X(FAIRLEAD_HTTP, "fairlead-http", HOP) /* restore.h */                                                             \
     X(TE, "te", HOP)                                                                                                   \
     X(UPGRADE, "upgrade", HOP)                                                                                         \
     X(TRAILER, "trailer", END)                                                                                         \
@@ -127,6 +128,9 @@ const struct proxy_header *proxy_headers_next(const struct proxy_headers *header
 
 /* Appends a field. 0, or -E2BIG where the list is full. The spans must outlive the message. */
 int proxy_headers_add(struct proxy_headers *headers, struct fl_span name, struct fl_span value) FL_MUST_CHECK;
+/* The same, before the field at `at` (≤ count). */
+int proxy_headers_insert(struct proxy_headers *headers, size_t at, struct fl_span name,
+                         struct fl_span value) FL_MUST_CHECK;
 /* Removes every field of that name; returns how many. */
 size_t proxy_headers_remove(struct proxy_headers *headers, struct fl_span name);
 /* One field of that name with that value: the first one's value is changed in place (its spelling and position stay),

@@ -1,4 +1,5 @@
-/* A cluster's life. */
+#include "proxy/upstream/cluster.h"
+
 #include "proxy/upstream/cluster_inner.h"
 
 #include <assert.h>

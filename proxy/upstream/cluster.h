@@ -2,8 +2,11 @@
  *
  * proxy_upstream_get gives a connection to write to at once: one from the pool (last in, first out, per address), or a
  * dialled one, whose bytes wait until it is open. It has one user at a time, who gives it back (proxy_upstream_put) or
- * drops it. (Where several requests share one connection, a later layer will hand out streams behind the same three
- * calls.)
+ * drops it.
+ *
+ * proxy_upstream_request gives a request's stream (stream.h) in the same way, over a connection of its own (HTTP/1) or
+ * a shared one (HTTP/2, mux.h); proxy_upstream_finish gives back what it holds. Which of both: plaintext by the
+ * cluster's setting, TLS by the ALPN that was agreed on; where that is not known yet head and data wait inside.
  *
  * Circuit breakers: a cluster has at most so many connections in use, connections that are not open yet, and requests
  * under way; what would be one more is refused at once (there is no queue) and told to on_overflow. They are counted
@@ -24,7 +27,7 @@
 #define PROXY_UPSTREAM_CLUSTER_H
 
 #include "common/loop/timer.h"
-#include "proxy/net/conn.h"
+#include "proxy/http/h1_client.h"
 #include "proxy/upstream/balance.h"
 #include "proxy/upstream/shared.h"
 
@@ -64,8 +67,9 @@ struct proxy_cluster_options {
     uint32_t retry_budget_percent;               /* of retries, instead of their limit; 0: none */
     uint32_t retry_min;                          /* … and what the budget always allows */
     struct proxy_outlier_config outlier;
-    struct proxy_shared *shared;                                       /* of the process; NULL: counts by itself */
-    uint32_t max_requests_per_connection;                              /* 0: no limit */
+    struct proxy_shared *shared;          /* of the process; NULL: counts by itself */
+    uint32_t max_requests_per_connection; /* 0: no limit */
+    struct proxy_h1_scratch scratch;      /* of the worker, for answers; not needed without proxy_upstream_request */
     void (*on_count)(void *owner, bool opened);                        /* a connection came or went; NULL allowed */
     void (*on_overflow)(void *owner, enum proxy_upstream_limit limit); /* NULL allowed */
     /* A host's row of failures was full: it is ejected, or spared (shared.h). NULL allowed */
@@ -97,11 +101,15 @@ size_t proxy_cluster_run_idle(const struct proxy_cluster_run *cluster);
 
 struct proxy_host;
 
-struct proxy_upstream {      /* a connection in use; fields are for its user to read */
-    struct proxy_conn *conn; /* set to NULL by the user where on_closed told that it is gone */
+struct proxy_upstream {          /* a connection in use, or a request's stream; fields are for its user to read */
+    struct proxy_conn *conn;     /* proxy_upstream_get: set to NULL by the user where on_closed told that it is gone.
+                                    proxy_upstream_request: the connection that carries it, shared or not, to look at only
+                                    (its peer, identity, error); in on_reset too. NULL: not known yet */
+    struct proxy_stream *stream; /* proxy_upstream_request: the same until proxy_upstream_finish */
     struct proxy_cluster_run *cluster;
     struct proxy_host *host;
-    bool reused;       /* came from the pool: it may die of a keep-alive race */
+    bool reused;       /* came from the pool, or shares a connection that was open: it may die of a keep-alive race */
+    bool opened;       /* proxy_upstream_request: the connection is open, which on_open told unless it was so before */
     uint32_t requests; /* how often it was handed out */
     void *label;       /* the user's, kept with the connection (NULL at first); never freed here */
     struct proxy_upstream *host_next, *host_prev; /* private from here */
@@ -109,6 +117,8 @@ struct proxy_upstream {      /* a connection in use; fields are for its user to 
     uint64_t idle_since_ms;
     const struct fl_tls_context *context; /* that it was dialled with; lives as long as the connection */
     bool pending, is_request;             /* what it counts for */
+    struct proxy_h1_client client;        /* of a request over HTTP/1 */
+    struct fl_deferred deferred;
 };
 
 enum proxy_upstream_result {
@@ -117,10 +127,10 @@ enum proxy_upstream_result {
     PROXY_UPSTREAM_OVERFLOW = 3, /* a limit (UO) */
 };
 
-enum proxy_upstream_want {                           /* a set */
-                           PROXY_UPSTREAM_FRESH = 1, /* never one from the pool */
-                           PROXY_UPSTREAM_REQUEST =
-                               2, /* it is for an HTTP request, which counts as under way until put or drop */
+enum proxy_upstream_flags {                           /* a set */
+                            PROXY_UPSTREAM_FRESH = 1, /* never one from the pool */
+                            PROXY_UPSTREAM_REQUEST =
+                                2, /* it is for an HTTP request, which counts as under way until put or drop */
 };
 
 /* original: for ORIGINAL_DST clusters, else ignored. An outcome, or -errno of dialling (out of descriptors or memory,
@@ -151,5 +161,28 @@ void proxy_upstream_opened(struct proxy_upstream *upstream);
 void proxy_upstream_put(struct proxy_upstream *upstream);
 void proxy_upstream_drop(struct proxy_upstream *upstream, enum proxy_close how);
 const struct proxy_address *proxy_upstream_address(const struct proxy_upstream *upstream);
+
+struct proxy_upstream_want {                  /* a request's wishes */
+    const struct proxy_address *original;     /* ORIGINAL_DST clusters */
+    const struct proxy_upstream_tried *tried; /* to other hosts than these where there are; NULL */
+    uint64_t random;
+    bool fresh;         /* a retry after a keep-alive race: never a pooled HTTP/1 connection */
+    bool downstream_h2; /* for clusters that speak what the client spoke */
+    bool upgrade;       /* it is CONNECT or asks for an upgrade: message->upgrade */
+    uint64_t pin;       /* not 0: NTLM, Negotiate: this downstream connection's own upstream connection */
+};
+
+/* A stream for a request, as proxy_upstream_get gives a connection: the same outcomes, and what it counts for. It can
+ * be sent to at once. No event comes within the call: where the connection is open already there is no on_open, and
+ * (*ret_upstream)->opened says so.
+ * After on_reset, and in it, the stream is dead but *ret_upstream is not: proxy_upstream_finish follows. */
+int proxy_upstream_request(struct proxy_cluster_run *cluster, const struct proxy_upstream_want *want,
+                           const struct proxy_stream_events *events, void *user,
+                           struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
+/* Closes its stream where it has not ended (why: as proxy_stream_close) and gives back what it counts for; a clean
+ * HTTP/1 connection goes into the pool. NULL is allowed. */
+void proxy_upstream_finish(struct proxy_upstream *upstream, enum proxy_reset why);
+/* In on_reset: enum proxy_end of the connection where that has ended, else -1. */
+int proxy_upstream_end(const struct proxy_upstream *upstream);
 
 #endif

@@ -2,6 +2,7 @@
  *
  *     cluster.c  its life          hosts.c  which host is next      stage.c  other options
  *     pool.c     get, put, drop    idle.c   connections that wait   limits.c what is counted
+ *     request.c  streams
  */
 #ifndef PROXY_UPSTREAM_CLUSTER_INNER_H
 #define PROXY_UPSTREAM_CLUSTER_INNER_H
@@ -68,6 +69,11 @@ void proxy_idle_close(struct proxy_upstream *upstream);
 void proxy_upstream_discard(struct proxy_upstream *upstream, enum proxy_close how);
 /* on_count. */
 void proxy_cluster_tell(const struct proxy_cluster_run *cluster, bool opened);
+
+/* -- pool.c -- */
+
+/* proxy_upstream_put of a clean client, also in the event that told the end of its answer. */
+void proxy_upstream_put_read(struct proxy_upstream *upstream);
 
 /* -- limits.c -- */
 

@@ -44,7 +44,12 @@ void proxy_cluster_tell(const struct proxy_cluster_run *cluster, bool opened)
         cluster->options.on_count(cluster->options.owner, opened);
 }
 
-/* The connection and what stands for it. */
+static void release(struct fl_deferred *deferred)
+{
+    free(FL_CONTAINER_OF(deferred, struct proxy_upstream, deferred));
+}
+
+/* The connection and what stands for it. Deferred: its client may be in the middle of an event. */
 void proxy_upstream_discard(struct proxy_upstream *upstream, enum proxy_close how)
 {
     struct proxy_cluster_run *cluster = upstream->cluster;
@@ -54,7 +59,7 @@ void proxy_upstream_discard(struct proxy_upstream *upstream, enum proxy_close ho
     proxy_cluster_tell(cluster, false);
     host->uses--;
     proxy_host_release(cluster, host);
-    free(upstream);
+    fl_loop_defer(cluster->turn->loop, &upstream->deferred, release);
     proxy_cluster_run_unref(cluster);
 }
 

@@ -162,23 +162,35 @@ static void count_done(struct proxy_upstream *upstream)
     upstream->is_request = false;
 }
 
-static bool reusable(const struct proxy_upstream *upstream)
+/* read: what is unread belongs to the answer that is being told, to its last byte. */
+static bool reusable(const struct proxy_upstream *upstream, bool read)
 {
     const struct proxy_cluster_run *cluster = upstream->cluster;
     const struct proxy_conn *conn = upstream->conn;
     uint32_t max = cluster->options.max_requests_per_connection;
     return !cluster->retired && upstream->host->item != PROXY_HOST_GONE && conn != NULL && proxy_conn_is_open(conn) &&
-           proxy_conn_unread(conn) == 0 && proxy_conn_unsent(conn) == 0 && (max == 0 || upstream->requests < max);
+           (read || proxy_conn_unread(conn) == 0) && proxy_conn_unsent(conn) == 0 &&
+           (max == 0 || upstream->requests < max);
 }
 
-void proxy_upstream_put(struct proxy_upstream *upstream)
+static void put(struct proxy_upstream *upstream, bool read)
 {
-    if (!reusable(upstream)) {
+    if (!reusable(upstream, read)) {
         proxy_upstream_drop(upstream, PROXY_CLOSE_FLUSH);
         return;
     }
     count_done(upstream);
     proxy_idle_put(upstream);
+}
+
+void proxy_upstream_put(struct proxy_upstream *upstream)
+{
+    put(upstream, false);
+}
+
+void proxy_upstream_put_read(struct proxy_upstream *upstream)
+{
+    put(upstream, true);
 }
 
 void proxy_upstream_drop(struct proxy_upstream *upstream, enum proxy_close how)
