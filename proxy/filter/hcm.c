@@ -300,8 +300,9 @@ static void rebind(void *filter, const struct proxy_filter_chain *chain)
     if (hcm->downstream->conn == NULL)
         return;
     hcm->config = chain->http;
-    hcm->limits =
-        (struct proxy_h1_limits){.head_max = hcm->config->max_head_bytes, .headers_max = hcm->config->max_header_count};
+    hcm->limits = (struct proxy_h1_limits){.head_max = hcm->config->max_head_bytes,
+                                           .headers_max = hcm->config->max_header_count,
+                                           .lenient = hcm->config->lenient};
 }
 
 static const struct proxy_downstream_ops ops = {.drain = drain, .abort = abort_now, .rebind = rebind};
@@ -313,8 +314,9 @@ int proxy_hcm_start(struct proxy_downstream *downstream)
         return -ENOMEM;
     hcm->downstream = downstream;
     hcm->config = downstream->chain->http;
-    hcm->limits =
-        (struct proxy_h1_limits){.head_max = hcm->config->max_head_bytes, .headers_max = hcm->config->max_header_count};
+    hcm->limits = (struct proxy_h1_limits){.head_max = hcm->config->max_head_bytes,
+                                           .headers_max = hcm->config->max_header_count,
+                                           .lenient = hcm->config->lenient};
     downstream->ops = &ops;
     downstream->filter = hcm;
     proxy_conn_set_owner(downstream->conn, &conn_ops, hcm);

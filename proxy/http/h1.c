@@ -138,6 +138,11 @@ static int request_line(struct proxy_h1_cursor *cursor, size_t target_max, struc
     int result = PROXY_H1_DONE;
     if (cursor->at < cursor->end && *cursor->at == '\r') /* one empty line before it: RFC 9112 §2.2 */
         result = proxy_h1_line_end(cursor);
+    while (result == PROXY_H1_DONE && cursor->lenient && cursor->at < cursor->end &&
+           (*cursor->at == '\r' || *cursor->at == '\n')) {
+        cursor->mended = true;
+        result = proxy_h1_line_end(cursor);
+    }
     if (result == PROXY_H1_DONE)
         result = method(cursor, message);
     if (result == PROXY_H1_DONE)
@@ -167,7 +172,7 @@ static int status(struct proxy_h1_cursor *cursor, struct proxy_message *message)
         return PROXY_H1_MORE;
     if (*cursor->at == ' ')
         cursor->at++;
-    else if (*cursor->at != '\r')
+    else if (*cursor->at != '\r' && (*cursor->at != '\n' || !cursor->lenient))
         return proxy_h1_fail(cursor, PROXY_H1_ERROR_STATUS_LINE);
     return PROXY_H1_DONE;
 }
@@ -214,7 +219,8 @@ static bool begin(struct frame *frame, struct proxy_h1_parser *parser, struct fl
     frame->cut = bytes.len >= frame->head_max;
     if (frame->cut)
         bytes.len = frame->head_max;
-    frame->cursor = (struct proxy_h1_cursor){.at = bytes.data, .end = bytes.data + bytes.len};
+    frame->cursor =
+        (struct proxy_h1_cursor){.at = bytes.data, .end = bytes.data + bytes.len, .lenient = limits->lenient};
     bool worth = parser->scanned == 0 || frame->cut || proxy_h1_head_ended(bytes, parser->scanned);
     parser->scanned = (uint32_t)bytes.len;
     parser->error = PROXY_H1_ERROR_NONE;
@@ -222,14 +228,20 @@ static bool begin(struct frame *frame, struct proxy_h1_parser *parser, struct fl
 }
 
 /* `too_large`: the error of a head that does not end in time. */
-static int end(struct frame *frame, struct proxy_h1_parser *parser, int result, enum proxy_h1_error too_large)
+static int end(struct frame *frame, struct proxy_h1_parser *parser, int result, enum proxy_h1_error too_large,
+               struct proxy_message *message)
 {
     if (result == PROXY_H1_MORE && frame->cut)
         result = proxy_h1_fail(&frame->cursor, too_large);
     if (result < 0)
         parser->error = frame->cursor.error;
-    if (result == PROXY_H1_DONE)
+    parser->mended = parser->mended || frame->cursor.mended;
+    if (result == PROXY_H1_DONE) {
         parser->scanned = 0;
+        message->lenient = frame->cursor.lenient;
+        message->keep_alive = message->keep_alive && !parser->mended;
+        parser->mended = parser->mended && parser->interim > 0;
+    }
     return result;
 }
 
@@ -248,7 +260,7 @@ int proxy_h1_parse_request(struct proxy_h1_parser *parser, struct fl_span bytes,
     }
     if (result == PROXY_H1_DONE)
         result = proxy_h1_request_meaning(&frame.cursor, message);
-    result = end(&frame, parser, result, too_large);
+    result = end(&frame, parser, result, too_large, message);
     if (result == PROXY_H1_DONE)
         *ret_size = (size_t)(frame.cursor.at - bytes.data);
     return result;
@@ -261,6 +273,7 @@ int proxy_h1_parse_response(struct proxy_h1_parser *parser, struct fl_span bytes
     proxy_message_init(message);
     if (bytes.len == 0 || !begin(&frame, parser, bytes, limits))
         return PROXY_H1_MORE;
+    frame.cursor.response = true;
     int result = status_line(&frame.cursor, message);
     if (result == PROXY_H1_DONE)
         result = proxy_h1_fields(&frame.cursor, frame.headers_max, &message->headers);
@@ -272,7 +285,7 @@ int proxy_h1_parse_response(struct proxy_h1_parser *parser, struct fl_span bytes
         if (parser->interim > PROXY_H1_INTERIM_MAX)
             result = proxy_h1_fail(&frame.cursor, PROXY_H1_ERROR_INTERIM_FLOOD);
     }
-    result = end(&frame, parser, result, PROXY_H1_ERROR_HEAD_TOO_LARGE);
+    result = end(&frame, parser, result, PROXY_H1_ERROR_HEAD_TOO_LARGE, message);
     if (result == PROXY_H1_DONE)
         *ret_size = (size_t)(frame.cursor.at - bytes.data);
     return result;

@@ -16,6 +16,16 @@
  * differs (the target wins, Host is rewritten); Transfer-Encoding in the answer to HEAD and in a 304 (legal by RFC 9112
  * §6.1: there is no body, and the field is not passed on); identical Content-Length fields (passed on once).
  * Expect other than 100-continue is passed on: that is for the application to answer.
+ *
+ * Lenient (struct proxy_h1_limits), for old programs, where RFC 9112 lets a recipient mend what it gets; a message that
+ * was mended is the last one on its connection (keep_alive is false), so that nothing can be hidden behind it:
+ *   - a line of a head or trailer section may end with LF alone (§2.2), and several empty lines may come before a
+ *     request line (§2.2);
+ *   - obs-fold becomes spaces (§5.2), but not in Host, Connection, Content-Length and Transfer-Encoding;
+ *   - in responses, white space before the colon is taken away (§5.1, which asks for it);
+ *   - space and tab may stand behind a chunk size (RFC 9110 §5.6.3).
+ * What is sent on is always in the strict form. Everything else stays refused: bare CR, LF alone in chunk lines, white
+ * space before a request's colon, two ways to tell a length, other codings, octets that no field may hold.
  */
 #ifndef PROXY_HTTP_H1_H
 #define PROXY_HTTP_H1_H
@@ -85,6 +95,7 @@ struct proxy_h1_limits {  /* NULL wherever limits are taken: the defaults */
     uint32_t head_max;    /* bytes of a head, its empty line included; 0: PROXY_H1_HEAD_MAX; never above it */
     uint32_t target_max;  /* bytes of a request target; 0: whatever fits in the head */
     uint32_t headers_max; /* fields; 0: PROXY_H1_HEADERS_MAX; never above PROXY_HEADERS_WIRE_MAX */
+    bool lenient;         /* as above; then the bytes that are parsed must be writable: folds are mended in place */
 };
 
 /* One per connection and direction of heads; zeroed to begin with. 8 bytes. */
@@ -92,6 +103,7 @@ struct proxy_h1_parser {
     uint32_t scanned; /* bytes of the present head that were looked at: a trickled head is not read again and again */
     uint8_t interim;  /* 1xx heads seen for the present response */
     uint8_t error;    /* enum proxy_h1_error, where a parse returned -EPROTO */
+    bool mended;      /* the present head (or a 1xx before it) needed leniency */
 };
 
 enum proxy_h1_result {

@@ -9,6 +9,7 @@ enum state {
     STATE_DONE, /* 0: a zeroed body is complete */
     STATE_CONTENT,
     STATE_CHUNK_SIZE,
+    STATE_CHUNK_SIZE_SPACE, /* lenient */
     STATE_CHUNK_EXTENSION,
     STATE_CHUNK_SIZE_LF,
     STATE_CHUNK_DATA,
@@ -20,7 +21,7 @@ enum state {
 
 void proxy_h1_body_init(struct proxy_h1_body *body, const struct proxy_message *message)
 {
-    *body = (struct proxy_h1_body){.framing = message->framing};
+    *body = (struct proxy_h1_body){.framing = message->framing, .lenient = message->lenient};
     switch ((enum proxy_framing)message->framing) {
     case PROXY_FRAMING_NONE:
         break;
@@ -70,6 +71,20 @@ static unsigned hex_digit(char octet)
     return (unsigned)(octet <= '9' ? octet - '0' : (octet | 0x20) - 'a' + 10);
 }
 
+/* What may follow the digits. */
+static int size_end(struct proxy_h1_body *body, char octet)
+{
+    if (octet == '\r')
+        body->state = STATE_CHUNK_SIZE_LF;
+    else if (octet == ';')
+        body->state = STATE_CHUNK_EXTENSION;
+    else if (body->lenient && (octet == ' ' || octet == '\t') && ++body->line <= PROXY_H1_CHUNK_LINE_MAX)
+        body->state = STATE_CHUNK_SIZE_SPACE;
+    else
+        return fail(body, PROXY_H1_ERROR_CHUNK_SIZE);
+    return 0;
+}
+
 /* One octet of a chunk-size line. body->line counts them: digits first, so it tells how many digits there were. 0 or
  * -EPROTO. */
 static int size_octet(struct proxy_h1_body *body, char octet)
@@ -80,19 +95,70 @@ static int size_octet(struct proxy_h1_body *body, char octet)
         body->left = body->left << 4 | hex_digit(octet);
         return 0;
     }
-    if (body->line == 0 || (octet != '\r' && octet != ';'))
-        return fail(body, PROXY_H1_ERROR_CHUNK_SIZE);
-    body->state = octet == '\r' ? STATE_CHUNK_SIZE_LF : STATE_CHUNK_EXTENSION;
-    return 0;
+    return body->line == 0 ? fail(body, PROXY_H1_ERROR_CHUNK_SIZE) : size_end(body, octet);
+}
+
+/* Chunk extensions (RFC 9112 §7.1.1) are dropped, but must be ones: who takes any octets as an extension may stand
+ * behind somebody who ends the line elsewhere. */
+enum extension {
+    EXTENSION_NAME_BEGIN, /* 0: behind ';' */
+    EXTENSION_NAME,
+    EXTENSION_NAME_END, /* white space behind it */
+    EXTENSION_VALUE_BEGIN,
+    EXTENSION_VALUE,
+    EXTENSION_QUOTED,
+    EXTENSION_ESCAPED,
+    EXTENSION_VALUE_END,
+    EXTENSION_BAD,
+};
+
+static enum extension extension_punctuation(enum extension state, char octet)
+{
+    bool named = state == EXTENSION_NAME || state == EXTENSION_NAME_END;
+    bool whole = named || state == EXTENSION_VALUE || state == EXTENSION_VALUE_END;
+    switch (octet) {
+    case ' ':
+    case '\t':
+        if (state == EXTENSION_NAME_BEGIN || state == EXTENSION_VALUE_BEGIN)
+            return state;
+        return named ? EXTENSION_NAME_END : EXTENSION_VALUE_END;
+    case '=':
+        return named ? EXTENSION_VALUE_BEGIN : EXTENSION_BAD;
+    case ';':
+        return whole ? EXTENSION_NAME_BEGIN : EXTENSION_BAD;
+    case '"':
+        return state == EXTENSION_VALUE_BEGIN ? EXTENSION_QUOTED : EXTENSION_BAD;
+    default:
+        return EXTENSION_BAD;
+    }
+}
+
+static enum extension extension_next(enum extension state, char octet)
+{
+    if (!proxy_octet_is(octet, PROXY_OCTET_VALUE))
+        return EXTENSION_BAD;
+    if (state == EXTENSION_ESCAPED)
+        return EXTENSION_QUOTED;
+    if (state == EXTENSION_QUOTED)
+        return octet == '"' ? EXTENSION_VALUE_END : octet == '\\' ? EXTENSION_ESCAPED : state;
+    if (!proxy_octet_is(octet, PROXY_OCTET_TOKEN))
+        return extension_punctuation(state, octet);
+    if (state == EXTENSION_NAME_BEGIN || state == EXTENSION_NAME)
+        return EXTENSION_NAME;
+    return state == EXTENSION_VALUE_BEGIN || state == EXTENSION_VALUE ? EXTENSION_VALUE : EXTENSION_BAD;
 }
 
 static int extension_octet(struct proxy_h1_body *body, char octet)
 {
-    if (octet == '\r') {
+    enum extension state = (enum extension)body->extension;
+    bool whole = state == EXTENSION_NAME || state == EXTENSION_VALUE || state == EXTENSION_VALUE_END;
+    if (octet == '\r' && (whole || state == EXTENSION_NAME_END)) {
+        body->extension = EXTENSION_NAME_BEGIN;
         body->state = STATE_CHUNK_SIZE_LF;
         return 0;
     }
-    if (!proxy_octet_is(octet, PROXY_OCTET_VALUE) || ++body->line > PROXY_H1_CHUNK_LINE_MAX)
+    body->extension = (uint8_t)extension_next(state, octet);
+    if (body->extension == EXTENSION_BAD || ++body->line > PROXY_H1_CHUNK_LINE_MAX)
         return fail(body, PROXY_H1_ERROR_CHUNK_EXTENSION);
     return 0;
 }
@@ -112,6 +178,8 @@ static int frame_octet(struct proxy_h1_body *body, char octet)
     switch ((enum state)body->state) {
     case STATE_CHUNK_SIZE:
         return size_octet(body, octet);
+    case STATE_CHUNK_SIZE_SPACE:
+        return size_end(body, octet);
     case STATE_CHUNK_EXTENSION:
         return extension_octet(body, octet);
     case STATE_CHUNK_SIZE_LF:
@@ -190,11 +258,12 @@ static __attribute__((noinline)) int trailer_fields(struct proxy_h1_body *body, 
     bool cut = section.len >= PROXY_H1_TRAILERS_MAX;
     if (cut)
         section.len = PROXY_H1_TRAILERS_MAX;
-    bool worth = body->scanned == 0 || cut || section.data[0] == '\r' || proxy_h1_head_ended(section, body->scanned);
+    bool first_empty = section.data[0] == '\r' || section.data[0] == '\n';
+    bool worth = body->scanned == 0 || cut || first_empty || proxy_h1_head_ended(section, body->scanned);
     body->scanned = (uint32_t)section.len;
     if (!worth)
         return PROXY_H1_MORE;
-    struct proxy_h1_cursor cursor = {.at = section.data, .end = section.data + section.len};
+    struct proxy_h1_cursor cursor = {.at = section.data, .end = section.data + section.len, .lenient = body->lenient};
     int result = proxy_h1_fields(&cursor, PROXY_H1_HEADERS_MAX, trailers);
     if (result == PROXY_H1_MORE && cut)
         return fail(body, PROXY_H1_ERROR_TRAILER_TOO_LARGE);
@@ -247,6 +316,7 @@ int proxy_h1_body_decode(struct proxy_h1_body *body, struct fl_span *bytes, stru
     case STATE_FAILED:
         return -EPROTO;
     case STATE_CHUNK_SIZE:
+    case STATE_CHUNK_SIZE_SPACE:
     case STATE_CHUNK_EXTENSION:
     case STATE_CHUNK_SIZE_LF:
     case STATE_CHUNK_DATA:

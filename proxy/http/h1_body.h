@@ -2,9 +2,9 @@
  *
  * Pure and without a buffer: content is handed out as spans into the caller's bytes. Bytes that the decoder does not
  * consume stay with the caller, who hands them in again with more behind them (this happens in the trailer section
- * alone; at most PROXY_H1_TRAILERS_MAX bytes). Chunk extensions are checked for length and dropped; trailers are parsed
- * as strictly as a head; fields that must not be trailers (RFC 9110 §6.5.1: framing, routing, authentication, content)
- * are dropped from the list.
+ * alone; at most PROXY_H1_TRAILERS_MAX bytes). Chunk extensions are checked for form and length and dropped; trailers
+ * are parsed as strictly as a head; fields that must not be trailers (RFC 9110 §6.5.1: framing, routing,
+ * authentication, content) are dropped from the list.
  *
  *     for (;;) {
  *         int result = proxy_h1_body_decode(&body, &bytes, trailers, &data);
@@ -23,7 +23,9 @@ struct proxy_h1_body { /* 24 bytes; zeroed: no body, complete */
     uint16_t line;     /* bytes of the present chunk-size line */
     uint8_t framing;   /* enum proxy_framing */
     uint8_t state;
-    uint8_t error; /* enum proxy_h1_error, after -EPROTO */
+    uint8_t error;     /* enum proxy_h1_error, after -EPROTO */
+    uint8_t extension; /* where in a chunk extension */
+    bool lenient;      /* as the head was parsed: h1.h */
 };
 
 /* The body that follows this head. */

@@ -9,11 +9,14 @@ struct proxy_h1_cursor {
     const char *at;
     const char *end;
     uint8_t error; /* enum proxy_h1_error, after -EPROTO */
+    bool lenient;  /* see h1.h; then the bytes are writable */
+    bool response; /* of the head of a response */
+    bool mended;   /* set where leniency was needed */
 };
 
 int proxy_h1_fail(struct proxy_h1_cursor *cursor, enum proxy_h1_error error);
 
-/* CR LF at the cursor, which moves behind it. PROXY_H1_DONE, PROXY_H1_MORE or -EPROTO. */
+/* CR LF at the cursor (lenient: or LF), which moves behind it. PROXY_H1_DONE, PROXY_H1_MORE or -EPROTO. */
 int proxy_h1_line_end(struct proxy_h1_cursor *cursor);
 
 /* Appends the fields to *headers. PROXY_H1_DONE: the cursor is behind the empty line. PROXY_H1_MORE: at the end of the

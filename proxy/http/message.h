@@ -194,6 +194,7 @@ struct proxy_message {
                         this head both directions are opaque bytes (so after a 2xx to CONNECT) */
     bool expect_continue;    /* request: waits for 100 before it sends its body */
     bool te_trailers;        /* request: TE lists trailers */
+    bool lenient;            /* HTTP/1: it was read leniently, and so is its body (h1.h) */
     bool connection_options; /* Connection lists more than close, keep-alive, upgrade and te: the writer strips those */
     uint64_t
         content_length; /* where framing is LENGTH, and in the answer to HEAD or in a 304 where the field is there */
