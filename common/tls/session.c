@@ -219,19 +219,17 @@ static void shake_hands(struct fl_tls *tls)
         check_sink(tls, tls->sinks.opened(tls->sinks.owner));
 }
 
-/* Until the input is used up. Small records of one feed are handed on together. The buffer stands on the stack, so that
- * a sink may feed other sessions meanwhile. */
-static void read_records(struct fl_tls *tls)
+/* Until the input is used up. Small records of one feed are handed on together. */
+static void read_records(struct fl_tls *tls, char *plain, size_t size)
 {
-    char plain[PLAIN_MAX];
     size_t filled = 0;
     bool more = true;
     while (more && tls->code == 0) {
         size_t count = 0;
         bool ended = false;
-        more = SSL_read_ex(tls->ssl, plain + filled, sizeof(plain) - filled, &count) == 1;
+        more = SSL_read_ex(tls->ssl, plain + filled, size - filled, &count) == 1;
         filled += count;
-        if (more && filled < sizeof(plain))
+        if (more && filled < size)
             continue;
         if (!more)
             examine(tls, &ended);
@@ -277,18 +275,25 @@ int fl_tls_start(struct fl_tls *tls)
     return end(tls);
 }
 
-int fl_tls_feed(struct fl_tls *tls, struct fl_span ciphertext)
+int fl_tls_feed_into(struct fl_tls *tls, struct fl_span ciphertext, char *plain, size_t size)
 {
-    assert(tls->calls == 0);
+    assert(tls->calls == 0 && size >= PLAIN_MAX);
     begin(tls);
     tls->input = ciphertext;
     look_at_first(tls, ciphertext);
     if (tls->state == FL_TLS_HANDSHAKE && ciphertext.len > 0)
         shake_hands(tls);
     if (tls->state == FL_TLS_OPEN && tls->input.len > 0)
-        read_records(tls);
+        read_records(tls, plain, size);
     tls->input = (struct fl_span){NULL, 0};
     return end(tls);
+}
+
+/* The buffer stands on the stack, so that a sink may feed other sessions meanwhile. */
+int fl_tls_feed(struct fl_tls *tls, struct fl_span ciphertext)
+{
+    char plain[PLAIN_MAX];
+    return fl_tls_feed_into(tls, ciphertext, plain, sizeof(plain));
 }
 
 /* Whether the session can send: 0, or why not. */

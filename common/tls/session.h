@@ -25,7 +25,8 @@ struct fl_tls; /* opaque */
  * (fl_loop_defer). */
 struct fl_tls_sinks {
     int (*send)(void *owner, struct fl_span ciphertext);   /* to be written to the socket, in order */
-    int (*receive)(void *owner, struct fl_span plaintext); /* the application's bytes, never empty, ≤ 16 KiB */
+    int (*receive)(void *owner, struct fl_span plaintext); /* the application's bytes, never empty, ≤ 16 KiB unless
+                                                              fl_tls_feed_into was given more room */
     int (*opened)(void *owner); /* NULL allowed; once, when the peer is accepted, before any application byte */
     void *owner;
 };
@@ -73,6 +74,9 @@ int fl_tls_start(struct fl_tls *tls) FL_MUST_CHECK;
  * peer's certificate or name was refused), -ENOMEM, or what a sink returned. After a failure fl_tls_error tells the
  * reason, an alert has gone to `send` where TLS has one for it, and every further call gives the same errno. */
 int fl_tls_feed(struct fl_tls *tls, struct fl_span ciphertext) FL_MUST_CHECK;
+/* The same, decrypting into the caller's memory, so that many records are handed on together. size: ≥ 16 KiB. Nobody
+ * else uses the memory until it returns, sinks included. */
+int fl_tls_feed_into(struct fl_tls *tls, struct fl_span ciphertext, char *plain, size_t size) FL_MUST_CHECK;
 
 /* Encrypts all of `plaintext` to `send`, a call for each record of up to 16 KiB: collect small pieces before. 0,
  * -ENOTCONN before the state is FL_TLS_OPEN, -EPIPE after fl_tls_shutdown (neither harms the session), or as

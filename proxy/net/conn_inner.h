@@ -54,6 +54,7 @@ struct proxy_conn {
     bool paused;
     bool redeliver; /* the owner wants to see the kept input again */
     bool raw_input; /* the kept input is for the transport */
+    bool bulk;      /* its last reads were full ones */
     bool backlogged, tell_writable;
     bool linger;        /* FLUSHING ends in LINGERING */
     bool eof, eof_told; /* the peer's direction has ended */

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define IOV_MAX_ 16u
+#define IOV_MAX_     32u
+#define DIRECT_MIN   32768u  /* bytes of one write that go past the queue */
+#define ENCRYPT_ONCE 131072u /* … and of them, into records before they are sent */
 
 int proxy_conn_send(struct proxy_conn *conn, struct fl_span bytes)
 {
@@ -13,16 +15,22 @@ int proxy_conn_send(struct proxy_conn *conn, struct fl_span bytes)
     return proxy_queue_append(&conn->wire, &conn->turn->pool, bytes);
 }
 
+/* One piece into records. */
+static bool encrypt_piece(struct proxy_conn *conn, struct fl_span bytes)
+{
+    int result = conn->transport_ops->write(conn->transport, bytes);
+    if (result < 0)
+        proxy_conn_fail_later(conn, result == -ENOMEM ? PROXY_END_MEMORY : PROXY_END_TLS);
+    return result >= 0;
+}
+
 /* Turns the owner's bytes into records, as long as few of them wait. */
 static bool encrypt(struct proxy_conn *conn)
 {
     while (conn->out.bytes > 0 && conn->wire.bytes < conn->high) {
         struct fl_span front = proxy_queue_front(&conn->out);
-        int result = conn->transport_ops->write(conn->transport, front);
-        if (result < 0) {
-            proxy_conn_fail_later(conn, result == -ENOMEM ? PROXY_END_MEMORY : PROXY_END_TLS);
+        if (!encrypt_piece(conn, front))
             return false;
-        }
         proxy_queue_consume(&conn->out, &conn->turn->pool, front.len);
     }
     return true;
@@ -40,27 +48,35 @@ static void output_died(struct proxy_conn *conn, int error)
     proxy_conn_want_run(conn);
 }
 
+/* One send of what these pieces are. Returns how many bytes of them went. */
+static size_t send_pieces(struct proxy_conn *conn, struct iovec *iov, size_t count)
+{
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
+    size_t want = 0;
+    for (size_t i = 0; i < count; i++)
+        want += iov[i].iov_len;
+    ssize_t done;
+    do {
+        done = count == 1 ? send(conn->source.fd, iov[0].iov_base, want, MSG_NOSIGNAL)
+                          : sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
+    } while (done < 0 && errno == EINTR);
+    if (done < 0 && errno != EAGAIN) {
+        output_died(conn, -errno);
+        return 0;
+    }
+    if (done < 0 || (size_t)done < want)
+        conn->writable = false;
+    return done > 0 ? (size_t)done : 0;
+}
+
 /* Sends from the queue until it is empty or the socket is full. */
 static void send_queue(struct proxy_conn *conn, struct proxy_queue *queue)
 {
     struct iovec iov[IOV_MAX_];
     while (conn->writable && queue->bytes > 0) {
-        struct msghdr message = {.msg_iov = iov, .msg_iovlen = proxy_queue_iov(queue, iov, IOV_MAX_)};
-        size_t want = 0;
-        for (size_t i = 0; i < message.msg_iovlen; i++)
-            want += iov[i].iov_len;
-        ssize_t done = message.msg_iovlen == 1 ? send(conn->source.fd, iov[0].iov_base, want, MSG_NOSIGNAL)
-                                               : sendmsg(conn->source.fd, &message, MSG_NOSIGNAL);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0 && errno != EAGAIN) {
-            output_died(conn, -errno);
-            return;
-        }
-        if (done > 0)
-            proxy_queue_consume(queue, &conn->turn->pool, (size_t)done);
-        if (done < 0 || (size_t)done < want)
-            conn->writable = false;
+        size_t done = send_pieces(conn, iov, proxy_queue_iov(queue, iov, IOV_MAX_));
+        if (!conn->out_dead)
+            proxy_queue_consume(queue, &conn->turn->pool, done);
     }
 }
 
@@ -123,11 +139,55 @@ void proxy_conn_set_high(struct proxy_conn *conn, uint32_t bytes)
     conn->high = bytes < PROXY_CONN_HIGH_MAX ? bytes : PROXY_CONN_HIGH_MAX;
 }
 
+/* Behind what is queued, with it, straight from the caller's memory. Returns what is left of the bytes. */
+static struct fl_span send_direct(struct proxy_conn *conn, struct fl_span bytes)
+{
+    struct iovec iov[IOV_MAX_];
+    size_t count = proxy_queue_iov(&conn->out, iov, IOV_MAX_ - 1), queued = 0;
+    for (size_t i = 0; i < count; i++)
+        queued += iov[i].iov_len;
+    if (queued < conn->out.bytes)
+        return bytes;
+    iov[count] = (struct iovec){(char *)(uintptr_t)bytes.data, bytes.len};
+    size_t done = send_pieces(conn, iov, count + 1);
+    if (conn->out_dead)
+        return fl_span_from(bytes, bytes.len);
+    size_t of_queue = done < queued ? done : queued;
+    proxy_queue_consume(&conn->out, &conn->turn->pool, of_queue);
+    return fl_span_from(bytes, done - of_queue);
+}
+
+/* Records, straight from the caller's memory, as long as the socket takes them. */
+static struct fl_span encrypt_direct(struct proxy_conn *conn, struct fl_span bytes)
+{
+    while (bytes.len > 0 && conn->writable && !conn->out_dead) {
+        size_t part = bytes.len < ENCRYPT_ONCE ? bytes.len : ENCRYPT_ONCE;
+        if (!encrypt_piece(conn, fl_span_make(bytes.data, part)))
+            return fl_span_from(bytes, bytes.len);
+        bytes = fl_span_from(bytes, part);
+        send_queue(conn, &conn->wire);
+    }
+    return bytes;
+}
+
+/* Much at once is not copied into the queue: what is left goes there. */
+static struct fl_span write_direct(struct proxy_conn *conn, struct fl_span bytes)
+{
+    if (bytes.len < DIRECT_MIN || conn->state != CONN_OPEN || !conn->writable || conn->shut != CONN_SHUT_NO)
+        return bytes;
+    if (conn->transport_ops == NULL)
+        return send_direct(conn, bytes);
+    return conn->out.bytes == 0 ? encrypt_direct(conn, bytes) : bytes;
+}
+
 void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes)
 {
     if (bytes.len == 0 || conn->out_dead || conn->failed || !proxy_conn_is_owned(conn))
         return;
     conn->sent += bytes.len;
+    bytes = write_direct(conn, bytes);
+    if (conn->out_dead || conn->failed)
+        return;
     if (proxy_queue_append(&conn->out, &conn->turn->pool, bytes) < 0) {
         proxy_conn_fail_later(conn, PROXY_END_MEMORY);
         return;

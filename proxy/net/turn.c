@@ -29,7 +29,7 @@ int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop)
     turn->loop = loop;
     turn->hook.run = run_ready;
     turn->ready_tail = &turn->ready;
-    turn->scratch = malloc(PROXY_TURN_READ);
+    turn->scratch = malloc(PROXY_TURN_READ_BULK); /* pages that no read reaches are never there */
     turn->work = malloc(PROXY_TURN_WORK);
     if (turn->scratch != NULL && turn->work != NULL)
         return 0;
@@ -52,6 +52,7 @@ void proxy_turn_done(struct proxy_turn *turn)
     proxy_pool_done(&turn->pool);
     free(fl_take(turn->scratch));
     free(fl_take(turn->work));
+    free(fl_take(turn->plain));
 }
 
 bool proxy_turn_take_handshake(struct proxy_turn *turn)

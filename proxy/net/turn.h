@@ -4,8 +4,9 @@
  * put on the ready list once. At the turn's end the list is run: resumed connections deliver, then every connection
  * with output does one send. So however many pieces a turn wrote, a connection costs one system call.
  *
- * A turn's work is bounded: PROXY_TURN_READ bytes a connection (what is left comes in the next turn, after the
- * others), PROXY_TURN_HANDSHAKES TLS handshake steps in all (each costs about 1 ms), PROXY_TURN_ACCEPTS a listener.
+ * A turn's work is bounded: PROXY_TURN_READ bytes a connection, up to PROXY_TURN_READ_BULK for one that always had more
+ * (what is left comes in the next turn, after the others), PROXY_TURN_HANDSHAKES TLS handshake steps in all (each costs
+ * about 1 ms), PROXY_TURN_ACCEPTS a listener.
  */
 #ifndef PROXY_NET_TURN_H
 #define PROXY_NET_TURN_H
@@ -14,9 +15,11 @@
 #include "proxy/net/pool.h"
 
 #define PROXY_TURN_READ       65536u
+#define PROXY_TURN_READ_BULK  262144u /* … of a connection whose last reads were full ones */
 #define PROXY_TURN_HANDSHAKES 1u
 #define PROXY_TURN_ACCEPTS    16u
 #define PROXY_TURN_WORK       131072u
+#define PROXY_TURN_PLAIN      131072u
 
 struct proxy_conn;
 
@@ -24,8 +27,10 @@ struct proxy_turn {
     struct fl_loop *loop; /* not owned */
     struct fl_hook hook;
     struct proxy_conn *ready, **ready_tail;
-    char *scratch; /* PROXY_TURN_READ bytes: what recv fills; valid within one callback */
+    char *scratch; /* PROXY_TURN_READ_BULK bytes: what recv fills; valid within one callback */
     char *work;    /* PROXY_TURN_WORK bytes, for whoever serialises a message within one callback */
+    char *plain;   /* PROXY_TURN_PLAIN bytes for transports, or NULL: made with the first bulk, given back when that is
+                      over */
     struct proxy_pool pool;
     uint64_t handshake_ns; /* the turn that handshakes are counted for */
     unsigned handshakes;

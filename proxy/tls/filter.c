@@ -2,7 +2,8 @@
 
 #include <errno.h>
 
-#define ERROR_MAX 160
+#define ERROR_MAX  160
+#define PLAIN_ONCE 20000u /* bytes of input that are more than a record, so that more room helps */
 
 struct proxy_tls {
     struct proxy_conn *conn;
@@ -80,10 +81,25 @@ static int start(void *transport)
     return fl_tls_start(tls->session);
 }
 
+/* Bulk: the records of one read reach the owner together, who can pass them on in one call. */
+static int feed_much(struct proxy_tls *tls, struct fl_span bytes)
+{
+    struct proxy_turn *turn = proxy_conn_turn(tls->conn);
+    char *plain = fl_take(turn->plain); /* nobody else's meanwhile */
+    if (plain == NULL)
+        plain = malloc(PROXY_TURN_PLAIN);
+    int result = plain != NULL ? fl_tls_feed_into(tls->session, bytes, plain, PROXY_TURN_PLAIN) : -ENOMEM;
+    if (turn->plain != NULL)
+        free(plain);
+    else
+        turn->plain = plain;
+    return result;
+}
+
 static int feed(void *transport, struct fl_span bytes)
 {
     struct proxy_tls *tls = transport;
-    int result = fl_tls_feed(tls->session, bytes);
+    int result = bytes.len > PLAIN_ONCE ? feed_much(tls, bytes) : fl_tls_feed(tls->session, bytes);
     if (result < 0)
         return result;
     if (fl_tls_state(tls->session) == FL_TLS_PEER_CLOSED)
