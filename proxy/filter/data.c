@@ -238,6 +238,7 @@ void proxy_data_done(struct proxy_data *data)
     }
     data->log_count = 0;
     proxy_jwt_cache_done(&data->jwt_cache);
+    proxy_learned_done(&data->learned);
     proxy_turn_done(&data->turn);
 }
 

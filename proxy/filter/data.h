@@ -14,6 +14,7 @@
 
 #include "common/loop/timer.h"
 #include "proxy/http/h1.h"
+#include "proxy/net/learned.h"
 #include "proxy/net/turn.h"
 #include "proxy/policy/jwt_cache.h"
 #include "proxy/snapshot/snapshot.h"
@@ -61,6 +62,7 @@ struct proxy_data {
     struct proxy_downstream *downstreams; /* all of them */
     struct proxy_downstream *parked;      /* those that wait for a destination to be known */
     size_t parked_count;
+    struct proxy_learned learned; /* servers that speak first */
     struct fl_hook rebind_hook;
     struct fl_timer rebind_timer;  /* the rest of many connections */
     struct fl_timer refresh_timer; /* clusters that have changed and are not used */

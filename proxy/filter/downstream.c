@@ -2,11 +2,11 @@
 
 #include "common/mesh/port.h"
 #include "proxy/filter/downstream_inner.h"
+#include "proxy/filter/early.h"
 #include "proxy/filter/hcm.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
 #include "proxy/filter/tcp.h"
-#include "proxy/net/detect.h"
 #include "proxy/net/origdst.h"
 #include "proxy/tls/filter.h"
 
@@ -57,6 +57,7 @@ void proxy_downstream_end(struct proxy_downstream *downstream)
 {
     struct proxy_data *data = downstream->data;
     fl_timer_cancel(&downstream->deadline);
+    proxy_early_drop(downstream);
     proxy_slot_touch(downstream->listener->slot, fl_loop_now_ms(data->turn.loop));
     downstream_unlist(downstream);
     if (downstream->next != NULL)
@@ -263,8 +264,8 @@ static void start_tls(struct proxy_downstream *downstream)
         downstream_refuse(downstream, PROXY_REFUSED_NO_MEMORY);
 }
 
-static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_result kind,
-                         const struct proxy_detect *detect)
+void downstream_choose(struct proxy_downstream *downstream, enum proxy_detect_result kind,
+                       const struct proxy_detect *detect)
 {
     fl_timer_cancel(&downstream->deadline);
     if (!keep_hello(downstream, kind, detect)) {
@@ -273,6 +274,8 @@ static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_
     }
     downstream->chain = downstream_pick(downstream, downstream->listener);
     proxy_report_picked(downstream, kind == PROXY_DETECT_TLS);
+    if (downstream->chain == NULL || downstream->chain->kind != PROXY_FILTER_TCP)
+        proxy_early_drop(downstream);
     if (downstream->chain == NULL) {
         downstream_refuse(
             downstream,
@@ -287,71 +290,6 @@ static void choose_chain(struct proxy_downstream *downstream, enum proxy_detect_
     /* What was looked at comes again, to the filter; TCP's waits for its upstream and resumes by itself. */
     if (downstream->conn != NULL && downstream->chain->kind == PROXY_FILTER_HTTP)
         proxy_conn_resume(downstream->conn);
-}
-
-/* --- looking at the first bytes --------------------------------------------------------------------------------- */
-
-static unsigned wanted(const struct proxy_listener *listener)
-{
-    return (listener->tls_inspector ? PROXY_DETECT_WANT_TLS : 0) |
-           (listener->http_inspector ? PROXY_DETECT_WANT_HTTP : 0);
-}
-
-static size_t inspect(void *owner, struct fl_span bytes)
-{
-    struct proxy_downstream *downstream = owner;
-    struct proxy_detect detect;
-    enum proxy_detect_result kind = proxy_detect(bytes, wanted(downstream->listener), &detect);
-    if (kind != PROXY_DETECT_MORE)
-        choose_chain(downstream, kind, &detect);
-    return 0; /* the same bytes are for the transport or the filter */
-}
-
-static void inspect_timeout(struct fl_timer *timer)
-{
-    struct proxy_downstream *downstream = FL_CONTAINER_OF(timer, struct proxy_downstream, deadline);
-    const struct proxy_detect nothing = {.alpn_count = 0};
-    if (downstream->listener->continue_on_timeout)
-        choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
-    else
-        downstream_refuse(downstream, PROXY_REFUSED_DETECT_TIMEOUT);
-}
-
-/* No more bytes will come: what is here has to do. */
-static void inspect_eof(void *owner)
-{
-    struct proxy_downstream *downstream = owner;
-    const struct proxy_detect nothing = {.alpn_count = 0};
-    choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
-}
-
-static void inspect_closed(void *owner, enum proxy_end end)
-{
-    struct proxy_downstream *downstream = owner;
-    (void)end;
-    downstream->conn = NULL;
-    proxy_downstream_end(downstream);
-}
-
-static const struct proxy_conn_ops inspect_ops = {
-    .on_open = on_writable,
-    .on_data = inspect,
-    .on_eof = inspect_eof,
-    .on_writable = on_writable,
-    .on_closed = inspect_closed,
-};
-
-void downstream_begin(struct proxy_downstream *downstream)
-{
-    const struct proxy_listener *listener = downstream->listener;
-    if (wanted(listener) == 0) {
-        const struct proxy_detect nothing = {.alpn_count = 0};
-        choose_chain(downstream, PROXY_DETECT_OTHER, &nothing);
-        return;
-    }
-    proxy_conn_set_owner(downstream->conn, &inspect_ops, downstream);
-    if (listener->inspect_timeout_ms > 0)
-        fl_timer_set(downstream->data->turn.loop, &downstream->deadline, listener->inspect_timeout_ms, inspect_timeout);
 }
 
 /* --- accepting -------------------------------------------------------------------------------------------------- */

@@ -9,8 +9,8 @@
  * Refused, with a reset and a count: a connection that was not redirected although the listener wants original
  * destinations; one whose original destination is one of our own ports or listeners (a loop); one that no chain wants;
  * one beyond the limit. The start gate's dial is reported and closed.
- * Who decides over TLS or plaintext: where the listener has no inspector, the chain alone (STRICT never watches);
- * where it has one, the client's first bytes until the deadline, and at the deadline the chain for what is known.
+ * Who decides over TLS or plaintext: where the listener has no inspector, the chain alone; where it has one, the
+ * client's first bytes until the deadline, and at the deadline the chain for what is known (inspect.c).
  *
  * Where a listener changes, each of its connections is picked a chain anew, by what it showed at its beginning. One of
  * the same kind (same TLS setting or none, same terminal filter): the connection goes on under it, its policies are
@@ -23,7 +23,9 @@
 
 #include "proxy/filter/data.h"
 
-#define PROXY_DOWNSTREAM_EXPEL_MS 500u /* what decides it comes from afar: all of it within a second */
+#define PROXY_DOWNSTREAM_EXPEL_MS   500u     /* what decides it comes from afar: all of it within a second */
+#define PROXY_DOWNSTREAM_SILENCE_MS 10u      /* of a client, until its server is dialled to be heard */
+#define PROXY_DOWNSTREAM_QUIET_MS   3600000u /* of both, beyond the deadline, until they are given to the filter */
 
 /* A terminal filter's part: it owns the connection's callbacks, and calls proxy_downstream_end when it is done. */
 struct proxy_downstream_ops {
@@ -33,6 +35,8 @@ struct proxy_downstream_ops {
      * one is still there until this returns. Policies are evaluated anew here, at once: what is now denied is ended. */
     void (*rebind)(void *filter, const struct proxy_filter_chain *chain);
 };
+
+struct proxy_early;
 
 struct proxy_downstream {
     struct proxy_data *data;
@@ -46,10 +50,12 @@ struct proxy_downstream {
     const char *details;                    /* why it ends, for the log; NULL: nothing went wrong */
     const struct proxy_downstream_ops *ops; /* NULL until a filter has it */
     void *filter;
-    struct fl_timer deadline; /* of the inspection, of waiting for the directory, of its removal */
-    uint8_t seen;             /* enum proxy_detect_result: what its first bytes were */
+    struct proxy_early *early; /* early.h; NULL: none */
+    struct fl_timer deadline;  /* of the inspection, of waiting for the directory, of its removal */
+    uint8_t seen;              /* enum proxy_detect_result: what its first bytes were */
     bool is_parked;
-    char *hello; /* owned: the names of its ClientHello (downstream.c); NULL: none */
+    bool overdue; /* the inspection's deadline has passed, and nobody has said anything yet */
+    char *hello;  /* owned: the names of its ClientHello (downstream.c); NULL: none */
     struct proxy_downstream *next, *previous;
     struct proxy_downstream *listener_next, *listener_previous; /* or of the parked ones */
     struct fl_deferred deferred;

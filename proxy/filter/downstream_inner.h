@@ -1,9 +1,11 @@
-/* What the files of downstream connections share: downstream.c (from accept to filter), parking.c (destinations that
- * are asked for), rebind.c (changed listeners). For these alone. */
+/* What the files of downstream connections share: downstream.c (from accept to filter), inspect.c (first bytes),
+ * early.c (a server dialled meanwhile), parking.c (destinations that are asked for), rebind.c (changed listeners). For
+ * these alone. */
 #ifndef PROXY_FILTER_DOWNSTREAM_INNER_H
 #define PROXY_FILTER_DOWNSTREAM_INNER_H
 
 #include "proxy/filter/downstream.h"
+#include "proxy/net/detect.h"
 
 /* Counted, told, reset and ended. */
 void downstream_refuse(struct proxy_downstream *downstream, enum proxy_refused reason);
@@ -11,8 +13,17 @@ void downstream_refuse(struct proxy_downstream *downstream, enum proxy_refused r
 void downstream_bind(struct proxy_downstream *downstream, const struct proxy_listener *listener);
 /* Out of the list that it is in; the listener stays what it is. */
 void downstream_unlist(struct proxy_downstream *downstream);
-/* From its listener to its first bytes. It may be gone afterwards. */
+/* inspect.c. From its listener to its first bytes. It may be gone afterwards. */
 void downstream_begin(struct proxy_downstream *downstream);
+/* inspect.c. Its listener has changed while its first bytes are looked at. */
+void downstream_watch_again(struct proxy_downstream *downstream);
+/* inspect.c. The early connection's server has said something (or ended), or that connection is gone. It may be gone
+ * afterwards. */
+void downstream_server_spoke(struct proxy_downstream *downstream);
+void downstream_server_failed(struct proxy_downstream *downstream);
+/* What its first bytes were, where they decided; from there to its chain, TLS and filter. It may be gone afterwards. */
+void downstream_choose(struct proxy_downstream *downstream, enum proxy_detect_result kind,
+                       const struct proxy_detect *detect);
 /* The chain that a listener has for it, by what its first bytes were. NULL: none. */
 const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *downstream,
                                                  const struct proxy_listener *listener);

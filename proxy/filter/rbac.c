@@ -51,6 +51,17 @@ bool proxy_rbac_connection(const struct proxy_downstream *downstream, const stru
     return true;
 }
 
+bool proxy_rbac_would_allow(const struct proxy_downstream *downstream, const struct proxy_filter_chain *chain)
+{
+    struct proxy_facts facts;
+    proxy_rbac_facts(downstream, &facts);
+    for (size_t i = 0; i < chain->rbac_count; i++) {
+        if (chain->rbacs[i].rules != NULL && !proxy_rbac_decide(chain->rbacs[i].rules, &facts).allowed)
+            return false;
+    }
+    return true;
+}
+
 static bool judge(const void *config, struct proxy_judgement *judgement)
 {
     const char *details = NULL;

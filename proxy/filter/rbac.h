@@ -18,4 +18,7 @@ void proxy_rbac_facts(const struct proxy_downstream *downstream, struct proxy_fa
 bool proxy_rbac_connection(const struct proxy_downstream *downstream, const struct proxy_filter_chain *chain,
                            const char **ret_details) FL_MUST_CHECK;
 
+/* The same, asked beforehand: nothing is counted or told. */
+bool proxy_rbac_would_allow(const struct proxy_downstream *downstream, const struct proxy_filter_chain *chain);
+
 #endif

@@ -1,6 +1,6 @@
 /* Connections whose listener has changed. */
 #include "proxy/filter/downstream_inner.h"
-#include "proxy/net/detect.h"
+#include "proxy/filter/early.h"
 
 static void expel_now(struct fl_timer *timer)
 {
@@ -37,6 +37,7 @@ static void change(struct proxy_downstream *downstream, const struct proxy_liste
                    const struct proxy_filter_chain *chain)
 {
     struct proxy_unit *before = downstream->unit;
+    proxy_early_drop(downstream); /* it was dialled by what was configured before */
     downstream->unit = proxy_unit_ref(listener->unit);
     downstream->listener = listener;
     downstream->chain = chain;
@@ -63,6 +64,7 @@ void downstream_rebind(struct proxy_downstream *downstream)
     }
     if (downstream->chain == NULL) { /* its first bytes are still looked at */
         change(downstream, listener, NULL);
+        downstream_watch_again(downstream);
         return;
     }
     if (is_unknown(downstream))

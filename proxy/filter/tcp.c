@@ -1,5 +1,6 @@
 #include "proxy/filter/tcp.h"
 
+#include "proxy/filter/early.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
@@ -258,8 +259,7 @@ static const struct proxy_conn_ops upstream_ops = {
     .on_closed = upstream_closed,
 };
 
-/* One cluster, or one drawn by weight. */
-static uint32_t draw_cluster(const struct proxy_tcp_config *config, uint32_t random)
+uint32_t proxy_tcp_draw(const struct proxy_tcp_config *config, uint32_t random)
 {
     uint64_t at = (uint64_t)random * config->weight_sum >> 32; /* [0, weight_sum), without a division */
     size_t i = 0;
@@ -274,7 +274,7 @@ static bool find_cluster(struct tcp *tcp)
 {
     struct proxy_data *data = tcp->downstream->data;
     struct proxy_cluster_run *cluster;
-    int result = proxy_data_cluster(data, draw_cluster(tcp->config, (uint32_t)proxy_data_random(data)), &cluster);
+    int result = proxy_data_cluster(data, proxy_tcp_draw(tcp->config, (uint32_t)proxy_data_random(data)), &cluster);
     if (result == 0)
         tcp->cluster = proxy_cluster_run_ref(cluster);
     else if (result == -ENOENT)
@@ -309,6 +309,22 @@ static void dial(struct tcp *tcp)
         tcp->details = proxy_connect_text(result);
     }
     end_by_reset(tcp, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, tcp->details);
+}
+
+/* Its upstream was dialled while the client was silent: true. */
+static bool take_early(struct tcp *tcp)
+{
+    struct proxy_early_taken taken;
+    if (!proxy_early_take(tcp->downstream, tcp->config, &upstream_ops, tcp, &taken))
+        return false;
+    tcp->attempts--;
+    tcp->cluster = taken.cluster;
+    tcp->upstream = taken.upstream;
+    proxy_report_upstream_chosen(tcp->downstream, tcp->upstream);
+    if (taken.open)
+        upstream_open(tcp);
+    proxy_conn_resume(upstream_conn(tcp));
+    return true;
 }
 
 static void drain(void *filter)
@@ -366,6 +382,7 @@ int proxy_tcp_start(struct proxy_downstream *downstream)
     watch_idle(tcp);
     if (tcp->config->max_duration_ms > 0)
         fl_timer_set(downstream->data->turn.loop, &tcp->duration, tcp->config->max_duration_ms, on_duration);
-    dial(tcp);
+    if (!take_early(tcp))
+        dial(tcp);
     return 0;
 }
