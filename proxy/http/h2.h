@@ -20,7 +20,18 @@
  *
  * What a message must be (RFC 9113 §8) is checked here: lower-case names, pseudo-headers first, once and known, no
  * connection fields, no CR, LF, NUL, content-length equal to what comes, te trailers alone; a malformed one is a stream
- * error. A request's authority and Host must agree where both are there.
+ * error. A request's authority and Host must agree where both are there. A head beyond head_max or headers_max is
+ * answered with 431 (server) or resets its stream (client); beyond four times head_max it ends the session.
+ *
+ * In the message model a request of HTTP/2 looks like one of HTTP/1.1 in origin form (CONNECT: authority form): Host is
+ * in the list (made of :authority, first), cookie crumbs are one field, target is :path, scheme :scheme, major 2. An
+ * answer that ends with its head and says no length has framing LENGTH, content_length 0 and has_content_length false.
+ * A request that ends with its head and says none has framing NONE; otherwise LENGTH, or CHUNKED where none is said.
+ * Extended CONNECT is method GET with `upgrade` and an Upgrade field, its 200 is 101 (websocket.h has the key's part).
+ *
+ * What is sent loses Host (:authority is message->authority), connection fields and what Connection names; names become
+ * lower-case; te is "trailers" or nothing. The bytes of an HTTP/1 message (major 1) with a length end with the frame
+ * that has the last of them: its send_end then writes nothing.
  */
 #ifndef PROXY_HTTP_H2_H
 #define PROXY_HTTP_H2_H
@@ -35,7 +46,7 @@
 #define PROXY_H2_CONN_WINDOW 1048576u /* … and of the connection */
 
 /* X(id, http2_code, word): why a session or a stream ended for the peer's fault; the word is the metric's label and the
- * log's details. The list is h2.c's to complete. */
+ * log's details. */
 #define PROXY_H2_ERROR_LIST(X)                                                                                         \
     X(NONE, 0x0, "")                                                                                                   \
     X(PREFACE, 0x1, "http2.preface")                                                                                   \
@@ -53,10 +64,15 @@
     X(CONTINUATION_FLOOD, 0xb, "http2.continuation_flood")                                                             \
     X(RESET_FLOOD, 0xb, "http2.reset_flood")                                                                           \
     X(CONTROL_FLOOD, 0xb, "http2.control_flood")                                                                       \
+    X(SETTINGS_FLOOD, 0xb, "http2.settings_flood")                                                                     \
+    X(PING_FLOOD, 0xb, "http2.ping_flood")                                                                             \
+    X(PRIORITY_FLOOD, 0xb, "http2.priority_flood")                                                                     \
     X(EMPTY_DATA_FLOOD, 0xb, "http2.empty_data_flood")                                                                 \
     X(WINDOW_FLOOD, 0xb, "http2.window_update_flood")                                                                  \
     X(SETTINGS_TIMEOUT, 0x4, "http2.settings_timeout")                                                                 \
     X(PING_TIMEOUT, 0x0, "http2.ping_timeout")                                                                         \
+    X(TOO_MANY_STREAMS, 0x7, "http2.too_many_streams")                                                                 \
+    X(INTERIM_FLOOD, 0xb, "http2.interim_flood")                                                                       \
     X(PEER, 0x0, "http2.goaway")                                                                                       \
     X(MEMORY, 0x2, "http2.memory")
 
@@ -75,7 +91,10 @@ struct proxy_h2_settings { /* of the configuration; 0: the default */
     uint32_t headers_max;                      /* fields, default 100 */
     uint32_t ping_interval_ms,
         ping_timeout_ms; /* of a quiet connection with streams; 0: no PINGs. Default timeout 20 s */
-    bool no_connect;     /* server: extended CONNECT is not offered */
+    uint32_t reset_burst, reset_rate; /* streams that the client may reset (or have reset by its faults) at once, and a
+                                         second after that: 1000 and 33. More for a sidecar whose clients share it */
+    bool no_connect;                  /* server: extended CONNECT is not offered */
+    bool bare_authority;              /* server: a request may have neither :authority nor Host (HTTP/1.0, restored) */
 };
 
 struct proxy_h2;
@@ -91,10 +110,14 @@ struct proxy_h2_owner {                              /* of the connection; all m
     /* The session is over, and every stream has heard of it: GOAWAY is sent where one is due; close the connection
      * (flush). The session is freed by its owner, not within a call of it. */
     void (*on_over)(void *owner, enum proxy_h2_error error);
+    /* May be NULL. A stream was refused or reset for the peer's fault: to be counted by its word. A user that the stream
+     * had hears on_reset beside it. */
+    void (*on_fault)(void *owner, enum proxy_h2_error error);
 };
 
 struct proxy_h2_options {
     bool server;
+    bool tls; /* client: :scheme is https for requests that say none */
     struct proxy_h2_settings settings;
     uint32_t high;                 /* bytes that a stream queues before it is backlogged; 0: PROXY_CONN_HIGH's 64 KiB */
     struct proxy_pool *pool;       /* of the worker */
@@ -117,7 +140,8 @@ void proxy_h2_end(struct proxy_h2 *h2, enum proxy_reset why, const char *error);
 void proxy_h2_hold(struct proxy_h2 *h2);
 void proxy_h2_release(struct proxy_h2 *h2);
 
-/* Client: a new stream, if proxy_h2_can_open. Its head goes out with send_head. 0, -ENOMEM, -EAGAIN (no room now). */
+/* Client: a new stream, if proxy_h2_can_open. Its head goes out with send_head. 0, -ENOMEM, -EAGAIN (no room now).
+ * on_open is the caller's to tell: the session never does. */
 int proxy_h2_open(struct proxy_h2 *h2, const struct proxy_stream_events *events, void *user,
                   struct proxy_stream **ret_stream) FL_MUST_CHECK;
 bool proxy_h2_can_open(const struct proxy_h2 *h2);
