@@ -90,7 +90,7 @@ struct proxy_h2_settings { /* of the configuration; 0: the default */
     uint32_t head_max;                         /* bytes of a decoded header list (RFC 9113 §6.5.2), default 60 KiB */
     uint32_t headers_max;                      /* fields, default 100 */
     uint32_t ping_interval_ms,
-        ping_timeout_ms; /* of a quiet connection with streams; 0: no PINGs. Default timeout 20 s */
+        ping_timeout_ms;              /* of a quiet connection with streams; 0: no PINGs. Default timeout 20 s */
     uint32_t reset_burst, reset_rate; /* streams that the client may reset (or have reset by its faults) at once, and a
                                          second after that: 1000 and 33. More for a sidecar whose clients share it */
     bool no_connect;                  /* server: extended CONNECT is not offered */
@@ -99,8 +99,9 @@ struct proxy_h2_settings { /* of the configuration; 0: the default */
 
 struct proxy_h2;
 
-struct proxy_h2_owner {                              /* of the connection; all must be given */
-    void (*send)(void *owner, struct fl_span bytes); /* takes all */
+struct proxy_h2_owner { /* of the connection; all must be given */
+    void (*send)(void *owner,
+                 struct fl_span bytes); /* takes all; may call proxy_h2_hold, nothing else of the session */
     /* Server: a request has begun. Gives its user, whose on_head comes next; false: it is refused (REFUSED_STREAM). */
     bool (*on_stream)(void *owner, struct proxy_stream *stream);
     /* A stream has gone, or the peer's limit has changed: proxy_h2_can_open may say something else now. */
@@ -110,8 +111,8 @@ struct proxy_h2_owner {                              /* of the connection; all m
     /* The session is over, and every stream has heard of it: GOAWAY is sent where one is due; close the connection
      * (flush). The session is freed by its owner, not within a call of it. */
     void (*on_over)(void *owner, enum proxy_h2_error error);
-    /* May be NULL. A stream was refused or reset for the peer's fault: to be counted by its word. A user that the stream
-     * had hears on_reset beside it. */
+    /* May be NULL. A stream was refused or reset for the peer's fault: to be counted by its word. A user that the
+     * stream had hears on_reset beside it. */
     void (*on_fault)(void *owner, enum proxy_h2_error error);
 };
 
@@ -152,7 +153,7 @@ size_t proxy_h2_streams(const struct proxy_h2 *h2); /* open ones */
 /* To be called at `*ret_ms` (UINT64_MAX: never), or later: settings and ping timeouts, PINGs. */
 void proxy_h2_tick(struct proxy_h2 *h2, uint64_t now_ms);
 uint64_t proxy_h2_next_tick_ms(const struct proxy_h2 *h2);
-/* Bytes that its streams queue, all together; and whether any bytes came since the last tick. */
+/* Bytes that its streams queue, all together. */
 size_t proxy_h2_queued(const struct proxy_h2 *h2);
 
 /* Whether `stream` is one of HTTP/2, and its number then (for logs); 0: it is not. */

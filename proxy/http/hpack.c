@@ -42,8 +42,7 @@ static int make_encoder(struct proxy_hpack *hpack)
 {
     if (nghttp2_hd_deflate_new2(&hpack->encoder, PROXY_HPACK_TABLE, &memory) != 0)
         return -ENOMEM;
-    if (hpack->encoder_table > 0 &&
-        nghttp2_hd_deflate_change_table_size(hpack->encoder, hpack->encoder_table - 1) != 0)
+    if (hpack->encoder_table > 0 && nghttp2_hd_deflate_change_table_size(hpack->encoder, hpack->encoder_table - 1) != 0)
         return -ENOMEM;
     return 0;
 }

@@ -45,6 +45,7 @@ enum proxy_hpack_result {
 
 /* The next field of a whole block; *block shrinks. -EPROTO: it is wrong (COMPRESSION_ERROR), -ENOMEM; after either the
  * connection cannot go on. A block must be read to its end. */
-int proxy_hpack_decode(struct proxy_hpack *hpack, struct fl_span *block, struct proxy_hpack_field *ret_field) FL_MUST_CHECK;
+int proxy_hpack_decode(struct proxy_hpack *hpack, struct fl_span *block,
+                       struct proxy_hpack_field *ret_field) FL_MUST_CHECK;
 
 #endif

@@ -1,0 +1,566 @@
+/* proxy/http/h2.h: a client's and a server's session against each other: messages both ways, whatever way their bytes
+ * are cut; windows and backpressure; resets, GOAWAY, draining; the run of failing allocations. */
+#include "tests/support/fail.h"
+#include "tests/unit/proxy/h2_pair.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+
+static struct pair pair;
+
+static void init(const struct proxy_h2_settings *client, const struct proxy_h2_settings *server)
+{
+    assert_int_equal(pair_init(&pair, client, server), 0);
+}
+
+static void assert_healthy(void)
+{
+    assert_false(pair.client.over || pair.server.over);
+    assert_int_equal(pair.client.faults + pair.server.faults, 0);
+}
+
+static void assert_body(const struct pair_stream *stream, struct fl_span body)
+{
+    assert_true(fl_span_eq(fl_buf_span(&stream->body), body));
+}
+
+/* ---- messages ---- */
+
+static void echo(size_t split)
+{
+    init(NULL, NULL);
+    pair.split = split;
+    pair.server.echo = true;
+    struct pair_stream *one =
+        pair_request(&pair, "GET", "/a?b=c", "X-Case: kept\nConnection: close\ncookie: a=b\n", true);
+    struct pair_stream *two = pair_request(&pair, "POST", "/", "te: trailers\n", false);
+    assert_non_null(one);
+    assert_non_null(two);
+    pair_send(two, FL_SPAN("some "));
+    pair_send(two, FL_SPAN("bytes"));
+    static struct proxy_headers trailers;
+    proxy_headers_init(&trailers);
+    pair_fields(&trailers, "Grpc-Status: 0\nx-more: yes\n");
+    proxy_stream_send_end(two->stream, &trailers);
+    pair_run(&pair);
+    assert_healthy();
+    assert_string_equal(pair.server.streams[0].head,
+                        "GET http server.demo:8080 /a?b=c\nhost: server.demo:8080\nx-case: kept\ncookie: a=b\n");
+    assert_true(pair.server.streams[0].end);
+    assert_string_equal(pair.server.streams[1].head,
+                        "POST http server.demo:8080 /\nhost: server.demo:8080\nte: trailers\n");
+    assert_string_equal(pair.server.streams[1].trailers, "grpc-status: 0\nx-more: yes\n");
+    assert_string_equal(one->head, "200\n");
+    assert_true(one->end && !one->ended);
+    assert_string_equal(two->head, "200\n");
+    assert_body(two, FL_SPAN("some bytes"));
+    assert_true(two->ended && !two->end);
+    assert_string_equal(two->trailers, "grpc-status: 0\nx-more: yes\n");
+    assert_int_equal(proxy_h2_streams(pair.client.h2), 0);
+    assert_int_equal(proxy_h2_streams(pair.server.h2), 0);
+    pair_done(&pair);
+}
+
+static void test_echo(void **state)
+{
+    (void)state;
+    for (size_t split = 0; split < 80; split++)
+        echo(split);
+}
+
+static void test_interim_heads_and_framing(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "PUT", "/", "content-length: 3\nexpect: 100-continue\n", false);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[0];
+    assert_int_equal(served->framing, PROXY_FRAMING_LENGTH);
+    pair_answer(served, 100, NULL, false);
+    pair_answer(served, 103, "link: </a>\n", false);
+    pair_run(&pair);
+    assert_int_equal(stream->heads, 2);
+    assert_int_equal(stream->status, 103);
+    pair_send(stream, FL_SPAN("abc"));
+    proxy_stream_send_end(stream->stream, NULL);
+    pair_run(&pair);
+    assert_true(served->ended);
+    pair_answer(served, 200, NULL, true);
+    pair_run(&pair);
+    assert_int_equal(stream->heads, 3);
+    assert_int_equal(stream->framing, PROXY_FRAMING_LENGTH); /* of nothing, though no field says so */
+    assert_true(stream->end);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+/* A length that is known ends its message with its last byte: no frame of its own for the end. */
+static void test_last_byte_ends(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "GET", "/", NULL, true);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[0];
+    pair_answer(served, 200, "content-length: 5\n", false);
+    pair_send(served, FL_SPAN("abcde"));
+    size_t sent = pair.client.pipe.len;
+    proxy_stream_send_end(served->stream, NULL);
+    assert_int_equal(pair.client.pipe.len, sent);
+    pair_close(served, PROXY_RESET_CANCELLED);
+    assert_int_equal(pair.client.pipe.len, sent);
+    pair_run(&pair);
+    assert_body(stream, FL_SPAN("abcde"));
+    assert_true(stream->ended);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+static void test_upgrade(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    pair.server.echo = true;
+    pair_run(&pair); /* the server's SETTINGS say that it can */
+    struct pair_stream *stream =
+        pair_request(&pair, "GET", "/chat", "Upgrade: websocket\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n", false);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[0];
+    assert_true(served->upgrade);
+    assert_memory_equal(served->head, "GET http server.demo:8080 /chat\n", 32);
+    assert_non_null(strstr(served->head, "upgrade: websocket\n"));
+    assert_int_equal(stream->status, 101);
+    assert_true(stream->upgrade);
+    pair_send(stream, FL_SPAN("ping"));
+    proxy_stream_send_end(stream->stream, NULL);
+    pair_run(&pair);
+    assert_body(stream, FL_SPAN("ping"));
+    assert_true(stream->ended);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+static void test_connect(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "CONNECT", "", NULL, false);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[0];
+    assert_string_equal(served->head, "CONNECT  server.demo:8080 server.demo:8080\nhost: server.demo:8080\n");
+    assert_true(served->upgrade);
+    pair_answer(served, 200, NULL, false);
+    pair_send(served, FL_SPAN("hello"));
+    pair_run(&pair);
+    assert_true(stream->upgrade);
+    assert_body(stream, FL_SPAN("hello"));
+    pair_close(served, PROXY_RESET_CONNECTION);
+    pair_run(&pair);
+    assert_int_equal(stream->why, PROXY_RESET_CONNECTION);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+/* ---- windows ---- */
+
+static char big[1 << 20];
+
+static void test_big_bodies(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(big); i++)
+        big[i] = (char)(i * 7 + i / 251);
+    static const size_t splits[] = {0, 1, 9, 1000, 16393};
+    for (size_t i = 0; i < FL_COUNT(splits); i++) {
+        init(NULL, NULL);
+        pair.split = splits[i];
+        pair.server.echo = true;
+        size_t size = splits[i] == 1 ? 300000 : sizeof(big);
+        struct pair_stream *one = pair_request(&pair, "POST", "/1", NULL, false);
+        struct pair_stream *two = pair_request(&pair, "POST", "/2", NULL, false);
+        pair_send(one, fl_span_make(big, size));
+        assert_true(proxy_stream_is_backlogged(one->stream));
+        pair_send(two, fl_span_make(big, size));
+        proxy_stream_send_end(one->stream, NULL);
+        static struct proxy_headers trailers;
+        proxy_headers_init(&trailers);
+        pair_fields(&trailers, "a: b\n");
+        proxy_stream_send_end(two->stream, &trailers);
+        pair_run(&pair);
+        assert_body(one, fl_span_make(big, size));
+        assert_body(two, fl_span_make(big, size));
+        assert_true(one->ended && two->ended);
+        assert_string_equal(two->trailers, "a: b\n");
+        assert_true(one->writable > 0);
+        assert_int_equal(proxy_h2_queued(pair.client.h2) + proxy_h2_queued(pair.server.h2), 0);
+        assert_healthy();
+        pair_done(&pair);
+    }
+}
+
+/* A paused stream gets its window and no more, and others go on. */
+static void test_pause(void **state)
+{
+    (void)state;
+    struct proxy_h2_settings settings = {.stream_window = 65535, .connection_window = 65535};
+    init(NULL, &settings);
+    struct pair_stream *one = pair_request(&pair, "POST", "/1", NULL, false);
+    struct pair_stream *two = pair_request(&pair, "POST", "/2", NULL, false);
+    pair_run(&pair);
+    proxy_stream_pause(pair.server.streams[0].stream);
+    pair_send(one, fl_span_make(big, 200000));
+    pair_run(&pair);
+    assert_int_equal(pair.server.streams[0].body.len, 65535);
+    pair_send(two, fl_span_make(big, 200000));
+    pair_run(&pair);
+    assert_int_equal(pair.server.streams[1].body.len, 200000);
+    assert_int_equal(pair.server.streams[0].body.len, 65535);
+    proxy_stream_resume(pair.server.streams[0].stream);
+    pair_run(&pair);
+    assert_int_equal(pair.server.streams[0].body.len, 200000);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+/* While the connection is held nothing but heads goes, and no stream ends; afterwards streams take turns. */
+static void test_hold(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *one = pair_request(&pair, "GET", "/1", NULL, true);
+    struct pair_stream *two = pair_request(&pair, "GET", "/2", NULL, true);
+    pair_run(&pair);
+    proxy_h2_hold(pair.server.h2);
+    pair_answer(&pair.server.streams[0], 200, NULL, true);
+    pair_answer(&pair.server.streams[1], 200, NULL, false);
+    pair_send(&pair.server.streams[1], FL_SPAN("x"));
+    assert_true(proxy_stream_is_backlogged(pair.server.streams[1].stream));
+    proxy_stream_send_end(pair.server.streams[1].stream, NULL);
+    pair_close(&pair.server.streams[0], PROXY_RESET_CANCELLED);
+    pair_run(&pair);
+    assert_int_equal(one->status, 200);
+    assert_true(!one->end && !one->ended && !two->ended && two->body.len == 0);
+    assert_int_equal(proxy_h2_streams(pair.server.h2), 2);
+    proxy_h2_release(pair.server.h2);
+    pair_run(&pair);
+    assert_true(one->ended && two->ended);
+    assert_body(two, FL_SPAN("x"));
+    assert_int_equal(proxy_h2_streams(pair.server.h2), 0);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+static void test_fairness(void **state)
+{
+    (void)state;
+    struct proxy_h2_settings settings = {.stream_window = 1 << 20, .connection_window = 1 << 20};
+    init(&settings, NULL);
+    struct pair_stream *one = pair_request(&pair, "GET", "/1", NULL, true);
+    struct pair_stream *two = pair_request(&pair, "GET", "/2", NULL, true);
+    pair_run(&pair);
+    pair_answer(&pair.server.streams[0], 200, NULL, false);
+    pair_answer(&pair.server.streams[1], 200, NULL, false);
+    proxy_h2_hold(pair.server.h2);
+    pair_send(&pair.server.streams[0], fl_span_make(big, 400000));
+    pair_send(&pair.server.streams[1], fl_span_make(big, 400000));
+    pair.server.hold = true; /* at the first write, that is: a frame's head */
+    for (int i = 0; i < 10; i++) {
+        proxy_h2_release(pair.server.h2);
+        pair_run(&pair);
+        size_t difference =
+            one->body.len > two->body.len ? one->body.len - two->body.len : two->body.len - one->body.len;
+        assert_true(difference <= 16384);
+    }
+    assert_int_equal(one->body.len + two->body.len, 10 * 16384);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+/* ---- ends ---- */
+
+static void test_resets(void **state)
+{
+    (void)state;
+    static const struct {
+        enum proxy_reset why, heard;
+    } rows[] = {
+        {PROXY_RESET_CANCELLED, PROXY_RESET_CANCELLED}, {PROXY_RESET_REFUSED, PROXY_RESET_REFUSED},
+        {PROXY_RESET_HTTP11, PROXY_RESET_HTTP11},       {PROXY_RESET_INTERNAL, PROXY_RESET_INTERNAL},
+        {PROXY_RESET_MEMORY, PROXY_RESET_INTERNAL},     {PROXY_RESET_EOF, PROXY_RESET_INTERNAL},
+    };
+    init(NULL, NULL);
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct pair_stream *stream = pair_request(&pair, "GET", "/", NULL, true);
+        pair_run(&pair);
+        struct pair_stream *served = &pair.server.streams[i];
+        pair_close(served, rows[i].why);
+        pair_run(&pair);
+        assert_true(stream->reset);
+        assert_int_equal(stream->why, rows[i].heard);
+        assert_string_equal(stream->error, proxy_reset_text(rows[i].heard));
+    }
+    /* By the client, with bytes under way: the server reads past them. */
+    struct pair_stream *stream = pair_request(&pair, "POST", "/", NULL, false);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[FL_COUNT(rows)];
+    pair_close(served, PROXY_RESET_CANCELLED);
+    pair_send(stream, fl_span_make(big, 30000));
+    static struct proxy_headers trailers;
+    proxy_headers_init(&trailers);
+    pair_fields(&trailers, "a: b\n");
+    proxy_stream_send_end(stream->stream, &trailers);
+    pair_run(&pair);
+    assert_true(stream->reset);
+    assert_int_equal(proxy_h2_streams(pair.client.h2) + proxy_h2_streams(pair.server.h2), 0);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+/* An answer before its request is whole: the rest is not wanted, and that is no error. */
+static void test_early_answer(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "POST", "/", NULL, false);
+    pair_send(stream, FL_SPAN("begun"));
+    pair_run(&pair);
+    pair_answer(&pair.server.streams[0], 413, NULL, true);
+    pair_close(&pair.server.streams[0], PROXY_RESET_CANCELLED);
+    pair_run(&pair);
+    assert_int_equal(stream->status, 413);
+    assert_true(stream->end && stream->reset);
+    assert_int_equal(stream->why, PROXY_RESET_CANCELLED);
+    assert_int_equal(proxy_h2_streams(pair.server.h2), 0);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+static void test_close_in_events(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    pair.server.close_at_head = true;
+    for (int i = 0; i < 20; i++) {
+        struct pair_stream *stream = pair_request(&pair, "POST", "/", NULL, false);
+        pair_send(stream, FL_SPAN("some"));
+    }
+    pair_run(&pair);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(pair.client.streams[i].why, PROXY_RESET_CANCELLED);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    pair.server.refuse = true;
+    struct pair_stream *stream = pair_request(&pair, "GET", "/", NULL, true);
+    pair_run(&pair);
+    assert_int_equal(stream->why, PROXY_RESET_REFUSED);
+    pair_done(&pair);
+}
+
+static void test_limits_of_streams(void **state)
+{
+    (void)state;
+    struct proxy_h2_settings settings = {.max_streams = 3};
+    init(NULL, &settings);
+    pair_run(&pair);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(pair_request(&pair, "GET", "/", NULL, true));
+    assert_false(proxy_h2_can_open(pair.client.h2));
+    assert_null(pair_request(&pair, "GET", "/", NULL, true));
+    pair_run(&pair);
+    unsigned rooms = pair.client.rooms;
+    pair_answer(&pair.server.streams[1], 204, NULL, true);
+    pair_run(&pair);
+    assert_true(proxy_h2_can_open(pair.client.h2));
+    assert_true(pair.client.rooms > rooms);
+    assert_healthy();
+    pair_done(&pair);
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *one = pair_request(&pair, "GET", "/1", NULL, true);
+    pair_run(&pair);
+    proxy_h2_drain(pair.server.h2, false);
+    struct pair_stream *two = pair_request(&pair, "GET", "/2", NULL, true); /* crosses the first GOAWAY */
+    pair_run(&pair);
+    assert_int_equal(pair.client.goaways, 1);
+    assert_false(proxy_h2_can_open(pair.client.h2));
+    assert_int_equal(pair.server.count, 2);
+    proxy_h2_drain(pair.server.h2, true);
+    pair_run(&pair);
+    assert_false(pair.server.over);
+    pair_answer(&pair.server.streams[0], 200, NULL, true);
+    pair_answer(&pair.server.streams[1], 200, NULL, true);
+    pair_close(&pair.server.streams[0], PROXY_RESET_CANCELLED);
+    pair_close(&pair.server.streams[1], PROXY_RESET_CANCELLED);
+    assert_true(pair.server.over);
+    assert_int_equal(pair.server.error, PROXY_H2_ERROR_NONE);
+    pair_run(&pair);
+    assert_int_equal(one->status, 200);
+    assert_int_equal(two->status, 200);
+    assert_false(pair.client.over); /* the users have not closed their streams yet */
+    pair_close(one, PROXY_RESET_CANCELLED);
+    pair_close(two, PROXY_RESET_CANCELLED);
+    assert_true(pair.client.over);
+    assert_int_equal(pair.client.error, PROXY_H2_ERROR_PEER);
+    pair_done(&pair);
+}
+
+/* Streams that the last GOAWAY leaves out may be sent again. */
+static void test_drain_refuses(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *one = pair_request(&pair, "GET", "/1", NULL, true);
+    pair_run(&pair);
+    proxy_h2_drain(pair.server.h2, true);
+    struct pair_stream *two = pair_request(&pair, "GET", "/2", NULL, true);
+    pair_run(&pair);
+    assert_int_equal(pair.server.count, 1);
+    assert_true(two->reset && two->why == PROXY_RESET_REFUSED);
+    pair_answer(&pair.server.streams[0], 200, NULL, true);
+    pair_run(&pair);
+    assert_int_equal(one->status, 200);
+    pair_done(&pair);
+}
+
+static void test_last_drains(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "GET", "/1", NULL, true);
+    pair_run(&pair);
+    pair.server.streams[0].stream->last = true;
+    pair_answer(&pair.server.streams[0], 200, NULL, true);
+    pair_close(&pair.server.streams[0], PROXY_RESET_CANCELLED);
+    assert_true(pair.server.over);
+    pair_run(&pair);
+    assert_int_equal(stream->status, 200);
+    assert_true(stream->stream->last);
+    pair_done(&pair);
+}
+
+static void test_end(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "POST", "/", NULL, false);
+    pair_send(stream, fl_span_make(big, 100000));
+    proxy_h2_end(pair.client.h2, PROXY_RESET_CONNECTION, "connection reset by peer");
+    assert_int_equal(stream->why, PROXY_RESET_CONNECTION);
+    assert_string_equal(stream->error, "connection reset by peer");
+    assert_false(pair.client.over);
+    pair_done(&pair);
+}
+
+static void test_ping(void **state)
+{
+    (void)state;
+    struct proxy_h2_settings settings = {.ping_interval_ms = 1000, .ping_timeout_ms = 500};
+    init(&settings, NULL);
+    pair_run(&pair);
+    assert_true(proxy_h2_next_tick_ms(pair.client.h2) == UINT64_MAX);
+    struct pair_stream *stream = pair_request(&pair, "GET", "/", NULL, true);
+    pair_run(&pair);
+    pair.now_ms = proxy_h2_next_tick_ms(pair.client.h2);
+    assert_int_equal(pair.now_ms, 2000);
+    proxy_h2_tick(pair.client.h2, pair.now_ms);
+    assert_int_equal(proxy_h2_next_tick_ms(pair.client.h2), 2500);
+    pair_run(&pair); /* answered */
+    assert_int_equal(proxy_h2_next_tick_ms(pair.client.h2), 3000);
+    proxy_h2_tick(pair.client.h2, 3000);
+    proxy_h2_tick(pair.client.h2, 3500); /* not answered */
+    assert_true(pair.client.over);
+    assert_int_equal(pair.client.error, PROXY_H2_ERROR_PING_TIMEOUT);
+    assert_int_equal(stream->why, PROXY_RESET_CONNECTION);
+    pair_done(&pair);
+}
+
+static void test_settings_timeout(void **state)
+{
+    (void)state;
+    assert_int_equal(pair_init_server(&pair, NULL), 0);
+    uint64_t due = proxy_h2_next_tick_ms(pair.server.h2);
+    assert_int_equal(due, 11000);
+    proxy_h2_tick(pair.server.h2, due - 1);
+    assert_false(pair.server.over);
+    proxy_h2_tick(pair.server.h2, due);
+    assert_int_equal(pair.server.error, PROXY_H2_ERROR_SETTINGS_TIMEOUT);
+    pair_done(&pair);
+}
+
+/* ---- memory ---- */
+
+static void converse(void)
+{
+    pair.server.echo = true;
+    struct pair_stream *one = pair_request(&pair, "GET", "/a?b=c", "X-Case: kept\ncookie: a=b\n", true);
+    struct pair_stream *two = pair_request(&pair, "POST", "/", "te: trailers\n", false);
+    struct pair_stream *three = pair_request(&pair, "GET", "/", "Upgrade: websocket\n", false);
+    if (one == NULL || two == NULL || three == NULL)
+        return;
+    static struct proxy_headers trailers;
+    proxy_headers_init(&trailers);
+    pair_fields(&trailers, "Grpc-Status: 0\n");
+    if (two->stream != NULL)
+        pair_send(two, fl_span_make(big, 300000));
+    if (two->stream != NULL)
+        proxy_stream_send_end(two->stream, &trailers);
+    pair_run(&pair);
+    for (int i = 0; i < 12; i++)
+        (void)pair_request(&pair, "GET", "/more", "x-a: b\n", true);
+    pair_run(&pair);
+}
+
+static void test_allocations(void **state)
+{
+    (void)state;
+    FAIL_EACH_ALLOCATION
+    {
+        int result = pair_init(&pair, NULL, NULL);
+        if (result == 0) {
+            pair.split = 50;
+            converse();
+        }
+        fail_stop();
+        if (result == 0) {
+            bool whole = !pair.client.over && !pair.server.over && pair.client.streams[14].status == 200;
+            assert_true(fail_happened() || whole);
+            pair_done(&pair);
+        } else {
+            assert_int_equal(result, -ENOMEM);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_echo),           cmocka_unit_test(test_interim_heads_and_framing),
+        cmocka_unit_test(test_last_byte_ends), cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_connect),        cmocka_unit_test(test_big_bodies),
+        cmocka_unit_test(test_pause),          cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_fairness),       cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_early_answer),   cmocka_unit_test(test_close_in_events),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_limits_of_streams),
+        cmocka_unit_test(test_drain),          cmocka_unit_test(test_drain_refuses),
+        cmocka_unit_test(test_last_drains),    cmocka_unit_test(test_end),
+        cmocka_unit_test(test_ping),           cmocka_unit_test(test_settings_timeout),
+        cmocka_unit_test(test_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
