@@ -1,52 +1,57 @@
 /* How an exchange ends: by the upstream's answer, by one of our own, or cut; what is counted and logged of it, and
  * which connections live on. */
 #include "proxy/filter/attempt.h"
+#include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/tracing.h"
+
+#include <stdio.h>
 
 /* --- counts and log --------------------------------------------------------------------------------------------- */
 
 static struct proxy_edge *edge_of(struct proxy_exchange_run *exchange)
 {
     struct proxy_hcm *hcm = exchange->hcm;
-    struct proxy_downstream *downstream = hcm->downstream;
+    struct proxy_downstream *downstream = exchange->downstream;
     struct proxy_upstream *upstream = exchange->upstream;
-    if (exchange->is_grpc) { /* seldom over HTTP/1: not worth a cache */
-        bool open = upstream != NULL && exchange->upstream_opened;
-        return proxy_label_edge(downstream, exchange->cluster, open ? upstream->conn : NULL, PROXY_PROTOCOL_GRPC);
-    }
+    bool open = upstream != NULL && exchange->upstream_opened && upstream->conn != NULL;
+    const struct proxy_conn *conn = open ? upstream->conn : NULL;
     if (downstream->listener->direction == PROXY_INBOUND) {
-        uint64_t version = downstream->data->snapshot->version;
-        if (hcm->edge == NULL || hcm->edge_cluster != exchange->cluster_index || hcm->edge_version != version)
-            hcm->edge = proxy_label_edge(downstream, exchange->cluster, NULL, PROXY_PROTOCOL_HTTP);
+        uint64_t version = exchange->data->snapshot->version;
+        bool grpc = exchange->is_grpc;
+        if (hcm->edge == NULL || hcm->edge_cluster != exchange->cluster_index || hcm->edge_version != version ||
+            hcm->edge_grpc != grpc)
+            hcm->edge =
+                proxy_label_edge(downstream, exchange->cluster, NULL, grpc ? PROXY_PROTOCOL_GRPC : PROXY_PROTOCOL_HTTP);
         hcm->edge_cluster = exchange->cluster_index;
         hcm->edge_version = version;
+        hcm->edge_grpc = grpc;
         return hcm->edge;
     }
-    if (upstream == NULL || !exchange->upstream_opened)
-        return proxy_label_edge(downstream, exchange->cluster, NULL, PROXY_PROTOCOL_HTTP);
+    if (exchange->is_grpc || conn == NULL)
+        return proxy_label_edge(downstream, exchange->cluster, conn,
+                                exchange->is_grpc ? PROXY_PROTOCOL_GRPC : PROXY_PROTOCOL_HTTP);
     if (upstream->label == NULL)
-        upstream->label = proxy_label_edge(downstream, exchange->cluster, upstream->conn, PROXY_PROTOCOL_HTTP);
+        upstream->label = proxy_label_edge(downstream, exchange->cluster, conn, PROXY_PROTOCOL_HTTP);
     return upstream->label;
 }
 
 static void count(struct proxy_exchange_run *exchange, uint64_t duration_ns)
 {
-    const struct proxy_conn *conn = exchange->hcm->downstream->conn;
     const struct proxy_request_outcome outcome = {
         .code = exchange->status,
         .flags = exchange->flags,
         .grpc_status = exchange->grpc_status,
         .duration_ms = (double)duration_ns / 1e6,
-        .request_bytes = exchange->request_head_bytes + exchange->request_bytes,
-        .response_bytes = proxy_conn_bytes_sent(conn) - exchange->response_sent_before,
+        .request_bytes = exchange->client_received,
+        .response_bytes = exchange->client_sent,
     };
     proxy_stats_request(edge_of(exchange), &outcome);
 }
 
 void proxy_exchange_keep_texts(struct proxy_exchange_run *exchange)
 {
-    const struct proxy_message *request = &exchange->hcm->downstream->data->request;
+    const struct proxy_message *request = &exchange->data->request;
     const struct proxy_headers *headers = &request->headers;
     const struct fl_span texts[PROXY_TEXTS] = {
         [PROXY_TEXT_METHOD] = request->method,
@@ -90,18 +95,19 @@ static void fill_texts(const struct proxy_exchange_run *exchange, struct proxy_l
 
 static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
 {
-    const struct proxy_hcm *hcm = exchange->hcm;
-    if (hcm->config->access_log_count == 0 && !exchange->trace.sampled)
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
+    if (config->access_log_count == 0 && !exchange->trace.sampled)
         return;
     struct proxy_log_record record;
     struct proxy_address local;
     char trace_id[2 * PROXY_TRACE_ID_SIZE], span_id[2 * PROXY_TRACE_SPAN_SIZE];
     const struct proxy_conn *upstream = exchange->upstream != NULL ? exchange->upstream->conn : NULL;
-    proxy_label_record(hcm->downstream, exchange->cluster, upstream, &local, &record);
+    proxy_label_record(exchange->downstream, exchange->cluster, upstream, &local, &record);
     fill_texts(exchange, &record);
-    if (proxy_address_is_set(&exchange->client))
-        record.downstream_remote = &exchange->client;
+    if (proxy_address_is_set(&exchange->trusted_client))
+        record.downstream_remote = &exchange->trusted_client;
     record.protocol = PROXY_PROTOCOL_HTTP;
+    record.major = exchange->major;
     record.minor = exchange->kept.minor;
     record.start_us = exchange->start_us;
     record.duration_us = (int64_t)(duration_ns / 1000);
@@ -124,138 +130,186 @@ static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
         record.trace_id = proxy_trace_hex(exchange->trace.trace_id, PROXY_TRACE_ID_SIZE, trace_id);
         record.span_id = proxy_trace_hex(exchange->trace.span_id, PROXY_TRACE_SPAN_SIZE, span_id);
     }
-    proxy_data_log(hcm->downstream->data, hcm->config->access_logs, hcm->config->access_log_count, &record);
+    proxy_data_log(exchange->data, config->access_logs, config->access_log_count, &record);
     proxy_tracing_end(exchange, &record, duration_ns);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------------------------- */
 
-struct proxy_exchange_run *proxy_exchange_new(struct proxy_hcm *hcm)
+/* Counted, logged, and out of everybody's way. The client's stream is the caller's to close. */
+static struct proxy_stream *close_exchange(struct proxy_exchange_run *exchange, bool upstream_clean,
+                                           enum proxy_close upstream_how)
 {
-    struct proxy_exchange_run *exchange = calloc(1, sizeof(*exchange));
-    if (exchange == NULL)
-        return NULL;
-    exchange->hcm = hcm;
-    exchange->cluster_index = UINT32_MAX;
-    exchange->details = "";
-    exchange->grpc_status = -1;
-    exchange->start_ns = fl_loop_now_ns(hcm->downstream->data->turn.loop);
-    exchange->active_ns = exchange->start_ns;
-    exchange->response_sent_before = proxy_conn_bytes_sent(hcm->downstream->conn);
-    exchange->start_us = proxy_data_now_us(); /* tokens are judged by it, too, whatever is logged */
-    return exchange;
-}
-
-static void release(struct fl_deferred *deferred)
-{
-    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(deferred, struct proxy_exchange_run, deferred);
-    proxy_cluster_run_unref(exchange->cluster);
-    proxy_unit_unref(exchange->routes_unit);
-    free(exchange);
-}
-
-/* Counted, logged, and out of the way of its connections. */
-static void close_exchange(struct proxy_exchange_run *exchange, bool upstream_clean, enum proxy_close upstream_how)
-{
-    struct proxy_hcm *hcm = exchange->hcm;
-    struct proxy_data *data = hcm->downstream->data;
-    uint64_t duration_ns = fl_loop_now_ns(data->turn.loop) - exchange->start_ns;
+    uint64_t duration_ns = fl_loop_now_ns(exchange->data->turn.loop) - exchange->start_ns;
+    struct proxy_stream *client = proxy_exchange_leave_client(exchange);
     count(exchange, duration_ns);
     write_log(exchange, duration_ns);
-    fl_timer_cancel(&exchange->timeout);
-    fl_timer_cancel(&exchange->idle);
-    struct proxy_upstream *upstream = fl_take(exchange->upstream);
-    if (upstream != NULL && upstream_clean)
-        proxy_upstream_put(upstream);
-    else if (upstream != NULL)
-        proxy_upstream_drop(upstream, upstream_how);
-    proxy_attempt_done(exchange);
-    free(fl_take(exchange->texts));
-    free(fl_take(exchange->traced));
-    free(fl_take(exchange->recall));
-    proxy_claims_done(&exchange->claims);
-    hcm->exchange = NULL;
-    fl_loop_defer(data->turn.loop, &exchange->deferred, release);
+    proxy_exchange_release(exchange, upstream_clean, upstream_how);
+    return client;
 }
 
 void proxy_exchange_cut(struct proxy_exchange_run *exchange, uint32_t flag, const char *details)
 {
-    struct proxy_hcm *hcm = exchange->hcm;
     exchange->flags |= flag;
     exchange->details = details;
-    hcm->downstream->details = details;
-    close_exchange(exchange, false, PROXY_CLOSE_RESET);
-    proxy_hcm_end(hcm, PROXY_CLOSE_RESET);
+    exchange->downstream->details = details;
+    proxy_stream_close(close_exchange(exchange, false, PROXY_CLOSE_RESET), PROXY_RESET_INTERNAL);
 }
 
 void proxy_exchange_done(struct proxy_exchange_run *exchange, bool upstream_clean)
 {
-    struct proxy_hcm *hcm = exchange->hcm;
-    bool keep = exchange->downstream_keep && exchange->request_done, done = exchange->request_done;
     if (exchange->details[0] == '\0')
         exchange->details = "via_upstream";
-    close_exchange(exchange, upstream_clean, PROXY_CLOSE_FLUSH);
-    if (keep) /* as its head has told the client, also where a drain began since */
-        proxy_hcm_next(hcm);
-    else
-        proxy_hcm_end(hcm, done ? PROXY_CLOSE_FLUSH : PROXY_CLOSE_LINGER);
+    proxy_stream_close(close_exchange(exchange, upstream_clean, PROXY_CLOSE_FLUSH), PROXY_RESET_CANCELLED);
 }
 
-static bool write_reply(struct proxy_hcm *hcm, const struct proxy_h1_reply *reply)
+/* --- answers of our own ------------------------------------------------------------------------------------------ */
+
+#define GRPC_MESSAGE_MAX 512u
+
+struct reply {
+    unsigned status;
+    struct fl_span text;
+    const struct proxy_header *headers;
+    size_t header_count;
+    char date[PROXY_DATE_SIZE], length[24], grpc[4], message[GRPC_MESSAGE_MAX];
+};
+
+/* As Envoy has it: the table of gRPC for answers of HTTP, and 404 as "not implemented". */
+static unsigned grpc_status_of(unsigned status, uint32_t flags)
 {
-    struct proxy_turn *turn = &hcm->downstream->data->turn;
-    if (proxy_h1_reply_bound(reply) > PROXY_TURN_WORK)
-        return false;
-    size_t size = proxy_h1_write_reply(reply, turn->work);
-    proxy_conn_write(hcm->downstream->conn, fl_span_make(turn->work, size));
-    return true;
+    if ((flags & PROXY_FLAG_DURATION_TIMEOUT) != 0)
+        return 4; /* DEADLINE_EXCEEDED */
+    switch (status) {
+    case 400:
+        return 13; /* INTERNAL */
+    case 401:
+        return 16; /* UNAUTHENTICATED */
+    case 403:
+        return 7; /* PERMISSION_DENIED */
+    case 404:
+        return 12; /* UNIMPLEMENTED */
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return 14; /* UNAVAILABLE */
+    default:
+        return 2; /* UNKNOWN */
+    }
+}
+
+/* Percent-encoded, cut where it is too long. */
+static struct fl_span grpc_message(struct fl_span text, char to[GRPC_MESSAGE_MAX])
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t len = 0;
+    for (size_t i = 0; i < text.len && len + 3 <= GRPC_MESSAGE_MAX; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if (byte >= 0x20 && byte < 0x7f && byte != '%') {
+            to[len++] = (char)byte;
+            continue;
+        }
+        to[len++] = '%';
+        to[len++] = digits[byte >> 4];
+        to[len++] = digits[byte & 15];
+    }
+    return fl_span_make(to, len);
+}
+
+static int add(struct proxy_message *message, struct fl_span name, struct fl_span value)
+{
+    return proxy_headers_add(&message->headers, name, value);
+}
+
+static int common_fields(const struct proxy_exchange_run *exchange, struct reply *reply, struct proxy_message *message)
+{
+    struct fl_span server = proxy_exchange_config(exchange)->server_name;
+    proxy_date_print((time_t)(proxy_data_now_us() / 1000000), reply->date);
+    int result = add(message, FL_SPAN("server"), server.len > 0 ? server : FL_SPAN("fairlead"));
+    if (result == 0)
+        result = add(message, FL_SPAN("date"), fl_span_make(reply->date, sizeof(reply->date)));
+    for (size_t i = 0; result == 0 && i < reply->header_count; i++)
+        result = add(message, reply->headers[i].name, reply->headers[i].value);
+    return result;
+}
+
+static int grpc_fields(const struct proxy_exchange_run *exchange, struct reply *reply, struct proxy_message *message)
+{
+    unsigned code = (unsigned)exchange->grpc_status;
+    struct fl_span text = grpc_message(reply->text, reply->message);
+    int len = snprintf(reply->grpc, sizeof(reply->grpc), "%u", code);
+    int result = add(message, FL_SPAN("content-type"), FL_SPAN("application/grpc"));
+    if (result == 0)
+        result = add(message, FL_SPAN("grpc-status"), fl_span_make(reply->grpc, (size_t)len));
+    return result == 0 && text.len > 0 ? add(message, FL_SPAN("grpc-message"), text) : result;
+}
+
+static int body_fields(struct reply *reply, struct proxy_message *message)
+{
+    int len = snprintf(reply->length, sizeof(reply->length), "%zu", reply->text.len);
+    int result = add(message, FL_SPAN("content-type"), FL_SPAN("text/plain"));
+    message->framing = PROXY_FRAMING_LENGTH;
+    message->content_length = reply->text.len;
+    message->has_content_length = true;
+    return result == 0 ? add(message, FL_SPAN("content-length"), fl_span_make(reply->length, (size_t)len)) : result;
+}
+
+/* What is sent behind the head; empty: nothing. */
+static int print_reply(struct proxy_exchange_run *exchange, struct reply *reply, struct proxy_message *message,
+                       struct fl_span *ret_body)
+{
+    bool bodiless = reply->status < 200 || reply->status == 204 || reply->status == 304;
+    proxy_message_init(message);
+    message->status = (uint16_t)(exchange->is_grpc ? 200 : reply->status);
+    message->reason = fl_span_str(proxy_status_reason(message->status));
+    message->method_id = exchange->kept.method_id;
+    message->minor = 1;
+    int result = common_fields(exchange, reply, message);
+    *ret_body = (struct fl_span){NULL, 0};
+    if (result == 0 && exchange->is_grpc)
+        return grpc_fields(exchange, reply, message);
+    if (result < 0 || bodiless)
+        return result;
+    if (exchange->kept.method_id != PROXY_METHOD_HEAD)
+        *ret_body = reply->text;
+    return body_fields(reply, message);
+}
+
+static void send_reply(struct proxy_exchange_run *exchange, struct proxy_message *message, struct fl_span body)
+{
+    struct proxy_stream *client = exchange->client;
+    exchange->response_body_bytes = body.len;
+    client->last = exchange->hcm->closing || exchange->data->leaving;
+    proxy_stream_send_head(client, message, body.len == 0);
+    if (body.len == 0)
+        return;
+    proxy_stream_send_data(client, body);
+    proxy_stream_send_end(client, NULL);
 }
 
 void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, uint32_t flag, const char *details,
                           const char *text, const struct proxy_header *headers, size_t header_count)
 {
-    struct proxy_hcm *hcm = exchange->hcm;
-    struct proxy_data *data = hcm->downstream->data;
-    if (exchange->answered) {
+    struct proxy_message *message = &exchange->data->response;
+    struct reply reply = {
+        .status = status,
+        .text = fl_span_str(text != NULL ? text : proxy_status_reason(status)),
+        .headers = headers,
+        .header_count = header_count,
+    };
+    struct fl_span body;
+    if (exchange->is_grpc && !exchange->answered)
+        exchange->grpc_status = (int32_t)grpc_status_of(status, exchange->flags | flag);
+    if (exchange->answered || exchange->client == NULL || print_reply(exchange, &reply, message, &body) < 0) {
         proxy_exchange_cut(exchange, flag, details);
         return;
     }
-    exchange->downstream_keep = exchange->request_done && exchange->kept.keep_alive && !hcm->closing && !data->leaving;
-    time_t now = (time_t)(proxy_data_now_us() / 1000000);
-    struct proxy_h1_reply reply = proxy_h1_error_reply(status, text, &exchange->kept, exchange->downstream_keep, now);
-    reply.server = hcm->config->server_name;
-    reply.headers = headers;
-    reply.header_count = header_count;
     exchange->flags |= flag;
     exchange->details = details;
-    exchange->status = (uint16_t)status;
+    exchange->status = message->status;
     exchange->answered = true;
-    if (!write_reply(hcm, &reply)) {
-        proxy_exchange_cut(exchange, flag, details);
-        return;
-    }
-    exchange->response_body_bytes = reply.head ? 0 : reply.body.len;
-    bool keep = exchange->downstream_keep, done = exchange->request_done;
+    send_reply(exchange, message, body);
     /* The upstream may be in the middle of something: it is not used again. */
-    close_exchange(exchange, false, PROXY_CLOSE_RESET);
-    if (keep)
-        proxy_hcm_next(hcm);
-    else
-        proxy_hcm_end(hcm, done ? PROXY_CLOSE_FLUSH : PROXY_CLOSE_LINGER);
-}
-
-void proxy_hcm_refuse(struct proxy_hcm *hcm, enum proxy_h1_error error)
-{
-    struct proxy_data *data = hcm->downstream->data;
-    proxy_stats_parse_error(data->options.stats, PROXY_SIDE_DOWNSTREAM, error);
-    struct proxy_exchange_run *exchange = proxy_exchange_new(hcm);
-    if (exchange == NULL) {
-        proxy_hcm_end(hcm, PROXY_CLOSE_RESET);
-        return;
-    }
-    hcm->exchange = exchange;
-    hcm->downstream->details = proxy_h1_error_word(error);
-    hcm->closing = true;
-    proxy_exchange_reply(exchange, proxy_h1_error_status(error), PROXY_FLAG_DOWNSTREAM_PROTOCOL_ERROR,
-                         proxy_h1_error_word(error), NULL, NULL, 0);
+    proxy_stream_close(close_exchange(exchange, false, PROXY_CLOSE_RESET), PROXY_RESET_CANCELLED);
 }

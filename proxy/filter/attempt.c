@@ -5,7 +5,7 @@
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
-    return exchange->hcm->downstream->data;
+    return exchange->data;
 }
 
 static const struct proxy_retry_policy *policy_of(const struct proxy_exchange_run *exchange)
@@ -88,7 +88,7 @@ void proxy_attempt_complete(struct proxy_exchange_run *exchange)
 
 int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh)
 {
-    struct proxy_downstream *downstream = exchange->hcm->downstream;
+    struct proxy_downstream *downstream = exchange->downstream;
     struct proxy_data *data = downstream->data;
     const unsigned want = PROXY_UPSTREAM_REQUEST | (fresh ? PROXY_UPSTREAM_FRESH : 0u);
     int result = proxy_upstream_get_other(exchange->cluster, &downstream->destination, exchange->attempt.tried, want,
@@ -113,7 +113,7 @@ void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_OVERFLOW, "upstream_overflow", "upstream limit reached",
                              NULL, 0);
     } else {
-        proxy_report_not_dialled(exchange->hcm->downstream, exchange->cluster, result);
+        proxy_report_not_dialled(exchange->downstream, exchange->cluster, result);
         proxy_label_failure(exchange->failure, proxy_connect_text(result));
         if (!proxy_attempt_again(exchange, &one))
             proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
@@ -140,7 +140,7 @@ static void send_again(struct proxy_exchange_run *exchange, bool fresh)
     if (exchange->request_done)
         proxy_attempt_complete(exchange);
     else if (!proxy_conn_is_backlogged(exchange->upstream->conn))
-        proxy_conn_resume(exchange->hcm->downstream->conn);
+        proxy_stream_resume(exchange->client);
 }
 
 static void on_backoff_over(struct fl_timer *timer)
@@ -237,7 +237,7 @@ bool proxy_attempt_again(struct proxy_exchange_run *exchange, const struct proxy
     fl_timer_cancel(&attempt->timer);
     clean_up(exchange);
     if (!exchange->request_done) /* else its going away is all that can come, and is heard */
-        proxy_conn_pause(exchange->hcm->downstream->conn);
+        proxy_stream_pause(exchange->client);
     fl_timer_set(data->turn.loop, &attempt->timer,
                  proxy_retry_backoff_ms(policy, attempt->retries, proxy_data_random(data)), on_backoff_over);
     return true;

@@ -1,7 +1,6 @@
 #include "proxy/filter/chain.h"
 
 #include "proxy/filter/rbac.h"
-#include "proxy/filter/recall.h"
 
 /* A connection manager that does not normalize still has rules of paths: one that normalizing would change is two
  * things to two readers. */
@@ -19,9 +18,9 @@ static bool is_doubtful(const struct proxy_hcm_config *config, const struct prox
 static void prepare(struct proxy_judgement *judgement, const struct proxy_hcm_config *config)
 {
     struct proxy_exchange_run *exchange = judgement->exchange;
-    proxy_rbac_facts(exchange->hcm->downstream, &judgement->facts);
-    if (proxy_address_is_set(&exchange->client))
-        judgement->facts.source = &exchange->client;
+    proxy_rbac_facts(exchange->downstream, &judgement->facts);
+    if (proxy_address_is_set(&exchange->trusted_client))
+        judgement->facts.source = &exchange->trusted_client;
     judgement->facts.request = judgement->request;
     judgement->facts.claims = &exchange->claims;
     judgement->facts.path_doubtful =
@@ -52,28 +51,29 @@ static bool run(struct proxy_judgement *judgement, const struct proxy_hcm_config
 
 bool proxy_chain_request(struct proxy_exchange_run *exchange, struct fl_span *scratch)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
     if (config->filter_count == 0)
         return true;
     struct proxy_judgement judgement = {
         .exchange = exchange,
-        .request = &exchange->hcm->downstream->data->request,
+        .request = &exchange->data->request,
         .scratch = scratch,
     };
-    exchange->recall = proxy_recall_new(judgement.request);
+    if (proxy_message_keep(judgement.request, &exchange->recall) < 0)
+        exchange->recall = NULL; /* then nothing is known of it, and rules that ask for it err */
     return run(&judgement, config);
 }
 
 bool proxy_chain_again(struct proxy_exchange_run *exchange, const struct proxy_hcm_config *config)
 {
-    struct proxy_data *data = exchange->hcm->downstream->data;
-    struct fl_span scratch = fl_span_make(data->turn.work, PROXY_TURN_WORK);
+    struct proxy_data *data = exchange->data;
+    struct fl_span scratch = fl_span_make(data->scratch, PROXY_DATA_SCRATCH);
     struct proxy_judgement judgement = {.exchange = exchange, .scratch = &scratch, .again = true};
     proxy_claims_done(&exchange->claims); /* their keys are the old configuration's */
     if (config->filter_count == 0)
         return true;
     if (exchange->recall != NULL) {
-        proxy_recall_message(exchange->recall, &data->request);
+        proxy_message_restore_kept(exchange->recall, &data->request);
         judgement.request = &data->request;
     }
     return run(&judgement, config);

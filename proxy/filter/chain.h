@@ -2,7 +2,7 @@
  * is a const table of functions over its own compiled configuration, which the snapshot holds.
  *
  * They run when the head is here and in its one form (filter/head.h), before a route is looked for. One that refuses
- * ends the run: the client gets its answer, nothing has gone upstream. What was asked is kept (recall.h), so that a
+ * ends the run: the client gets its answer, nothing has gone upstream. What was asked is kept (http/keep.h), so that a
  * request under way, a stream or a tunnel, can be judged again under a new configuration: a refusal then cuts it.
  */
 #ifndef PROXY_FILTER_CHAIN_H

@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "proxy/filter/clusters.h"
 #include "proxy/filter/downstream.h"
+#include "proxy/filter/exchange.h"
 #include "proxy/filter/export.h"
 
 #include <assert.h>
@@ -206,7 +207,8 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
         data->random_state = fl_loop_now_ns(options->loop);
     data->random_state |= 1;
     proxy_jwt_cache_init(&data->jwt_cache);
-    int result = proxy_turn_init(&data->turn, options->loop);
+    data->scratch = malloc(PROXY_DATA_SCRATCH);
+    int result = data->scratch != NULL ? proxy_turn_init(&data->turn, options->loop) : -ENOMEM;
     data->turn.on_settled = on_settled;
     return result;
 }
@@ -229,6 +231,8 @@ void proxy_data_done(struct proxy_data *data)
     if (data->turn.loop != NULL)
         fl_hook_disarm(&data->rebind_hook);
     data->snapshot = proxy_snapshot_unref(data->snapshot);
+    proxy_exchange_free_spare(data);
+    free(fl_take(data->scratch));
     free(fl_take(data->listeners));
     data->listener_slots = 0;
     fl_buf_done(&data->preface_buf);

@@ -24,10 +24,12 @@
 #include "proxy/upstream/cluster.h"
 
 #define PROXY_DATA_LOGS_MAX        16u    /* access log files of a worker */
+#define PROXY_DATA_SCRATCH         65536u /* bytes of texts that one head gets new */
 #define PROXY_DATA_CONNECTIONS_MAX 50000u /* downstream connections of a worker, beyond which new ones are closed */
 
 struct proxy_downstream;
 struct proxy_data;
+struct proxy_exchange_run;
 struct proxy_exporter;
 
 struct proxy_directory;
@@ -71,9 +73,13 @@ struct proxy_data {
     bool draining; /* no new connections either; implies leaving */
     bool leaving;  /* HTTP connections end with their next answer */
     uint64_t next_id, random_state;
-    /* Scratch of one callback: heads are parsed, changed and written within it. */
+    /* Scratch of one callback: heads are parsed and changed within it; new texts of a head are in `scratch`. Who writes
+     * heads has the turn's. */
     struct proxy_message request, response;
     struct proxy_headers trailers;
+    char *scratch;                    /* PROXY_DATA_SCRATCH bytes */
+    struct proxy_exchange_run *spare; /* exchange.h: for the next requests */
+    size_t spare_count;
     struct proxy_exporter *exporters; /* export.h */
     size_t kept_bytes;                /* of requests that may be sent again (attempt.h) */
     struct {

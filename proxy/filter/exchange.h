@@ -1,15 +1,14 @@
-/* A request and its answer, under way between a downstream connection and one of a cluster's.
+/* A request and its answer, under way between a client's stream and one of a cluster's. It knows no version of HTTP.
  *
- *   request:   head ─► body ─► done                  (hcm.c: reads from the client, writes to the upstream)
+ *   request:   head ─► body ─► done                  (exchange.c: from the client's stream to the router)
  *   response:  1xx… ─► head ─► body ─► done          (router.c: the other way)
- *   end:       both done, or cut                     (answer.c: replies of our own, counts, log, what lives on)
+ *   end:       both done, or cut                     (answer.c: replies of our own, counts, log)
  *
- * After a 101 (or 2xx to CONNECT) both directions are opaque until both have ended.
+ * After a 101 (or 2xx to CONNECT) both directions are opaque until both have ended; what a client sends ahead of that
+ * answer is kept for the tunnel, PROXY_EXCHANGE_EARLY_MAX bytes of it.
  *
- * Where the upstream answers before the request is done, the answer goes to the client with "Connection: close", and
- * the connection ends with a lingering close when the answer is complete. Where it breaks off within an answer, the
- * client is reset: never a truncated success. A client's FIN after a whole request is taken as "no more requests" where
- * it has said that it would close (HTTP/1.0, Connection: close), else as its going away, which cancels the request.
+ * Where the upstream answers before the request is done, the exchange ends with the answer. Where it breaks off within
+ * an answer, the client's stream is reset: never a truncated success. A client that goes away cancels the request.
  *
  * A request may be tried several times (attempt.h), as long as nothing of an answer has gone to the client.
  */
@@ -19,34 +18,19 @@
 #include "common/base/buf.h"
 #include "proxy/filter/label.h"
 #include "proxy/http/h1_body.h"
-#include "proxy/http/h1_write.h"
+#include "proxy/http/keep.h"
+#include "proxy/http/stream.h"
+#include "proxy/net/pool.h"
 #include "proxy/policy/claims.h"
 #include "proxy/route/rewrite.h"
 
-#define PROXY_EXCHANGE_TEXT_MAX 512u   /* bytes of one request field kept for the access log */
-#define PROXY_HCM_BURST         8u     /* requests that one delivery may start; the rest waits for the next turn */
-#define PROXY_HCM_DRAIN_IDLE_MS 1000u  /* a draining connection without a request ends after it */
-#define PROXY_HCM_TIMEOUT_MS    15000u /* of a route that names none */
+#define PROXY_EXCHANGE_TEXT_MAX  512u   /* bytes of one request field kept for the access log */
+#define PROXY_EXCHANGE_EARLY_MAX 65536u /* bytes that a client sends into a tunnel before there is one */
+#define PROXY_EXCHANGE_SPARE     64u    /* structs that a worker keeps for the next requests */
+#define PROXY_HCM_TIMEOUT_MS     15000u /* of a route that names none */
 
-struct proxy_exchange_run;
-struct proxy_recall;
-
-struct proxy_hcm {
-    struct proxy_downstream *downstream;
-    const struct proxy_hcm_config *config;
-    struct proxy_exchange_run *exchange; /* NULL between requests */
-    struct proxy_h1_parser parser;
-    struct proxy_h1_limits limits;
-    struct fl_timer timer;   /* between requests: idle, head or drain */
-    struct fl_timer breath;  /* a burst goes on in the next turn */
-    struct proxy_edge *edge; /* inbound: the last one used, for the cluster below */
-    uint32_t edge_cluster;
-    uint64_t edge_version; /* of the snapshot that it was made under */
-    uint32_t requests;
-    bool head_begun; /* bytes of a head are here: the timer is for it */
-    bool closing;    /* the present answer, or the next, is the last */
-    struct fl_deferred deferred;
-};
+struct proxy_kept_message;
+struct proxy_hcm;
 
 enum proxy_log_text { /* request fields kept for the access log */
                       PROXY_TEXT_METHOD,
@@ -74,33 +58,42 @@ struct proxy_trace_kept; /* tracing.c */
 
 struct proxy_exchange_run {
     struct proxy_hcm *hcm;
-    struct proxy_upstream *upstream;        /* NULL where there is none (any more) */
-    uint32_t cluster_index;                 /* its slot; UINT32_MAX: none chosen */
-    struct proxy_cluster_run *cluster;      /* counted; NULL: none chosen, or it is not there */
-    const struct proxy_route_table *routes; /* that were in force when it began: of routes_unit */
-    struct proxy_unit *routes_unit;         /* counted */
+    struct proxy_downstream *downstream;        /* the connection manager's */
+    struct proxy_data *data;                    /* the worker's */
+    struct proxy_exchange_run *next, *previous; /* of the same connection */
+    struct proxy_stream *client;                /* NULL: it is gone */
+    struct proxy_upstream *upstream;            /* NULL where there is none (any more) */
+    uint32_t cluster_index;                     /* its slot; UINT32_MAX: none chosen */
+    struct proxy_cluster_run *cluster;          /* counted; NULL: none chosen, or it is not there */
+    const struct proxy_route_table *routes;     /* that were in force when it began: of routes_unit */
+    struct proxy_unit *routes_unit;             /* counted */
     struct proxy_route_found found;
     const struct proxy_weighted_cluster *weighted;
     struct proxy_exchange kept; /* what the answer depends on */
     struct proxy_h1_parser parser;
-    struct proxy_h1_body request_body, response_body;
-    uint8_t request_framing, response_framing; /* as written */
-    bool request_done, request_bytes_sent;     /* bytes of a body have been sent */
-    bool answered;                             /* a final head has gone to the client */
-    bool answer_begun;                         /* a byte has come from the upstream */
-    bool upstream_opened, upstream_keep, downstream_keep;
+    struct proxy_h1_body response_body;
+    uint8_t request_framing;               /* as written */
+    bool response_ended;                   /* the answer's end went out with its head */
+    bool over;                             /* it has ended; the memory is there until the turn's end */
+    bool request_done, request_bytes_sent; /* bytes of a body have been sent */
+    bool answered;                         /* a final head has gone to the client */
+    bool answer_begun;                     /* a byte has come from the upstream */
+    bool upstream_opened, upstream_keep;
+    uint8_t major; /* HTTP version that the client speaks */
+    bool upgrade;  /* the request asks for a tunnel */
     bool tunnel, request_eof, response_eof;
+    struct proxy_queue early;     /* of a tunnel that there is not yet */
     struct proxy_attempt attempt; /* attempt.h */
     struct proxy_trace trace;
     struct proxy_trace_kept *traced; /* of a sampled request */
     uint64_t sent_before;            /* of the upstream connection, when this exchange got it */
     struct fl_timer timeout, idle;
-    struct proxy_address client; /* as trusted proxies tell it; not set: the connection's */
-    struct proxy_claims claims;  /* of its verified tokens */
-    struct proxy_recall
-        *recall; /* what it asked, where policies may have to judge it again (recall.h); NULL: not kept */
+    struct proxy_address trusted_client; /* as trusted proxies tell it; not set: the connection's */
+    struct proxy_claims claims;          /* of its verified tokens */
+    struct proxy_kept_message *recall;   /* what it asked, where policies may have to judge it again; NULL: not kept */
     uint64_t start_us, start_ns, request_done_ns, first_byte_ns, active_ns;
-    uint64_t request_head_bytes, request_bytes, response_sent_before, response_body_bytes;
+    uint64_t request_bytes, response_body_bytes; /* of bodies */
+    uint64_t client_received, client_sent;       /* in all, once the client's stream is gone */
     uint32_t flags;
     uint16_t status;
     bool is_grpc;        /* by the request's content type */
@@ -112,36 +105,45 @@ struct proxy_exchange_run {
     struct fl_deferred deferred;
 };
 
+/* -- exchange.c -- */
+
+/* A request has begun: its exchange is the stream's user, and in the connection manager's list. False: memory is out.
+ */
+bool proxy_exchange_begin(struct proxy_hcm *hcm, struct proxy_stream *client) FL_MUST_CHECK;
+/* Everything that is left lets go, counted and logged by who ends it. The stream is the caller's, who closes it. */
+void proxy_exchange_release(struct proxy_exchange_run *exchange, bool upstream_clean, enum proxy_close upstream_how);
+/* Of the client's stream no event is to come any more; to be closed by the caller, if it is not NULL. */
+struct proxy_stream *proxy_exchange_leave_client(struct proxy_exchange_run *exchange);
+/* Spare structs, when the worker ends. */
+void proxy_exchange_free_spare(struct proxy_data *data);
+
+const struct proxy_hcm_config *proxy_exchange_config(const struct proxy_exchange_run *exchange);
+
 /* -- router.c -- */
 
-/* Sends the request of data->request to its route's cluster, or answers in its place. The exchange may be gone
- * afterwards (hcm->exchange tells). */
+/* Sends the request of data->request to its route's cluster, or answers in its place. The exchange may be over
+ * afterwards. */
 void proxy_router_begin(struct proxy_exchange_run *exchange);
 /* Body bytes to the upstream, in the framing that its head announced. */
 void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data);
 /* The request is complete; trailers may be NULL. */
 void proxy_router_request_done(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers);
+/* The client's direction of a tunnel has ended. */
+void proxy_router_tunnel_end(struct proxy_exchange_run *exchange);
+/* The client can take more. */
+void proxy_router_resume(struct proxy_exchange_run *exchange);
 
 /* -- answer.c -- */
 
-struct proxy_exchange_run *proxy_exchange_new(struct proxy_hcm *hcm); /* NULL when memory is out */
 /* Keeps what the access log wants of data->request. Failing to is no failure. */
 void proxy_exchange_keep_texts(struct proxy_exchange_run *exchange);
 /* An answer of our own, where none has begun, and the end of the exchange; else the client is cut off. `headers` may
- * be NULL. text: NULL for the reason phrase. */
+ * be NULL. text: NULL for the reason phrase. To a gRPC request it is an answer without messages (trailers-only). */
 void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, uint32_t flag, const char *details,
                           const char *text, const struct proxy_header *headers, size_t header_count);
 /* The end without an answer: both sides are reset. */
 void proxy_exchange_cut(struct proxy_exchange_run *exchange, uint32_t flag, const char *details);
 /* The answer is complete. upstream_clean: its connection may be used again. */
 void proxy_exchange_done(struct proxy_exchange_run *exchange, bool upstream_clean);
-/* A request that could not be read. */
-void proxy_hcm_refuse(struct proxy_hcm *hcm, enum proxy_h1_error error);
-
-/* -- hcm.c -- */
-
-/* The exchange is over: the next request, or the end of the connection. */
-void proxy_hcm_next(struct proxy_hcm *hcm);
-void proxy_hcm_end(struct proxy_hcm *hcm, enum proxy_close how);
 
 #endif

@@ -4,11 +4,13 @@
 #include "proxy/filter/chain.h"
 #include "proxy/filter/head.h"
 
+#include "proxy/http/h1_write.h"
+
 #include <errno.h>
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
-    return exchange->hcm->downstream->data;
+    return exchange->data;
 }
 
 const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange)
@@ -21,7 +23,7 @@ const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange
 static void redirect(struct proxy_exchange_run *exchange, const struct proxy_route *route)
 {
     struct proxy_data *data = data_of(exchange);
-    bool tls = proxy_tls_of(exchange->hcm->downstream->conn) != NULL;
+    bool tls = proxy_tls_of(exchange->downstream->conn) != NULL;
     struct fl_span location;
     char scratch[8192];
     if (proxy_route_location(route, &data->request, tls ? FL_SPAN("https") : FL_SPAN("http"), scratch, sizeof(scratch),
@@ -38,9 +40,8 @@ static void redirect(struct proxy_exchange_run *exchange, const struct proxy_rou
 static void take_routes(struct proxy_exchange_run *exchange)
 {
     struct proxy_unit *unit;
-    const struct proxy_hcm *hcm = exchange->hcm;
-    exchange->routes =
-        proxy_snapshot_routes(data_of(exchange)->snapshot, hcm->config, hcm->downstream->listener, &unit);
+    exchange->routes = proxy_snapshot_routes(data_of(exchange)->snapshot, proxy_exchange_config(exchange),
+                                             exchange->downstream->listener, &unit);
     exchange->routes_unit = proxy_unit_ref(unit);
 }
 
@@ -52,14 +53,12 @@ static bool find_route(struct proxy_exchange_run *exchange)
         exchange->found = proxy_route_find(exchange->routes, &data->request);
     const struct proxy_route *route = exchange->found.route;
     const struct proxy_virtual_host *host = exchange->found.virtual_host;
-    if (host != NULL && host->require_tls_all && proxy_tls_of(exchange->hcm->downstream->conn) == NULL) {
+    if (host != NULL && host->require_tls_all && proxy_tls_of(exchange->downstream->conn) == NULL) {
         const struct proxy_route to_tls = {.action = PROXY_ROUTE_REDIRECT, .redirect = {.https = true}};
         redirect(exchange, &to_tls);
         return false;
     }
-    bool connect = data->request.method_id == PROXY_METHOD_CONNECT;
-    exchange->hcm->closing |= connect; /* what follows was meant for a tunnel: it is no request */
-    if (route == NULL || connect) {
+    if (route == NULL || data->request.method_id == PROXY_METHOD_CONNECT) {
         proxy_exchange_reply(exchange, 404, PROXY_FLAG_NO_ROUTE, "route_not_found", "", NULL, 0);
         return false;
     }
@@ -99,9 +98,7 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
     struct proxy_message *request = &data->request;
-    /* The upper half of the worker's scratch: the head's own bytes are written to the lower one. */
-    const size_t half = PROXY_TURN_WORK / 2;
-    struct fl_span scratch = fl_span_make(data->turn.work + half, half);
+    struct fl_span scratch = fl_span_make(data->scratch, PROXY_DATA_SCRATCH);
     if (!proxy_head_request(exchange, &scratch) || !proxy_chain_request(exchange, &scratch) || !find_route(exchange) ||
         !find_cluster(exchange))
         return false;
@@ -124,7 +121,7 @@ bool proxy_forward_head(struct proxy_exchange_run *exchange)
     FL_CLEANUP(fl_cleanup_free) char *large = NULL;
     size_t bound = proxy_h1_head_bound(&data->request, &plan);
     char *to = data->turn.work;
-    if (bound > PROXY_TURN_WORK / 2)
+    if (bound > PROXY_TURN_WORK)
         to = large = malloc(bound);
     if (to == NULL) {
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "out_of_memory", NULL, NULL, 0);

@@ -12,7 +12,7 @@
 
 static struct proxy_downstream *downstream_of(const struct proxy_exchange_run *exchange)
 {
-    return exchange->hcm->downstream;
+    return exchange->downstream;
 }
 
 static char *room(const struct fl_span *scratch)
@@ -51,7 +51,7 @@ static void print_request_id(struct proxy_data *data, char to[REQUEST_ID_SIZE])
 
 static int add_request_id(struct proxy_exchange_run *exchange, struct proxy_message *request, struct fl_span *scratch)
 {
-    if (!exchange->hcm->config->generate_request_id || request->headers.first[PROXY_HEADER_X_REQUEST_ID] != 0)
+    if (!proxy_exchange_config(exchange)->generate_request_id || request->headers.first[PROXY_HEADER_X_REQUEST_ID] != 0)
         return 0;
     print_request_id(downstream_of(exchange)->data, room(scratch));
     return proxy_headers_add(&request->headers, FL_SPAN("x-request-id"), take(scratch, REQUEST_ID_SIZE));
@@ -61,8 +61,8 @@ static int add_request_id(struct proxy_exchange_run *exchange, struct proxy_mess
  * `scratch`. */
 static int client_cert(struct proxy_exchange_run *exchange, struct proxy_message *request, struct fl_span *scratch)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
-    const struct proxy_tls *tls = proxy_tls_of(exchange->hcm->downstream->conn);
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
+    const struct proxy_tls *tls = proxy_tls_of(exchange->downstream->conn);
     const struct fl_span name = FL_SPAN("x-forwarded-client-cert");
     struct fl_span theirs = proxy_headers_value(&request->headers, PROXY_HEADER_X_FORWARDED_CLIENT_CERT);
     bool mutual = tls != NULL && proxy_tls_peer_identity(tls).len > 0;
@@ -89,20 +89,20 @@ static int client_cert(struct proxy_exchange_run *exchange, struct proxy_message
  * own counts: anybody can write a field. use_remote_address: the last of those proxies is the one that connected. */
 static void trusted_client(struct proxy_exchange_run *exchange, const struct proxy_message *request)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
     uint32_t hops = config->xff_trusted_hops;
     struct proxy_address client;
     struct fl_span text;
     if (hops == 0 || !proxy_forwarded_for(&request->headers, config->use_remote_address ? hops - 1 : hops, &text))
         return;
     if (proxy_address_parse(text, 0, &client) == 0)
-        exchange->client = client;
+        exchange->trusted_client = client;
 }
 
 static int append_forwarded_for(struct proxy_exchange_run *exchange, struct proxy_message *request,
                                 struct fl_span *scratch)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
     if (!config->use_remote_address || config->skip_xff_append)
         return 0;
     const struct proxy_address *peer = proxy_conn_peer(downstream_of(exchange)->conn);
@@ -119,7 +119,7 @@ static int append_forwarded_for(struct proxy_exchange_run *exchange, struct prox
 
 static int default_host(struct proxy_exchange_run *exchange, struct proxy_message *request)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
     if (request->authority.len == 0 && config->default_host_for_http_10.len > 0)
         return proxy_message_set_authority(request, config->default_host_for_http_10);
     return 0;
@@ -128,7 +128,7 @@ static int default_host(struct proxy_exchange_run *exchange, struct proxy_messag
 /* Not for CONNECT: its target is where the tunnel leads, with a port. */
 static int strip_host_port(struct proxy_exchange_run *exchange, struct proxy_message *request)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
     uint16_t port = config->strip_any_host_port ? 0 : proxy_address_port(&downstream_of(exchange)->destination);
     bool strip = config->strip_any_host_port || (config->strip_matching_host_port && port != 0);
     if (!strip || request->target_form == PROXY_TARGET_AUTHORITY)
@@ -156,7 +156,7 @@ static bool apply_path(struct proxy_exchange_run *exchange, struct proxy_message
         proxy_exchange_reply(exchange, 431, 0, "request_headers_too_large", NULL, NULL, 0);
         return false;
     }
-    switch (proxy_path_apply(&exchange->hcm->config->path, request->path, room(scratch), &changed)) {
+    switch (proxy_path_apply(&proxy_exchange_config(exchange)->path, request->path, room(scratch), &changed)) {
     case PROXY_PATH_SAME:
         return true;
     case PROXY_PATH_CHANGED:
@@ -177,7 +177,7 @@ static bool apply_path(struct proxy_exchange_run *exchange, struct proxy_message
 /* A list may be spread over several fields (RFC 9110 §5.3): one more is one more member. */
 static int add_via(const struct proxy_exchange_run *exchange, struct proxy_headers *headers)
 {
-    struct fl_span value = exchange->hcm->config->via;
+    struct fl_span value = proxy_exchange_config(exchange)->via;
     return value.len > 0 ? proxy_headers_add(headers, FL_SPAN("via"), value) : 0;
 }
 
@@ -200,7 +200,7 @@ bool proxy_head_request(struct proxy_exchange_run *exchange, struct fl_span *scr
     struct proxy_trace_parent parent = {.forms = 0};
     int result = request_fields(exchange, request, scratch);
     proxy_tracing_begin(exchange, &parent);
-    if (exchange->hcm->config->access_log_count > 0 || exchange->trace.sampled)
+    if (proxy_exchange_config(exchange)->access_log_count > 0 || exchange->trace.sampled)
         proxy_exchange_keep_texts(exchange);
     if (result == 0)
         result = proxy_tracing_write(exchange, &parent, scratch);
@@ -215,7 +215,7 @@ bool proxy_head_request(struct proxy_exchange_run *exchange, struct fl_span *scr
 
 int proxy_head_response(const struct proxy_exchange_run *exchange, struct proxy_message *response)
 {
-    const struct proxy_hcm_config *config = exchange->hcm->config;
+    const struct proxy_hcm_config *config = proxy_exchange_config(exchange);
     bool absent = response->headers.first[PROXY_HEADER_SERVER] == 0;
     int result = 0;
     if (config->server_header == PROXY_SERVER_OVERWRITE ||

@@ -181,7 +181,7 @@ static int take_in(const struct proxy_jwt_found *good, struct proxy_judgement *j
 static struct proxy_header challenge(const struct proxy_judgement *judgement, enum proxy_jwt_failure failure)
 {
     struct fl_span host = judgement->request != NULL ? judgement->request->authority : FL_SPAN("");
-    bool tls = proxy_tls_of(judgement->exchange->hcm->downstream->conn) != NULL;
+    bool tls = proxy_tls_of(judgement->exchange->downstream->conn) != NULL;
     if (host.len > REALM_MAX)
         host.len = 0;
     const char *error = failure == PROXY_JWT_MISSING   ? ""
@@ -252,7 +252,7 @@ static bool judge_unknown(const struct proxy_jwt_filter *filter, struct proxy_ju
 static bool judge(const void *config, struct proxy_judgement *judgement)
 {
     const struct proxy_jwt_filter *filter = config;
-    struct proxy_data *data = judgement->exchange->hcm->downstream->data;
+    struct proxy_data *data = judgement->exchange->data;
     if (judgement->request == NULL)
         return judge_unknown(filter, judgement);
     remove_forged(filter, judgement->request);

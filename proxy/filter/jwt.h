@@ -2,8 +2,8 @@
  * (exchange->claims), takes the fields away that only it may write (forward_payload_header, claim_to_headers), and
  * writes them; removes tokens that do not go on. Refused: 401 with www-authenticate.
  *
- * A request that is judged again and is not known any more (recall.h) brings no token, and might be any rule's: it goes
- * on only where none of them refuses a request without one.
+ * A request that is judged again and is not known any more (http/keep.h) brings no token, and might be any rule's: it
+ * goes on only where none of them refuses a request without one.
  */
 #ifndef PROXY_FILTER_JWT_H
 #define PROXY_FILTER_JWT_H

@@ -65,7 +65,7 @@ bool proxy_rbac_would_allow(const struct proxy_downstream *downstream, const str
 static bool judge(const void *config, struct proxy_judgement *judgement)
 {
     const char *details = NULL;
-    if (decide(config, PROXY_POLICY_HTTP, &judgement->facts, judgement->exchange->hcm->downstream, &details))
+    if (decide(config, PROXY_POLICY_HTTP, &judgement->facts, judgement->exchange->downstream, &details))
         return true;
     judgement->refusal = (struct proxy_refusal){
         .status = 403, .flag = PROXY_FLAG_UNAUTHORIZED, .details = details, .text = "RBAC: access denied"};

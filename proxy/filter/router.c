@@ -1,16 +1,18 @@
 /* The upstream's side of an exchange: which cluster, the request's bytes, and what comes back. */
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/forward.h"
+#include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/report.h"
+#include "proxy/http/h1_write.h"
 #include "proxy/tls/filter.h"
 
 #include <errno.h>
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
-    return exchange->hcm->downstream->data;
+    return exchange->data;
 }
 
 static struct proxy_conn *upstream_of(const struct proxy_exchange_run *exchange)
@@ -38,7 +40,7 @@ static uint64_t idle_ms(const struct proxy_exchange_run *exchange)
     const struct proxy_route *route = exchange->found.route;
     if (route != NULL && route->idle_timeout_ms != PROXY_TIMEOUT_UNSET)
         return route->idle_timeout_ms;
-    return exchange->hcm->config->stream_idle_timeout_ms;
+    return proxy_exchange_config(exchange)->stream_idle_timeout_ms;
 }
 
 static void on_stream_idle(struct fl_timer *timer)
@@ -76,24 +78,11 @@ static void start_timers(struct proxy_exchange_run *exchange)
         fl_timer_set(loop, &exchange->idle, idle_ms(exchange), on_stream_idle);
     if (exchange->request_done)
         start_response_timeout(exchange);
-    else if (exchange->hcm->config->request_timeout_ms > 0)
-        fl_timer_set(loop, &exchange->timeout, exchange->hcm->config->request_timeout_ms, on_request_late);
+    else if (proxy_exchange_config(exchange)->request_timeout_ms > 0)
+        fl_timer_set(loop, &exchange->timeout, proxy_exchange_config(exchange)->request_timeout_ms, on_request_late);
 }
 
 /* --- the answer ------------------------------------------------------------------------------------------------- */
-
-static void to_client(struct proxy_exchange_run *exchange, struct fl_span bytes)
-{
-    proxy_conn_write(exchange->hcm->downstream->conn, bytes);
-}
-
-static void write_chunk(struct proxy_conn *conn, struct fl_span data)
-{
-    char head[PROXY_H1_CHUNK_HEAD_MAX];
-    proxy_conn_write(conn, fl_span_make(head, proxy_h1_write_chunk_head(data.len, head)));
-    proxy_conn_write(conn, data);
-    proxy_conn_write(conn, PROXY_H1_CHUNK_END);
-}
 
 static struct fl_span last_chunk(struct proxy_data *data, const struct proxy_headers *trailers)
 {
@@ -105,7 +94,7 @@ static struct fl_span last_chunk(struct proxy_data *data, const struct proxy_hea
 static void bad_response(struct proxy_exchange_run *exchange, enum proxy_h1_error error)
 {
     const struct proxy_try one = {.outcome = PROXY_TRY_BROKEN, .sent = true};
-    proxy_stats_parse_error(data_of(exchange)->options.stats, PROXY_SIDE_UPSTREAM, error);
+    proxy_stats_parse_error(data_of(exchange)->options.stats, PROXY_SIDE_UPSTREAM, proxy_h1_error_word(error));
     proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
     if (!proxy_attempt_again(exchange, &one))
         proxy_exchange_reply(exchange, 502, PROXY_FLAG_UPSTREAM_PROTOCOL_ERROR, proxy_h1_error_word(error),
@@ -127,55 +116,58 @@ static int change_head(const struct proxy_exchange_run *exchange, struct proxy_m
     return result == 0 ? proxy_head_response(exchange, response) : result;
 }
 
+/* What the client sent ahead of the switch, and what has kept it from sending more. */
+static void begin_tunnel(struct proxy_exchange_run *exchange)
+{
+    struct proxy_pool *pool = &data_of(exchange)->turn.pool;
+    exchange->tunnel = true;
+    fl_timer_cancel(&exchange->timeout);
+    while (exchange->early.bytes > 0) {
+        struct fl_span front = proxy_queue_front(&exchange->early);
+        proxy_router_body(exchange, front);
+        proxy_queue_consume(&exchange->early, pool, front.len);
+    }
+    if (exchange->request_eof)
+        proxy_router_tunnel_end(exchange);
+    proxy_stream_resume(exchange->client);
+}
+
+static void take_final(struct proxy_exchange_run *exchange, const struct proxy_message *response)
+{
+    exchange->status = response->status;
+    exchange->grpc_status = proxy_retry_grpc_status(&response->headers);
+    exchange->upstream_keep = response->keep_alive;
+    exchange->answered = true;
+    proxy_h1_body_init(&exchange->response_body, response);
+    exchange->client->last = exchange->hcm->closing || data_of(exchange)->leaving; /* a drain may be known only now */
+}
+
 /* A response head to the client. False: nothing more is to be read, the exchange is over or tried again. */
 static bool pass_head(struct proxy_exchange_run *exchange)
 {
-    struct proxy_hcm *hcm = exchange->hcm;
-    struct proxy_data *data = data_of(exchange);
-    struct proxy_message *response = &data->response;
-    bool interim = proxy_message_is_interim(response);
-    if (!interim && is_tried_again(exchange, response))
-        return false;
-    if (interim)
+    struct proxy_message *response = &data_of(exchange)->response;
+    if (proxy_message_is_interim(response)) {
         proxy_attempt_forget(exchange);
-    else
-        proxy_attempt_settle(exchange);
-    if (!interim && change_head(exchange, response) < 0) {
+        proxy_stream_send_head(exchange->client, response, false);
+        return true;
+    }
+    if (is_tried_again(exchange, response))
+        return false;
+    proxy_attempt_settle(exchange);
+    if (change_head(exchange, response) < 0) {
         proxy_exchange_reply(exchange, 502, 0, "response_headers_too_many", NULL, NULL, 0);
         return false;
     }
-    struct proxy_h1_plan plan;
-    proxy_h1_plan_response(response, &exchange->kept, &plan);
-    if (!interim) {
-        /* What is known only now: a drain, or an answer that came before the request's end. */
-        hcm->closing |= data->leaving;
-        plan.keep_alive = plan.keep_alive && !hcm->closing && exchange->request_done;
-        exchange->downstream_keep = plan.keep_alive;
-        exchange->upstream_keep = response->keep_alive;
-        exchange->response_framing = plan.framing;
-        exchange->status = response->status;
-        exchange->grpc_status = proxy_retry_grpc_status(&response->headers);
-        exchange->tunnel = response->upgrade;
-        exchange->answered = true;
-        proxy_h1_body_init(&exchange->response_body, response);
-        if (exchange->tunnel) {
-            exchange->downstream_keep = false;
-            fl_timer_cancel(&exchange->timeout);
-            proxy_conn_resume(hcm->downstream->conn); /* what the client sent ahead of the switch */
-        }
-    }
-    if (plan.suppress)
-        return true;
-    if (proxy_h1_head_bound(response, &plan) > PROXY_TURN_WORK) {
-        exchange->answered = false;
-        proxy_exchange_reply(exchange, 502, 0, "response_headers_too_large", NULL, NULL, 0);
-        return false;
-    }
-    to_client(exchange, fl_span_make(data->turn.work, proxy_h1_write_head(response, &plan, data->turn.work)));
+    take_final(exchange, response);
+    bool tunnel = response->upgrade;
+    exchange->response_ended = !tunnel && proxy_h1_body_done(&exchange->response_body);
+    proxy_stream_send_head(exchange->client, response, exchange->response_ended);
+    if (tunnel)
+        begin_tunnel(exchange);
     return true;
 }
 
-/* Heads, until the final one. Returns the bytes used; the exchange may be over (hcm->exchange tells). */
+/* Heads, until the final one. Returns the bytes used; the exchange may be over. */
 static size_t read_heads(struct proxy_exchange_run *exchange, struct fl_span bytes)
 {
     static const struct proxy_h1_limits limits = {0}; /* the codec's own */
@@ -208,23 +200,18 @@ static void answer_is_complete(struct proxy_exchange_run *exchange, bool more_be
 static size_t read_answer(struct proxy_exchange_run *exchange, struct fl_span bytes)
 {
     struct proxy_data *data = data_of(exchange);
-    struct proxy_conn *client = exchange->hcm->downstream->conn;
-    bool chunked = exchange->response_framing == PROXY_FRAMING_CHUNKED;
     struct fl_span rest = bytes, part;
     int result;
     while ((result = proxy_h1_body_decode(&exchange->response_body, &rest, &data->trailers, &part)) == PROXY_H1_DATA) {
         exchange->response_body_bytes += part.len;
-        if (chunked)
-            write_chunk(client, part);
-        else
-            proxy_conn_write(client, part);
+        proxy_stream_send_data(exchange->client, part);
     }
     if (result == PROXY_H1_DONE) {
         bool trailers = exchange->response_body.framing == PROXY_FRAMING_CHUNKED;
         if (trailers && exchange->grpc_status < 0)
             exchange->grpc_status = proxy_retry_grpc_status(&data->trailers);
-        if (chunked)
-            proxy_conn_write(client, last_chunk(data, trailers ? &data->trailers : NULL));
+        if (!exchange->response_ended)
+            proxy_stream_send_end(exchange->client, trailers ? &data->trailers : NULL);
         answer_is_complete(exchange, rest.len > 0);
         return bytes.len;
     }
@@ -238,7 +225,6 @@ static size_t read_answer(struct proxy_exchange_run *exchange, struct fl_span by
 static size_t on_data(void *owner, struct fl_span bytes)
 {
     struct proxy_exchange_run *exchange = owner;
-    struct proxy_hcm *hcm = exchange->hcm;
     size_t used = 0;
     touch(exchange);
     if (!exchange->answer_begun) {
@@ -247,23 +233,16 @@ static size_t on_data(void *owner, struct fl_span bytes)
     }
     if (!exchange->answered)
         used = read_heads(exchange, bytes);
-    if (hcm->exchange != exchange || !exchange->answered)
+    if (exchange->over || !exchange->answered)
         return used;
     if (exchange->tunnel) {
         exchange->response_body_bytes += bytes.len - used;
-        to_client(exchange, fl_span_from(bytes, used));
+        proxy_stream_send_data(exchange->client, fl_span_from(bytes, used));
         used = bytes.len;
     } else {
         used += read_answer(exchange, fl_span_from(bytes, used));
     }
-    if (hcm->exchange != exchange)
-        return used;
-    if (proxy_conn_write_failed(hcm->downstream->conn)) {
-        /* A client that pipelined is not read meanwhile, so this is the only news of its going. */
-        proxy_exchange_cut(exchange, PROXY_FLAG_DOWNSTREAM_CLOSE, "downstream_remote_disconnect");
-        return bytes.len;
-    }
-    if (proxy_conn_is_backlogged(hcm->downstream->conn))
+    if (!exchange->over && proxy_stream_is_backlogged(exchange->client))
         proxy_conn_pause(upstream_of(exchange));
     return used;
 }
@@ -295,15 +274,14 @@ static void on_eof(void *owner)
     struct proxy_conn *conn = upstream_of(exchange);
     exchange->response_eof = true;
     if (exchange->tunnel) {
-        proxy_conn_shutdown(exchange->hcm->downstream->conn);
+        proxy_stream_send_end(exchange->client, NULL);
         if (exchange->request_eof)
             proxy_exchange_done(exchange, false);
     } else if (!exchange->answered) {
         ended_without_answer(exchange, proxy_conn_unsent(conn) == proxy_conn_bytes_sent(conn) - exchange->sent_before);
     } else if (proxy_h1_body_eof(&exchange->response_body) == PROXY_H1_DONE) {
         exchange->upstream_keep = false;
-        if (exchange->response_framing == PROXY_FRAMING_CHUNKED)
-            to_client(exchange, last_chunk(data_of(exchange), NULL));
+        proxy_stream_send_end(exchange->client, NULL);
         answer_is_complete(exchange, false);
     } else {
         proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_response_truncated");
@@ -315,7 +293,7 @@ static void on_closed(void *owner, enum proxy_end end)
     struct proxy_exchange_run *exchange = owner;
     struct proxy_conn *conn = upstream_of(exchange);
     proxy_label_failure(exchange->failure, proxy_conn_error(conn));
-    proxy_report_upstream_closed(exchange->hcm->downstream, exchange->cluster, conn, exchange->upstream_opened, end);
+    proxy_report_upstream_closed(exchange->downstream, exchange->cluster, conn, exchange->upstream_opened, end);
     if (!exchange->answered) {
         ended_without_answer(exchange, false);
         return;
@@ -335,7 +313,8 @@ static void on_open(void *owner)
 static void on_writable(void *owner)
 {
     struct proxy_exchange_run *exchange = owner;
-    proxy_conn_resume(exchange->hcm->downstream->conn);
+    if (!exchange->upgrade || exchange->tunnel)
+        proxy_stream_resume(exchange->client);
 }
 
 const struct proxy_conn_ops proxy_router_ops = {
@@ -358,6 +337,22 @@ void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data)
     proxy_attempt_send(exchange, data);
     if (chunked)
         proxy_attempt_send(exchange, PROXY_H1_CHUNK_END);
+    if (upstream_of(exchange) != NULL && proxy_conn_is_backlogged(upstream_of(exchange)))
+        proxy_stream_pause(exchange->client);
+}
+
+void proxy_router_tunnel_end(struct proxy_exchange_run *exchange)
+{
+    if (upstream_of(exchange) != NULL)
+        proxy_conn_shutdown(upstream_of(exchange));
+    if (exchange->response_eof)
+        proxy_exchange_done(exchange, false);
+}
+
+void proxy_router_resume(struct proxy_exchange_run *exchange)
+{
+    if (upstream_of(exchange) != NULL)
+        proxy_conn_resume(upstream_of(exchange));
 }
 
 void proxy_router_request_done(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers)

@@ -17,7 +17,7 @@ struct proxy_trace_kept {
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
-    return exchange->hcm->downstream->data;
+    return exchange->data;
 }
 
 /* --- the beginning ---------------------------------------------------------------------------------------------- */
@@ -61,7 +61,7 @@ static struct proxy_trace_kept *keep(const struct proxy_tracing *tracing, const 
 
 void proxy_tracing_begin(struct proxy_exchange_run *exchange, struct proxy_trace_parent *ret_parent)
 {
-    const struct proxy_tracing *tracing = exchange->hcm->config->tracing;
+    const struct proxy_tracing *tracing = proxy_exchange_config(exchange)->tracing;
     struct proxy_data *data = data_of(exchange);
     if (tracing == NULL)
         return;
@@ -206,7 +206,7 @@ static struct fl_span span_name(const struct proxy_log_record *record, char to[S
 static void send_span(struct proxy_exchange_run *exchange, const struct proxy_log_record *record,
                       enum proxy_span_kind kind, const uint8_t *span_id, const uint8_t *parent_id, uint64_t duration_ns)
 {
-    const struct proxy_tracing *tracing = exchange->hcm->config->tracing;
+    const struct proxy_tracing *tracing = proxy_exchange_config(exchange)->tracing;
     struct proxy_data *data = data_of(exchange);
     struct list list;
     char name[SPAN_NAME_MAX];
@@ -235,14 +235,14 @@ static void send_span(struct proxy_exchange_run *exchange, const struct proxy_lo
 
 void proxy_tracing_end(struct proxy_exchange_run *exchange, const struct proxy_log_record *record, uint64_t duration_ns)
 {
-    const struct proxy_tracing *tracing = exchange->hcm->config->tracing;
+    const struct proxy_tracing *tracing = proxy_exchange_config(exchange)->tracing;
     const struct proxy_trace *trace = &exchange->trace;
     if (!trace->sampled || tracing == NULL || tracing->provider == NULL)
         return;
     const uint8_t *parent = trace->has_parent ? trace->parent_id : NULL;
     const uint8_t *below = exchange->traced != NULL ? exchange->traced->upstream_span : trace->span_id;
     bool two = memcmp(below, trace->span_id, PROXY_TRACE_SPAN_SIZE) != 0;
-    bool outbound = exchange->hcm->downstream->listener->direction == PROXY_OUTBOUND;
+    bool outbound = exchange->downstream->listener->direction == PROXY_OUTBOUND;
     send_span(exchange, record, outbound && !two ? PROXY_SPAN_CLIENT : PROXY_SPAN_SERVER, trace->span_id, parent,
               duration_ns);
     if (two && exchange->cluster_index != UINT32_MAX)

@@ -108,7 +108,7 @@ static void settle_framing(const struct proxy_h1_server *server, struct proxy_me
         message->framing = PROXY_FRAMING_NONE;
     } else if (!last && message->framing == PROXY_FRAMING_NONE) {
         message->framing = PROXY_FRAMING_CHUNKED;
-    } else if (last && message->framing != PROXY_FRAMING_LENGTH && !message->has_content_length &&
+    } else if (last && !message->has_content_length &&
                proxy_headers_set(&message->headers, FL_SPAN("content-length"), FL_SPAN("0")) == 0) {
         message->framing = PROXY_FRAMING_LENGTH;
         message->content_length = 0;

@@ -40,7 +40,7 @@ struct proxy_log_record {
     const struct proxy_message *response;   /* for %RESP(…)%; may be NULL */
     struct fl_span method, path, authority; /* empty for TCP */
     struct fl_span user_agent, request_id, forwarded_for, traceparent;
-    uint8_t minor;                       /* HTTP version 1.<minor> */
+    uint8_t major, minor;                /* HTTP version: 2, else 1.<minor> */
     uint16_t status;                     /* 0: none */
     int32_t grpc_status;                 /* -1: none */
     uint32_t flags;                      /* enum proxy_flag */

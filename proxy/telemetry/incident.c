@@ -211,12 +211,14 @@ void proxy_stats_accept_failed(struct proxy_stats *stats, int error)
         count(stats, &accept_family, error == ENOBUFS || error == ENOMEM ? FL_SPAN("memory") : FL_SPAN("other"));
 }
 
-void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, enum proxy_h1_error error)
+void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, const char *word)
 {
-    const char *word = proxy_h1_error_word(error);
-    const char *dot = strchr(word, '.');
-    const char *reason = dot != NULL ? dot + 1 : word;
-    fl_counter_add(use_sided(stats, &stats->parse_errors[side][error], &parse_family, side, reason), 1);
+    const struct fl_span prefix = FL_SPAN("http1.");
+    struct fl_span reason = fl_span_str(word);
+    if (fl_span_starts_with(reason, prefix))
+        reason = fl_span_from(reason, prefix.len);
+    const struct fl_span values[] = {side_word(side), reason};
+    fl_counter_add(fl_metrics_counter(stats->metrics, &parse_family, values), 1);
 }
 
 void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines)

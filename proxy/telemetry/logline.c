@@ -176,7 +176,9 @@ void proxy_line_protocol(struct proxy_line *line, const struct proxy_log_record 
     if (record->protocol == PROXY_PROTOCOL_TCP)
         proxy_line_put(line, FL_SPAN("TCP"));
     else
-        proxy_line_put(line, record->minor == 0 ? FL_SPAN("HTTP/1.0") : FL_SPAN("HTTP/1.1"));
+        proxy_line_put(line, record->major == 2   ? FL_SPAN("HTTP/2")
+                             : record->minor == 0 ? FL_SPAN("HTTP/1.0")
+                                                  : FL_SPAN("HTTP/1.1"));
 }
 
 /* The default format: rows in the order they are written. */

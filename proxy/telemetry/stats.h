@@ -146,8 +146,8 @@ void proxy_stats_refused(struct proxy_stats *stats, enum proxy_refused reason);
 void proxy_stats_handshake_failed(struct proxy_stats *stats, enum proxy_side side, enum proxy_handshake_failure reason);
 /* fairlead_accept_failures_total{reason}: EMFILE, ENFILE "fd"; ENOBUFS, ENOMEM "memory"; else "other". */
 void proxy_stats_accept_failed(struct proxy_stats *stats, int error);
-/* fairlead_http_parse_errors_total{side, reason}: the word of h1.h without "http1.". */
-void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, enum proxy_h1_error error);
+/* fairlead_http_parse_errors_total{side, reason}: the word of h1.h without its "http1.", or that of h2.h. */
+void proxy_stats_parse_error(struct proxy_stats *stats, enum proxy_side side, const char *word);
 /* fairlead_access_log_dropped_total */
 void proxy_stats_log_dropped(struct proxy_stats *stats, uint64_t lines);
 /* fairlead_upstream_connect_failures_total{reason}: "refused", "timeout", "unreachable", "reset", "no_tls" (ENOKEY:

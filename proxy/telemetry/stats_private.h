@@ -15,7 +15,6 @@ struct proxy_stats {
     /* Series of our own families, looked up on first use. */
     struct fl_counter *refused[PROXY_REFUSED_REASONS];
     struct fl_counter *handshakes[SIDES][PROXY_HANDSHAKE_REASONS];
-    struct fl_counter *parse_errors[SIDES][PROXY_H1_ERRORS];
     struct fl_counter *opened[SIDES];
     struct fl_gauge *open[SIDES];
     struct fl_counter *overflows[PROXY_UPSTREAM_LIMIT_COUNT];

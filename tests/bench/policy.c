@@ -4,8 +4,8 @@
  *     cmake --preset release -DFL_TESTS=ON && cmake --build --preset release --target bench_policy
  *     build/release/tests/bench_policy
  */
-#include "proxy/filter/recall.h"
 #include "proxy/http/h1.h"
+#include "proxy/http/keep.h"
 #include "proxy/policy/jwt.h"
 #include "proxy/policy/jwt_cache.h"
 #include "proxy/policy/rbac.h"
@@ -80,9 +80,9 @@ static void decide(void)
 
 static void keep(void)
 {
-    struct proxy_recall *recall = proxy_recall_new(&request);
-    sink = recall != NULL;
-    free(recall);
+    struct proxy_kept_message *kept = NULL;
+    sink = proxy_message_keep(&request, &kept) == 0;
+    free(kept);
 }
 
 static void verify(void)

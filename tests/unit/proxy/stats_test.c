@@ -225,7 +225,8 @@ static void our_own_families(void **state)
     proxy_stats_refused(stats, PROXY_REFUSED_LOOP);
     proxy_stats_handshake_failed(stats, PROXY_SIDE_UPSTREAM, PROXY_HANDSHAKE_IDENTITY);
     proxy_stats_accept_failed(stats, -EMFILE);
-    proxy_stats_parse_error(stats, PROXY_SIDE_DOWNSTREAM, PROXY_H1_ERROR_LENGTH_AND_CODING);
+    proxy_stats_parse_error(stats, PROXY_SIDE_DOWNSTREAM, "http1.content_length_and_transfer_encoding");
+    proxy_stats_parse_error(stats, PROXY_SIDE_UPSTREAM, "http2.flow_control");
     proxy_stats_log_dropped(stats, 3);
     proxy_stats_connect_failed(stats, -ECONNREFUSED);
     proxy_stats_process(stats);
@@ -239,6 +240,7 @@ static void our_own_families(void **state)
     assert_line(
         stats,
         "fairlead_http_parse_errors_total{side=\"downstream\",reason=\"content_length_and_transfer_encoding\"} 1\n");
+    assert_line(stats, "fairlead_http_parse_errors_total{side=\"upstream\",reason=\"http2.flow_control\"} 1\n");
     assert_line(stats, "fairlead_access_log_dropped_total 3\n");
     assert_line(stats, "fairlead_upstream_connect_failures_total{reason=\"refused\"} 1\n");
     assert_line(stats, "fairlead_build_info{version=\"" FL_VERSION "\"} 1\n");
