@@ -14,7 +14,7 @@ static struct proxy_edge *edge_of(struct proxy_exchange_run *exchange)
     struct proxy_hcm *hcm = exchange->hcm;
     struct proxy_downstream *downstream = exchange->downstream;
     struct proxy_upstream *upstream = exchange->upstream;
-    bool open = upstream != NULL && exchange->upstream_opened && upstream->conn != NULL;
+    bool open = upstream != NULL && upstream->opened && upstream->conn != NULL;
     const struct proxy_conn *conn = open ? upstream->conn : NULL;
     if (downstream->listener->direction == PROXY_INBOUND) {
         uint64_t version = exchange->data->snapshot->version;
@@ -137,14 +137,13 @@ static void write_log(struct proxy_exchange_run *exchange, uint64_t duration_ns)
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
 /* Counted, logged, and out of everybody's way. The client's stream is the caller's to close. */
-static struct proxy_stream *close_exchange(struct proxy_exchange_run *exchange, bool upstream_clean,
-                                           enum proxy_close upstream_how)
+static struct proxy_stream *close_exchange(struct proxy_exchange_run *exchange, enum proxy_reset why)
 {
     uint64_t duration_ns = fl_loop_now_ns(exchange->data->turn.loop) - exchange->start_ns;
     struct proxy_stream *client = proxy_exchange_leave_client(exchange);
     count(exchange, duration_ns);
     write_log(exchange, duration_ns);
-    proxy_exchange_release(exchange, upstream_clean, upstream_how);
+    proxy_exchange_release(exchange, why);
     return client;
 }
 
@@ -153,14 +152,15 @@ void proxy_exchange_cut(struct proxy_exchange_run *exchange, uint32_t flag, cons
     exchange->flags |= flag;
     exchange->details = details;
     exchange->downstream->details = details;
-    proxy_stream_close(close_exchange(exchange, false, PROXY_CLOSE_RESET), PROXY_RESET_INTERNAL);
+    enum proxy_reset why = exchange->cancelled ? PROXY_RESET_CANCELLED : PROXY_RESET_INTERNAL;
+    proxy_stream_close(close_exchange(exchange, PROXY_RESET_CANCELLED), why);
 }
 
-void proxy_exchange_done(struct proxy_exchange_run *exchange, bool upstream_clean)
+void proxy_exchange_done(struct proxy_exchange_run *exchange)
 {
     if (exchange->details[0] == '\0')
         exchange->details = "via_upstream";
-    proxy_stream_close(close_exchange(exchange, upstream_clean, PROXY_CLOSE_FLUSH), PROXY_RESET_CANCELLED);
+    proxy_stream_close(close_exchange(exchange, PROXY_RESET_CANCELLED), PROXY_RESET_CANCELLED);
 }
 
 /* --- answers of our own ------------------------------------------------------------------------------------------ */
@@ -311,5 +311,5 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
     exchange->answered = true;
     send_reply(exchange, message, body);
     /* The upstream may be in the middle of something: it is not used again. */
-    proxy_stream_close(close_exchange(exchange, false, PROXY_CLOSE_RESET), PROXY_RESET_CANCELLED);
+    proxy_stream_close(close_exchange(exchange, PROXY_RESET_CANCELLED), PROXY_RESET_CANCELLED);
 }

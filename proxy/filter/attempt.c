@@ -1,6 +1,7 @@
 #include "proxy/filter/attempt.h"
 
 #include "proxy/filter/forward.h"
+#include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/report.h"
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
@@ -15,54 +16,101 @@ static const struct proxy_retry_policy *policy_of(const struct proxy_exchange_ru
 
 /* --- what is kept ----------------------------------------------------------------------------------------------- */
 
+static size_t kept_size(const struct proxy_attempt *attempt)
+{
+    return attempt->body.len + (attempt->head != NULL ? proxy_kept_message_size(attempt->head) : 0) +
+           (attempt->trailers != NULL ? proxy_kept_message_size(attempt->trailers) : 0);
+}
+
 void proxy_attempt_forget(struct proxy_exchange_run *exchange)
 {
     struct proxy_attempt *attempt = &exchange->attempt;
-    data_of(exchange)->kept_bytes -= attempt->kept.len;
-    fl_buf_done(&attempt->kept);
+    data_of(exchange)->kept_bytes -= kept_size(attempt);
+    fl_buf_done(&attempt->body);
+    free(fl_take(attempt->head));
+    free(fl_take(attempt->trailers));
     attempt->keeping = false;
 }
 
-static void keep(struct proxy_exchange_run *exchange, struct fl_span bytes)
+/* There is no try to come that would need it. */
+static void let_go(struct proxy_exchange_run *exchange)
 {
-    struct proxy_attempt *attempt = &exchange->attempt;
-    struct proxy_data *data = data_of(exchange);
-    if (data->kept_bytes + bytes.len > PROXY_ATTEMPT_KEPT_MAX || fl_buf_append(&attempt->kept, bytes) < 0) {
-        attempt->overflowed = exchange->upstream == NULL;
-        proxy_attempt_forget(exchange);
-        return;
-    }
-    data->kept_bytes += bytes.len;
+    exchange->attempt.overflowed = exchange->upstream == NULL;
+    proxy_attempt_forget(exchange);
 }
 
-/* Only a pooled connection may die of a race with its server's idle timeout; without a body the head is all there is.
- */
+static bool has_room(const struct proxy_exchange_run *exchange, size_t size)
+{
+    return data_of(exchange)->kept_bytes + size <= PROXY_ATTEMPT_KEPT_MAX;
+}
+
+static void keep_message(struct proxy_exchange_run *exchange, const struct proxy_message *message,
+                         struct proxy_kept_message **to)
+{
+    struct proxy_kept_message *kept;
+    if (proxy_message_keep(message, &kept) < 0) {
+        let_go(exchange);
+    } else if (!has_room(exchange, proxy_kept_message_size(kept))) {
+        free(kept);
+        let_go(exchange);
+    } else {
+        *to = kept;
+        data_of(exchange)->kept_bytes += proxy_kept_message_size(kept);
+    }
+}
+
+/* Only a connection that was there before may die of a race with its server's idle timeout; without a body the head is
+ * all there is. */
 static bool may_race(const struct proxy_exchange_run *exchange)
 {
-    return exchange->upstream != NULL && exchange->upstream->reused && exchange->request_done &&
-           !exchange->kept.upgrade;
+    return exchange->upstream != NULL && exchange->upstream->reused && exchange->request_done && !exchange->upgrade;
 }
 
-void proxy_attempt_head(struct proxy_exchange_run *exchange, struct fl_span head)
+void proxy_attempt_head(struct proxy_exchange_run *exchange)
 {
     struct proxy_attempt *attempt = &exchange->attempt;
+    struct proxy_message *request = &data_of(exchange)->request;
     bool policy = policy_of(exchange) != NULL;
     if (policy || may_race(exchange)) {
-        fl_buf_init(&attempt->kept, head.len + (policy ? PROXY_ATTEMPT_BODY_MAX : 0));
+        fl_buf_init(&attempt->body, policy ? PROXY_ATTEMPT_BODY_MAX : 0);
         attempt->keeping = true;
-        keep(exchange, head);
+        keep_message(exchange, request, &attempt->head);
         attempt->overflowed = false;
     }
     if (exchange->upstream != NULL)
-        proxy_conn_write(exchange->upstream->conn, head);
+        proxy_stream_send_head(exchange->upstream->stream, request, exchange->request_done && !exchange->upgrade);
 }
 
 void proxy_attempt_send(struct proxy_exchange_run *exchange, struct fl_span bytes)
 {
-    if (exchange->attempt.keeping)
-        keep(exchange, bytes);
+    struct proxy_attempt *attempt = &exchange->attempt;
+    if (attempt->keeping) {
+        if (!has_room(exchange, bytes.len) || fl_buf_append(&attempt->body, bytes) < 0)
+            let_go(exchange);
+        else
+            data_of(exchange)->kept_bytes += bytes.len;
+    }
     if (exchange->upstream != NULL)
-        proxy_conn_write(exchange->upstream->conn, bytes);
+        proxy_stream_send_data(exchange->upstream->stream, bytes);
+}
+
+static void keep_trailers(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers)
+{
+    struct proxy_message *message = &data_of(exchange)->response; /* nothing of an answer is there yet */
+    proxy_message_init(message);
+    for (size_t i = 0; i < trailers->count; i++) {
+        if (!trailers->list[i].removed)
+            (void)!proxy_headers_add(&message->headers, trailers->list[i].name, trailers->list[i].value);
+    }
+    keep_message(exchange, message, &exchange->attempt.trailers);
+}
+
+void proxy_attempt_send_end(struct proxy_exchange_run *exchange, struct proxy_headers *trailers)
+{
+    if (exchange->attempt.keeping && trailers != NULL && trailers->count > 0)
+        keep_trailers(exchange, trailers);
+    if (exchange->upstream != NULL)
+        proxy_stream_send_end(exchange->upstream->stream, trailers);
 }
 
 /* --- the time of a try ------------------------------------------------------------------------------------------ */
@@ -89,16 +137,20 @@ void proxy_attempt_complete(struct proxy_exchange_run *exchange)
 int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh)
 {
     struct proxy_downstream *downstream = exchange->downstream;
-    struct proxy_data *data = downstream->data;
-    const unsigned want = PROXY_UPSTREAM_REQUEST | (fresh ? PROXY_UPSTREAM_FRESH : 0u);
-    int result = proxy_upstream_get_other(exchange->cluster, &downstream->destination, exchange->attempt.tried, want,
-                                          proxy_data_random(data), &proxy_router_ops, exchange, &exchange->upstream);
+    const struct proxy_upstream_want want = {
+        .original = &downstream->destination,
+        .tried = exchange->attempt.tried,
+        .random = proxy_data_random(data_of(exchange)),
+        .fresh = fresh,
+        .downstream_h2 = exchange->major == 2,
+        .upgrade = exchange->upgrade,
+        .pin = exchange->hcm->pinned ? downstream->id : 0,
+    };
+    int result = proxy_upstream_request(exchange->cluster, &want, &proxy_router_events, exchange, &exchange->upstream);
     if (result != PROXY_UPSTREAM_OK) {
         exchange->upstream = NULL;
         return result;
     }
-    exchange->upstream_opened = exchange->upstream->reused;
-    exchange->sent_before = proxy_conn_bytes_sent(exchange->upstream->conn);
     proxy_report_upstream_chosen(downstream, exchange->upstream);
     return result;
 }
@@ -129,6 +181,27 @@ void proxy_attempt_report(struct proxy_exchange_run *exchange, enum proxy_outlie
 
 /* --- once more -------------------------------------------------------------------------------------------------- */
 
+static void resend(struct proxy_exchange_run *exchange)
+{
+    struct proxy_attempt *attempt = &exchange->attempt;
+    struct proxy_data *data = data_of(exchange);
+    struct proxy_stream *stream = exchange->upstream->stream;
+    bool done = exchange->request_done && !exchange->upgrade;
+    bool bare = attempt->body.len == 0 && attempt->trailers == NULL;
+    struct proxy_headers *trailers = NULL;
+    proxy_message_restore_kept(attempt->head, &data->request);
+    proxy_stream_send_head(stream, &data->request, done && bare);
+    if (attempt->body.len > 0)
+        proxy_stream_send_data(stream, fl_buf_span(&attempt->body));
+    if (!done || bare)
+        return;
+    if (attempt->trailers != NULL) {
+        proxy_message_restore_kept(attempt->trailers, &data->request);
+        trailers = &data->request.headers;
+    }
+    proxy_stream_send_end(stream, trailers);
+}
+
 static void send_again(struct proxy_exchange_run *exchange, bool fresh)
 {
     int result = proxy_attempt_connect(exchange, fresh);
@@ -136,10 +209,10 @@ static void send_again(struct proxy_exchange_run *exchange, bool fresh)
         proxy_attempt_not_connected(exchange, result);
         return;
     }
-    proxy_conn_write(exchange->upstream->conn, fl_buf_span(&exchange->attempt.kept));
+    resend(exchange);
     if (exchange->request_done)
         proxy_attempt_complete(exchange);
-    else if (!proxy_conn_is_backlogged(exchange->upstream->conn))
+    else if (!proxy_stream_is_backlogged(exchange->upstream->stream))
         proxy_stream_resume(exchange->client);
 }
 
@@ -150,15 +223,13 @@ static void on_backoff_over(struct fl_timer *timer)
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "retry_body_too_large",
                              "upstream connect error", NULL, 0);
     else
-        send_again(exchange, false);
+        send_again(exchange, exchange->attempt.fresh);
 }
 
 /* What the last try left behind. */
 static void clean_up(struct proxy_exchange_run *exchange)
 {
-    proxy_upstream_drop(fl_take(exchange->upstream), PROXY_CLOSE_NOW);
-    memset(&exchange->parser, 0, sizeof(exchange->parser));
-    exchange->answer_begun = false;
+    proxy_upstream_finish(fl_take(exchange->upstream), PROXY_RESET_CANCELLED);
     exchange->first_byte_ns = 0;
     exchange->failure[0] = '\0';
 }
@@ -169,12 +240,20 @@ static bool is_idempotent(uint8_t method)
            method == PROXY_METHOD_DELETE || method == PROXY_METHOD_OPTIONS || method == PROXY_METHOD_TRACE;
 }
 
-bool proxy_attempt_after_race(struct proxy_exchange_run *exchange, bool nothing_left)
+/* A server that says that it has not begun is believed once, whatever the method is. */
+static bool is_safe(const struct proxy_exchange_run *exchange, enum proxy_reset why, bool nothing_left)
+{
+    if (why == PROXY_RESET_REFUSED)
+        return true;
+    return exchange->upstream->reused && (nothing_left || is_idempotent(exchange->kept.method_id));
+}
+
+bool proxy_attempt_after_race(struct proxy_exchange_run *exchange, enum proxy_reset why, bool nothing_left)
 {
     struct proxy_attempt *attempt = &exchange->attempt;
-    if (!exchange->upstream->reused || attempt->raced || exchange->answer_begun || !attempt->keeping ||
-        exchange->request_bytes_sent || !exchange->request_done || exchange->kept.upgrade ||
-        !(nothing_left || is_idempotent(exchange->kept.method_id)))
+    bool begun = exchange->first_byte_ns != 0 || exchange->upstream->stream->received > 0;
+    if (attempt->raced || (begun && why != PROXY_RESET_REFUSED) || !attempt->keeping || exchange->request_bytes_sent ||
+        !exchange->request_done || exchange->upgrade || !is_safe(exchange, why, nothing_left))
         return false;
     attempt->raced = true;
     fl_timer_cancel(&attempt->timer);
@@ -234,6 +313,7 @@ bool proxy_attempt_again(struct proxy_exchange_run *exchange, const struct proxy
         return false;
     if (policy->other_host && exchange->upstream != NULL)
         remember_host(exchange);
+    attempt->fresh = one->outcome == PROXY_TRY_ANSWERED;
     fl_timer_cancel(&attempt->timer);
     clean_up(exchange);
     if (!exchange->request_done) /* else its going away is all that can come, and is heard */

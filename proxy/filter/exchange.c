@@ -64,17 +64,13 @@ static void unlist(struct proxy_exchange_run *exchange)
     exchange->next = exchange->previous = NULL;
 }
 
-void proxy_exchange_release(struct proxy_exchange_run *exchange, bool upstream_clean, enum proxy_close upstream_how)
+void proxy_exchange_release(struct proxy_exchange_run *exchange, enum proxy_reset why)
 {
     struct proxy_data *data = exchange->data;
     exchange->over = true;
     fl_timer_cancel(&exchange->timeout);
     fl_timer_cancel(&exchange->idle);
-    struct proxy_upstream *upstream = fl_take(exchange->upstream);
-    if (upstream != NULL && upstream_clean)
-        proxy_upstream_put(upstream);
-    else if (upstream != NULL)
-        proxy_upstream_drop(upstream, upstream_how);
+    proxy_upstream_finish(fl_take(exchange->upstream), why);
     proxy_attempt_done(exchange);
     proxy_queue_clear(&exchange->early, &data->turn.pool);
     free(fl_take(exchange->texts));

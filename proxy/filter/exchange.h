@@ -17,7 +17,7 @@
 
 #include "common/base/buf.h"
 #include "proxy/filter/label.h"
-#include "proxy/http/h1_body.h"
+#include "proxy/http/h1.h"
 #include "proxy/http/keep.h"
 #include "proxy/http/stream.h"
 #include "proxy/net/pool.h"
@@ -44,13 +44,15 @@ enum proxy_log_text { /* request fields kept for the access log */
 };
 
 struct proxy_attempt {
-    struct fl_buf kept;    /* the request as sent so far, where it may be sent again */
-    bool keeping;          /* `kept` is whole: all that was sent is in it */
-    bool raced;            /* a pooled connection had died, and the request went out again */
-    bool overflowed;       /* the body that came between two tries was more than is kept: there is none to come */
-    bool taken;            /* counts as a retry under way */
-    uint32_t retries;      /* by the policy */
-    struct fl_timer timer; /* of the try, or of the wait before the next one */
+    struct proxy_kept_message *head, *trailers; /* the request as sent so far, where it may be sent again */
+    struct fl_buf body;
+    bool keeping;     /* that is whole: all that was sent is in it */
+    bool raced;       /* a pooled connection had died, and the request went out again */
+    bool overflowed;  /* the body that came between two tries was more than is kept: there is none to come */
+    bool fresh;       /* the next try's connection: a server that answered badly is not asked on the same one again */
+    bool taken;       /* counts as a retry under way */
+    uint32_t retries; /* by the policy */
+    struct fl_timer timer;              /* of the try, or of the wait before the next one */
     struct proxy_upstream_tried *tried; /* NULL: nobody */
 };
 
@@ -69,24 +71,18 @@ struct proxy_exchange_run {
     struct proxy_unit *routes_unit;             /* counted */
     struct proxy_route_found found;
     const struct proxy_weighted_cluster *weighted;
-    struct proxy_exchange kept; /* what the answer depends on */
-    struct proxy_h1_parser parser;
-    struct proxy_h1_body response_body;
-    uint8_t request_framing;               /* as written */
-    bool response_ended;                   /* the answer's end went out with its head */
+    struct proxy_exchange kept;            /* what the answer depends on */
     bool over;                             /* it has ended; the memory is there until the turn's end */
     bool request_done, request_bytes_sent; /* bytes of a body have been sent */
     bool answered;                         /* a final head has gone to the client */
-    bool answer_begun;                     /* a byte has come from the upstream */
-    bool upstream_opened, upstream_keep;
-    uint8_t major; /* HTTP version that the client speaks */
-    bool upgrade;  /* the request asks for a tunnel */
+    bool cancelled;                        /* by the upstream: so the client is told where it is cut */
+    uint8_t major;                         /* HTTP version that the client speaks */
+    bool upgrade;                          /* the request asks for a tunnel */
     bool tunnel, request_eof, response_eof;
     struct proxy_queue early;     /* of a tunnel that there is not yet */
     struct proxy_attempt attempt; /* attempt.h */
     struct proxy_trace trace;
     struct proxy_trace_kept *traced; /* of a sampled request */
-    uint64_t sent_before;            /* of the upstream connection, when this exchange got it */
     struct fl_timer timeout, idle;
     struct proxy_address trusted_client; /* as trusted proxies tell it; not set: the connection's */
     struct proxy_claims claims;          /* of its verified tokens */
@@ -110,8 +106,9 @@ struct proxy_exchange_run {
 /* A request has begun: its exchange is the stream's user, and in the connection manager's list. False: memory is out.
  */
 bool proxy_exchange_begin(struct proxy_hcm *hcm, struct proxy_stream *client) FL_MUST_CHECK;
-/* Everything that is left lets go, counted and logged by who ends it. The stream is the caller's, who closes it. */
-void proxy_exchange_release(struct proxy_exchange_run *exchange, bool upstream_clean, enum proxy_close upstream_how);
+/* Everything that is left lets go, counted and logged by who ends it. The client's stream is the caller's, who closes
+ * it. why: for the upstream's. */
+void proxy_exchange_release(struct proxy_exchange_run *exchange, enum proxy_reset why);
 /* Of the client's stream no event is to come any more; to be closed by the caller, if it is not NULL. */
 struct proxy_stream *proxy_exchange_leave_client(struct proxy_exchange_run *exchange);
 /* Spare structs, when the worker ends. */
@@ -124,10 +121,10 @@ const struct proxy_hcm_config *proxy_exchange_config(const struct proxy_exchange
 /* Sends the request of data->request to its route's cluster, or answers in its place. The exchange may be over
  * afterwards. */
 void proxy_router_begin(struct proxy_exchange_run *exchange);
-/* Body bytes to the upstream, in the framing that its head announced. */
+/* Body bytes to the upstream. */
 void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data);
 /* The request is complete; trailers may be NULL. */
-void proxy_router_request_done(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers);
+void proxy_router_request_done(struct proxy_exchange_run *exchange, struct proxy_headers *trailers);
 /* The client's direction of a tunnel has ended. */
 void proxy_router_tunnel_end(struct proxy_exchange_run *exchange);
 /* The client can take more. */
@@ -143,7 +140,7 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
                           const char *text, const struct proxy_header *headers, size_t header_count);
 /* The end without an answer: both sides are reset. */
 void proxy_exchange_cut(struct proxy_exchange_run *exchange, uint32_t flag, const char *details);
-/* The answer is complete. upstream_clean: its connection may be used again. */
-void proxy_exchange_done(struct proxy_exchange_run *exchange, bool upstream_clean);
+/* The answer is complete. */
+void proxy_exchange_done(struct proxy_exchange_run *exchange);
 
 #endif

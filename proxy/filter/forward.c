@@ -2,9 +2,8 @@
 
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/chain.h"
+#include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/head.h"
-
-#include "proxy/http/h1_write.h"
 
 #include <errno.h>
 
@@ -94,11 +93,27 @@ static bool find_cluster(struct proxy_exchange_run *exchange)
     return result == 0;
 }
 
+/* NTLM and Negotiate authenticate a connection, not a request: what comes behind it belongs to the same client. */
+bool proxy_forward_binds_connection(struct fl_span value)
+{
+    static const struct fl_span schemes[] = {FL_SPAN("NTLM"), FL_SPAN("Negotiate")};
+    for (size_t i = 0; i < FL_COUNT(schemes); i++) {
+        const struct fl_span scheme = schemes[i];
+        if (value.len >= scheme.len && fl_span_eq_nocase(fl_span_make(value.data, scheme.len), scheme) &&
+            (value.len == scheme.len || value.data[scheme.len] == ' ' || value.data[scheme.len] == ','))
+            return true;
+    }
+    return false;
+}
+
 bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
     struct proxy_message *request = &data->request;
     struct fl_span scratch = fl_span_make(data->scratch, PROXY_DATA_SCRATCH);
+    if (request->major == 1) /* HTTP/2 has no such clients (RFC 7540 §8.1.2.2 on its connections) */
+        exchange->hcm->pinned |=
+            proxy_forward_binds_connection(proxy_headers_value(&request->headers, PROXY_HEADER_AUTHORIZATION));
     if (!proxy_head_request(exchange, &scratch) || !proxy_chain_request(exchange, &scratch) || !find_route(exchange) ||
         !find_cluster(exchange))
         return false;
@@ -107,26 +122,5 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange)
         proxy_exchange_reply(exchange, 431, 0, "request_headers_too_many", NULL, NULL, 0);
         return false;
     }
-    return true;
-}
-
-/* --- the head's bytes -------------------------------------------------------------------------------------------- */
-
-bool proxy_forward_head(struct proxy_exchange_run *exchange)
-{
-    struct proxy_data *data = data_of(exchange);
-    struct proxy_h1_plan plan;
-    proxy_h1_plan_request(&data->request, &plan);
-    exchange->request_framing = plan.framing;
-    FL_CLEANUP(fl_cleanup_free) char *large = NULL;
-    size_t bound = proxy_h1_head_bound(&data->request, &plan);
-    char *to = data->turn.work;
-    if (bound > PROXY_TURN_WORK)
-        to = large = malloc(bound);
-    if (to == NULL) {
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "out_of_memory", NULL, NULL, 0);
-        return false;
-    }
-    proxy_attempt_head(exchange, fl_span_make(to, proxy_h1_write_head(&data->request, &plan, to)));
     return true;
 }

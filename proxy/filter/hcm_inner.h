@@ -25,6 +25,7 @@ struct proxy_hcm {
     bool closing;                         /* the present answer, or the next, is the last */
     bool head_begun;                      /* HTTP/1: bytes of a head are here: the timer is for it */
     bool ended;
+    bool pinned; /* NTLM, Negotiate: a client is known by its connection, and has one of its own upstream */
     uint32_t requests;
     struct fl_timer timer;   /* without requests: idle, head or drain */
     struct proxy_edge *edge; /* inbound: the last one used, for the cluster below */

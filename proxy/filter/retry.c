@@ -65,7 +65,9 @@ bool proxy_retry_wants(const struct proxy_retry_policy *policy, const struct pro
     case PROXY_TRY_NOT_CONNECTED:
         return (policy->on & (any_break | PROXY_RETRY_ON_CONNECT_FAILURE | PROXY_RETRY_ON_RESET_BEFORE_REQUEST)) != 0;
     case PROXY_TRY_BROKEN:
-        return (policy->on & any_break) != 0 || (!one->sent && (policy->on & PROXY_RETRY_ON_RESET_BEFORE_REQUEST) != 0);
+        return (policy->on & any_break) != 0 ||
+               (!one->sent && (policy->on & PROXY_RETRY_ON_RESET_BEFORE_REQUEST) != 0) ||
+               (one->refused && (policy->on & PROXY_RETRY_ON_REFUSED_STREAM) != 0);
     case PROXY_TRY_LATE:
         break;
     }

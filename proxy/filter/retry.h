@@ -20,6 +20,7 @@ struct proxy_try {
     enum proxy_try_outcome outcome;
     bool sent;                            /* something of the request may have reached the server */
     const struct proxy_message *response; /* ANSWERED */
+    bool refused;                         /* BROKEN: by a server that says that it has not begun (REFUSED_STREAM) */
 };
 
 bool proxy_retry_wants(const struct proxy_retry_policy *policy, const struct proxy_try *one);

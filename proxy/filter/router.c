@@ -1,23 +1,20 @@
-/* The upstream's side of an exchange: which cluster, the request's bytes, and what comes back. */
+/* The upstream's side of an exchange: the request to its stream, and what that tells. */
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/forward.h"
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/report.h"
-#include "proxy/http/h1_write.h"
-#include "proxy/tls/filter.h"
-
-#include <errno.h>
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
     return exchange->data;
 }
 
-static struct proxy_conn *upstream_of(const struct proxy_exchange_run *exchange)
+/* NULL: there is none now. */
+static struct proxy_stream *upstream_of(const struct proxy_exchange_run *exchange)
 {
-    return exchange->upstream != NULL ? exchange->upstream->conn : NULL;
+    return exchange->upstream != NULL ? exchange->upstream->stream : NULL;
 }
 
 static void touch(struct proxy_exchange_run *exchange)
@@ -84,23 +81,6 @@ static void start_timers(struct proxy_exchange_run *exchange)
 
 /* --- the answer ------------------------------------------------------------------------------------------------- */
 
-static struct fl_span last_chunk(struct proxy_data *data, const struct proxy_headers *trailers)
-{
-    if (trailers != NULL && proxy_h1_last_chunk_bound(trailers) > PROXY_TURN_WORK)
-        trailers = NULL;
-    return fl_span_make(data->turn.work, proxy_h1_write_last_chunk(trailers, data->turn.work));
-}
-
-static void bad_response(struct proxy_exchange_run *exchange, enum proxy_h1_error error)
-{
-    const struct proxy_try one = {.outcome = PROXY_TRY_BROKEN, .sent = true};
-    proxy_stats_parse_error(data_of(exchange)->options.stats, PROXY_SIDE_UPSTREAM, proxy_h1_error_word(error));
-    proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
-    if (!proxy_attempt_again(exchange, &one))
-        proxy_exchange_reply(exchange, 502, PROXY_FLAG_UPSTREAM_PROTOCOL_ERROR, proxy_h1_error_word(error),
-                             "upstream protocol error", NULL, 0);
-}
-
 /* Whether a final head is not what the client gets: another try is on its way. */
 static bool is_tried_again(struct proxy_exchange_run *exchange, const struct proxy_message *response)
 {
@@ -132,242 +112,219 @@ static void begin_tunnel(struct proxy_exchange_run *exchange)
     proxy_stream_resume(exchange->client);
 }
 
-static void take_final(struct proxy_exchange_run *exchange, const struct proxy_message *response)
+static bool is_connection_bound(const struct proxy_message *response)
 {
-    exchange->status = response->status;
-    exchange->grpc_status = proxy_retry_grpc_status(&response->headers);
-    exchange->upstream_keep = response->keep_alive;
-    exchange->answered = true;
-    proxy_h1_body_init(&exchange->response_body, response);
-    exchange->client->last = exchange->hcm->closing || data_of(exchange)->leaving; /* a drain may be known only now */
+    const struct proxy_header *field = NULL;
+    const struct fl_span name = FL_SPAN("www-authenticate");
+    while (response->status == 401 &&
+           (field = proxy_headers_next(&response->headers, PROXY_HEADER_OTHER, name, field)) != NULL) {
+        if (proxy_forward_binds_connection(field->value))
+            return true;
+    }
+    return false;
 }
 
-/* A response head to the client. False: nothing more is to be read, the exchange is over or tried again. */
-static bool pass_head(struct proxy_exchange_run *exchange)
+static void take_final(struct proxy_exchange_run *exchange, const struct proxy_message *response)
 {
-    struct proxy_message *response = &data_of(exchange)->response;
+    struct proxy_hcm *hcm = exchange->hcm;
+    exchange->status = response->status;
+    exchange->grpc_status = proxy_retry_grpc_status(&response->headers);
+    exchange->answered = true;
+    hcm->pinned |= is_connection_bound(response);
+    exchange->client->last = hcm->closing || data_of(exchange)->leaving; /* a drain may be known only now */
+}
+
+static void throttle(struct proxy_exchange_run *exchange)
+{
+    if (proxy_stream_is_backlogged(exchange->client))
+        proxy_stream_pause(exchange->upstream->stream);
+}
+
+static void pass_interim(struct proxy_exchange_run *exchange, struct proxy_message *response)
+{
+    proxy_attempt_forget(exchange);
+    proxy_stream_send_head(exchange->client, response, false);
+    throttle(exchange);
+}
+
+static void on_head(void *user, struct proxy_message *response, bool end)
+{
+    struct proxy_exchange_run *exchange = user;
+    touch(exchange);
+    if (exchange->first_byte_ns == 0)
+        exchange->first_byte_ns = exchange->active_ns;
     if (proxy_message_is_interim(response)) {
-        proxy_attempt_forget(exchange);
-        proxy_stream_send_head(exchange->client, response, false);
-        return true;
+        pass_interim(exchange, response);
+        return;
     }
     if (is_tried_again(exchange, response))
-        return false;
+        return;
     proxy_attempt_settle(exchange);
     if (change_head(exchange, response) < 0) {
         proxy_exchange_reply(exchange, 502, 0, "response_headers_too_many", NULL, NULL, 0);
-        return false;
+        return;
     }
     take_final(exchange, response);
     bool tunnel = response->upgrade;
-    exchange->response_ended = !tunnel && proxy_h1_body_done(&exchange->response_body);
-    proxy_stream_send_head(exchange->client, response, exchange->response_ended);
+    proxy_stream_send_head(exchange->client, response, end);
     if (tunnel)
         begin_tunnel(exchange);
-    return true;
+    else if (end)
+        proxy_exchange_done(exchange);
+    else
+        throttle(exchange);
 }
 
-/* Heads, until the final one. Returns the bytes used; the exchange may be over. */
-static size_t read_heads(struct proxy_exchange_run *exchange, struct fl_span bytes)
+static void on_data(void *user, struct fl_span data)
 {
-    static const struct proxy_h1_limits limits = {0}; /* the codec's own */
-    struct proxy_data *data = data_of(exchange);
-    size_t used = 0;
-    while (!exchange->answered && used < bytes.len) {
-        size_t size = 0;
-        int result = proxy_h1_parse_response(&exchange->parser, fl_span_from(bytes, used), &limits, &exchange->kept,
-                                             &data->response, &size);
-        if (result == PROXY_H1_MORE)
-            return used;
-        if (result != PROXY_H1_DONE) {
-            bad_response(exchange, exchange->parser.error);
-            return bytes.len;
-        }
-        used += size;
-        if (!pass_head(exchange))
-            return bytes.len;
-    }
-    return used;
-}
-
-static void answer_is_complete(struct proxy_exchange_run *exchange, bool more_behind)
-{
-    /* Bytes behind the answer belong to nothing: such a connection is not used again. */
-    bool clean = exchange->upstream_keep && exchange->request_done && !more_behind && !exchange->tunnel;
-    proxy_exchange_done(exchange, clean);
-}
-
-static size_t read_answer(struct proxy_exchange_run *exchange, struct fl_span bytes)
-{
-    struct proxy_data *data = data_of(exchange);
-    struct fl_span rest = bytes, part;
-    int result;
-    while ((result = proxy_h1_body_decode(&exchange->response_body, &rest, &data->trailers, &part)) == PROXY_H1_DATA) {
-        exchange->response_body_bytes += part.len;
-        proxy_stream_send_data(exchange->client, part);
-    }
-    if (result == PROXY_H1_DONE) {
-        bool trailers = exchange->response_body.framing == PROXY_FRAMING_CHUNKED;
-        if (trailers && exchange->grpc_status < 0)
-            exchange->grpc_status = proxy_retry_grpc_status(&data->trailers);
-        if (!exchange->response_ended)
-            proxy_stream_send_end(exchange->client, trailers ? &data->trailers : NULL);
-        answer_is_complete(exchange, rest.len > 0);
-        return bytes.len;
-    }
-    if (result != PROXY_H1_MORE) {
-        bad_response(exchange, exchange->response_body.error);
-        return bytes.len;
-    }
-    return bytes.len - rest.len;
-}
-
-static size_t on_data(void *owner, struct fl_span bytes)
-{
-    struct proxy_exchange_run *exchange = owner;
-    size_t used = 0;
+    struct proxy_exchange_run *exchange = user;
     touch(exchange);
-    if (!exchange->answer_begun) {
-        exchange->answer_begun = true;
-        exchange->first_byte_ns = exchange->active_ns;
-    }
-    if (!exchange->answered)
-        used = read_heads(exchange, bytes);
-    if (exchange->over || !exchange->answered)
-        return used;
-    if (exchange->tunnel) {
-        exchange->response_body_bytes += bytes.len - used;
-        proxy_stream_send_data(exchange->client, fl_span_from(bytes, used));
-        used = bytes.len;
-    } else {
-        used += read_answer(exchange, fl_span_from(bytes, used));
-    }
-    if (!exchange->over && proxy_stream_is_backlogged(exchange->client))
-        proxy_conn_pause(upstream_of(exchange));
-    return used;
+    exchange->response_body_bytes += data.len;
+    proxy_stream_send_data(exchange->client, data);
+    throttle(exchange);
+}
+
+static void on_end(void *user, struct proxy_headers *trailers)
+{
+    struct proxy_exchange_run *exchange = user;
+    touch(exchange);
+    if (trailers != NULL && exchange->grpc_status < 0)
+        exchange->grpc_status = proxy_retry_grpc_status(trailers);
+    proxy_stream_send_end(exchange->client, trailers);
+    exchange->response_eof = true;
+    if (!exchange->tunnel || exchange->request_eof)
+        proxy_exchange_done(exchange);
 }
 
 /* --- the upstream's end ----------------------------------------------------------------------------------------- */
 
-/* It ended before a whole head had come. nothing_left: the request was still ours alone. */
-static void ended_without_answer(struct proxy_exchange_run *exchange, bool nothing_left)
+static void bad_response(struct proxy_exchange_run *exchange, const char *word)
 {
-    const struct proxy_try one = {.outcome = exchange->upstream_opened ? PROXY_TRY_BROKEN : PROXY_TRY_NOT_CONNECTED,
+    const struct proxy_try one = {.outcome = PROXY_TRY_BROKEN, .sent = true};
+    proxy_stats_parse_error(data_of(exchange)->options.stats, PROXY_SIDE_UPSTREAM, word);
+    proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
+    if (!proxy_attempt_again(exchange, &one))
+        proxy_exchange_reply(exchange, 502, PROXY_FLAG_UPSTREAM_PROTOCOL_ERROR, word, "upstream protocol error", NULL,
+                             0);
+}
+
+/* It ended before a whole head had come. nothing_left: the request was still ours alone. */
+static void ended_without_answer(struct proxy_exchange_run *exchange, enum proxy_reset why, bool nothing_left)
+{
+    bool opened = exchange->upstream->opened;
+    bool by_peer = why == PROXY_RESET_CANCELLED || why == PROXY_RESET_INTERNAL || why == PROXY_RESET_HTTP11;
+    const struct proxy_try one = {.outcome = opened ? PROXY_TRY_BROKEN : PROXY_TRY_NOT_CONNECTED,
+                                  .refused = why == PROXY_RESET_REFUSED,
                                   .sent = !nothing_left};
-    if (proxy_attempt_after_race(exchange, nothing_left))
+    if (proxy_attempt_after_race(exchange, why, nothing_left))
         return;
     proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
-    bool opened = exchange->upstream_opened;
     if (proxy_attempt_again(exchange, &one))
         return;
     if (opened)
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_reset_before_response_started",
+        proxy_exchange_reply(exchange, 503, by_peer ? PROXY_FLAG_UPSTREAM_RESET : PROXY_FLAG_UPSTREAM_CLOSE,
+                             "upstream_reset_before_response_started",
                              "upstream connect error or disconnect/reset before headers", NULL, 0);
     else
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
                              "upstream connect error", NULL, 0);
 }
 
-static void on_eof(void *owner)
+/* Within an answer: never a truncated success. */
+static void ended_within_answer(struct proxy_exchange_run *exchange, enum proxy_reset why, int end)
 {
-    struct proxy_exchange_run *exchange = owner;
-    struct proxy_conn *conn = upstream_of(exchange);
-    exchange->response_eof = true;
-    if (exchange->tunnel) {
-        proxy_stream_send_end(exchange->client, NULL);
-        if (exchange->request_eof)
-            proxy_exchange_done(exchange, false);
-    } else if (!exchange->answered) {
-        ended_without_answer(exchange, proxy_conn_unsent(conn) == proxy_conn_bytes_sent(conn) - exchange->sent_before);
-    } else if (proxy_h1_body_eof(&exchange->response_body) == PROXY_H1_DONE) {
-        exchange->upstream_keep = false;
-        proxy_stream_send_end(exchange->client, NULL);
-        answer_is_complete(exchange, false);
-    } else {
+    exchange->cancelled = why == PROXY_RESET_CANCELLED;
+    if (why == PROXY_RESET_EOF) {
         proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_CLOSE, "upstream_response_truncated");
-    }
-}
-
-static void on_closed(void *owner, enum proxy_end end)
-{
-    struct proxy_exchange_run *exchange = owner;
-    struct proxy_conn *conn = upstream_of(exchange);
-    proxy_label_failure(exchange->failure, proxy_conn_error(conn));
-    proxy_report_upstream_closed(exchange->downstream, exchange->cluster, conn, exchange->upstream_opened, end);
-    if (!exchange->answered) {
-        ended_without_answer(exchange, false);
         return;
     }
     if (!exchange->tunnel)
         proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
-    proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_RESET, proxy_end_text(end));
+    proxy_exchange_cut(exchange, PROXY_FLAG_UPSTREAM_RESET,
+                       end >= 0 ? proxy_end_text((enum proxy_end)end) : proxy_reset_text(why));
 }
 
-static void on_open(void *owner)
+static void on_reset(void *user, enum proxy_reset why)
 {
-    struct proxy_exchange_run *exchange = owner;
-    exchange->upstream_opened = true;
-    proxy_upstream_opened(exchange->upstream);
+    struct proxy_exchange_run *exchange = user;
+    struct proxy_upstream *upstream = exchange->upstream;
+    int end = proxy_upstream_end(upstream);
+    if (end >= 0 && upstream->conn != NULL) {
+        proxy_label_failure(exchange->failure, proxy_conn_error(upstream->conn));
+        proxy_report_upstream_closed(exchange->downstream, exchange->cluster, upstream->conn, upstream->opened,
+                                     (enum proxy_end)end);
+    }
+    bool nothing_left =
+        why == PROXY_RESET_REFUSED || (end < 0 && proxy_stream_unsent(upstream->stream) == upstream->stream->sent);
+    if (why == PROXY_RESET_PROTOCOL)
+        bad_response(exchange, proxy_stream_error(upstream->stream));
+    else if (!exchange->answered)
+        ended_without_answer(exchange, why, nothing_left);
+    else
+        ended_within_answer(exchange, why, end);
 }
 
-static void on_writable(void *owner)
+static void on_open(void *user)
 {
-    struct proxy_exchange_run *exchange = owner;
+    (void)user; /* upstream->opened says so */
+}
+
+static void on_writable(void *user)
+{
+    struct proxy_exchange_run *exchange = user;
     if (!exchange->upgrade || exchange->tunnel)
         proxy_stream_resume(exchange->client);
 }
 
-const struct proxy_conn_ops proxy_router_ops = {
+const struct proxy_stream_events proxy_router_events = {
     .on_open = on_open,
+    .on_head = on_head,
     .on_data = on_data,
-    .on_eof = on_eof,
+    .on_end = on_end,
     .on_writable = on_writable,
-    .on_closed = on_closed,
+    .on_reset = on_reset,
 };
 
 /* --- the request ------------------------------------------------------------------------------------------------ */
 
 void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data)
 {
-    char head[PROXY_H1_CHUNK_HEAD_MAX];
-    bool chunked = exchange->request_framing == PROXY_FRAMING_CHUNKED;
     exchange->request_bytes_sent = true;
-    if (chunked)
-        proxy_attempt_send(exchange, fl_span_make(head, proxy_h1_write_chunk_head(data.len, head)));
     proxy_attempt_send(exchange, data);
-    if (chunked)
-        proxy_attempt_send(exchange, PROXY_H1_CHUNK_END);
-    if (upstream_of(exchange) != NULL && proxy_conn_is_backlogged(upstream_of(exchange)))
+    if (upstream_of(exchange) != NULL && proxy_stream_is_backlogged(upstream_of(exchange)))
         proxy_stream_pause(exchange->client);
+}
+
+void proxy_router_request_done(struct proxy_exchange_run *exchange, struct proxy_headers *trailers)
+{
+    exchange->request_bytes_sent = true;
+    proxy_attempt_send_end(exchange, trailers);
+    start_response_timeout(exchange);
+    proxy_attempt_complete(exchange);
 }
 
 void proxy_router_tunnel_end(struct proxy_exchange_run *exchange)
 {
     if (upstream_of(exchange) != NULL)
-        proxy_conn_shutdown(upstream_of(exchange));
+        proxy_stream_send_end(upstream_of(exchange), NULL);
     if (exchange->response_eof)
-        proxy_exchange_done(exchange, false);
+        proxy_exchange_done(exchange);
 }
 
 void proxy_router_resume(struct proxy_exchange_run *exchange)
 {
     if (upstream_of(exchange) != NULL)
-        proxy_conn_resume(upstream_of(exchange));
+        proxy_stream_resume(upstream_of(exchange));
 }
 
-void proxy_router_request_done(struct proxy_exchange_run *exchange, const struct proxy_headers *trailers)
-{
-    exchange->request_bytes_sent = true;
-    if (exchange->request_framing == PROXY_FRAMING_CHUNKED)
-        proxy_attempt_send(exchange, last_chunk(data_of(exchange), trailers));
-    start_response_timeout(exchange);
-    proxy_attempt_complete(exchange);
-}
-
+/* "application/grpc", perhaps with a kind of message behind it; not "application/grpc-web". */
 static bool is_grpc(const struct proxy_message *request)
 {
-    return fl_span_starts_with(proxy_headers_value(&request->headers, PROXY_HEADER_CONTENT_TYPE),
-                               FL_SPAN("application/grpc"));
+    const struct fl_span grpc = FL_SPAN("application/grpc");
+    struct fl_span type = proxy_headers_value(&request->headers, PROXY_HEADER_CONTENT_TYPE);
+    if (!fl_span_starts_with(type, grpc))
+        return false;
+    return type.len == grpc.len || type.data[grpc.len] == '+' || type.data[grpc.len] == ';';
 }
 
 void proxy_router_begin(struct proxy_exchange_run *exchange)
@@ -377,8 +334,7 @@ void proxy_router_begin(struct proxy_exchange_run *exchange)
         return;
     start_timers(exchange);
     int result = proxy_attempt_connect(exchange, false);
-    if (!proxy_forward_head(exchange))
-        return;
+    proxy_attempt_head(exchange);
     if (result != PROXY_UPSTREAM_OK)
         proxy_attempt_not_connected(exchange, result);
     else if (exchange->request_done)

@@ -94,7 +94,7 @@ struct proxy_direct {
     X(5XX, "5xx")                                                                                                      \
     X(GATEWAY_ERROR, "gateway-error")                                                                                  \
     X(CONNECT_FAILURE, "connect-failure")                                                                              \
-    X(REFUSED_STREAM, "refused-stream") /* of HTTP/2: nothing does so here yet */                                      \
+    X(REFUSED_STREAM, "refused-stream") /* a server of HTTP/2 has not begun */                                         \
     X(RESET, "reset")                                                                                                  \
     X(RESET_BEFORE_REQUEST, "reset-before-request")                                                                    \
     X(RETRIABLE_4XX, "retriable-4xx")                                                                                  \

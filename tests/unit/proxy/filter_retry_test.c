@@ -74,10 +74,19 @@ static void the_words_mean_what_envoys_do(void **state)
         if (rows[i].field != NULL)
             assert_int_equal(
                 proxy_headers_add(&response.headers, fl_span_str(rows[i].field), fl_span_str(rows[i].value)), 0);
-        const struct proxy_try one = {rows[i].outcome, rows[i].sent, &response};
+        const struct proxy_try one = {.outcome = rows[i].outcome, .sent = rows[i].sent, .response = &response};
         if (proxy_retry_wants(&policy, &one) != rows[i].wants)
             fail_msg("row %zu", i);
     }
+}
+
+static void a_server_of_http2_that_has_not_begun(void **state)
+{
+    (void)state;
+    const struct proxy_try one = {.outcome = PROXY_TRY_BROKEN, .refused = true};
+    const struct proxy_retry_policy refused = {.on = ON(REFUSED_STREAM)}, connect = {.on = ON(CONNECT_FAILURE)};
+    assert_true(proxy_retry_wants(&refused, &one));
+    assert_false(proxy_retry_wants(&connect, &one));
 }
 
 static void backoff_doubles_up_to_its_maximum(void **state)
@@ -498,6 +507,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_words_mean_what_envoys_do),
+        cmocka_unit_test(a_server_of_http2_that_has_not_begun),
         cmocka_unit_test(backoff_doubles_up_to_its_maximum),
         cmocka_unit_test(a_bad_answer_is_not_the_last_word),
         cmocka_unit_test(the_limit_ends_with_the_answer_that_came),
