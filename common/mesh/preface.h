@@ -1,5 +1,5 @@
-/* The preface of ALPN fairlead-tcp/1: what each side of an mTLS connection sends once, before the application's bytes,
- * as soon as its half of the handshake is done, without waiting for the other's.
+/* The preface of ALPN fairlead-tcp/1 and fairlead-http/1: what each side of an mTLS connection sends once, before the
+ * application's bytes, as soon as its half of the handshake is done, without waiting for the other's.
  *
  *   "FLP" 0x01            magic and version
  *   u16 length            bytes that follow, network order, ≤ FL_PREFACE_BODY_MAX
@@ -15,9 +15,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-
-#define FL_ALPN_TCP  "fairlead-tcp/1"
-#define FL_ALPN_HTTP "fairlead-http/1"
+#include "common/mesh/alpn.h"
 
 #define FL_PREFACE_HEAD      6
 #define FL_PREFACE_BODY_MAX  1024

@@ -144,6 +144,25 @@ static int copy_server_name(struct fl_tls_context *context, const struct fl_tls_
     return context->server_name != NULL ? 0 : -ENOMEM;
 }
 
+bool fl_tls_next_token(struct fl_span *rest, struct fl_span *ret_token)
+{
+    if (rest->len == 0)
+        return false;
+    *ret_token = fl_span_make(rest->data + 1, (unsigned char)rest->data[0]);
+    *rest = fl_span_from(*rest, ret_token->len + 1);
+    return true;
+}
+
+struct fl_span fl_tls_context_alpn(const struct fl_tls_context *context, size_t at)
+{
+    struct fl_span rest = fl_buf_span(&context->core->alpn), token = {NULL, 0};
+    while (fl_tls_next_token(&rest, &token)) {
+        if (at-- == 0)
+            return token;
+    }
+    return (struct fl_span){NULL, 0};
+}
+
 /* A client that offers no ALPN at all never reaches select_alpn. */
 static int require_alpn(SSL *ssl, int *ret_alert, void *unused)
 {

@@ -53,7 +53,7 @@ struct fl_tls_options {
     const struct fl_tls_name_match *names; /* any of them must match; none: any name is good */
     size_t name_count;
     /* In order of preference. Server: a client that offers none of them, or no ALPN at all, is refused with
-     * no_application_protocol. Client: a server that chooses none is refused. */
+     * no_application_protocol. Client: a server that chooses none is refused (but see fl_tls_offer). */
     const struct fl_span *alpn;
     size_t alpn_count;          /* 0: ALPN is not used */
     struct fl_span server_name; /* client: SNI; empty: none */
@@ -68,6 +68,8 @@ int fl_tls_context_new(const struct fl_tls_options *options, struct fl_tls_conte
  * require_spiffe of `options`, whose other fields are not looked at. It costs some hundred bytes. -EINVAL, -ENOMEM. */
 int fl_tls_context_derive(struct fl_tls_context *like, const struct fl_tls_options *options,
                           struct fl_tls_context **ret_context, struct fl_err *err) FL_MUST_CHECK;
+/* Of the context's ALPN tokens the one at `at`; empty beyond the last. */
+struct fl_span fl_tls_context_alpn(const struct fl_tls_context *context, size_t at);
 struct fl_tls_context *fl_tls_context_ref(struct fl_tls_context *context);
 struct fl_tls_context *fl_tls_context_unref(struct fl_tls_context *context);
 void fl_cleanup_tls_context(struct fl_tls_context **context);

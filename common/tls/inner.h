@@ -40,18 +40,22 @@ struct fl_tls {
     X509 *refused_leaf;      /* counted; NULL: none */
     enum fl_tls_state state;
     enum fl_tls_reason reason;
-    int code;          /* negative errno once it failed */
-    char *error;       /* the reason; NULL where nothing failed, or memory was out */
-    unsigned calls;    /* nested calls of this session that run now */
-    unsigned messages; /* TLS messages after the handshake without application bytes between */
-    bool begun;        /* bytes came from the peer */
-    bool plaintext;    /* and the first of them begins no TLS record */
-    bool sending;      /* inside the send sink */
-    bool closed;       /* close_notify went out */
+    int code;           /* negative errno once it failed */
+    char *error;        /* the reason; NULL where nothing failed, or memory was out */
+    unsigned calls;     /* nested calls of this session that run now */
+    unsigned messages;  /* TLS messages after the handshake without application bytes between */
+    bool begun;         /* bytes came from the peer */
+    bool plaintext;     /* and the first of them begins no TLS record */
+    bool sending;       /* inside the send sink */
+    bool closed;        /* close_notify went out */
+    bool alpn_may_lack; /* the server may choose none: "http/1.1" is offered */
 };
 
 /* The session that an SSL object belongs to. */
 struct fl_tls *fl_tls_of(const SSL *ssl);
+
+/* The next token of a list as on the wire. False at its end. */
+bool fl_tls_next_token(struct fl_span *rest, struct fl_span *ret_token);
 
 /* Remembers why the session fails; the first reason counts. */
 void fl_tls_refuse(struct fl_tls *tls, enum fl_tls_reason reason, int code, const char *format, ...)

@@ -148,6 +148,35 @@ int fl_tls_expect(struct fl_tls *tls, struct fl_span identity)
     return 0;
 }
 
+static bool lists_http1(struct fl_span list)
+{
+    struct fl_span token;
+    while (fl_tls_next_token(&list, &token)) {
+        if (fl_span_eq(token, FL_SPAN("http/1.1")))
+            return true;
+    }
+    return false;
+}
+
+int fl_tls_offer(struct fl_tls *tls, bool (*likes)(struct fl_span token, unsigned use), unsigned use)
+{
+    unsigned char offers[FL_TLS_ALPN_MAX * (UINT8_MAX + 1)];
+    const struct fl_span all = fl_buf_span(&tls->context->core->alpn);
+    struct fl_span rest = all, token;
+    size_t size = 0;
+    while (fl_tls_next_token(&rest, &token)) {
+        if (!likes(token, use))
+            continue;
+        memcpy(offers + size, token.data - 1, token.len + 1);
+        size += token.len + 1;
+    }
+    bool some = size > 0 && size < all.len;
+    tls->alpn_may_lack = lists_http1(some ? fl_span_make((const char *)offers, size) : all);
+    if (!some)
+        return 0;
+    return SSL_set_alpn_protos(tls->ssl, offers, (unsigned)size) == 0 ? 0 : -ENOMEM;
+}
+
 struct fl_tls *fl_tls_free(struct fl_tls *tls)
 {
     if (tls != NULL) {

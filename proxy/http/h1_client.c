@@ -66,28 +66,6 @@ static void write_head(struct proxy_h1_client *client, const struct proxy_messag
         write_out(client, fl_span_make(to, proxy_h1_write_head(request, plan, to)));
 }
 
-/* What HTTP/1 wants to be told otherwise than HTTP/2 did: Host, and one Cookie field (RFC 9113 §8.2.3, §8.3.1). */
-static void from_h2(struct proxy_message *request, char *room, size_t size)
-{
-    struct proxy_headers *headers = &request->headers;
-    const struct proxy_header *first = proxy_headers_get(headers, PROXY_HEADER_COOKIE), *next = first;
-    size_t len = 0;
-    if (request->authority.len > 0 && headers->first[PROXY_HEADER_HOST] == 0)
-        (void)!proxy_headers_insert(headers, 0, FL_SPAN("host"), request->authority);
-    first = next = proxy_headers_get(headers, PROXY_HEADER_COOKIE);
-    if (first == NULL || proxy_headers_next(headers, PROXY_HEADER_COOKIE, first->name, first) == NULL)
-        return;
-    for (; next != NULL; next = proxy_headers_next(headers, PROXY_HEADER_COOKIE, next->name, next)) {
-        if (len + next->value.len + 2 > size)
-            return; /* as it is: several fields are read by most */
-        len += len > 0 ? (memcpy(room + len, "; ", 2), 2u) : 0u;
-        if (next->value.len > 0)
-            memcpy(room + len, next->value.data, next->value.len);
-        len += next->value.len;
-    }
-    (void)!proxy_headers_set(headers, FL_SPAN("cookie"), fl_span_make(room, len));
-}
-
 static bool has_open_end(const struct proxy_message *request, bool end)
 {
     return !end && request->framing != PROXY_FRAMING_LENGTH && !request->upgrade &&
@@ -99,13 +77,6 @@ static void send_head(struct proxy_stream *stream, struct proxy_message *request
     struct proxy_h1_client *client = of(stream);
     if (client->closed)
         return;
-    FL_CLEANUP(fl_cleanup_free) char *cookies = NULL;
-    if (request->major == 2) {
-        size_t size = PROXY_H1_HEAD_MAX;
-        if (request->headers.first[PROXY_HEADER_COOKIE] != 0)
-            cookies = malloc(size);
-        from_h2(request, cookies, cookies != NULL ? size : 0);
-    }
     if (has_open_end(request, end))
         request->framing = PROXY_FRAMING_CHUNKED;
     struct proxy_h1_plan plan;
@@ -370,6 +341,7 @@ void proxy_h1_client_begin(struct proxy_h1_client *client, struct proxy_conn *co
         .conn = conn,
         .scratch = kept.scratch,
         .on_open = kept.on_open,
+        .owner = kept.owner,
         .end = -1,
         .sent_before = proxy_conn_bytes_sent(conn),
         .received_before = proxy_conn_bytes_received(conn),

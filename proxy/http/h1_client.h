@@ -10,7 +10,7 @@
  *
  * Framing of the request: a length stays one, all else that has a body is chunked. An upgrade and CONNECT have no body:
  * what is sent before the answer goes out as it is; after a 101 or a 2xx to CONNECT both directions are opaque, and
- * send_end is a FIN. A request that came by HTTP/2 gets its Host first, and its Cookie fields in one.
+ * send_end is a FIN.
  *
  * Of the answer: until-close bodies end cleanly with the connection, whatever else ends early is PROXY_RESET_EOF. Why a
  * stream was reset: CONNECT before the connection was open, PROTOCOL with the parser's word (proxy_h1_client_error has
@@ -37,6 +37,7 @@ struct proxy_h1_client {
     struct proxy_conn *conn; /* the owner's; in on_reset it may be looked at, even where it is gone */
     struct proxy_h1_scratch scratch;
     void (*on_open)(struct proxy_h1_client *client); /* before the stream's; NULL allowed */
+    void *owner;                                     /* for it */
     int end; /* enum proxy_end that the connection came to; -1: it lives, or ended in order */
     uint64_t sent_before, received_before; /* of the connection */
     uint32_t generation;                   /* of its streams */

@@ -32,7 +32,6 @@
     X(KEEP_ALIVE, "keep-alive", HOP)                                                                                   \
     X(PROXY_CONNECTION, "proxy-connection", HOP)                                                                       \
     X(HTTP2_SETTINGS, "http2-settings", HOP)                                                                           \
-    X(FAIRLEAD_HTTP, "fairlead-http", HOP) /* restore.h */                                                             \
     X(TE, "te", HOP)                                                                                                   \
     X(UPGRADE, "upgrade", HOP)                                                                                         \
     X(TRAILER, "trailer", END)                                                                                         \
@@ -62,7 +61,8 @@
     X(X_FORWARDED_FOR, "x-forwarded-for", END)                                                                         \
     X(X_FORWARDED_HOST, "x-forwarded-host", END)                                                                       \
     X(X_FORWARDED_PROTO, "x-forwarded-proto", END)                                                                     \
-    X(X_FORWARDED_CLIENT_CERT, "x-forwarded-client-cert", END)
+    X(X_FORWARDED_CLIENT_CERT, "x-forwarded-client-cert", END)                                                         \
+    X(FAIRLEAD_HTTP, "fairlead-http", END)
 
 enum proxy_header_id {
     PROXY_HEADER_OTHER,

@@ -66,7 +66,7 @@ static int opened(void *owner)
 {
     struct proxy_tls *tls = owner;
     tls->opened = true;
-    tls->wants_preface = fl_span_eq_str(fl_tls_alpn(tls->session), FL_ALPN_TCP);
+    tls->wants_preface = fl_alpn_has_preface(fl_tls_alpn(tls->session));
     if (!tls->wants_preface) {
         proxy_conn_ready(tls->conn);
         return proxy_conn_opened(tls->conn);
@@ -143,6 +143,11 @@ static const struct proxy_transport_ops transport_ops = {
     .free = tls_free,
 };
 
+static bool likes(struct fl_span token, unsigned use)
+{
+    return fl_alpn_is_offered(token, (enum fl_alpn_use)use);
+}
+
 int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *options)
 {
     struct proxy_tls *tls = calloc(1, sizeof(*tls));
@@ -152,6 +157,8 @@ int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *opt
     int result = fl_tls_new(options->context, &sinks, &tls->session);
     if (result == 0 && options->identity.len > 0)
         result = fl_tls_expect(tls->session, options->identity);
+    if (result == 0 && !options->server && options->use != FL_ALPN_USE_ANY)
+        result = fl_tls_offer(tls->session, likes, (unsigned)options->use);
     if (result < 0) {
         fl_tls_free(tls->session);
         free(tls);

@@ -1,9 +1,9 @@
 /* TLS between a connection and its owner: the transport of proxy/net/conn.h over common/tls/session.h.
  *
- * Where the handshake chose ALPN fairlead-tcp/1, each side also sends one preface (common/mesh/preface.h) before the
- * application's bytes. A server opens the connection to its owner when the client's preface is in (a client sends it
- * with its first flight, so this costs no time), a client at once, and the server's preface comes before the first
- * byte that it delivers. The preface counts into the handshake's deadline.
+ * Where the handshake chose ALPN fairlead-tcp/1 or fairlead-http/1, each side also sends one preface
+ * (common/mesh/preface.h) before the application's bytes. A server opens the connection to its owner when the client's
+ * preface is in (a client sends it with its first flight, so this costs no time), a client at once, and the server's
+ * preface comes before the first byte that it delivers. The preface counts into the handshake's deadline.
  */
 #ifndef PROXY_TLS_FILTER_H
 #define PROXY_TLS_FILTER_H
@@ -20,6 +20,7 @@ struct proxy_tls_options {
     const struct fl_span *preface; /* what we send, read when it is sent; lives as long as the connection */
     struct fl_span identity; /* the one SPIFFE ID that the peer may show; empty: whom the context accepts. Copied */
     uint64_t timeout_ms;     /* of the handshake */
+    enum fl_alpn_use use;    /* client: which of the context's ALPN tokens are offered */
 };
 
 /* Puts TLS on `conn` (proxy_conn_set_transport). 0, -ENOMEM, -EINVAL (an identity, and a context that verifies nobody):

@@ -117,7 +117,7 @@ struct proxy_upstream {          /* a connection in use, or a request's stream; 
     uint64_t idle_since_ms;
     const struct fl_tls_context *context; /* that it was dialled with; lives as long as the connection */
     bool pending, is_request;             /* what it counts for */
-    struct proxy_h1_client client;        /* of a request over HTTP/1 */
+    struct proxy_h1_client *client;       /* of a connection for HTTP/1; NULL: it is none */
     struct fl_deferred deferred;
 };
 

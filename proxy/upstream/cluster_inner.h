@@ -7,6 +7,7 @@
 #ifndef PROXY_UPSTREAM_CLUSTER_INNER_H
 #define PROXY_UPSTREAM_CLUSTER_INNER_H
 
+#include "common/mesh/alpn.h"
 #include "proxy/upstream/cluster.h"
 
 #define PROXY_HOST_GONE UINT32_MAX /* it is no host of the cluster any more, and goes with its last connection */
@@ -71,6 +72,14 @@ void proxy_upstream_discard(struct proxy_upstream *upstream, enum proxy_close ho
 void proxy_cluster_tell(const struct proxy_cluster_run *cluster, bool opened);
 
 /* -- pool.c -- */
+
+/* What a new connection to it would be: *ret_context NULL for plaintext. 0 or -ENOKEY. */
+int proxy_host_context(const struct proxy_cluster_run *cluster, const struct proxy_host *host,
+                       struct fl_tls_context **ret_context) FL_MUST_CHECK;
+/* A connection, within the cluster's limits: an outcome of proxy_upstream_get, or -errno. */
+int proxy_upstream_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, struct fl_tls_context *context,
+                        enum fl_alpn_use use, const struct proxy_conn_ops *ops, void *owner,
+                        struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
 
 /* proxy_upstream_put of a clean client, also in the event that told the end of its answer. */
 void proxy_upstream_put_read(struct proxy_upstream *upstream);

@@ -6,9 +6,8 @@
 #include <assert.h>
 #include <errno.h>
 
-/* *ret_context: NULL for plaintext. 0 or -ENOKEY. */
-static int context_of(const struct proxy_cluster_run *cluster, const struct proxy_host *host,
-                      struct fl_tls_context **ret_context)
+int proxy_host_context(const struct proxy_cluster_run *cluster, const struct proxy_host *host,
+                       struct fl_tls_context **ret_context)
 {
     const struct proxy_cluster_options *options = &cluster->options;
     *ret_context = host->transport != NULL ? options->tls_of(options->owner, host->transport) : NULL;
@@ -16,24 +15,34 @@ static int context_of(const struct proxy_cluster_run *cluster, const struct prox
 }
 
 static int start_tls(const struct proxy_cluster_options *options, const struct proxy_host *host,
-                     struct fl_tls_context *context, struct proxy_conn *conn)
+                     struct fl_tls_context *context, enum fl_alpn_use use, struct proxy_conn *conn)
 {
     const struct proxy_tls_options tls = {
         .context = context,
         .preface = options->preface,
         .identity = host->identity,
         .timeout_ms = options->connect_timeout_ms,
+        .use = use,
     };
     return context != NULL ? proxy_tls_start(conn, &tls) : 0;
 }
 
+struct with_client {
+    struct proxy_upstream upstream;
+    struct proxy_h1_client client;
+};
+
 static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, struct fl_tls_context *context,
-                const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+                enum fl_alpn_use use, const struct proxy_conn_ops *ops, void *owner,
+                struct proxy_upstream **ret_upstream)
 {
     const struct proxy_cluster_options *options = &cluster->options;
-    struct proxy_upstream *upstream = calloc(1, sizeof(*upstream));
-    if (upstream == NULL)
+    struct with_client *with_client =
+        calloc(1, use == FL_ALPN_USE_BYTES ? sizeof(struct proxy_upstream) : sizeof(*with_client));
+    if (with_client == NULL)
         return -ENOMEM;
+    struct proxy_upstream *upstream = &with_client->upstream;
+    upstream->client = use == FL_ALPN_USE_BYTES ? NULL : &with_client->client;
     const struct proxy_dial how = {
         .source = host->address.any.sa_family == AF_INET ? &options->bind_v4 : &options->bind_v6,
         .freebind = options->bind_freebind,
@@ -47,7 +56,7 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, stru
     }
     proxy_conn_set_owner(upstream->conn, ops, owner);
     proxy_conn_set_high(upstream->conn, options->buffer_limit_bytes);
-    result = start_tls(options, host, context, upstream->conn);
+    result = start_tls(options, host, context, use, upstream->conn);
     if (result < 0) {
         proxy_conn_close(upstream->conn, PROXY_CLOSE_NOW);
         free(upstream);
@@ -65,15 +74,15 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, stru
     return PROXY_UPSTREAM_OK;
 }
 
-static int dial_within_limits(struct proxy_cluster_run *cluster, struct proxy_host *host,
-                              struct fl_tls_context *context, const struct proxy_conn_ops *ops, void *owner,
-                              struct proxy_upstream **ret_upstream)
+int proxy_upstream_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, struct fl_tls_context *context,
+                        enum fl_alpn_use use, const struct proxy_conn_ops *ops, void *owner,
+                        struct proxy_upstream **ret_upstream)
 {
     if (!proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS))
         return proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
     int result = PROXY_UPSTREAM_OVERFLOW;
     if (proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_PENDING)) {
-        result = dial(cluster, host, context, ops, owner, ret_upstream);
+        result = dial(cluster, host, context, use, ops, owner, ret_upstream);
         if (result != PROXY_UPSTREAM_OK)
             proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_PENDING);
     } else {
@@ -89,7 +98,7 @@ static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
 {
     bool request = (want & PROXY_UPSTREAM_REQUEST) != 0;
     struct fl_tls_context *context;
-    int result = context_of(cluster, host, &context);
+    int result = proxy_host_context(cluster, host, &context);
     if (result < 0)
         return result;
     if (request && !proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
@@ -99,7 +108,8 @@ static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
         (void)!proxy_shared_take(cluster->shared, PROXY_UPSTREAM_LIMIT_CONNECTIONS, UINT32_MAX);
         return PROXY_UPSTREAM_OK;
     }
-    result = dial_within_limits(cluster, host, context, ops, owner, ret_upstream);
+    const enum fl_alpn_use use = request ? FL_ALPN_USE_HTTP1 : FL_ALPN_USE_BYTES;
+    result = proxy_upstream_dial(cluster, host, context, use, ops, owner, ret_upstream);
     if (request && result != PROXY_UPSTREAM_OK)
         proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
     return result;

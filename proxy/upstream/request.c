@@ -3,7 +3,7 @@
 
 static void on_client_open(struct proxy_h1_client *client)
 {
-    struct proxy_upstream *upstream = FL_CONTAINER_OF(client, struct proxy_upstream, client);
+    struct proxy_upstream *upstream = client->owner;
     upstream->opened = true;
     proxy_upstream_opened(upstream);
 }
@@ -17,11 +17,12 @@ static int request_over_h1(struct proxy_cluster_run *cluster, const struct proxy
         proxy_upstream_get_other(cluster, want->original, want->tried, flags, want->random, NULL, NULL, &upstream);
     if (result != PROXY_UPSTREAM_OK)
         return result;
-    upstream->client.scratch = cluster->options.scratch;
-    upstream->client.on_open = on_client_open;
+    upstream->client->scratch = cluster->options.scratch;
+    upstream->client->on_open = on_client_open;
+    upstream->client->owner = upstream;
     upstream->opened = upstream->reused;
-    upstream->stream = &upstream->client.stream;
-    proxy_h1_client_begin(&upstream->client, upstream->conn, upstream->opened, events, user);
+    upstream->stream = &upstream->client->stream;
+    proxy_h1_client_begin(upstream->client, upstream->conn, upstream->opened, events, user);
     *ret_upstream = upstream;
     return PROXY_UPSTREAM_OK;
 }
@@ -36,7 +37,7 @@ void proxy_upstream_finish(struct proxy_upstream *upstream, enum proxy_reset why
 {
     if (upstream == NULL)
         return;
-    const struct proxy_h1_client *client = &upstream->client;
+    const struct proxy_h1_client *client = upstream->client;
     proxy_stream_close(upstream->stream, why);
     upstream->stream = NULL;
     if (client->gone)
@@ -49,5 +50,5 @@ void proxy_upstream_finish(struct proxy_upstream *upstream, enum proxy_reset why
 
 int proxy_upstream_end(const struct proxy_upstream *upstream)
 {
-    return upstream->client.end;
+    return upstream->client->end;
 }

@@ -96,6 +96,61 @@ static void assert_span(struct fl_span span, const char *text)
         fail_msg("\"%.*s\" is not \"%s\"", FL_SPAN_ARG(span), text);
 }
 
+static bool likes_h2(struct fl_span token, unsigned use)
+{
+    return use == 1 && fl_span_eq(token, FL_SPAN("h2"));
+}
+
+static bool likes_http1(struct fl_span token, unsigned use)
+{
+    return use == 1 && fl_span_eq(token, FL_SPAN("http/1.1"));
+}
+
+/* likes NULL: fl_tls_offer is not called. */
+static const struct offer_row {
+    const char *name;
+    bool (*likes)(struct fl_span token, unsigned use);
+    const char *server; /* the one that it has; NULL: it has none */
+    const char *chosen; /* NULL: refused */
+    bool expects;
+} offer_rows[] = {
+    {"all", NULL, "fairlead-tcp/1", "fairlead-tcp/1", false},
+    {"a part", likes_h2, "h2", "h2", false},
+    {"not of that part", likes_h2, "fairlead-tcp/1", NULL, false},
+    {"the server has none, and http/1.1 was offered", likes_http1, NULL, "", false},
+    {"but one identity is expected", likes_http1, NULL, NULL, true},
+    {"the server has none, and http/1.1 was not offered", likes_h2, NULL, NULL, false},
+    {"nothing was said about a server without", NULL, NULL, NULL, false},
+};
+
+static void a_session_offers_a_part_of_its_contexts_alpn(void **state)
+{
+    (void)state;
+    const struct fl_span all[] = {FL_SPAN("fairlead-tcp/1"), FL_SPAN("h2"), FL_SPAN("http/1.1")};
+    for (size_t i = 0; i < FL_COUNT(offer_rows); i++) {
+        const struct offer_row *row = &offer_rows[i];
+        struct tls_pair pair;
+        struct fl_tls_options client = client_options(), server = server_options();
+        struct fl_span one = fl_span_str(row->server != NULL ? row->server : "");
+        client.alpn = all;
+        client.alpn_count = FL_COUNT(all);
+        server.alpn = &one;
+        server.alpn_count = row->server != NULL ? 1 : 0;
+        pair_of(&pair, &client, &server);
+        if (row->likes != NULL)
+            assert_int_equal(fl_tls_offer(pair.client.tls, row->likes, 1), 0);
+        if (row->expects)
+            assert_int_equal(fl_tls_expect(pair.client.tls, FL_SPAN(WEB)), 0);
+        tls_pair_run(&pair, SIZE_MAX);
+        bool open = fl_tls_state(pair.client.tls) == FL_TLS_OPEN;
+        if (open != (row->chosen != NULL))
+            fail_msg("%s: %s", row->name, fl_tls_error(pair.client.tls));
+        if (open)
+            assert_span(fl_tls_alpn(pair.client.tls), row->chosen);
+        tls_pair_done(&pair);
+    }
+}
+
 static void opens_and_tells_both_identities(void **state)
 {
     (void)state;
@@ -362,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opens_and_tells_both_identities),
+        cmocka_unit_test(a_session_offers_a_part_of_its_contexts_alpn),
         cmocka_unit_test(every_split_of_the_handshake_opens),
         cmocka_unit_test(data_behind_the_handshake_arrives),
         cmocka_unit_test(bulk_goes_both_ways_in_any_pieces),

@@ -193,9 +193,9 @@ static void both_ends_meet(struct fixture *f)
 
 static void identities_and_prefaces_are_exchanged(void **state)
 {
-    (void)state;
+    const char *alpn = *state;
     static struct fixture f;
-    setup(&f, FL_ALPN_TCP, false);
+    setup(&f, alpn, false);
     f.ends[1].answer_at_open = true;
     both_ends_meet(&f);
     const struct proxy_tls *client = proxy_tls_of(f.ends[0].conn), *server = proxy_tls_of(f.ends[1].conn);
@@ -203,7 +203,7 @@ static void identities_and_prefaces_are_exchanged(void **state)
     assert_true(fl_span_eq_str(proxy_tls_peer_identity(server), CLIENT_ID));
     assert_true(fl_span_eq_str(proxy_tls_peer_preface(client)->fields[FL_PREFACE_WORKLOAD], "server"));
     assert_true(fl_span_eq_str(proxy_tls_peer_preface(server)->fields[FL_PREFACE_WORKLOAD], "client"));
-    assert_true(fl_span_eq_str(proxy_tls_alpn(server), FL_ALPN_TCP));
+    assert_true(fl_span_eq_str(proxy_tls_alpn(server), alpn));
     assert_memory_equal(f.ends[0].text, "server first", 12);
     assert_int_equal(f.ends[0].len, 12);
     teardown(&f);
@@ -339,7 +339,8 @@ static void memory_that_is_out_ends_it_cleanly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(identities_and_prefaces_are_exchanged),
+        cmocka_unit_test_prestate(identities_and_prefaces_are_exchanged, (void *)(uintptr_t)FL_ALPN_TCP),
+        cmocka_unit_test_prestate(identities_and_prefaces_are_exchanged, (void *)(uintptr_t)FL_ALPN_HTTP),
         cmocka_unit_test(every_byte_split),
         cmocka_unit_test(without_our_alpn_there_is_no_preface),
         cmocka_unit_test(half_close_goes_through_both_ways),
