@@ -18,7 +18,7 @@ enum control_transport { CONTROL_TCP, CONTROL_UDP, CONTROL_SCTP };
 /* What runs on a port. From appProtocol, else from the port's name up to its first '-', else AUTO: the proxy looks at
  * the bytes. "kubernetes.io/h2c", "grpc", "http2" → HTTP2; "http", "kubernetes.io/ws" → HTTP; "https", "tls", and every
  * other word that is known to be no HTTP ("tcp", "mysql", "redis", "mongo" …) → TCP. An unknown appProtocol is TCP, an
- * unknown name AUTO. */
+ * unknown name AUTO, but for the ports 25, 53, 3306 and 27017. */
 enum control_protocol { CONTROL_PROTOCOL_AUTO, CONTROL_PROTOCOL_TCP, CONTROL_PROTOCOL_HTTP, CONTROL_PROTOCOL_HTTP2 };
 const char *control_protocol_name(enum control_protocol protocol); /* "auto", "tcp", "http", "http2" */
 

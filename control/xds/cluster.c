@@ -89,6 +89,51 @@ static void set_traffic(struct generation *generation, pb_cluster *cluster, cons
     cluster->common_lb_config->healthy_panic_threshold = build_percent(build, panic);
 }
 
+/* -- which HTTP is spoken -- */
+
+#define OPTIONS(name) ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_##name
+#define EXPLICIT(name)                                                                                                 \
+    ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_##name
+
+static void set_options(struct generation *generation, pb_cluster *cluster, const pb_http_options *options)
+{
+    struct build *build = &generation->build;
+    pb_cluster_options *entry = new_cluster_options(build);
+    entry->key = literal("envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
+    entry->value = build_any(build, &options->base);
+    PUSH(build, cluster, typed_extension_protocol_options, entry);
+}
+
+/* A sidecar is transparent: what the client spoke. */
+static void set_downstream_http(struct generation *generation, pb_cluster *cluster)
+{
+    struct build *build = &generation->build;
+    pb_http_options *options = new_http_options(build);
+    options->upstream_protocol_options_case = OPTIONS(USE_DOWNSTREAM_PROTOCOL_CONFIG);
+    options->use_downstream_protocol_config = new_http_downstream(build);
+    options->use_downstream_protocol_config->http_protocol_options = new_http1_options(build);
+    options->use_downstream_protocol_config->http2_protocol_options = new_http2_options(build);
+    set_options(generation, cluster, options);
+}
+
+/* A gateway's clients speak what they like: the application gets what its port says, HTTP/1 where it says nothing. */
+static void set_http(struct generation *generation, pb_cluster *cluster, enum control_protocol protocol)
+{
+    struct build *build = &generation->build;
+    if (generation->view->role != CONTROL_ROLE_GATEWAY) {
+        set_downstream_http(generation, cluster);
+        return;
+    }
+    if (protocol != CONTROL_PROTOCOL_HTTP2)
+        return;
+    pb_http_options *options = new_http_options(build);
+    options->upstream_protocol_options_case = OPTIONS(EXPLICIT_HTTP_CONFIG);
+    options->explicit_http_config = new_http_explicit(build);
+    options->explicit_http_config->protocol_config_case = EXPLICIT(HTTP2_PROTOCOL_OPTIONS);
+    options->explicit_http_config->http2_protocol_options = new_http2_options(build);
+    set_options(generation, cluster, options);
+}
+
 /* -- mTLS where an endpoint is meshed -- */
 
 static void add_match(struct generation *generation, pb_cluster *cluster, const char *name, bool meshed,
@@ -152,12 +197,14 @@ static ProtobufCMessage *service_cluster(struct generation *generation, const st
 {
     struct build *build = &generation->build;
     const struct control_service *service = control_service_by_fqdn(generation->model, name->host);
-    if (service == NULL || control_service_port(service, name->port) == NULL)
+    const struct control_port *port = service != NULL ? control_service_port(service, name->port) : NULL;
+    if (port == NULL)
         return NULL;
     pb_cluster *cluster =
         cluster_of(generation, build_text(build, text), ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS);
     set_eds(generation, cluster);
     set_traffic(generation, cluster, control_service_traffic(generation->model, service));
+    set_http(generation, cluster, port->protocol);
     set_transport(generation, cluster, build_textf(build, "outbound_.%u_._.%.*s", name->port, FL_SPAN_ARG(name->host)));
     add_service(generation, add_services(generation, cluster), service);
     return &cluster->base;
@@ -177,6 +224,7 @@ static ProtobufCMessage *workload_cluster(struct generation *generation, const s
         cluster_of(generation, build_text(build, text), ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS);
     set_eds(generation, cluster);
     set_traffic(generation, cluster, NULL);
+    set_http(generation, cluster, CONTROL_PROTOCOL_AUTO);
     set_transport(generation, cluster, build_textf(build, "outbound_.%u_._.workload", name->port));
     return &cluster->base;
 }
@@ -208,6 +256,7 @@ static pb_cluster *app_cluster(struct generation *generation, const char *name)
     cluster->upstream_bind_config->source_address = source(generation, FL_PASSTHROUGH_IPV4);
     extra->address = source(generation, FL_PASSTHROUGH_IPV6);
     PUSH(build, cluster->upstream_bind_config, extra_source_addresses, extra);
+    set_downstream_http(generation, cluster);
     return cluster;
 }
 

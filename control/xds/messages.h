@@ -9,6 +9,7 @@
 #include "common/xds/proto/discovery.pb-c.h"
 #include "common/xds/proto/hcm.pb-c.h"
 #include "common/xds/proto/http_inspector.pb-c.h"
+#include "common/xds/proto/http_options.pb-c.h"
 #include "common/xds/proto/http_rbac.pb-c.h"
 #include "common/xds/proto/jwt_authn.pb-c.h"
 #include "common/xds/proto/listener.pb-c.h"
@@ -61,6 +62,8 @@
     X(config_source, Envoy__Config__Core__V3__ConfigSource, envoy__config__core__v3__config_source__descriptor)                               \
     X(ads, Envoy__Config__Core__V3__AggregatedConfigSource,                                                                                   \
       envoy__config__core__v3__aggregated_config_source__descriptor)                                                                          \
+    X(http2_options, Envoy__Config__Core__V3__Http2ProtocolOptions,                                                                           \
+      envoy__config__core__v3__http2_protocol_options__descriptor)                                                                            \
     X(http1_options, Envoy__Config__Core__V3__Http1ProtocolOptions,                                                                           \
       envoy__config__core__v3__http1_protocol_options__descriptor)                                                                            \
     X(http_uri, Envoy__Config__Core__V3__HttpUri, envoy__config__core__v3__http_uri__descriptor)                                              \
@@ -137,6 +140,14 @@
       envoy__config__cluster__v3__cluster__transport_socket_match__descriptor)                                                                \
     X(common_lb, Envoy__Config__Cluster__V3__Cluster__CommonLbConfig,                                                                         \
       envoy__config__cluster__v3__cluster__common_lb_config__descriptor)                                                                      \
+    X(cluster_options, Envoy__Config__Cluster__V3__Cluster__TypedExtensionProtocolOptionsEntry,                                               \
+      envoy__config__cluster__v3__cluster__typed_extension_protocol_options_entry__descriptor)                                                \
+    X(http_options, Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions,                                                              \
+      envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor)                                                              \
+    X(http_explicit, Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions__ExplicitHttpConfig,                                         \
+      envoy__extensions__upstreams__http__v3__http_protocol_options__explicit_http_config__descriptor)                                        \
+    X(http_downstream, Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions__UseDownstreamHttpConfig,                                  \
+      envoy__extensions__upstreams__http__v3__http_protocol_options__use_downstream_http_config__descriptor)                                  \
     X(breakers, Envoy__Config__Cluster__V3__CircuitBreakers, envoy__config__cluster__v3__circuit_breakers__descriptor)                        \
     X(thresholds, Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds,                                                                    \
       envoy__config__cluster__v3__circuit_breakers__thresholds__descriptor)                                                                   \

@@ -237,11 +237,13 @@ bool proxy_chain_match_overlap(const struct proxy_chain_match *a, const struct p
 enum proxy_cluster_type { PROXY_CLUSTER_STATIC, PROXY_CLUSTER_ORIGINAL_DST, PROXY_CLUSTER_EDS };
 enum proxy_lb_policy { PROXY_LB_ROUND_ROBIN, PROXY_LB_LEAST_REQUEST, PROXY_LB_RANDOM, PROXY_LB_ORIGINAL_DST };
 
-enum proxy_upstream_http { /* what is spoken to endpoints in HTTP; with TLS the agreed ALPN decides */
-                           PROXY_UPSTREAM_HTTP1,
-                           PROXY_UPSTREAM_HTTP2,      /* with prior knowledge */
-                           PROXY_UPSTREAM_DOWNSTREAM, /* what the client spoke */
-                           PROXY_UPSTREAM_AUTO,       /* by ALPN alone; HTTP/1 where there is none */
+/* What an endpoint hears in HTTP: a plain one from us, over fairlead-http/1 the application, from the sidecar beside
+ * it. Over other TLS the agreed ALPN decides. */
+enum proxy_upstream_http {
+    PROXY_UPSTREAM_HTTP1,
+    PROXY_UPSTREAM_HTTP2,      /* with prior knowledge */
+    PROXY_UPSTREAM_DOWNSTREAM, /* what the client spoke */
+    PROXY_UPSTREAM_AUTO,       /* by ALPN alone; HTTP/1 where there is none */
 };
 
 struct proxy_label { /* a member of a metadata object: its text, "true", "false" or the number's shortest form */

@@ -19,6 +19,7 @@ static const struct {
     {"http2", CONTROL_PROTOCOL_HTTP2},
     {"h2c", CONTROL_PROTOCOL_HTTP2},
     {"grpc", CONTROL_PROTOCOL_HTTP2},
+    {"grpc-web", CONTROL_PROTOCOL_HTTP},
     {"kubernetes.io/h2c", CONTROL_PROTOCOL_HTTP2},
     {"kubernetes.io/ws", CONTROL_PROTOCOL_HTTP},
     {"tcp", CONTROL_PROTOCOL_TCP},
@@ -34,7 +35,19 @@ static const struct {
     {"amqp", CONTROL_PROTOCOL_TCP},
     {"smtp", CONTROL_PROTOCOL_TCP},
     {"ldap", CONTROL_PROTOCOL_TCP},
+    {"mariadb", CONTROL_PROTOCOL_TCP},
+    {"mongodb", CONTROL_PROTOCOL_TCP},
+    {"nats", CONTROL_PROTOCOL_TCP},
+    {"submission", CONTROL_PROTOCOL_TCP},
+    {"imap", CONTROL_PROTOCOL_TCP},
+    {"pop3", CONTROL_PROTOCOL_TCP},
+    {"ftp", CONTROL_PROTOCOL_TCP},
+    {"ssh", CONTROL_PROTOCOL_TCP},
+    {"sftp", CONTROL_PROTOCOL_TCP},
 };
+
+/* SMTP, DNS, MySQL and MongoDB where nothing else is said, as Istio has it. */
+static const uint16_t opaque_ports[] = {25, 53, 3306, 27017};
 
 const char *control_protocol_name(enum control_protocol protocol)
 {
@@ -53,12 +66,34 @@ static bool protocol_of_word(struct fl_span word, enum control_protocol *ret_pro
     return false;
 }
 
-static enum control_protocol protocol_of(struct fl_span app_protocol, struct fl_span name)
+static bool is_opaque_port(uint16_t port)
 {
-    enum control_protocol protocol = app_protocol.len > 0 ? CONTROL_PROTOCOL_TCP : CONTROL_PROTOCOL_AUTO;
-    struct fl_span word = app_protocol.len > 0 ? app_protocol : fl_span_make(name.data, fl_span_find(name, '-'));
-    protocol_of_word(word, &protocol);
-    return protocol;
+    for (size_t i = 0; i < FL_COUNT(opaque_ports); i++)
+        if (opaque_ports[i] == port)
+            return true;
+    return false;
+}
+
+/* "grpc-web" and "grpc-web-…" are one word with a hyphen. */
+static struct fl_span word_of_name(struct fl_span name)
+{
+    const struct fl_span web = FL_SPAN("grpc-web");
+    if (name.len >= web.len && fl_span_eq_nocase(fl_span_make(name.data, web.len), web) &&
+        (name.len == web.len || name.data[web.len] == '-'))
+        return web;
+    return fl_span_make(name.data, fl_span_find(name, '-'));
+}
+
+static enum control_protocol protocol_of(struct fl_span app_protocol, struct fl_span name, uint16_t port)
+{
+    enum control_protocol protocol = CONTROL_PROTOCOL_TCP;
+    if (app_protocol.len > 0) {
+        protocol_of_word(app_protocol, &protocol);
+        return protocol;
+    }
+    if (protocol_of_word(word_of_name(name), &protocol))
+        return protocol;
+    return is_opaque_port(port) ? CONTROL_PROTOCOL_TCP : CONTROL_PROTOCOL_AUTO;
 }
 
 struct port_texts { /* of a Service, a slice or a container: the union of their fields */
@@ -111,7 +146,7 @@ static int read_port(struct fl_reader *reader, const struct fl_json *value, void
         return result;
     port->port = texts.container_port > 0 ? texts.container_port : (uint16_t)texts.port;
     port->transport = (enum control_transport)texts.transport;
-    port->protocol = protocol_of(texts.app_protocol, texts.name);
+    port->protocol = protocol_of(texts.app_protocol, texts.name, port->port);
     return texts.target != NULL ? read_target(reader, texts.target, port) : 0;
 }
 
