@@ -63,10 +63,11 @@
 #define FL_CNI_CAPABILITY_ANNOTATIONS "io.kubernetes.cri.pod-annotations"
 
 /* The sidecar's environment, set by the webhook through the downward API. */
-#define FL_ENV_CAPTURE         "FAIRLEAD_CAPTURE"   /* the value of FL_ANNOTATION_CAPTURE: turns on the start gate */
-#define FL_ENV_PROBES          "FAIRLEAD_PROBES"    /* of FL_ANNOTATION_PROBES */
-#define FL_ENV_METRICS         "FAIRLEAD_METRICS"   /* of FL_ANNOTATION_METRICS */
-#define FL_ENV_CPU_LIMIT       "FAIRLEAD_CPU_LIMIT" /* of the container, in whole CPUs; without one the node's */
+#define FL_ENV_CAPTURE         "FAIRLEAD_CAPTURE"     /* the value of FL_ANNOTATION_CAPTURE: turns on the start gate */
+#define FL_ENV_PROBES          "FAIRLEAD_PROBES"      /* of FL_ANNOTATION_PROBES */
+#define FL_ENV_METRICS         "FAIRLEAD_METRICS"     /* of FL_ANNOTATION_METRICS */
+#define FL_ENV_CPU_LIMIT       "FAIRLEAD_CPU_LIMIT"   /* of the container, in whole CPUs; without one the node's */
+#define FL_ENV_RESOLV_CONF     "FAIRLEAD_RESOLV_CONF" /* absent: /etc/resolv.conf */
 #define FL_ENV_POD_NAME        "POD_NAME"
 #define FL_ENV_POD_NAMESPACE   "POD_NAMESPACE"
 #define FL_ENV_POD_UID         "POD_UID"

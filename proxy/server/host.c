@@ -35,6 +35,8 @@ static size_t host_registries(void *owner, struct fl_metrics **ret_registries, s
     proxy_stats_ejected(server->stats, proxy_shared_ejected(server->shared, fl_loop_now_ms(server->loop)));
     if (count < max)
         ret_registries[count++] = proxy_stats_metrics(server->stats);
+    if (server->dns != NULL && count < max)
+        ret_registries[count++] = proxy_dns_service_metrics(server->dns);
     for (unsigned i = 0; i < server->worker_count && count < max; i++)
         ret_registries[count++] = proxy_worker_metrics(server->workers[i]);
     return count;

@@ -17,6 +17,7 @@
 #include "proxy/config/live.h"
 #include "proxy/config/podapp.h"
 #include "proxy/config/watch.h"
+#include "proxy/dns/service.h"
 #include "proxy/server/server.h"
 #include "proxy/server/sockets.h"
 #include "proxy/server/worker.h"
@@ -38,6 +39,7 @@ struct server {
     unsigned worker_count, awaited;
     struct proxy_watch *watch;
     struct proxy_gate *gate;
+    struct proxy_dns_service *dns; /* NULL: DNS is not captured */
     struct proxy_admin *admin;
     struct proxy_admin_host host;
     struct proxy_podapp app;

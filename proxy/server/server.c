@@ -13,19 +13,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whether the pod's capture spec leaves IPv6 alone. One that cannot be understood (of a version to come) leaves nothing
- * alone: the gate then waits for every family, as it must where nobody knows. */
-static bool captures_ipv4_only(const char *spec)
+/* The pod's capture spec. One that cannot be understood (of a version to come) captures everything but DNS: the gate
+ * then waits for every family, as it must where nobody knows. False: there is none. */
+static bool read_capture(struct fl_capture *ret_capture)
 {
-    struct fl_capture capture;
+    const char *spec = getenv(FL_ENV_CAPTURE);
     struct fl_err err;
-    if (spec == NULL)
-        return false;
-    if (fl_capture_parse(fl_span_str(spec), &capture, &err) == 0)
-        return !capture.ipv6;
-    fl_log(FL_LOG_WARNING, FL_ENV_CAPTURE " is not understood; the start gate waits for IPv4 and IPv6",
-           FL_LOG_STR("reason", err.text));
-    return false;
+    *ret_capture = (struct fl_capture){.ipv6 = true};
+    if (spec != NULL && fl_capture_parse(fl_span_str(spec), ret_capture, &err) < 0)
+        fl_log(FL_LOG_WARNING, FL_ENV_CAPTURE " is not understood; the start gate waits for IPv4 and IPv6",
+               FL_LOG_STR("reason", err.text));
+    return spec != NULL;
 }
 
 static void on_gate(void *owner, enum proxy_gate_state state, const char *reason)
@@ -38,17 +36,34 @@ static void on_gate(void *owner, enum proxy_gate_state state, const char *reason
         fl_log(FL_LOG_WARNING, "start gate waits", FL_LOG_STR("reason", reason));
 }
 
+static int start_dns(struct server *server, const struct fl_capture *capture, struct fl_err *err)
+{
+    const char *file = getenv(FL_ENV_RESOLV_CONF);
+    const struct proxy_dns_options options = {
+        .port = capture->dns_port,
+        .ipv4_only = !capture->ipv6,
+        .resolv_conf = file != NULL && *file != '\0' ? file : PROXY_DNS_RESOLV_CONF,
+        .files = server->options.files,
+    };
+    return capture->dns ? proxy_dns_service_new(&options, &server->dns, err) : 0;
+}
+
+/* DNS is answered before the gate can open: the first thing that an app does is to look up a name. */
 static int start_gate(struct server *server, struct fl_err *err)
 {
-    const char *spec = getenv(FL_ENV_CAPTURE);
+    struct fl_capture capture;
+    bool wait = read_capture(&capture);
     const struct proxy_gate_options options = {
         .loop = server->loop,
-        .wait = spec != NULL,
-        .ipv4_only = captures_ipv4_only(spec),
+        .wait = wait,
+        .ipv4_only = !capture.ipv6,
         .on_state = on_gate,
         .owner = server,
     };
-    int result = proxy_gate_new(&options, &server->gate);
+    int result = start_dns(server, &capture, err);
+    if (result < 0)
+        return result;
+    result = proxy_gate_new(&options, &server->gate);
     if (result < 0)
         return fl_err_errno(err, result, "start gate");
     proxy_stats_start_gate(server->stats, proxy_gate_is_open(server->gate));
@@ -169,6 +184,7 @@ static void stop(struct server *server)
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);
     server->gate = proxy_gate_free(server->gate);
+    server->dns = proxy_dns_service_free(server->dns);
     server->watch = proxy_watch_free(server->watch);
     server->live = proxy_live_free(server->live);
     server->assembly = proxy_assembly_free(server->assembly);

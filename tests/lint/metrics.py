@@ -16,6 +16,7 @@ LISTS = (  # file, which rows of it
     ("proxy/telemetry/stats.h", X_ROW),
     ("proxy/telemetry/flag.h", X_ROW),
     ("proxy/http/h1.h", X_ROW),
+    ("proxy/dns/stats.h", X_ROW),
     ("cni/install/install.h", X_ROW),
     ("cni/repair/repair.h", X_ROW),
     ("cni/agent/serve.h", X_ROW),
