@@ -280,7 +280,7 @@ static void send_reply(struct proxy_exchange_run *exchange, struct proxy_message
 {
     struct proxy_stream *client = exchange->client;
     exchange->response_body_bytes = body.len;
-    client->last = exchange->hcm->closing || exchange->data->leaving;
+    client->last = hcm_is_last_answer(exchange->hcm);
     proxy_stream_send_head(client, message, body.len == 0);
     if (body.len == 0)
         return;

@@ -66,6 +66,11 @@ static bool is_last(const struct proxy_hcm *hcm)
            (config->max_connection_duration_ms > 0 && age_ms >= config->max_connection_duration_ms);
 }
 
+bool hcm_is_last_answer(const struct proxy_hcm *hcm)
+{
+    return hcm->version == PROXY_HCM_H1 && (hcm->closing || hcm->downstream->data->leaving);
+}
+
 bool hcm_on_stream(struct proxy_hcm *hcm, struct proxy_stream *stream)
 {
     fl_timer_cancel(&hcm->timer);

@@ -93,15 +93,20 @@ static void on_goaway(void *owner)
     look_whether_idle(hcm);
 }
 
+static void on_fault(void *owner, enum proxy_h2_error error)
+{
+    const struct proxy_hcm *hcm = owner;
+    proxy_stats_parse_error(hcm->downstream->data->options.stats, PROXY_SIDE_DOWNSTREAM, proxy_h2_error_word(error));
+}
+
 static void on_over(void *owner, enum proxy_h2_error error)
 {
     struct proxy_hcm *hcm = owner;
     if (hcm->ended)
         return;
     if (error != PROXY_H2_ERROR_NONE && error != PROXY_H2_ERROR_PEER && error != PROXY_H2_ERROR_MEMORY) {
-        const char *word = proxy_h2_error_word(error);
-        hcm->downstream->details = word;
-        proxy_stats_parse_error(hcm->downstream->data->options.stats, PROXY_SIDE_DOWNSTREAM, word);
+        hcm->downstream->details = proxy_h2_error_word(error);
+        on_fault(hcm, error);
     }
     hcm_end(hcm, PROXY_CLOSE_FLUSH);
 }
@@ -112,6 +117,7 @@ static const struct proxy_h2_owner session_ops = {
     .on_room = on_room,
     .on_goaway = on_goaway,
     .on_over = on_over,
+    .on_fault = on_fault,
 };
 
 /* --- what the connection says ------------------------------------------------------------------------------------ */

@@ -50,6 +50,9 @@ struct proxy_hcm {
 
 /* A request begins. False: memory is out. */
 bool hcm_on_stream(struct proxy_hcm *hcm, struct proxy_stream *stream) FL_MUST_CHECK;
+/* Whether a final head has to say that no further request is taken. A drain may be known only now; HTTP/2 has its own
+ * word for it. */
+bool hcm_is_last_answer(const struct proxy_hcm *hcm);
 /* No request is under way: the idle time begins. */
 void hcm_wait(struct proxy_hcm *hcm);
 /* Closes the connection, and ends all that belongs to it. Its exchanges must be over. */

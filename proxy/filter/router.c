@@ -131,7 +131,7 @@ static void take_final(struct proxy_exchange_run *exchange, const struct proxy_m
     exchange->grpc_status = proxy_retry_grpc_status(&response->headers);
     exchange->answered = true;
     hcm->pinned |= is_connection_bound(response);
-    exchange->client->last = hcm->closing || data_of(exchange)->leaving; /* a drain may be known only now */
+    exchange->client->last = hcm_is_last_answer(hcm);
 }
 
 static void throttle(struct proxy_exchange_run *exchange)
