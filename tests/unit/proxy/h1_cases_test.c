@@ -160,7 +160,7 @@ static void read_end(struct reader *reader, struct fl_span left)
         return;
     }
     if (!reader->in_body)
-        say("502");
+        say(left.len > 0 ? "502" : "503"); /* as if it had never been there */
     else if (proxy_h1_body_eof(&reader->body) == PROXY_H1_DONE)
         told(reader);
     else
