@@ -105,10 +105,10 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     tool = f"{sys.argv[2]}/h2spec"
     with One(sys.argv[1], server.server_address[1]) as proxy:
-        if not speaks(proxy.plain):
+        if not speaks(proxy.http2):
             print("skipped: this proxy has no HTTP/2")
             return 77
-        failed = judge(tool, "clear text", proxy.plain) + judge(tool, "TLS", proxy.tls, "-t", "-k")
+        failed = judge(tool, "clear text", proxy.http2) + judge(tool, "TLS", proxy.tls, "-t", "-k")
     return 1 if failed else 0
 
 

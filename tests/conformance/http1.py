@@ -226,7 +226,7 @@ def requests(origin, port, name):
 
 def judge_response(origin, port, verdict, method, text):
     words = verdict.split()
-    stays = words[0] not in ("cut", "502") and "close" not in words
+    stays = words[0] not in ("cut", "502", "503") and "close" not in words
     origin.case = (text, stays)
     with connect(port) as sock:
         sock.sendall(f"{method} /case HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -265,8 +265,8 @@ def responses(origin, port, name):
 def main():
     origin, failed = Origin(), 0
     with One(sys.argv[1], origin.port) as proxy:
-        for run, port, name in ((requests, proxy.plain, "requests.txt"), (requests, proxy.lenient, "requests-lenient.txt"),
-                                (responses, proxy.plain, "responses.txt")):
+        for run, port, name in ((requests, proxy.http1, "requests.txt"), (requests, proxy.lenient, "requests-lenient.txt"),
+                                (responses, proxy.http1, "responses.txt")):
             begin = time.monotonic()
             count, failures = run(origin, port, name)
             print(*failures, f"{name}: {count - len(failures)} of {count} cases, {timed(begin)}", sep="\n", flush=True)

@@ -1,8 +1,8 @@
-"""One proxy on loopback between clients and a server: a listener in clear text, one with TLS, one that is lenient; all lead to
-the same port. The proxy is fairlead-proxy, or what $CONFORMANCE_SUBJECT names ("envoy": $ENVOY): the runner itself is tried so.
+"""One proxy on loopback between clients and a server: listeners in clear text for any version, HTTP/1 and HTTP/2 alone, one with TLS,
+one for HTTP/1 that is lenient; all lead to the same port. The proxy is fairlead-proxy, or what $CONFORMANCE_SUBJECT names ("envoy": $ENVOY): the runner itself is tried so.
 
     with One(program, origin_port, h2=False) as proxy:
-        proxy.plain, proxy.tls, proxy.lenient     # ports
+        proxy.plain, proxy.http1, proxy.http2, proxy.tls, proxy.lenient     # ports
 """
 import contextlib
 import json
@@ -39,11 +39,11 @@ def address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def manager(name):
+def manager(name, codec="AUTO"):
     route = {"match": {"prefix": ""}, "route": {"cluster": "origin", "timeout": "0s"}}
     connect = {"match": {"connect_matcher": {}}, "route": {"cluster": "origin", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}}
     return typed("hcm", "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", stat_prefix=name,
-                 codec_type="AUTO", upgrade_configs=[{"upgrade_type": "websocket"}],
+                 codec_type=codec, upgrade_configs=[{"upgrade_type": "websocket"}],
                  **({"http2_protocol_options": {"allow_connect": True}} if SUBJECT != "fairlead" else {}),
                  route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route] if SUBJECT == "fairlead" else [connect, route]}]},
                  http_filters=[typed("router", "extensions.filters.http.router.v3.Router")])
@@ -61,14 +61,16 @@ class One:
     def __init__(self, program, origin, h2=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fl-conformance-"))
         chain, key = certificate(self.folder)
-        self.plain, self.tls, self.lenient, self.admin = (free_port() for _ in range(4))
+        self.plain, self.http1, self.http2, self.tls, self.lenient, self.admin = (free_port() for _ in range(6))
         tls = typed("tls", "extensions.transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context={
             "alpn_protocols": ["h2", "http/1.1"],
             "tls_certificates": [{"certificate_chain": {"filename": chain}, "private_key": {"filename": key}}]})
         listeners = [
             {"name": "plain", "address": address(self.plain), "filter_chains": [{"filters": [manager("plain")]}]},
+            {"name": "http1", "address": address(self.http1), "filter_chains": [{"filters": [manager("http1", "HTTP1")]}]},
+            {"name": "http2", "address": address(self.http2), "filter_chains": [{"filters": [manager("http2", "HTTP2")]}]},
             {"name": "tls", "address": address(self.tls), "filter_chains": [{"filters": [manager("tls")], "transport_socket": tls}]},
-            {"name": "lenient", "address": address(self.lenient), "filter_chains": [{"filters": [manager("lenient")]}],
+            {"name": "lenient", "address": address(self.lenient), "filter_chains": [{"filters": [manager("lenient", "HTTP1")]}],
              "metadata": {"filter_metadata": {"fairlead": {"lenient": True}}}}]
         (self.folder / "bootstrap.json").write_text(json.dumps({
             "node": {"id": "one", "cluster": "one"}, "admin": {"address": address(self.admin)},
