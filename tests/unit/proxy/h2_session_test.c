@@ -517,7 +517,7 @@ static void converse(void)
     proxy_headers_init(&trailers);
     pair_fields(&trailers, "Grpc-Status: 0\n");
     if (two->stream != NULL)
-        pair_send(two, fl_span_make(big, 300000));
+        pair_send(two, fl_span_make(big, 90000));
     if (two->stream != NULL)
         proxy_stream_send_end(two->stream, &trailers);
     pair_run(&pair);
@@ -533,7 +533,7 @@ static void test_allocations(void **state)
     {
         int result = pair_init(&pair, NULL, NULL);
         if (result == 0) {
-            pair.split = 50;
+            pair.split = 3000;
             converse();
         }
         fail_stop();
