@@ -53,8 +53,7 @@ static void refuse_large(struct proxy_h2 *h2, const struct block *block)
         proxy_h2_send_rst(h2, block->stream, H2_NO_ERROR);
 }
 
-static struct h2_stream *accept_request(struct proxy_h2 *h2, const struct block *block,
-                                        const struct proxy_message *message)
+static struct h2_stream *accept_request(struct proxy_h2 *h2, const struct block *block, struct proxy_message *message)
 {
     struct h2_stream *stream = proxy_h2_stream_new(h2);
     if (stream == NULL)
@@ -66,13 +65,10 @@ static struct h2_stream *accept_request(struct proxy_h2 *h2, const struct block 
     stream->base.received = block->bytes.len + H2_FRAME_HEAD;
     if (message->has_content_length && !message->upgrade)
         stream->in_left = message->content_length;
-    if (message->upgrade && message->method_id != PROXY_METHOD_CONNECT) {
-        struct fl_span protocol = proxy_headers_value(&message->headers, PROXY_HEADER_UPGRADE);
-        stream->upgrade = proxy_h2_upgrade_new(protocol, (struct fl_span){NULL, 0});
-        if (stream->upgrade == NULL) {
-            proxy_h2_stream_kill(stream, PROXY_RESET_MEMORY, PROXY_H2_ERROR_NONE);
-            return NULL;
-        }
+    bool extended = message->upgrade && message->method_id != PROXY_METHOD_CONNECT;
+    if (extended && !proxy_h2_upgrade_came(stream, message)) {
+        proxy_h2_stream_kill(stream, PROXY_RESET_MEMORY, PROXY_H2_ERROR_NONE);
+        return NULL;
     }
     return stream;
 }
@@ -153,7 +149,10 @@ static void tell_answer(struct proxy_h2 *h2, struct h2_stream *stream, const str
 {
     struct proxy_message *message = h2->message;
     if (!proxy_h2_incoming_answer(incoming, stream, message, block->end)) {
-        proxy_h2_stream_fault(h2, block->stream, PROXY_H2_ERROR_MESSAGE);
+        if (incoming->memory)
+            proxy_h2_stream_abort(stream, H2_INTERNAL_ERROR, PROXY_RESET_MEMORY);
+        else
+            proxy_h2_stream_fault(h2, block->stream, PROXY_H2_ERROR_MESSAGE);
         return;
     }
     bool interim = message->status < 200 && message->status != 101;

@@ -284,20 +284,17 @@ static bool status(struct fl_span text, struct proxy_message *message)
 }
 
 /* A 2xx to a tunnel that was asked for. */
-static void open_tunnel(const struct h2_stream *stream, struct proxy_message *message)
+static bool open_tunnel(struct h2_incoming *incoming, const struct h2_stream *stream, struct proxy_message *message)
 {
     message->upgrade = true;
     message->framing = PROXY_FRAMING_NONE;
     proxy_headers_remove(&message->headers, FL_SPAN("content-length"));
     message->has_content_length = false;
     message->content_length = 0;
-    if (stream->upgrade == NULL)
-        return;
-    message->status = 101;
-    message->reason = fl_span_str(proxy_status_reason(101));
-    const struct h2_upgrade *upgrade = stream->upgrade;
-    append(&message->headers, PROXY_HEADER_UPGRADE, FL_SPAN("upgrade"),
-           fl_span_make(upgrade->text + upgrade->key_len, upgrade->protocol_len));
+    if (stream->upgrade == NULL || proxy_h2_upgrade_answered(stream->upgrade, incoming->arena, message))
+        return true;
+    incoming->memory = true;
+    return false;
 }
 
 static void answer_framing(struct proxy_message *message, bool end)
@@ -325,9 +322,7 @@ bool proxy_h2_incoming_answer(struct h2_incoming *incoming, const struct h2_stre
         return false;
     if (end && !tunnel && message->framing == PROXY_FRAMING_LENGTH && message->content_length > 0)
         return false;
-    if (tunnel && message->headers.count < PROXY_HEADERS_MAX)
-        open_tunnel(stream, message);
-    return true;
+    return !tunnel || open_tunnel(incoming, stream, message);
 }
 
 bool proxy_h2_incoming_trailers(const struct h2_incoming *incoming)

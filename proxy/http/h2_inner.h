@@ -289,9 +289,6 @@ void proxy_h2_unready(struct h2_stream *stream);
 void proxy_h2_drop_output(struct h2_stream *stream);
 void proxy_h2_pump(struct proxy_h2 *h2);
 
-/* h2_upgrade.c. NULL: memory is out, or the texts are too long. */
-struct h2_upgrade *proxy_h2_upgrade_new(struct fl_span protocol, struct fl_span key);
-
 /* h2_guard.c: false: the session has failed. */
 bool proxy_h2_spend(struct proxy_h2 *h2, enum h2_kind kind);
 void proxy_h2_guard_init(struct proxy_h2 *h2);
@@ -328,6 +325,15 @@ bool proxy_h2_incoming_request(struct h2_incoming *incoming, const struct proxy_
 bool proxy_h2_incoming_answer(struct h2_incoming *incoming, const struct h2_stream *stream,
                               struct proxy_message *message, bool end);
 bool proxy_h2_incoming_trailers(const struct h2_incoming *incoming);
+
+/* h2_upgrade.c. False: memory (or randomness) is out.
+ * Client: what an upgrade's request says is kept; its 2xx becomes a 101 as HTTP/1 has it.
+ * Server: an extended CONNECT came, which gets a key for WebSocket where it has none; whether its 101 is right by that
+ * key, which is taken out. */
+bool proxy_h2_upgrade_sent(struct h2_stream *stream, const struct proxy_message *request);
+bool proxy_h2_upgrade_answered(const struct h2_upgrade *upgrade, struct h2_arena *arena, struct proxy_message *answer);
+bool proxy_h2_upgrade_came(struct h2_stream *stream, struct proxy_message *request);
+bool proxy_h2_upgrade_answers(const struct h2_upgrade *upgrade, struct proxy_message *answer);
 
 /* h2_outgoing.c. A message as the fields of a block. False: memory is out. */
 struct h2_outgoing {

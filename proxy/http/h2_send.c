@@ -234,11 +234,7 @@ static bool begin(struct h2_stream *stream, const struct proxy_message *request)
     proxy_h2_stream_insert(stream, id);
     if (!request->upgrade || request->method_id == PROXY_METHOD_CONNECT)
         return true;
-    struct fl_span protocol = proxy_headers_value(&request->headers, PROXY_HEADER_UPGRADE);
-    const struct proxy_header *key =
-        proxy_headers_next(&request->headers, PROXY_HEADER_OTHER, FL_SPAN("sec-websocket-key"), NULL);
-    stream->upgrade = proxy_h2_upgrade_new(protocol, key != NULL ? key->value : (struct fl_span){NULL, 0});
-    return stream->upgrade != NULL;
+    return proxy_h2_upgrade_sent(stream, request);
 }
 
 static bool is_interim(const struct h2_stream *stream, const struct proxy_message *message)
@@ -265,18 +261,33 @@ static void finish(struct h2_stream *stream)
     proxy_h2_ready(stream);
 }
 
+/* An upstream whose WebSocket handshake is wrong by the key that we made: 502, and its user is told. */
+static bool refuse_upgrade(struct h2_stream *stream, struct proxy_message *message)
+{
+    bool asked = stream->upgrade != NULL && message->status == 101;
+    if (!asked || proxy_h2_upgrade_answers(stream->upgrade, message))
+        return false;
+    proxy_message_init(message);
+    message->status = 502;
+    return true;
+}
+
 static void send_head(struct h2_stream *stream, struct proxy_message *message, bool end)
 {
     struct proxy_h2 *h2 = stream->h2;
     struct h2_outgoing outgoing;
     outgoing.arena.blocks = NULL;
-    bool interim = is_interim(stream, message), held = h2->held;
+    bool refused = h2->server && refuse_upgrade(stream, message), held = h2->held && !refused;
+    bool interim = is_interim(stream, message);
     bool made = h2->server ? proxy_h2_outgoing_answer(&outgoing, stream, message)
                            : begin(stream, message) && proxy_h2_outgoing_request(&outgoing, h2, message);
-    if (made && send_block(stream, &outgoing, end && !held)) {
+    bool last = (end && !held) || refused;
+    if (made && send_block(stream, &outgoing, last)) {
         if (!interim)
             set_out(stream, message);
-        if (end && !held)
+        if (refused)
+            proxy_h2_stream_abort(stream, H2_NO_ERROR, PROXY_RESET_INTERNAL);
+        else if (last)
             out_ended(stream);
         else if (end)
             finish(stream);

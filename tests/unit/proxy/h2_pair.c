@@ -306,6 +306,7 @@ void pair_answer(struct pair_stream *stream, unsigned status, const char *fields
     static struct proxy_message message;
     proxy_message_init(&message);
     message.status = (uint16_t)status;
+    message.upgrade = status == 101;
     pair_fields(&message.headers, fields);
     set_length(&message, end);
     proxy_stream_send_head(stream->stream, &message, end);

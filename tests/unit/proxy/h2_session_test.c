@@ -1,5 +1,6 @@
 /* proxy/http/h2.h: a client's and a server's session against each other: messages both ways, whatever way their bytes
  * are cut; windows and backpressure; resets, GOAWAY, draining; the run of failing allocations. */
+#include "proxy/http/websocket.h"
 #include "tests/support/fail.h"
 #include "tests/unit/proxy/h2_pair.h"
 
@@ -144,6 +145,49 @@ static void test_upgrade(void **state)
     assert_true(stream->ended);
     assert_healthy();
     pair_done(&pair);
+}
+
+/* A client of HTTP/1 gets the Accept that its key asks for, whatever server of HTTP/2 there is. */
+static void test_websocket_client(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    pair_run(&pair);
+    struct pair_stream *stream =
+        pair_request(&pair, "GET", "/chat", "Upgrade: websocket\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n", false);
+    pair_run(&pair);
+    pair_answer(&pair.server.streams[0], 200, "sec-websocket-protocol: chat\n", false);
+    pair_run(&pair);
+    assert_string_equal(stream->head, "101\nsec-websocket-protocol: chat\nupgrade: websocket\n"
+                                      "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n");
+    assert_healthy();
+    pair_done(&pair);
+}
+
+/* A server of HTTP/1 gets a key, and has to answer to it. */
+static void test_websocket_server(void **state)
+{
+    (void)state;
+    for (int right = 0; right < 2; right++) {
+        init(NULL, NULL);
+        pair_run(&pair);
+        struct pair_stream *stream = pair_request(&pair, "GET", "/chat", "Upgrade: websocket\n", false);
+        pair_run(&pair);
+        struct pair_stream *served = &pair.server.streams[0];
+        const char *key = strstr(served->head, "sec-websocket-key: ");
+        assert_non_null(key);
+        char fields[128] = "upgrade: websocket\nsec-websocket-accept: ", accept[PROXY_WEBSOCKET_ACCEPT];
+        assert_int_equal(
+            proxy_websocket_accept(fl_span_make(key + strlen("sec-websocket-key: "), PROXY_WEBSOCKET_KEY), accept), 0);
+        accept[0] = (char)(right ? accept[0] : accept[0] ^ 1);
+        memcpy(fields + strlen(fields), accept, sizeof(accept));
+        pair_answer(served, 101, fields, false);
+        pair_run(&pair);
+        assert_string_equal(stream->head, right ? "101\nupgrade: websocket\n" : "502\n");
+        assert_int_equal(served->reset, !right);
+        assert_healthy();
+        pair_done(&pair);
+    }
 }
 
 static void test_connect(void **state)
@@ -550,16 +594,28 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),           cmocka_unit_test(test_interim_heads_and_framing),
-        cmocka_unit_test(test_last_byte_ends), cmocka_unit_test(test_upgrade),
-        cmocka_unit_test(test_connect),        cmocka_unit_test(test_big_bodies),
-        cmocka_unit_test(test_pause),          cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_fairness),       cmocka_unit_test(test_resets),
-        cmocka_unit_test(test_early_answer),   cmocka_unit_test(test_close_in_events),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_limits_of_streams),
-        cmocka_unit_test(test_drain),          cmocka_unit_test(test_drain_refuses),
-        cmocka_unit_test(test_last_drains),    cmocka_unit_test(test_end),
-        cmocka_unit_test(test_ping),           cmocka_unit_test(test_settings_timeout),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_interim_heads_and_framing),
+        cmocka_unit_test(test_last_byte_ends),
+        cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_websocket_client),
+        cmocka_unit_test(test_websocket_server),
+        cmocka_unit_test(test_connect),
+        cmocka_unit_test(test_big_bodies),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_fairness),
+        cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_early_answer),
+        cmocka_unit_test(test_close_in_events),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_limits_of_streams),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_refuses),
+        cmocka_unit_test(test_last_drains),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_ping),
+        cmocka_unit_test(test_settings_timeout),
         cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
