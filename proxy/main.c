@@ -30,7 +30,7 @@ static const char usage[] =
     "  -l, --log-level LEVEL    error, warning, info (default), debug, trace\n"
     "      --log-format FORMAT  json (default) or text\n"
     "      --concurrency N      worker threads; default: 1 on up to two CPUs, else one per CPU, at most 4, nor more\n"
-    "                           than FAIRLEAD_CPU_LIMIT (the container's limit)\n"
+    "                           than the control group's CPU quota, rounded up, or FAIRLEAD_CPU_LIMIT\n"
     "      --drain-time-s N     seconds that connections have to end after SIGTERM; default 5\n"
     "      --mode MODE          serve (default) or validate: check the configuration and exit\n"
     "  -h, --help               this text\n"

@@ -18,6 +18,7 @@
 #include "proxy/config/podapp.h"
 #include "proxy/config/watch.h"
 #include "proxy/dns/service.h"
+#include "proxy/server/cgroup.h"
 #include "proxy/server/server.h"
 #include "proxy/server/sockets.h"
 #include "proxy/server/worker.h"
@@ -26,6 +27,7 @@
 
 struct server {
     struct proxy_server_options options;
+    struct proxy_cgroup cgroup; /* what the container may use */
     struct fl_loop *loop;
     struct fl_signals signals;
     struct proxy_stats *stats;   /* of the main thread */

@@ -209,7 +209,7 @@ static void stop(struct server *server)
 
 int proxy_server_run(const struct proxy_server_options *options, struct fl_err *err)
 {
-    struct server server = {.options = *options, .wake_fd = -1};
+    struct server server = {.options = *options, .cgroup = proxy_cgroup_read(""), .wake_fd = -1};
     int result = start(&server, err);
     if (result == 0) {
         result = fl_loop_run(server.loop);

@@ -25,7 +25,7 @@
 struct proxy_server_options {
     const char *config_path;  /* NULL: the bootstrap is built from the environment */
     const char *state_folder; /* for the last good configuration and our identity; NULL: nothing is kept */
-    unsigned workers;         /* 0: one on up to two CPUs, else one per CPU, at most 4 */
+    unsigned workers;         /* 0: by the CPUs and the quota that it has (cgroup.h) */
     uint64_t drain_time_ms;   /* 0: at once */
     unsigned long files;      /* descriptors that the process may have */
 };

@@ -54,22 +54,20 @@ void proxy_server_on_wake(struct fl_source *source, uint32_t events)
         fl_loop_stop(server->loop, 0);
 }
 
-/* CPUs that it may run on, and no more than the container's limit, which the kernel enforces by making all wait. */
-static unsigned default_workers(void)
+static unsigned default_workers(const struct proxy_cgroup *cgroup)
 {
     cpu_set_t cpus;
-    uint64_t limit;
+    uint64_t limit = 0;
     if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
         return 1;
-    unsigned count = (unsigned)CPU_COUNT(&cpus);
-    if (fl_span_to_u64(fl_span_str(getenv(FL_ENV_CPU_LIMIT)), UINT32_MAX, &limit) && limit > 0 && limit < count)
-        count = (unsigned)limit;
-    return count <= 2 ? 1 : count < 4 ? count : 4;
+    if (!fl_span_to_u64(fl_span_str(getenv(FL_ENV_CPU_LIMIT)), UINT32_MAX, &limit))
+        limit = 0;
+    return proxy_cgroup_workers(cgroup, (unsigned)CPU_COUNT(&cpus), limit);
 }
 
 int proxy_server_start_workers(struct server *server, struct fl_err *err)
 {
-    unsigned count = server->options.workers != 0 ? server->options.workers : default_workers();
+    unsigned count = server->options.workers != 0 ? server->options.workers : default_workers(&server->cgroup);
     if (count > PROXY_SERVER_WORKERS_MAX)
         count = PROXY_SERVER_WORKERS_MAX;
     /* A connection takes two descriptors; some are for listeners, logs and the admin ports. */
