@@ -17,7 +17,8 @@
 static const char usage[] =
     "usage: fairlead-proxy [-c FILE] [option …]\n"
     "       fairlead-proxy wait [--seconds N]    wait until this pod's proxy has started; default 600\n"
-    "       fairlead-proxy drain [--seconds N]   have this pod's proxy drain, and return N seconds later; default 0\n"
+    "       fairlead-proxy drain [--seconds N] [--state-dir FOLDER]\n"
+    "                                            have this pod's proxy drain, and return N seconds later; default 0\n"
     "       fairlead-proxy gate [--seconds N]    wait until this network namespace is captured, proven by a dial;\n"
     "                                            default 0: for ever\n"
     "\n"
@@ -49,7 +50,7 @@ enum option_id {
     OPTION_MODE,
     OPTION_STATE,
     OPTION_PRINT,
-    OPTION_VERSION
+    OPTION_VERSION,
 };
 
 static const struct option options[] = {
@@ -143,9 +144,11 @@ static int run_hook(int argc, char **argv)
     static const struct option hook_options[] = {
         {"seconds", required_argument, NULL, 's'},
         {"log-level", required_argument, NULL, 'l'},
+        {"state-dir", required_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
+    const char *folder = FL_VOLUME_PATH;
     bool wait = strcmp(argv[0], "wait") == 0, gate = strcmp(argv[0], "gate") == 0;
     enum fl_log_level level = FL_LOG_INFO;
     uint64_t seconds = wait ? PROXY_HOOK_WAIT_S : 0;
@@ -161,6 +164,10 @@ static int run_hook(int argc, char **argv)
                 return wrong("unknown log level", optarg);
             continue;
         }
+        if (option == 'f' && !wait && !gate) {
+            folder = optarg;
+            continue;
+        }
         if (option != 's' || !take_number(optarg, PROXY_HOOK_SECONDS_MAX, &seconds))
             return wrong("--seconds wants a number, up to 86400", option == 's' ? optarg : NULL);
     }
@@ -168,7 +175,7 @@ static int run_hook(int argc, char **argv)
         return wrong("unexpected argument", argv[optind]);
     if (gate)
         return run_gate(seconds, level);
-    int result = wait ? proxy_hook_wait(seconds, &err) : proxy_hook_drain(seconds, &err);
+    int result = wait ? proxy_hook_wait(seconds, &err) : proxy_hook_drain(folder, seconds, &err);
     if (result == 0)
         return EXIT_SUCCESS;
     fprintf(stderr, "fairlead-proxy %s: %s\n", argv[0], err.text);
@@ -189,9 +196,13 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return wrong("unexpected argument", argv[optind]);
-    if (settings.server.config_path == NULL && settings.server.state_folder == NULL &&
-        access(FL_VOLUME_PATH, W_OK) == 0)
+    bool has_volume = access(FL_VOLUME_PATH, W_OK) == 0;
+    if (settings.server.config_path == NULL && settings.server.state_folder == NULL && has_volume)
         settings.server.state_folder = FL_VOLUME_PATH;
+    settings.server.secret_folder = settings.server.state_folder;
+    if (settings.server.secret_folder == NULL &&
+        has_volume) /* a sidecar with a file of its own: its hooks look there */
+        settings.server.secret_folder = FL_VOLUME_PATH;
 
     fl_log_open("fairlead-proxy", STDERR_FILENO, settings.format, settings.level);
     settings.server.files = proxy_limits_raise();

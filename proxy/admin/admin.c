@@ -10,6 +10,7 @@
 #include "proxy/admin/guard.h"
 #include "proxy/admin/pages.h"
 #include "proxy/admin/serving.h"
+#include "proxy/admin/slices.h"
 #include "proxy/config/podapp.h"
 
 #include <errno.h>
@@ -32,6 +33,8 @@ struct proxy_admin {
     uint64_t start_ms;
     struct proxy_appprobes *probes; /* NULL: the pod has none */
     struct proxy_appscrape *scrape; /* the same of metrics */
+    struct proxy_slices *slices;
+    struct proxy_admin_drain drain_how; /* as asked last */
 };
 
 typedef int (*page_function)(struct proxy_admin *admin, const struct proxy_message *request,
@@ -99,6 +102,26 @@ static int page_stats(struct proxy_admin *admin, const struct proxy_message *req
     return print_stats(admin, &answer->body);
 }
 
+/* Envoy's text form, or with ?format=prometheus the other one. */
+static int page_stats_text(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
+{
+    struct fl_span query = proxy_message_query(request), format = proxy_query_get(query, "format");
+    struct fl_buf exposed;
+    if (fl_span_eq_str(format, "prometheus")) {
+        answer->content_type = FL_METRICS_CONTENT_TYPE;
+        return print_stats(admin, &answer->body);
+    }
+    bool json = fl_span_eq_str(format, "json");
+    if (json)
+        answer->content_type = JSON;
+    fl_buf_init(&exposed, PROXY_ADMIN_ANSWER_MAX);
+    int result = print_stats(admin, &exposed);
+    if (result == 0)
+        result = proxy_page_stats(fl_buf_span(&exposed), proxy_query_get(query, "filter"), json, &answer->body);
+    fl_buf_done(&exposed);
+    return result;
+}
+
 static int page_merged(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
     return admin->scrape != NULL ? proxy_appscrape_handle(admin->scrape, request, answer)
@@ -112,13 +135,15 @@ static int page_server_info(struct proxy_admin *admin, const struct proxy_messag
         .state = admin->host.state(admin->host.owner),
         .gate = gate_state(admin),
         .uptime_s = (fl_loop_now_ms(admin->options.loop) - admin->start_ms) / 1000,
+        .workers = admin->options.workers,
+        .drain_time_ms = admin->options.drain_time_ms,
     };
     return proxy_page_server_info(admin->host.snapshot(admin->host.owner), &facts, &answer->body);
 }
 
 static int page_listeners(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
-    bool json = fl_span_eq_str(proxy_message_query(request), "format=json");
+    bool json = fl_span_eq_str(proxy_query_get(proxy_message_query(request), "format"), "json");
     if (json)
         answer->content_type = JSON;
     return proxy_page_listeners(admin->host.snapshot(admin->host.owner), json, &answer->body);
@@ -126,15 +151,35 @@ static int page_listeners(struct proxy_admin *admin, const struct proxy_message 
 
 static int page_clusters(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
-    (void)request;
-    return proxy_page_clusters(admin->host.snapshot(admin->host.owner), &answer->body);
+    bool json = fl_span_eq_str(proxy_query_get(proxy_message_query(request), "format"), "json");
+    if (json)
+        answer->content_type = JSON;
+    return proxy_page_clusters(admin->host.snapshot(admin->host.owner), json, &answer->body);
+}
+
+static int step_dump(void *source, size_t bytes, struct fl_buf *out)
+{
+    return proxy_dump_step(source, bytes, out);
+}
+
+static void free_dump(void *source)
+{
+    proxy_dump_free(source);
 }
 
 static int page_config_dump(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
-    (void)request;
+    struct fl_span resource = proxy_query_get(proxy_message_query(request), "resource");
     struct proxy_assembly *assembly = admin->host.assembly != NULL ? admin->host.assembly(admin->host.owner) : NULL;
-    return proxy_dump_print(admin->host.snapshot(admin->host.owner), assembly, &answer->body);
+    struct proxy_dump *dump;
+    if (!proxy_dump_has(resource)) {
+        answer->status = 404;
+        answer->content_type = NULL;
+        return fl_buf_printf(&answer->body, "%.*s not found in config dump\n", FL_SPAN_ARG(resource));
+    }
+    int result = proxy_dump_new(admin->host.snapshot(admin->host.owner), assembly, resource, &dump);
+    const struct proxy_slice_source source = {step_dump, free_dump, result == 0 ? dump : NULL};
+    return result == 0 ? proxy_slices_begin(admin->slices, &source, JSON, answer) : result;
 }
 
 static int page_xds(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
@@ -157,7 +202,7 @@ static int page_memory(struct proxy_admin *admin, const struct proxy_message *re
     return proxy_page_memory(&answer->body);
 }
 
-/* GET tells the level; POST ?level=<word> sets it. */
+/* GET tells the level; POST ?level=<word> sets it (?all= too: there is one logger). */
 static int page_logging(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
     (void)admin;
@@ -166,11 +211,12 @@ static int page_logging(struct proxy_admin *admin, const struct proxy_message *r
                                         [FL_LOG_INFO] = "info",
                                         [FL_LOG_DEBUG] = "debug",
                                         [FL_LOG_TRACE] = "trace"};
-    struct fl_span query = proxy_message_query(request);
+    struct fl_span query = proxy_message_query(request), word = proxy_query_get(query, "level");
     enum fl_log_level level;
-    if (request->method_id == PROXY_METHOD_POST) {
-        if (!fl_span_starts_with(query, FL_SPAN("level=")) ||
-            !fl_log_level_parse(fl_span_from(query, sizeof("level=") - 1), &level)) {
+    if (word.len == 0)
+        word = proxy_query_get(query, "all");
+    if (request->method_id == PROXY_METHOD_POST && query.len > 0) {
+        if (!fl_log_level_parse(word, &level)) {
             answer->status = 400;
             return fl_buf_append_str(&answer->body, "expected ?level=error, warning, info, debug or trace\n");
         }
@@ -180,7 +226,7 @@ static int page_logging(struct proxy_admin *admin, const struct proxy_message *r
         answer->allow = "POST";
         return fl_buf_append_str(&answer->body, "the level is set by POST\n");
     }
-    return fl_buf_printf(&answer->body, "level: %s\n", names[fl_log_get_level()]);
+    return fl_buf_printf(&answer->body, "active loggers:\n  all: %s\n", names[fl_log_get_level()]);
 }
 
 static void after_leave(void *owner)
@@ -192,7 +238,7 @@ static void after_leave(void *owner)
 static void after_drain(void *owner)
 {
     struct proxy_admin *admin = ((struct port *)owner)->admin;
-    admin->host.drain(admin->host.owner);
+    admin->host.drain(admin->host.owner, &admin->drain_how);
 }
 
 static void after_quit(void *owner)
@@ -211,8 +257,9 @@ static int page_leave(struct proxy_admin *admin, const struct proxy_message *req
 
 static int page_drain(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
-    (void)admin;
-    (void)request;
+    struct fl_span query = proxy_message_query(request);
+    admin->drain_how = (struct proxy_admin_drain){.graceful = proxy_query_has(query, "graceful"),
+                                                  .inbound_only = proxy_query_has(query, "inboundonly")};
     answer->after = after_drain;
     return fl_buf_append_str(&answer->body, "OK\n");
 }
@@ -236,19 +283,23 @@ static const struct row rows[] = {
     {"/ready", "200 and LIVE where the proxy serves, else 503", ON_ADMIN, false, false, page_ready, NULL},
     {"/server_info", "version, state, node", ON_ADMIN, false, false, page_server_info, JSON},
     {"/listeners", "listeners and their addresses (?format=json)", ON_ADMIN, false, false, page_listeners, NULL},
-    {"/clusters", "clusters, limits, endpoints", ON_ADMIN, false, false, page_clusters, NULL},
-    {"/config_dump", "the accepted configuration, without keys", ON_ADMIN, false, false, page_config_dump, JSON},
+    {"/clusters", "clusters, limits, endpoints (?format=json)", ON_ADMIN, false, false, page_clusters, NULL},
+    {"/config_dump", "the accepted configuration, without keys (?resource=<list>)", ON_ADMIN, false, false,
+     page_config_dump, JSON},
     {"/debug/xds", "the stream to the control plane, versions, destinations on demand", ON_ADMIN, false, false,
      page_xds, JSON},
     {"/certs", "certificates in use and when they expire", ON_ADMIN, false, false, page_certs, JSON},
     {"/memory", "heap", ON_ADMIN, false, false, page_memory, JSON},
+    {"/stats", "metrics, a line each (?filter=<part of the name>, ?format=json, prometheus)", ON_ADMIN, false, false,
+     page_stats_text, NULL},
     {"/stats/prometheus", "metrics", ON_ADMIN | ON_STATS, false, false, page_stats, FL_METRICS_CONTENT_TYPE},
     {"/stats/prometheus", "metrics, and then the app's own", ON_MERGED, false, false, page_merged,
      FL_METRICS_CONTENT_TYPE},
     {"/logging", "the log level; POST ?level=<level> sets it", ON_ADMIN, false, true, page_logging, NULL},
     {"/drain", "POST: not ready any more, ask HTTP clients to leave, serve on", ON_ADMIN, true, false, page_leave,
      NULL},
-    {"/drain_listeners", "POST: take no more connections", ON_ADMIN, true, false, page_drain, NULL},
+    {"/drain_listeners", "POST: take no more connections (?graceful, ?inboundonly)", ON_ADMIN, true, false, page_drain,
+     NULL},
     {"/quitquitquit", "POST: drain and exit", ON_ADMIN, true, false, page_quit, NULL},
     {"/healthz/ready", "200 where the proxy serves and the start gate is open", ON_HEALTH, false, false, page_health,
      NULL},
@@ -300,8 +351,9 @@ static void handle(void *owner, const struct proxy_message *request, struct prox
 {
     struct port *port = owner;
     const struct row *row = find_row(port->kind, proxy_message_path_only(request));
-    bool changes = row != NULL && (row->changes || request->method_id == PROXY_METHOD_POST);
-    const char *refused = port->kind == PORT_ADMIN ? proxy_guard_check(request, changes) : NULL;
+    bool changes = request->method_id == PROXY_METHOD_POST;
+    const char *refused =
+        port->kind == PORT_ADMIN ? proxy_guard_check(request, &port->admin->options.secret, changes) : NULL;
     int result = 0;
     bool reads = request->method_id == PROXY_METHOD_GET || request->method_id == PROXY_METHOD_HEAD;
     if (port->kind == PORT_MERGED && port->admin->probes != NULL && reads &&
@@ -384,7 +436,11 @@ int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admi
     admin->options = *options;
     admin->host = *options->host;
     admin->start_ms = fl_loop_now_ms(options->loop);
-    int result = start_app(admin, err);
+    int result = proxy_slices_new(options->loop, &admin->slices);
+    if (result != 0)
+        fl_err_set(err, result, "out of memory");
+    if (result == 0)
+        result = start_app(admin, err);
     if (result == 0)
         result = open_all(admin, err);
     if (result != 0) {
@@ -401,6 +457,7 @@ struct proxy_admin *proxy_admin_free(struct proxy_admin *admin)
         return NULL;
     for (size_t i = 0; i < PORTS; i++)
         admin->ports[i].serving = proxy_serving_free(admin->ports[i].serving);
+    admin->slices = proxy_slices_free(admin->slices);
     admin->probes = proxy_appprobes_free(admin->probes);
     admin->scrape = proxy_appscrape_free(admin->scrape);
     free(admin);

@@ -6,19 +6,18 @@
  *                                                  /app-health/…, /app-lifecycle/…: the app's probes (appprobes.h)
  *   health    :15021                               /healthz/ready, /healthz/started
  *
- * The last three lines are opened in the roles of a mesh (sidecar, gateway), on all addresses. Admin paths: /, /help,
- * /ready, /stats/prometheus, /server_info, /listeners, /clusters, /config_dump (keys are left out), /debug/xds, /certs,
- * /memory, and with POST /logging?level=, /drain, /drain_listeners, /quitquitquit.
+ * The last three lines are opened in the roles of a mesh (sidecar, gateway), on all addresses. The admin port's paths
+ * and forms are Envoy's, as far as there is something to say: docs/admin.md.
  *
  * What comes from outside is bounded: connections (beyond the limit the oldest of the client that has the most goes),
  * the head, the body (none is read: a request with one is answered 413 and closed), the time for a head, for an answer
- * to be taken, and between requests. A browser is kept out of the admin port: Host must be an address or "localhost"
- * (DNS rebinding), and a request that changes something must be a POST without a foreign Origin (CSRF).
+ * to be taken, and between requests. Who may ask the admin port stands in guard.h; large answers are made in slices.
  */
 #ifndef PROXY_ADMIN_ADMIN_H
 #define PROXY_ADMIN_ADMIN_H
 
 #include "common/loop/loop.h"
+#include "proxy/admin/adminsecret.h"
 #include "proxy/admin/probe.h"
 #include "proxy/snapshot/snapshot.h"
 
@@ -36,11 +35,15 @@ struct proxy_podapp;
 
 enum proxy_server_state { PROXY_SERVER_INITIALIZING, PROXY_SERVER_LIVE, PROXY_SERVER_DRAINING };
 
+struct proxy_admin_drain { /* /drain_listeners?graceful&inboundonly */
+    bool graceful, inbound_only;
+};
+
 /* What the server above tells and does; all on the main thread. */
 struct proxy_admin_host {
     void *owner;
     enum proxy_server_state (*state)(void *owner);
-    const struct proxy_snapshot *(*snapshot)(void *owner); /* the one in force; valid during the call that asked */
+    struct proxy_snapshot *(*snapshot)(void *owner); /* the one in force; valid during the call that asked */
     /* These three may be NULL. Before LIVE: what is waited for; false: nothing. */
     bool (*waits)(void *owner, char *text, size_t size);
     struct proxy_assembly *(*assembly)(void *owner); /* for dynamic resources */
@@ -48,16 +51,21 @@ struct proxy_admin_host {
     /* The registries to sum, at most `max`. Reading them must not race with the workers (metrics/registry.h). */
     size_t (*registries)(void *owner, struct fl_metrics **ret_registries, size_t max);
     void (*leave)(void *owner); /* not ready any more, HTTP clients are asked to leave, everybody is served on */
-    void (*drain)(void *owner); /* stop accepting, finish what is under way, go on living */
-    void (*quit)(void *owner);  /* as SIGTERM */
+    /* Stop accepting, finish what is under way, go on living. graceful: only once the drain time is over, and as
+     * `leave` until then. */
+    void (*drain)(void *owner, const struct proxy_admin_drain *how);
+    void (*quit)(void *owner); /* as SIGTERM */
 };
 
 struct proxy_admin;
 
 struct proxy_admin_options {
     struct fl_loop *loop;
-    struct proxy_address address; /* of the admin port; not set: none. Port 0: any (proxy_admin_address tells) */
-    bool pod_ports;               /* open stats and health ports too */
+    struct proxy_address address;     /* of the admin port; not set: none. Port 0: any (proxy_admin_address tells) */
+    struct proxy_admin_secret secret; /* that changes need; zeroed: nobody can change anything */
+    unsigned workers;                 /* told in /server_info */
+    uint64_t drain_time_ms;           /* the same */
+    bool pod_ports;                   /* open stats and health ports too */
     /* For tests: other numbers than mesh/port.h has. 0: the port of the mesh. */
     uint16_t stats_port, merged_port, health_port;
     struct proxy_gate *gate; /* for /healthz; NULL: no gate */

@@ -3,6 +3,7 @@
 #include "common/base/span.h"
 #include "common/mesh/label.h"
 #include "common/mesh/port.h"
+#include "proxy/admin/adminsecret.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,12 +112,14 @@ static int read_answer(const char *answer, struct heard *heard)
     return 0;
 }
 
-static int ask(const char *method, const char *path, uint16_t port, uint64_t deadline_ms, struct heard *heard)
+static int ask(const char *method, const char *path, const char *secret, uint16_t port, uint64_t deadline_ms,
+               struct heard *heard)
 {
-    char request[256], answer[ANSWER_MAX];
+    char request[384], answer[ANSWER_MAX];
     FL_CLEANUP(fl_cleanup_close) int fd = -1;
     snprintf(request, sizeof(request),
-             "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path);
+             "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s%s%sContent-Length: 0\r\nConnection: close\r\n\r\n", method, path,
+             secret[0] != '\0' ? PROXY_ADMIN_SECRET_HEADER ": " : "", secret, secret[0] != '\0' ? "\r\n" : "");
     int result = open_connection(port, deadline_ms, &fd);
     if (result == 0)
         result = exchange(fd, request, deadline_ms, answer);
@@ -140,8 +143,8 @@ int proxy_hook_wait(uint64_t seconds, struct fl_err *err)
     for (;;) {
         struct heard heard = {0};
         uint64_t now = now_ms(), patience = now + PROXY_HOOK_ANSWER_MS;
-        int result =
-            ask("GET", "/healthz/started", FL_PORT_HEALTH, patience < end || seconds == 0 ? patience : end + 1, &heard);
+        int result = ask("GET", "/healthz/started", "", FL_PORT_HEALTH,
+                         patience < end || seconds == 0 ? patience : end + 1, &heard);
         if (result == 0 && heard.status == 200)
             return 0;
         now = now_ms();
@@ -161,16 +164,21 @@ static int admin_port(uint16_t *ret_port, struct fl_err *err)
     return 0;
 }
 
-int proxy_hook_drain(uint64_t seconds, struct fl_err *err)
+int proxy_hook_drain(const char *folder, uint64_t seconds, struct fl_err *err)
 {
     struct heard heard = {0};
+    struct proxy_admin_secret secret = {0};
+    struct fl_err unread = {0};
     uint16_t port = 0;
     int result = admin_port(&port, err);
     if (result < 0)
         return result;
-    result = ask("POST", "/drain", port, now_ms() + PROXY_HOOK_ANSWER_MS, &heard);
+    int found = proxy_admin_secret_read(folder, &secret, &unread); /* where there is no proxy, that is what is told */
+    result = ask("POST", "/drain", secret.text, port, now_ms() + PROXY_HOOK_ANSWER_MS, &heard);
     if (result < 0)
         return fl_err_errno(err, result, "ask the proxy at 127.0.0.1:%u", port);
+    if (heard.status == 403 && found < 0)
+        return fl_err_set(err, -EPROTO, "the proxy wants its secret: %s", unread.text);
     if (heard.status != 200)
         return fl_err_set(err, -EPROTO, "the proxy answered %u: %s", heard.status, heard.line);
     pause_until(now_ms() + seconds * 1000);

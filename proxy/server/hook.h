@@ -3,7 +3,8 @@
  *
  *   wait    postStart of a classic sidecar: the kubelet starts the next container when it returns, so that no app runs
  *           before its traffic is captured and can be carried (15021 /healthz/started)
- *   drain   preStop of the sidecar: POST /drain at the admin port (FAIRLEAD_ADMIN_PORT, 15000)
+ *   drain   preStop of the sidecar: POST /drain at the admin port (FAIRLEAD_ADMIN_PORT, 15000), with the secret that
+ *           the proxy put into its volume
  *
  * A signal ends either at once, as it ends any process.
  */
@@ -23,8 +24,9 @@
 /* 0 once the proxy has started; -ETIMEDOUT after `seconds`, with what was heard last. It asks at least once. */
 int proxy_hook_wait(uint64_t seconds, struct fl_err *err) FL_MUST_CHECK;
 
-/* 0, `seconds` after the proxy took it; at once -ECONNREFUSED … where there is no proxy, or -EPROTO where it refuses.
+/* `folder`: where the proxy keeps the admin port's secret. 0, `seconds` after the proxy took it; at once -ECONNREFUSED
+ * … where there is no proxy, or -EPROTO where it refuses.
  */
-int proxy_hook_drain(uint64_t seconds, struct fl_err *err) FL_MUST_CHECK;
+int proxy_hook_drain(const char *folder, uint64_t seconds, struct fl_err *err) FL_MUST_CHECK;
 
 #endif

@@ -23,9 +23,9 @@ static enum proxy_server_state host_state(void *owner)
     return server->leaving_ms != 0 && server->state == PROXY_SERVER_LIVE ? PROXY_SERVER_DRAINING : server->state;
 }
 
-static const struct proxy_snapshot *host_snapshot(void *owner)
+static struct proxy_snapshot *host_snapshot(void *owner)
 {
-    return ((struct server *)owner)->snapshot;
+    return ((const struct server *)owner)->snapshot;
 }
 
 static size_t host_registries(void *owner, struct fl_metrics **ret_registries, size_t max)
@@ -42,10 +42,9 @@ static size_t host_registries(void *owner, struct fl_metrics **ret_registries, s
     return count;
 }
 
-static void host_drain(void *owner)
+static void host_drain(void *owner, const struct proxy_admin_drain *how)
 {
-    fl_log_message(FL_LOG_INFO, "listeners are drained, as asked at the admin port");
-    proxy_server_drain(owner);
+    proxy_server_drain_listeners(owner, how);
 }
 
 static void host_leave(void *owner)

@@ -45,13 +45,15 @@ struct server {
     struct proxy_admin *admin;
     struct proxy_admin_host host;
     struct proxy_podapp app;
+    struct proxy_admin_secret secret;
     enum proxy_server_state state;
     uint64_t leaving_ms; /* POST /drain: since when; 0: no */
+    bool inbound_only;   /* … POST /drain_listeners: these alone */
     bool first_settled;  /* every worker had a snapshot once */
     bool reload_again;   /* asked for while a snapshot was being handed over */
     bool publish_again;  /* … something has changed in the assembly */
     bool sweep;          /* … old units are to be freed; any thread's */
-    struct fl_timer drain_timer, warming_timer, publish_timer, wait_timer, trim_timer;
+    struct fl_timer drain_timer, warming_timer, publish_timer, wait_timer, trim_timer, listeners_timer;
     int wake_fd; /* the workers' events */
     struct fl_source wake;
     atomic_uint applied, refused, drained;
@@ -85,7 +87,8 @@ void proxy_server_on_dead(void *owner); /* any thread's: old units are to be fre
 
 void proxy_server_leave(struct server *server); /* not ready any more, served on */
 void proxy_server_drain(struct server *server); /* the listeners close */
-void proxy_server_quit(struct server *server);  /* drain and exit; asked twice: at once */
+void proxy_server_drain_listeners(struct server *server, const struct proxy_admin_drain *how);
+void proxy_server_quit(struct server *server); /* drain and exit; asked twice: at once */
 void proxy_server_on_signal(struct fl_signals *signals, int number);
 
 /* -- host.c -- */

@@ -19,6 +19,36 @@ void proxy_server_drain(struct server *server)
         proxy_worker_drain(server->workers[i]);
 }
 
+static void drain_inbound(struct server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++)
+        proxy_worker_drain_inbound(server->workers[i]);
+}
+
+/* What was asked for gracefully is due. */
+static void listeners_due(struct fl_timer *timer)
+{
+    struct server *server = FL_CONTAINER_OF(timer, struct server, listeners_timer);
+    if (server->inbound_only)
+        drain_inbound(server);
+    else
+        proxy_server_drain(server);
+}
+
+void proxy_server_drain_listeners(struct server *server, const struct proxy_admin_drain *how)
+{
+    fl_log(FL_LOG_INFO, "listeners are drained, as asked at the admin port", FL_LOG_NUM("graceful", how->graceful),
+           FL_LOG_NUM("inbound_only", how->inbound_only));
+    server->inbound_only = how->inbound_only;
+    if (!how->graceful) {
+        listeners_due(&server->listeners_timer);
+        return;
+    }
+    proxy_server_leave(server);
+    if (!fl_timer_is_set(&server->listeners_timer))
+        fl_timer_set(server->loop, &server->listeners_timer, server->options.drain_time_ms, listeners_due);
+}
+
 void proxy_server_leave(struct server *server)
 {
     if (server->leaving_ms != 0)

@@ -71,9 +71,20 @@ static int start_gate(struct server *server, struct fl_err *err)
     return 0;
 }
 
+/* Without one the admin port tells, and changes nothing. */
+static void make_secret(struct server *server)
+{
+    struct fl_err err = {0};
+    const char *folder = server->options.secret_folder;
+    if (folder != NULL && proxy_admin_secret_make(folder, &server->secret, &err) < 0)
+        fl_log(FL_LOG_WARNING, "the admin port has no secret: nothing can be changed there",
+               FL_LOG_STR("reason", err.text));
+}
+
 static int start_admin(struct server *server, struct fl_err *err)
 {
     server->host = proxy_server_host(server);
+    make_secret(server);
     const struct proxy_admin_options options = {
         .loop = server->loop,
         .address = server->snapshot->admin,
@@ -82,6 +93,9 @@ static int start_admin(struct server *server, struct fl_err *err)
         .host = &server->host,
         .app = &server->app,
         .metrics = proxy_stats_metrics(server->stats),
+        .secret = server->secret,
+        .workers = server->worker_count,
+        .drain_time_ms = server->options.drain_time_ms,
     };
     return proxy_admin_new(&options, &server->admin, err);
 }
@@ -180,6 +194,7 @@ static void stop(struct server *server)
     fl_timer_cancel(&server->publish_timer);
     fl_timer_cancel(&server->wait_timer);
     fl_timer_cancel(&server->trim_timer);
+    fl_timer_cancel(&server->listeners_timer);
     server->admin = proxy_admin_free(server->admin);
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);

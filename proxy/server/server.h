@@ -23,11 +23,12 @@
 #define PROXY_SERVER_WORKERS_MAX 64u
 
 struct proxy_server_options {
-    const char *config_path;  /* NULL: the bootstrap is built from the environment */
-    const char *state_folder; /* for the last good configuration and our identity; NULL: nothing is kept */
-    unsigned workers;         /* 0: by the CPUs and the quota that it has (cgroup.h) */
-    uint64_t drain_time_ms;   /* 0: at once */
-    unsigned long files;      /* descriptors that the process may have */
+    const char *config_path;   /* NULL: the bootstrap is built from the environment */
+    const char *state_folder;  /* for the last good configuration and our identity; NULL: nothing is kept */
+    const char *secret_folder; /* of the admin port's secret; NULL: none, nothing can be changed there */
+    unsigned workers;          /* 0: by the CPUs and the quota that it has (cgroup.h) */
+    uint64_t drain_time_ms;    /* 0: at once */
+    unsigned long files;       /* descriptors that the process may have */
 };
 
 /* Runs until it is told to stop. 0, or a negative errno with the reason in err where it could not start or go on. */

@@ -36,7 +36,7 @@ struct proxy_worker {
     struct orders {
         struct proxy_snapshot *snapshot; /* a reference; NULL: none */
         int *sockets;
-        bool drain, leave, stop, reopen;
+        bool drain, drain_inbound, leave, stop, reopen;
         struct answer { /* of the directory */
             struct proxy_address destination;
             enum proxy_directory_answer answer;
@@ -119,6 +119,20 @@ static void close_listens(struct proxy_worker *worker, bool last)
     }
 }
 
+static void close_inbound(struct proxy_worker *worker)
+{
+    for (struct worker_listen **link = &worker->listens; *link != NULL;) {
+        struct worker_listen *one = *link;
+        if (one->listener->direction != PROXY_INBOUND) {
+            link = &one->next;
+            continue;
+        }
+        *link = one->next;
+        proxy_listen_last(&one->listen);
+        close_listen(one);
+    }
+}
+
 static void adopt_sockets(struct proxy_worker *worker, struct proxy_snapshot *snapshot, const int *sockets)
 {
     struct worker_listen *kept = NULL;
@@ -181,6 +195,8 @@ static void on_wake(struct fl_source *source, uint32_t events)
     free(orders.answers);
     if (orders.reopen)
         proxy_data_reopen_logs(&worker->data);
+    if (orders.drain_inbound)
+        close_inbound(worker);
     if (orders.leave && !worker->data.leaving)
         proxy_data_leave(&worker->data);
     if (orders.drain && !worker->data.draining) {
@@ -230,6 +246,14 @@ void proxy_worker_drain(struct proxy_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
     worker->orders.drain = true;
+    pthread_mutex_unlock(&worker->lock);
+    wake(worker);
+}
+
+void proxy_worker_drain_inbound(struct proxy_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->orders.drain_inbound = true;
     pthread_mutex_unlock(&worker->lock);
     wake(worker);
 }

@@ -41,6 +41,8 @@ void proxy_worker_answer(struct proxy_worker *worker, const struct proxy_address
                          enum proxy_directory_answer answer);
 /* Accepts what is connected, closes the listening sockets, and ends HTTP connections as they become idle. */
 void proxy_worker_drain(struct proxy_worker *worker);
+/* The listeners of inbound traffic close; what is connected goes on. */
+void proxy_worker_drain_inbound(struct proxy_worker *worker);
 /* Ends HTTP connections as they become idle, and with their next answer; new ones are served as before. */
 void proxy_worker_leave(struct proxy_worker *worker);
 /* Opens its access logs by their names anew: they were renamed. */

@@ -2,7 +2,10 @@
 #include "common/base/log.h"
 #include "common/doc/json.h"
 #include "proxy/admin/guard.h"
+#include "tests/support/folder.h"
 #include "tests/unit/proxy/admin_world.h"
+
+#include <sys/stat.h>
 
 static struct fl_json *body_json(const char *answer)
 {
@@ -57,7 +60,9 @@ static void test_side_ports_serve_nothing_else(void **state)
 static void test_json_pages(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/server_info", "/config_dump", "/certs", "/memory", "/listeners?format=json"};
+    static const char *const paths[] = {"/server_info",      "/config_dump",           "/certs",
+                                        "/memory",           "/listeners?format=json", "/clusters?format=json",
+                                        "/stats?format=json"};
     for (size_t i = 0; i < FL_COUNT(paths); i++) {
         const char *answer = get(admin_port(), paths[i]);
         assert_has(answer, "content-type: application/json\r\n");
@@ -79,6 +84,39 @@ static void test_json_pages(void **state)
     const struct fl_json *chain = fl_json_get(fl_json_at(fl_json_get(certs, "certificates"), 0), "cert_chain");
     assert_true(
         fl_span_eq_str(fl_json_string(fl_json_get(fl_json_at(chain, 0), "expiration_time")), "2096-10-02T07:06:40Z"));
+}
+
+static void test_one_list_of_the_dump(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *dump = body_json(get(admin_port(), "/config_dump?resource=static_clusters"));
+    const struct fl_json *configs = fl_json_get(dump, "configs");
+    assert_int_equal(fl_json_count(configs), 2);
+    assert_true(fl_span_eq_str(fl_json_string(fl_json_get(fl_json_at(configs, 0), "@type")),
+                               "type.googleapis.com/envoy.admin.v3.ClustersConfigDump.StaticCluster"));
+    assert_non_null(fl_json_get(fl_json_at(configs, 1), "cluster"));
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *bootstrap = body_json(get(admin_port(), "/config_dump?resource=bootstrap"));
+    assert_int_equal(fl_json_count(fl_json_get(bootstrap, "configs")), 1);
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *empty = body_json(get(admin_port(), "/config_dump?resource=dynamic_listeners"));
+    assert_int_equal(fl_json_count(fl_json_get(empty, "configs")), 0);
+    assert_has(get(admin_port(), "/config_dump?resource=x"), "HTTP/1.1 404 ");
+}
+
+static void test_json_shapes(void **state)
+{
+    (void)state;
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *listeners = body_json(get(admin_port(), "/listeners?format=json"));
+    const struct fl_json *address = fl_json_get(
+        fl_json_get(fl_json_at(fl_json_get(listeners, "listener_statuses"), 0), "local_address"), "socket_address");
+    assert_true(fl_span_eq_str(fl_json_string(fl_json_get(address, "address")), "::"));
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *clusters = body_json(get(admin_port(), "/clusters?format=json"));
+    const struct fl_json *one = fl_json_at(fl_json_get(clusters, "cluster_statuses"), 0);
+    const struct fl_json *host = fl_json_at(fl_json_get(one, "host_statuses"), 0);
+    const struct fl_json *health = fl_json_get(fl_json_get(host, "health_status"), "eds_health_status");
+    assert_true(fl_span_eq_str(fl_json_string(health), "HEALTHY"));
 }
 
 /* What /config_dump shows of the bootstrap compiles again. */
@@ -104,6 +142,10 @@ static void test_text_pages(void **state)
     assert_has(get(admin_port(), "/clusters"), "PassthroughCluster::type::ORIGINAL_DST\n");
     assert_has(get(admin_port(), "/clusters"),
                "outbound|8080||server.demo.svc.cluster.local::10.88.0.3:8080::health_flags::healthy\n");
+    assert_has(get(admin_port(), "/stats"), "things_total: 5\n");
+    assert_has(get(admin_port(), "/stats?filter=things"), "\r\n\r\nthings_total: 5\n");
+    assert_has(get(admin_port(), "/stats?format=prometheus"), "\nthings_total 5\n");
+    assert_has(get(admin_port(), "/stats?filter=nothing"), "content-length: 0\r\n");
     assert_has(get(admin_port(), "/help"), "  /quitquitquit: POST: drain and exit\n");
     assert_has(get(admin_port(), "/"), "admin commands are:\n");
     assert_has(get(admin_port(), "/nothing"), "HTTP/1.1 404 Not Found\r\n");
@@ -113,11 +155,14 @@ static void test_logging(void **state)
 {
     (void)state;
     fl_log_set_level(FL_LOG_INFO);
-    assert_has(get(admin_port(), "/logging"), "\r\n\r\nlevel: info\n");
-    assert_has(post(admin_port(), "/logging?level=debug"), "\r\n\r\nlevel: debug\n");
+    assert_has(get(admin_port(), "/logging"), "\r\n\r\nactive loggers:\n  all: info\n");
+    assert_has(post(admin_port(), "/logging?level=debug"), "\r\n\r\nactive loggers:\n  all: debug\n");
     assert_int_equal(fl_log_get_level(), FL_LOG_DEBUG);
     assert_has(post(admin_port(), "/logging?level=loud"), "HTTP/1.1 400 ");
-    assert_has(post(admin_port(), "/logging"), "HTTP/1.1 400 ");
+    assert_has(post(admin_port(), "/logging?loud=info"), "HTTP/1.1 400 ");
+    assert_has(post(admin_port(), "/logging"), "\r\n\r\nactive loggers:\n  all: debug\n"); /* Envoy tells by POST */
+    assert_has(post(admin_port(), "/logging?paths=x&all=trace"), "  all: trace\n");
+    assert_has(post(admin_port(), "/logging?level=debug"), "  all: debug\n");
     assert_int_equal(fl_log_get_level(), FL_LOG_DEBUG);
     const char *answer = get(admin_port(), "/logging?level=info");
     assert_has(answer, "HTTP/1.1 405 ");
@@ -136,6 +181,9 @@ static void test_changes_need_post(void **state)
     assert_int_equal(world.quit + world.drained, 0);
     assert_has(post(admin_port(), "/drain_listeners"), "\r\n\r\nOK\n");
     assert_int_equal(world.drained, 1);
+    assert_false(world.drain_how.graceful || world.drain_how.inbound_only);
+    assert_has(post(admin_port(), "/drain_listeners?graceful&inboundonly=1"), "\r\n\r\nOK\n");
+    assert_true(world.drain_how.graceful && world.drain_how.inbound_only);
     assert_has(post(admin_port(), "/quitquitquit"), "\r\n\r\nOK\n");
     assert_int_equal(world.quit, 1);
     assert_has(post(admin_port(), "/ready"), "HTTP/1.1 405 ");
@@ -168,6 +216,10 @@ static void test_health(void **state)
 
 /* -- who may ask -- */
 
+#define POST        "POST /logging?level=info HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+#define SHOWN       PROXY_ADMIN_SECRET_HEADER ": " SECRET "\r\n"
+#define SECRET_REST "112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 static void test_guard(void **state)
 {
     (void)state;
@@ -182,13 +234,22 @@ static void test_guard(void **state)
         {"a name: DNS rebinding", "GET /ready HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403},
         {"a name that begins well", "GET /ready HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 403},
         {"an absolute target", "GET http://evil.example/ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 403},
-        {"foreign page reads: its browser keeps the answer from it",
-         "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n\r\n", 200},
-        {"foreign page posts",
-         "POST /logging?level=info HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n\r\n", 403},
-        {"opaque origin posts", "POST /logging?level=info HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: null\r\n\r\n", 403},
-        {"own page posts",
-         "POST /logging?level=info HTTP/1.1\r\nHost: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\n\r\n", 200},
+        {"another address of this host", "GET /ready HTTP/1.1\r\nHost: 10.88.0.2:15000\r\n\r\n", 403},
+        {"a foreign page reads", "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n\r\n", 403},
+        {"an image of a foreign page", "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: cross-site\r\n\r\n",
+         403},
+        {"somebody types the address", "GET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: none\r\n\r\n", 200},
+        {"no secret", "POST /logging?level=info HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 403},
+        {"the secret", POST SHOWN "\r\n", 200},
+        {"another secret", POST PROXY_ADMIN_SECRET_HEADER ": ff" SECRET_REST "\r\n\r\n", 403},
+        {"the beginning of the secret", POST PROXY_ADMIN_SECRET_HEADER ": 00112233\r\n\r\n", 403},
+        {"the secret and more", POST PROXY_ADMIN_SECRET_HEADER ": " SECRET "0\r\n\r\n", 403},
+        {"an empty secret", POST PROXY_ADMIN_SECRET_HEADER ":\r\n\r\n", 403},
+        {"the secret in the wrong place", "POST /logging?secret=" SECRET " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 403},
+        {"a page that knows it", POST SHOWN "Origin: http://127.0.0.1\r\n\r\n", 403},
+        {"an opaque origin", POST SHOWN "Origin: null\r\n\r\n", 403},
+        {"a name", "POST /logging?level=info HTTP/1.1\r\nHost: evil.example\r\n" SHOWN "\r\n", 403},
+        {"HTTP/1.0 without Host", "POST /logging?level=info HTTP/1.0\r\n" SHOWN "\r\n", 403},
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         const char *answer = ask(admin_port(), rows[i].request);
@@ -196,6 +257,37 @@ static void test_guard(void **state)
             fail_msg("%s: %s", rows[i].what, answer);
     }
     assert_has(ask(stats_port, "GET /stats/prometheus HTTP/1.1\r\nHost: pod.demo\r\n\r\n"), "HTTP/1.1 200 ");
+}
+
+static void test_without_a_secret_nothing_changes(void **state)
+{
+    (void)state;
+    const struct proxy_admin_secret none = {{0}};
+    char nothing[PROXY_ADMIN_SECRET_LENGTH] = {0};
+    assert_false(proxy_admin_secret_matches(&none, FL_SPAN("")));
+    assert_false(proxy_admin_secret_matches(&none, fl_span_make(nothing, sizeof(nothing))));
+}
+
+static void test_the_secret_s_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/fl-secret-XXXXXX";
+    struct proxy_admin_secret made, again, read;
+    struct fl_err err = {0};
+    struct stat about;
+    assert_non_null(mkdtemp(path));
+    assert_int_equal(proxy_admin_secret_read(path, &read, &err), -ENOENT);
+    assert_int_equal(proxy_admin_secret_make(path, &made, &err), 0);
+    assert_int_equal(stat(folder_in(path, PROXY_ADMIN_SECRET_FILE), &about), 0);
+    assert_int_equal(about.st_mode & 07777, 0600);
+    assert_int_equal(proxy_admin_secret_read(path, &read, &err), 0);
+    assert_true(proxy_admin_secret_matches(&made, fl_span_str(read.text)));
+    assert_int_equal(proxy_admin_secret_make(path, &again, &err), 0); /* of the next start */
+    assert_false(proxy_admin_secret_matches(&made, fl_span_str(again.text)));
+    folder_put_str(path, PROXY_ADMIN_SECRET_FILE, "no secret at all");
+    assert_int_equal(proxy_admin_secret_read(path, &read, &err), -EPROTO);
+    folder_remove(path);
+    assert_int_equal(proxy_admin_secret_make(path, &again, &err), -ENOENT);
 }
 
 static void test_hosts(void **state)
@@ -219,6 +311,12 @@ static void test_hosts(void **state)
                 {"[", false},
                 {"a", false},
                 {"127.0.0.1.nip.io", false},
+                {"127.255.0.9:80", true},
+                {"128.0.0.1", false},
+                {"0.0.0.0", false},
+                {"[::]", false},
+                {"[::ffff:127.0.0.1]", false},
+                {"10.0.0.1", false},
                 {":80", false}};
     for (size_t i = 0; i < FL_COUNT(rows); i++)
         if (proxy_guard_host(fl_span_str(rows[i].host)) != rows[i].good)
@@ -233,6 +331,10 @@ int main(void)
         cmocka_unit_test(test_side_ports_serve_nothing_else),
         cmocka_unit_test(test_json_pages),
         cmocka_unit_test(test_the_dump_is_a_bootstrap),
+        cmocka_unit_test(test_one_list_of_the_dump),
+        cmocka_unit_test(test_json_shapes),
+        cmocka_unit_test(test_without_a_secret_nothing_changes),
+        cmocka_unit_test(test_the_secret_s_file),
         cmocka_unit_test(test_text_pages),
         cmocka_unit_test(test_logging),
         cmocka_unit_test(test_changes_need_post),

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#define SECRET "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 struct world {
     struct fl_loop *loop;
     struct proxy_admin *admin;
@@ -21,6 +23,7 @@ struct world {
     enum proxy_server_state state;
     unsigned drained, quit, left;
     struct proxy_admin_host host;
+    struct proxy_admin_drain drain_how;
 };
 
 static struct pki_folder folder;
@@ -31,7 +34,7 @@ static inline enum proxy_server_state host_state(void *owner)
     return ((struct world *)owner)->state;
 }
 
-static inline const struct proxy_snapshot *host_snapshot(void *owner)
+static inline struct proxy_snapshot *host_snapshot(void *owner)
 {
     return ((struct world *)owner)->snapshot;
 }
@@ -45,9 +48,11 @@ static inline size_t host_registries(void *owner, struct fl_metrics **ret, size_
     return 2;
 }
 
-static inline void host_drain(void *owner)
+static inline void host_drain(void *owner, const struct proxy_admin_drain *how)
 {
-    ((struct world *)owner)->drained++;
+    struct world *self = owner;
+    self->drained++;
+    self->drain_how = *how;
 }
 
 static inline void host_quit(void *owner)
@@ -121,7 +126,8 @@ static inline int setup(void **state)
                                                 .gate = world.gate,
                                                 .host = &world.host,
                                                 .app = world_app,
-                                                .metrics = world.metrics[0]};
+                                                .metrics = world.metrics[0],
+                                                .secret = {SECRET}};
     struct fl_err err = {0};
     if (proxy_admin_new(&options, &world.admin, &err) != 0)
         fail_msg("%s", err.text);
@@ -217,7 +223,10 @@ static inline const char *get(uint16_t port, const char *path)
 static inline const char *post(uint16_t port, const char *path)
 {
     char request[256];
-    snprintf(request, sizeof(request), "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n", path);
+    snprintf(request, sizeof(request),
+             "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\n" PROXY_ADMIN_SECRET_HEADER ": " SECRET
+             "\r\nContent-Length: 0\r\n\r\n",
+             path);
     return ask(port, request);
 }
 

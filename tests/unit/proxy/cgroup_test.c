@@ -2,6 +2,7 @@
 #include "proxy/server/cgroup.h"
 
 #include "common/base/cleanup.h"
+#include "tests/support/folder.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -77,9 +78,7 @@ static const struct row rows[] = {
      {0, 0}},
 };
 
-static char root[64];
-
-static void write_file(const struct file *file)
+static void write_file(const char *root, const struct file *file)
 {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", root, file->path);
@@ -89,24 +88,19 @@ static void write_file(const struct file *file)
             assert_int_equal(errno, EEXIST);
         *slash = '/';
     }
-    FILE *out = fopen(path, "we");
-    assert_non_null(out);
-    assert_true(fputs(file->text, out) >= 0);
-    assert_int_equal(fclose(out), 0);
+    folder_put_str(root, file->path, file->text);
 }
 
 static void test_trees(void **state)
 {
     (void)state;
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
-        char command[128];
-        strcpy(root, "/tmp/fl-cgroup-XXXXXX");
+        char root[] = "/tmp/fl-cgroup-XXXXXX";
         assert_non_null(mkdtemp(root));
         for (size_t k = 0; k < FL_COUNT(rows[i].files) && rows[i].files[k].path != NULL; k++)
-            write_file(&rows[i].files[k]);
+            write_file(root, &rows[i].files[k]);
         struct proxy_cgroup found = proxy_cgroup_read(root);
-        snprintf(command, sizeof(command), "rm -r %s", root);
-        assert_int_equal(system(command), 0);
+        folder_remove(root);
         if (found.cpu_milli != rows[i].expected.cpu_milli || found.memory_bytes != rows[i].expected.memory_bytes)
             fail_msg("%s: %llu, %llu", rows[i].name, (unsigned long long)found.cpu_milli,
                      (unsigned long long)found.memory_bytes);
