@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
+#include <time.h>
 
 struct scrape {
     struct fl_buf *out;
@@ -19,6 +21,7 @@ struct scrape {
 };
 
 #define NUMBER_MAX 32
+#define HELD_NS    500000u /* after so long the locks are let go of once */
 
 /* The shortest text that reads back as the same number. */
 static const char *number_text(double value, char text[NUMBER_MAX])
@@ -205,7 +208,39 @@ static bool same_shape(const struct fl_metric_family *a, const struct fl_metric_
     return a == b || (a->kind == b->kind && a->label_count == b->label_count && a->bucket_count == b->bucket_count);
 }
 
-static int write_new_families(struct scrape *scrape, struct fl_metrics *const *registries, size_t registry)
+static void lock_all(struct fl_metrics *const *registries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fl_metrics_lock(registries[i]);
+}
+
+static void unlock_all(struct fl_metrics *const *registries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fl_metrics_unlock(registries[i]);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Between two families: a thread that waits to make a series gets its turn. Without the yield it would only be woken,
+ * and find the lock taken again. Families and their order stay as they are: they are never freed. */
+static void breathe(const struct scrape *scrape, struct fl_metrics *const *registries, uint64_t *held_since_ns)
+{
+    if (now_ns() - *held_since_ns < HELD_NS)
+        return;
+    unlock_all(registries, scrape->count);
+    sched_yield();
+    lock_all(registries, scrape->count);
+    *held_since_ns = now_ns();
+}
+
+static int write_new_families(struct scrape *scrape, struct fl_metrics *const *registries, size_t registry,
+                              uint64_t *held_since_ns)
 {
     const struct fl_metrics_family *family = fl_metrics_first(registries[registry]);
     int result = 0;
@@ -219,6 +254,7 @@ static int write_new_families(struct scrape *scrape, struct fl_metrics *const *r
         scrape->family = family->family;
         if (!written)
             result = write_family(scrape);
+        breathe(scrape, registries, held_since_ns);
     }
     return result;
 }
@@ -231,12 +267,11 @@ int fl_metrics_expose(struct fl_metrics *const *registries, size_t count, struct
         return -ENOMEM;
     struct scrape scrape = {.out = out, .families = families, .count = count};
     int result = 0;
-    for (size_t i = 0; i < count; i++)
-        fl_metrics_lock(registries[i]);
+    lock_all(registries, count);
+    uint64_t held_since_ns = now_ns();
     for (size_t i = 0; result == 0 && i < count; i++)
-        result = write_new_families(&scrape, registries, i);
-    for (size_t i = 0; i < count; i++)
-        fl_metrics_unlock(registries[i]);
+        result = write_new_families(&scrape, registries, i, &held_since_ns);
+    unlock_all(registries, count);
     if (result < 0)
         out->len = before;
     return result;

@@ -9,7 +9,7 @@
 
 /* Appends every family of the registries, series with equal labels summed. Families in order of first registration,
  * # HELP and # TYPE once each; label values escaped (\\, \", \n). Each registry once; the threads that own them may be
- * writing (their making of a new series waits meanwhile). 0, -ENOMEM or -EMSGSIZE. */
+ * writing (their making of a new series waits meanwhile, for a family's text at most). 0, -ENOMEM or -EMSGSIZE. */
 int fl_metrics_expose(struct fl_metrics *const *registries, size_t count, struct fl_buf *out) FL_MUST_CHECK;
 
 #endif

@@ -502,12 +502,15 @@ def wait_holds_until_the_proxy_has_started():
 def drain_asks_clients_to_leave_and_serves_on():
     status, said = hook("b", "drain")
     assert status == 1 and said == "fairlead-proxy drain: ask the proxy at 127.0.0.1:15000: Connection refused\n", said
-    with sidecar() as proxy:
+    volume = s.volume("hooks")
+    with sidecar(options=("--drain-time-s", "20", "--state-dir", volume)) as proxy:
         assert kubelet("/healthz/ready", port=15021)[0] == 200
         status, fields = from_mesh()
         assert status == 200 and "connection" not in fields, fields
-        assert hook("b", "drain", "--seconds", "1") == (0, "")
-        assert hook("b", "drain") == (0, "")  # again: nothing new
+        status, said = hook("b", "drain", "--state-dir", "/nowhere")
+        assert status == 1 and said.startswith("fairlead-proxy drain: the proxy wants its secret: read /nowhere/"), said
+        assert hook("b", "drain", "--seconds", "1", "--state-dir", volume) == (0, "")
+        assert hook("b", "drain", "--state-dir", volume) == (0, "")  # again: nothing new
         assert kubelet("/healthz/ready", port=15021)[0] == 503 and kubelet("/healthz/started", port=15021)[0] == 200
         assert proxy.admin("/ready") == (503, "DRAINING\n")
         status, fields = from_mesh()

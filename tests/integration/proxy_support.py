@@ -77,6 +77,14 @@ def clean_up():
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
+def volume(name):
+    """A folder as the memory volume is one: the proxy's alone."""
+    path = FOLDER / name
+    path.mkdir(mode=0o700, exist_ok=True)
+    os.chown(path, UID, GID)
+    return path
+
+
 # -- pods -------------------------------------------------------------------------------------------------------------
 
 RULES = """
@@ -391,13 +399,14 @@ class Proxy:
         self.process.send_signal(signal.SIGTERM)
         self.ended()
 
-    def admin(self, path, port=15000, host="127.0.0.1"):
+    def admin(self, path, port=15000, host="127.0.0.1", method="GET", headers=()):
         with inside(self.role):
             sock = socket.socket()
         sock.settimeout(PATIENCE)
         sock.connect((host, port))
         reader = Reader(sock)
-        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        fields = "".join(f"{line}\r\n" for line in headers)
+        sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n".encode())
         line, fields = reader.head()
         return int(line.split()[1]), reader.body(fields).decode()
 
