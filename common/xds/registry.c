@@ -17,11 +17,13 @@
 #include "common/xds/proto/network_rbac.pb-c.h"
 #include "common/xds/proto/original_dst.pb-c.h"
 #include "common/xds/proto/previous_hosts.pb-c.h"
+#include "common/xds/proto/proxy_protocol.pb-c.h"
 #include "common/xds/proto/raw_buffer.pb-c.h"
 #include "common/xds/proto/router.pb-c.h"
 #include "common/xds/proto/tcp_proxy.pb-c.h"
 #include "common/xds/proto/tls_inspector.pb-c.h"
 #include "common/xds/proto/trace.pb-c.h"
+#include "common/xds/proto/upstream_proxy_protocol.pb-c.h"
 
 #include <stdio.h>
 
@@ -65,6 +67,8 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &envoy__extensions__filters__network__rbac__v3__rbac__descriptor,
     &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor,
     &envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor,
+    &envoy__extensions__filters__listener__proxy_protocol__v3__proxy_protocol__descriptor,
+    &envoy__extensions__transport_sockets__proxy_protocol__v3__proxy_protocol_upstream_transport__descriptor,
     &envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,
     &envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor,
     &envoy__extensions__transport_sockets__tls__v3__secret__descriptor,

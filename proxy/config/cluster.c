@@ -132,6 +132,35 @@ static int read_match(struct compile *compile, const Envoy__Config__Cluster__V3_
     return compile_transport(compile, message->transport_socket, false, &match->tls);
 }
 
+#define PROXY_PROTOCOL_TYPE                                                                                            \
+    envoy__extensions__transport_sockets__proxy_protocol__v3__proxy_protocol_upstream_transport__descriptor
+
+/* A header of the PROXY protocol around another transport (NULL: plain). */
+static int read_proxy_protocol(struct compile *compile, const pb_transport *transport, struct proxy_cluster *cluster)
+{
+    struct compile_mark mark = compile_enter(compile, "transport_socket");
+    compile_enter(compile, "typed_config");
+    ProtobufCMessage *unpacked;
+    int result = compile_unpack(compile, transport->typed_config, &PROXY_PROTOCOL_TYPE, &unpacked);
+    if (result != 0)
+        return result;
+    const Envoy__Extensions__TransportSockets__ProxyProtocol__V3__ProxyProtocolUpstreamTransport *message =
+        (const Envoy__Extensions__TransportSockets__ProxyProtocol__V3__ProxyProtocolUpstreamTransport *)unpacked;
+    cluster->proxy_protocol = message->config != NULL && message->config->version != 0 ? 2 : 1;
+    if (message->config != NULL) {
+        struct compile_mark inner = compile_enter(compile, "config");
+        result = COMPILE_REFUSE(compile, message->config, "pass_through_tlvs", "added_tlvs");
+        compile_leave(compile, inner);
+    }
+    if (result == 0 && cluster->match_count > 0)
+        result = compile_fail(compile, "not together with transport_socket_matches");
+    if (result == 0)
+        result = compile_transport(compile, message->transport_socket, false, &cluster->tls);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
 static int read_transports(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
     struct proxy_transport_match *matches =
@@ -147,7 +176,12 @@ static int read_transports(struct compile *compile, const pb_cluster *message, s
     }
     cluster->matches = matches;
     cluster->match_count = message->n_transport_socket_matches;
-    return compile_transport(compile, message->transport_socket, false, &cluster->tls);
+    const pb_transport *transport = message->transport_socket;
+    if (transport != NULL &&
+        transport->config_type_case == ENVOY__CONFIG__CORE__V3__TRANSPORT_SOCKET__CONFIG_TYPE_TYPED_CONFIG &&
+        fl_span_eq_str(compile_type_name(transport->typed_config), PROXY_PROTOCOL_TYPE.name))
+        return read_proxy_protocol(compile, transport, cluster);
+    return compile_transport(compile, transport, false, &cluster->tls);
 }
 
 /* -- where connections come from -- */

@@ -8,6 +8,23 @@
 
 /* -- listener filters -- */
 
+static int read_proxy_protocol(struct compile *compile, const ProtobufCMessage *filter, unsigned *seen,
+                               struct proxy_listener *listener)
+{
+    const Envoy__Extensions__Filters__Listener__ProxyProtocol__V3__ProxyProtocol *message =
+        (const Envoy__Extensions__Filters__Listener__ProxyProtocol__V3__ProxyProtocol *)filter;
+    if (*seen != 0)
+        return compile_fail(compile,
+                            "the filter must be the first, and there once: its header comes before everything");
+    *seen |= 8u;
+    int result = COMPILE_REFUSE(compile, message, "rules", "pass_through_tlvs");
+    listener->proxy_protocol = true;
+    listener->proxy_protocol_optional = message->allow_requests_without_proxy_protocol != 0;
+    for (size_t i = 0; i < message->n_disallowed_versions; i++)
+        listener->proxy_protocol_refused |= message->disallowed_versions[i] == 0 ? 1u << 1 : 1u << 2;
+    return result;
+}
+
 static int read_listener_filter(struct compile *compile, const pb_listener_filter *message, unsigned *seen,
                                 struct proxy_listener *listener)
 {
@@ -23,6 +40,8 @@ static int read_listener_filter(struct compile *compile, const pb_listener_filte
     result = compile_unpack(compile, message->typed_config, NULL, &filter);
     if (result != 0)
         return result;
+    if (filter->descriptor == &envoy__extensions__filters__listener__proxy_protocol__v3__proxy_protocol__descriptor)
+        return read_proxy_protocol(compile, filter, seen, listener);
     bool *place = NULL;
     if (filter->descriptor == &envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor)
         place = &listener->original_dst;

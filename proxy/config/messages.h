@@ -17,12 +17,14 @@
 #include "common/xds/proto/jwt_authn.pb-c.h"
 #include "common/xds/proto/network_rbac.pb-c.h"
 #include "common/xds/proto/original_dst.pb-c.h"
+#include "common/xds/proto/proxy_protocol.pb-c.h"
 #include "common/xds/proto/raw_buffer.pb-c.h"
 #include "common/xds/proto/router.pb-c.h"
 #include "common/xds/proto/tcp_proxy.pb-c.h"
 #include "common/xds/proto/tls.pb-c.h"
 #include "common/xds/proto/tls_inspector.pb-c.h"
 #include "common/xds/proto/trace.pb-c.h"
+#include "common/xds/proto/upstream_proxy_protocol.pb-c.h"
 
 typedef Google__Protobuf__Any pb_any;
 typedef Google__Protobuf__BoolValue pb_bool;

@@ -95,6 +95,7 @@ static struct proxy_cluster_options options_of(struct proxy_cluster_state *state
         .bind_v4 = cluster->bind_v4,
         .bind_v6 = cluster->bind_v6,
         .bind_freebind = cluster->bind_freebind,
+        .proxy_protocol = cluster->proxy_protocol,
         .keepalive = {cluster->keepalive_time_s, cluster->keepalive_interval_s, cluster->keepalive_probes},
         .buffer_limit_bytes = cluster->buffer_limit_bytes,
         .connect_timeout_ms = cluster->connect_timeout_ms,

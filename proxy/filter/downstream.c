@@ -17,6 +17,7 @@ static void release(struct fl_deferred *deferred)
     struct proxy_downstream *downstream = FL_CONTAINER_OF(deferred, struct proxy_downstream, deferred);
     proxy_unit_unref(downstream->unit);
     free(downstream->hello);
+    free(downstream->direct);
     free(downstream);
 }
 
@@ -240,6 +241,7 @@ const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *
     const struct proxy_chain_query query = {
         .destination = &downstream->destination,
         .source = proxy_conn_peer(downstream->conn),
+        .direct_source = downstream->direct,
         .transport = downstream->seen == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW,
         .server_name = fl_span_str(downstream->server_name),
         .application_protocols = protocols,
@@ -303,8 +305,8 @@ static bool is_loopback(const struct proxy_address *address)
 
 /* Whether a destination is one of our own listeners. Its address is ours where it is a loopback one, where the
  * connection comes from that very address, or where it arrived from outside (inbound). */
-static bool leads_to_us(const struct proxy_data *data, const struct proxy_listener *listener,
-                        const struct proxy_address *destination, const struct proxy_address *peer)
+bool downstream_leads_to_us(const struct proxy_data *data, const struct proxy_listener *listener,
+                            const struct proxy_address *destination, const struct proxy_address *peer)
 {
     const struct proxy_snapshot *snapshot = data->snapshot;
     uint16_t port = proxy_address_port(destination);
@@ -349,11 +351,11 @@ static bool admit(struct proxy_data *data, const struct proxy_listener *listener
         *ret_why = PROXY_REFUSED_REASONS; /* not counted: it is ours, and has done its work */
         return false;
     }
-    return !leads_to_us(data, listener, ret_destination, peer);
+    return !downstream_leads_to_us(data, listener, ret_destination, peer);
 }
 
 /* The listener of its original destination takes it, where this one hands over and there is one. */
-static void hand_over(struct proxy_downstream *downstream, const struct proxy_listener *listener)
+void downstream_place(struct proxy_downstream *downstream, const struct proxy_listener *listener)
 {
     const struct proxy_listener *found =
         listener->hand_over ? proxy_snapshot_listener_of(downstream->data->snapshot, &downstream->destination) : NULL;
@@ -388,7 +390,12 @@ void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listene
     data->downstreams = downstream;
     data->downstream_count++;
     proxy_stats_connection_opened(stats, PROXY_SIDE_DOWNSTREAM);
-    hand_over(downstream, listener);
+    if (listener->proxy_protocol) {
+        downstream_bind(downstream, listener);
+        downstream_await_header(downstream);
+    } else {
+        downstream_place(downstream, listener);
+    }
     return;
 refused:
     if (why != PROXY_REFUSED_REASONS)

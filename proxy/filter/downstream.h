@@ -44,7 +44,8 @@ struct proxy_downstream {
     struct proxy_unit *unit;                /* the listener's, counted: with all that it points to */
     const struct proxy_filter_chain *chain; /* NULL until it is picked */
     struct proxy_conn *conn;                /* NULL when it is gone */
-    struct proxy_address destination;       /* the original one, or the socket's own */
+    struct proxy_address destination; /* the original one, what a PROXY protocol's header told, or the socket's own */
+    struct proxy_address *direct;     /* the socket's peer where a header told another; owned. NULL: the connection's */
     const char *server_name; /* of its ClientHello, where that was looked at; NULL: none. Points into `hello` */
     uint64_t id, start_us, start_ns;
     const char *details;                    /* why it ends, for the log; NULL: nothing went wrong */
@@ -54,8 +55,9 @@ struct proxy_downstream {
     struct fl_timer deadline;  /* of the inspection, of waiting for the directory, of its removal */
     uint8_t seen;              /* enum proxy_detect_result: what its first bytes were */
     bool is_parked;
-    bool overdue; /* the inspection's deadline has passed, and nobody has said anything yet */
-    char *hello;  /* owned: the names of its ClientHello (downstream.c); NULL: none */
+    bool awaits_header; /* of the PROXY protocol */
+    bool overdue;       /* the inspection's deadline has passed, and nobody has said anything yet */
+    char *hello;        /* owned: the names of its ClientHello (downstream.c); NULL: none */
     struct proxy_downstream *next, *previous;
     struct proxy_downstream *listener_next, *listener_previous; /* or of the parked ones */
     struct fl_deferred deferred;

@@ -1,4 +1,5 @@
-/* What the files of downstream connections share: downstream.c (from accept to filter), inspect.c (first bytes),
+/* What the files of downstream connections share: downstream.c (from accept to filter), proxied.c (the PROXY protocol),
+ * inspect.c (first bytes),
  * early.c (a server dialled meanwhile), parking.c (destinations that are asked for), rebind.c (changed listeners). For
  * these alone. */
 #ifndef PROXY_FILTER_DOWNSTREAM_INNER_H
@@ -29,6 +30,15 @@ const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *
                                                  const struct proxy_listener *listener);
 /* rebind.c. Where its listener has changed: under the new one, or refused (conn is NULL then), or soon ended. */
 void downstream_rebind(struct proxy_downstream *downstream);
+
+/* downstream.c. By its destination to the listener that has it (`listener`, or one that it hands over to), and on. */
+void downstream_place(struct proxy_downstream *downstream, const struct proxy_listener *listener);
+/* downstream.c. Whether a destination is one of our own. */
+bool downstream_leads_to_us(const struct proxy_data *data, const struct proxy_listener *listener,
+                            const struct proxy_address *destination, const struct proxy_address *peer);
+/* proxied.c. It is bound to a listener that reads a header of the PROXY protocol first; then it is placed, or refused.
+ */
+void downstream_await_header(struct proxy_downstream *downstream);
 
 /* parking.c. Where nobody knows its destination yet and the directory can be asked: true, it is parked (or refused). */
 bool downstream_park(struct proxy_downstream *downstream);

@@ -1,6 +1,7 @@
 #include "proxy/filter/early.h"
 
 #include "proxy/filter/downstream_inner.h"
+#include "proxy/filter/proxied.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
 #include "proxy/filter/tcp.h"
@@ -124,6 +125,8 @@ void proxy_early_start(struct proxy_downstream *downstream, const struct proxy_f
                                     &early_ops, early, &early->upstream);
     if (result != PROXY_UPSTREAM_OK) /* the filter will meet it again, and tell */
         early_free(early);
+    else if (proxy_proxied_tell(downstream, early->upstream) < 0)
+        proxy_early_drop(downstream);
 }
 
 static bool is_same(const struct proxy_tcp_config *a, const struct proxy_tcp_config *b)

@@ -7,7 +7,8 @@ void proxy_rbac_facts(const struct proxy_downstream *downstream, struct proxy_fa
 {
     const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
     *ret_facts = (struct proxy_facts){
-        .direct_source = proxy_conn_peer(downstream->conn),
+        .direct_source = downstream->direct != NULL ? downstream->direct : proxy_conn_peer(downstream->conn),
+        .source = proxy_conn_peer(downstream->conn),
         .destination = &downstream->destination,
         .server_name = fl_span_str(downstream->server_name),
     };

@@ -64,7 +64,8 @@ void downstream_rebind(struct proxy_downstream *downstream)
     }
     if (downstream->chain == NULL) { /* its first bytes are still looked at */
         change(downstream, listener, NULL);
-        downstream_watch_again(downstream);
+        if (!downstream->awaits_header)
+            downstream_watch_again(downstream);
         return;
     }
     if (is_unknown(downstream))

@@ -2,6 +2,7 @@
 
 #include "proxy/filter/early.h"
 #include "proxy/filter/label.h"
+#include "proxy/filter/proxied.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/filter/report.h"
 #include "proxy/tls/filter.h"
@@ -295,6 +296,10 @@ static void dial(struct tcp *tcp)
         tcp->attempts--;
         int result = proxy_upstream_get(tcp->cluster, &downstream->destination, PROXY_UPSTREAM_FRESH,
                                         proxy_data_random(data), &upstream_ops, tcp, &tcp->upstream);
+        if (result == PROXY_UPSTREAM_OK && proxy_proxied_tell(downstream, tcp->upstream) < 0) {
+            end_by_reset(tcp, PROXY_FLAG_OVERLOAD, "out_of_memory");
+            return;
+        }
         if (result == PROXY_UPSTREAM_OK) {
             proxy_report_upstream_chosen(downstream, tcp->upstream);
             return;

@@ -3,6 +3,7 @@
 
 #include "proxy/net/conn_inner.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/in.h>
 #include <netinet/tcp.h>
@@ -189,6 +190,18 @@ int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer
     }
     *ret_conn = conn;
     return 0;
+}
+
+int proxy_conn_introduce(struct proxy_conn *conn, struct fl_span bytes)
+{
+    assert(conn->state == CONN_CONNECTING && conn->out.bytes == 0 && conn->wire.bytes == 0);
+    struct proxy_queue *queue = conn->transport_ops != NULL ? &conn->wire : &conn->out;
+    return proxy_queue_append(queue, &conn->turn->pool, bytes);
+}
+
+void proxy_conn_set_peer(struct proxy_conn *conn, const struct proxy_address *peer)
+{
+    conn->peer = *peer;
 }
 
 void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *ops, void *owner)

@@ -95,6 +95,12 @@ struct proxy_dial {
 int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_dial *how,
                        struct proxy_conn **ret_conn) FL_MUST_CHECK;
 
+/* What goes out before anything else, in plain, the transport's first bytes included: on a dialled connection, before
+ * the turn ends in which it was dialled. Not counted as the owner's. 0 or -ENOMEM. */
+int proxy_conn_introduce(struct proxy_conn *conn, struct fl_span bytes) FL_MUST_CHECK;
+/* Who the peer is, as a proxy in front of it has told. */
+void proxy_conn_set_peer(struct proxy_conn *conn, const struct proxy_address *peer);
+
 void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *ops, void *owner);
 
 /* Puts a transport in place (owned). On an accepted connection it starts at once, and unconsumed bytes are its first

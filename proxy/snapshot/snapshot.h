@@ -200,8 +200,11 @@ struct proxy_listener {
     bool hand_over;      /* use_original_dst: the listener of that address takes the connection, if there is one */
     bool tls_inspector;  /* look for a ClientHello before a chain is picked */
     bool http_inspector; /* look for an HTTP request line */
-    uint64_t inspect_timeout_ms; /* listener_filters_timeout; 0: none. Default 15,000 */
-    bool continue_on_timeout;    /* when it passes: pick with what is known, instead of closing */
+    bool proxy_protocol; /* a header of it comes first (net/proxyproto.h) */
+    bool proxy_protocol_optional;   /* … or not: allow_requests_without_proxy_protocol */
+    uint8_t proxy_protocol_refused; /* a set of versions: 1u << version */
+    uint64_t inspect_timeout_ms;    /* listener_filters_timeout; 0: none. Default 15,000 */
+    bool continue_on_timeout;       /* when it passes: pick with what is known, instead of closing */
     uint32_t backlog;
     uint32_t buffer_limit_bytes; /* of a connection's output. Default 64 KiB; 16 KiB to 1 MiB count */
     const struct proxy_filter_chain *chains;
@@ -294,6 +297,7 @@ struct proxy_cluster {
     enum proxy_upstream_http http;
     struct proxy_h2_settings h2;  /* 0 in a field: its default */
     uint64_t connect_timeout_ms;  /* > 0; default 5,000 */
+    uint8_t proxy_protocol;       /* 1 or 2: the version of the header that goes before everything; 0: none */
     const struct proxy_slot *tls; /* where no match fits; NULL: plain. See proxy_cluster_transport */
     const struct proxy_transport_match *matches;
     size_t match_count;

@@ -100,6 +100,7 @@ void proxy_stats_tcp_bytes(struct proxy_edge *edge, uint32_t flags, uint64_t rec
     X(FOREIGN_TLS, "foreign_tls")                 /* STRICT, and the TLS is not the mesh's */                          \
     X(UNKNOWN_DESTINATION, "unknown_destination") /* asked for, and not found in time */                               \
     X(NO_SECRET, "no_secret")                     /* its chain's certificate has not come yet */                       \
+    X(PROXY_PROTOCOL, "proxy_protocol")           /* no header of it, or a bad one */                                  \
     X(DETECT_TIMEOUT, "detect_timeout")                                                                                \
     X(BAD_PREFACE, "bad_preface")                                                                                      \
     X(POLICY, "policy") /* an authorization policy denies it */                                                        \

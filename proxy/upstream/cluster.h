@@ -58,7 +58,8 @@ struct proxy_cluster_options {
     struct fl_tls_context *(*tls_of)(void *owner, const void *transport);
     const struct fl_span *preface; /* ours, for ALPN fairlead-tcp/1; lives as long as the turn */
     struct proxy_address bind_v4, bind_v6;
-    bool bind_freebind; /* these need not be addresses of this host */
+    bool bind_freebind;      /* these need not be addresses of this host */
+    unsigned proxy_protocol; /* the version of the header that its user writes first (proxy_conn_introduce); 0: none */
     struct proxy_keepalive keepalive;
     uint32_t buffer_limit_bytes; /* of a connection's output: proxy_conn_set_high */
     uint64_t connect_timeout_ms;

@@ -180,9 +180,15 @@ static const struct {
      "b.yaml:8:31: " AT_LISTENER ".listener_filters_timeout: must not be negative"},
     {"unknown listener filter",
      LISTENER "    listener_filters: [{name: x, typed_config: {" TYPE
-              "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol}}]\n",
+              "extensions.filters.listener.local_ratelimit.v3.LocalRateLimit}}]\n",
      "b.yaml:8:48: " AT_LISTENER ".listener_filters[0].typed_config: the type "
-     "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol is not supported"},
+     "type.googleapis.com/envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit is not supported"},
+    {"PROXY protocol behind another filter",
+     LISTENER "    listener_filters: [{name: t, typed_config: {" TYPE
+              "extensions.filters.listener.tls_inspector.v3.TlsInspector}},\n"
+              "      {name: x, typed_config: {" TYPE "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol}}]\n",
+     "b.yaml:9:31: " AT_LISTENER ".listener_filters[1].typed_config: the filter must be the first, and there once: its "
+     "header comes before everything"},
     {"listener filter without config",
      LISTENER "    listener_filters: [{name: envoy.filters.listener.tls_inspector}]\n",
      "b.yaml:8:24: " AT_LISTENER ".listener_filters[0].typed_config: must be set"},
