@@ -163,13 +163,16 @@ struct fl_span fl_tls_context_alpn(const struct fl_tls_context *context, size_t 
     return (struct fl_span){NULL, 0};
 }
 
-/* A client that offers no ALPN at all never reaches select_alpn. */
+/* A client that offers no ALPN at all never reaches select_alpn. It speaks HTTP/1.1, where that is among what we speak.
+ */
 static int require_alpn(SSL *ssl, int *ret_alert, void *unused)
 {
     (void)unused;
     const unsigned char *offers;
     size_t length;
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offers, &length) == 1)
+        return SSL_CLIENT_HELLO_SUCCESS;
+    if (fl_tls_lists_http1(fl_buf_span(&fl_tls_of(ssl)->context->core->alpn)))
         return SSL_CLIENT_HELLO_SUCCESS;
     fl_tls_refuse(fl_tls_of(ssl), FL_TLS_REASON_ALPN, -EPROTO, "the client offers no ALPN protocol");
     *ret_alert = SSL_AD_NO_APPLICATION_PROTOCOL;

@@ -53,7 +53,8 @@ struct fl_tls_options {
     const struct fl_tls_name_match *names; /* any of them must match; none: any name is good */
     size_t name_count;
     /* In order of preference. Server: a client that offers none of them, or no ALPN at all, is refused with
-     * no_application_protocol. Client: a server that chooses none is refused (but see fl_tls_offer). */
+     * no_application_protocol (without any it is let in where http/1.1 is one of them). Client: a server that chooses
+     * none is refused (but see fl_tls_offer). */
     const struct fl_span *alpn;
     size_t alpn_count;          /* 0: ALPN is not used */
     struct fl_span server_name; /* client: SNI; empty: none */

@@ -57,6 +57,9 @@ struct fl_tls *fl_tls_of(const SSL *ssl);
 /* The next token of a list as on the wire. False at its end. */
 bool fl_tls_next_token(struct fl_span *rest, struct fl_span *ret_token);
 
+/* Whether a list of tokens has http/1.1: what a peer without ALPN speaks. */
+bool fl_tls_lists_http1(struct fl_span list);
+
 /* Remembers why the session fails; the first reason counts. */
 void fl_tls_refuse(struct fl_tls *tls, enum fl_tls_reason reason, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

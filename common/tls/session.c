@@ -148,7 +148,7 @@ int fl_tls_expect(struct fl_tls *tls, struct fl_span identity)
     return 0;
 }
 
-static bool lists_http1(struct fl_span list)
+bool fl_tls_lists_http1(struct fl_span list)
 {
     struct fl_span token;
     while (fl_tls_next_token(&list, &token)) {
@@ -171,7 +171,7 @@ int fl_tls_offer(struct fl_tls *tls, bool (*likes)(struct fl_span token, unsigne
         size += token.len + 1;
     }
     bool some = size > 0 && size < all.len;
-    tls->alpn_may_lack = lists_http1(some ? fl_span_make((const char *)offers, size) : all);
+    tls->alpn_may_lack = fl_tls_lists_http1(some ? fl_span_make((const char *)offers, size) : all);
     if (!some)
         return 0;
     return SSL_set_alpn_protos(tls->ssl, offers, (unsigned)size) == 0 ? 0 : -ENOMEM;

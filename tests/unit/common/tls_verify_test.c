@@ -445,6 +445,10 @@ static void alpn_is_agreed_or_refused(void **state)
     client.alpn_count = 0;
     assert_server_refuses(meet(&client, &server), -EPROTO, "the client offers no ALPN protocol",
                           "no application protocol");
+    const struct fl_span http[] = {FL_SPAN("h2"), FL_SPAN("http/1.1")};
+    server.alpn = http;
+    server.alpn_count = 2;
+    assert_good(meet(&client, &server)); /* it is one of HTTP/1.1 then */
     client.alpn_count = 1;
     server.alpn_count = 0;
     assert_client_refuses(meet(&client, &server), -EPROTO, "the server chose none of our ALPN protocols",
