@@ -30,10 +30,31 @@ static bool may_dial(const struct proxy_listener *listener)
            (listener->inspect_timeout_ms == 0 || listener->inspect_timeout_ms > PROXY_DOWNSTREAM_SILENCE_MS);
 }
 
-/* Whether a server that speaks first ends the looking. */
-static bool server_decides(const struct proxy_listener *listener)
+/* Whether any chain for the port asks for TLS, or ends it: as proxy_listener_pick looks at ports. */
+static bool may_be_tls(const struct proxy_listener *listener, uint16_t port)
 {
-    return !listener->tls_inspector || listener->direction == PROXY_OUTBOUND;
+    bool named = false, by_port = false;
+    bool by_any = listener->default_chain != NULL && listener->default_chain->tls != NULL;
+    for (size_t i = 0; i < listener->chain_count; i++) {
+        const struct proxy_filter_chain *chain = &listener->chains[i];
+        bool asks =
+            chain->tls != NULL || chain->match.transport == PROXY_TRANSPORT_TLS || chain->match.server_name_count > 0;
+        if (chain->match.destination_port == port) {
+            named = true;
+            by_port |= asks;
+        } else if (chain->match.destination_port == 0) {
+            by_any |= asks;
+        }
+    }
+    return named ? by_port : by_any;
+}
+
+/* Whether a server that speaks first ends the looking: its client is our own application, or nothing but plaintext. */
+static bool server_decides(const struct proxy_downstream *downstream)
+{
+    const struct proxy_listener *listener = downstream->listener;
+    return !listener->tls_inspector || listener->direction == PROXY_OUTBOUND ||
+           !may_be_tls(listener, proxy_address_port(&downstream->destination));
 }
 
 static bool is_silent(const struct proxy_downstream *downstream)
@@ -41,9 +62,27 @@ static bool is_silent(const struct proxy_downstream *downstream)
     return proxy_conn_unread(downstream->conn) == 0;
 }
 
-static void choose_silence(struct proxy_downstream *downstream)
+/* No bytes of the client decide. */
+static void choose_silence(struct proxy_downstream *downstream, enum proxy_detected why)
 {
+    proxy_stats_detected(downstream->data->options.stats, why);
     downstream_choose(downstream, PROXY_DETECT_OTHER, &nothing);
+}
+
+static enum proxy_detected detected_of(enum proxy_detect_result kind)
+{
+    switch (kind) {
+    case PROXY_DETECT_TLS:
+        return PROXY_DETECTED_TLS;
+    case PROXY_DETECT_HTTP1:
+        return PROXY_DETECTED_HTTP1;
+    case PROXY_DETECT_HTTP2:
+        return PROXY_DETECTED_HTTP2;
+    case PROXY_DETECT_MORE:
+    case PROXY_DETECT_OTHER:
+        break;
+    }
+    return PROXY_DETECTED_OTHER;
 }
 
 static size_t inspect(void *owner, struct fl_span bytes)
@@ -55,6 +94,7 @@ static size_t inspect(void *owner, struct fl_span bytes)
         return 0;
     if (proxy_early_is_quiet(downstream))
         proxy_learned_forget(&downstream->data->learned, &downstream->destination);
+    proxy_stats_detected(downstream->data->options.stats, detected_of(kind));
     downstream_choose(downstream, kind, &detect);
     return 0; /* the same bytes are for the transport or the filter */
 }
@@ -67,7 +107,7 @@ static void set_deadline(struct proxy_downstream *downstream, uint64_t ms, void 
 /* Both sides were silent for as long as the filter would have let them be. */
 static void never(struct fl_timer *timer)
 {
-    choose_silence(FL_CONTAINER_OF(timer, struct proxy_downstream, deadline));
+    choose_silence(FL_CONTAINER_OF(timer, struct proxy_downstream, deadline), PROXY_DETECTED_DEADLINE);
 }
 
 static void on_deadline(struct fl_timer *timer)
@@ -77,8 +117,8 @@ static void on_deadline(struct fl_timer *timer)
         downstream_refuse(downstream, PROXY_REFUSED_DETECT_TIMEOUT);
         return;
     }
-    if (!server_decides(downstream->listener) || !is_silent(downstream) || !proxy_early_is_quiet(downstream)) {
-        choose_silence(downstream);
+    if (!server_decides(downstream) || !is_silent(downstream) || !proxy_early_is_quiet(downstream)) {
+        choose_silence(downstream, PROXY_DETECTED_DEADLINE);
         return;
     }
     downstream->overdue = true;
@@ -100,7 +140,7 @@ static void watch(struct proxy_downstream *downstream)
     const struct proxy_listener *listener = downstream->listener;
     struct proxy_data *data = downstream->data;
     uint64_t now = fl_loop_now_ms(data->turn.loop);
-    bool known = server_decides(listener) && proxy_learned_has(&data->learned, &downstream->destination, now);
+    bool known = proxy_learned_has(&data->learned, &downstream->destination, now) && server_decides(downstream);
     downstream->overdue = false;
     fl_timer_cancel(&downstream->deadline);
     if (may_dial(listener))
@@ -112,7 +152,7 @@ static void watch(struct proxy_downstream *downstream)
 /* No more bytes will come: what is here has to do. */
 static void on_eof(void *owner)
 {
-    choose_silence(owner);
+    choose_silence(owner, PROXY_DETECTED_END);
 }
 
 static void on_closed(void *owner, enum proxy_end end)
@@ -139,17 +179,19 @@ static const struct proxy_conn_ops inspect_ops = {
 void downstream_begin(struct proxy_downstream *downstream)
 {
     if (wanted(downstream->listener) == 0) {
-        choose_silence(downstream);
+        downstream_choose(downstream, PROXY_DETECT_OTHER, &nothing);
         return;
     }
     proxy_conn_set_owner(downstream->conn, &inspect_ops, downstream);
     watch(downstream);
+    if (!is_silent(downstream)) /* it spoke while its destination was asked for */
+        proxy_conn_resume(downstream->conn);
 }
 
 void downstream_watch_again(struct proxy_downstream *downstream)
 {
     if (wanted(downstream->listener) == 0) {
-        choose_silence(downstream);
+        downstream_choose(downstream, PROXY_DETECT_OTHER, &nothing);
         return;
     }
     watch(downstream);
@@ -159,14 +201,14 @@ void downstream_watch_again(struct proxy_downstream *downstream)
 void downstream_server_spoke(struct proxy_downstream *downstream)
 {
     struct proxy_data *data = downstream->data;
-    if (downstream->chain != NULL || !server_decides(downstream->listener))
+    if (downstream->chain != NULL || !server_decides(downstream))
         return; /* the client's bytes have decided, or will: the server's are held */
     proxy_learned_note(&data->learned, &downstream->destination, fl_loop_now_ms(data->turn.loop));
-    choose_silence(downstream);
+    choose_silence(downstream, PROXY_DETECTED_SERVER_FIRST);
 }
 
 void downstream_server_failed(struct proxy_downstream *downstream)
 {
     if (downstream->overdue && downstream->chain == NULL)
-        choose_silence(downstream);
+        choose_silence(downstream, PROXY_DETECTED_DEADLINE);
 }

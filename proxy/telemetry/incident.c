@@ -19,6 +19,9 @@ static const struct fl_metric_family opened_family =
     FAMILY("fairlead_connections_opened_total", "Connections opened.", FL_METRIC_COUNTER, side_label, 1);
 static const struct fl_metric_family open_family =
     FAMILY("fairlead_connections", "Connections open now.", FL_METRIC_GAUGE, side_label, 1);
+static const struct fl_metric_family detected_family =
+    FAMILY("fairlead_detections_total", "Connections whose first bytes were looked at, by what ended that.",
+           FL_METRIC_COUNTER, result_label, 1);
 static const struct fl_metric_family refused_family =
     FAMILY("fairlead_connections_refused_total", "Connections closed without being served, by reason.",
            FL_METRIC_COUNTER, reason_label, 1);
@@ -133,6 +136,16 @@ static struct fl_counter *refused(struct proxy_stats *stats, enum proxy_refused 
     return use(stats, &stats->refused[reason], &refused_family, &value);
 }
 
+static struct fl_counter *detected(struct proxy_stats *stats, enum proxy_detected result)
+{
+    static const struct fl_span words[] = {
+#define X(id, word) FL_SPAN(word),
+        PROXY_DETECTED_LIST(X)
+#undef X
+    };
+    return use(stats, &stats->detected[result], &detected_family, &words[result]);
+}
+
 static struct fl_counter *handshakes(struct proxy_stats *stats, enum proxy_side side,
                                      enum proxy_handshake_failure reason)
 {
@@ -169,6 +182,8 @@ void proxy_stats_prepare(struct proxy_stats *stats)
     }
     for (int reason = 0; reason < PROXY_REFUSED_REASONS; reason++)
         refused(stats, (enum proxy_refused)reason);
+    for (int result = 0; result < PROXY_DETECTED_RESULTS; result++)
+        detected(stats, (enum proxy_detected)result);
     for (int limit = 0; limit < PROXY_UPSTREAM_LIMIT_COUNT; limit++)
         overflows(stats, (enum proxy_upstream_limit)limit);
     for (int result = 0; result < PROXY_RETRY_RESULTS; result++)
@@ -190,6 +205,11 @@ void proxy_stats_connection_closed(struct proxy_stats *stats, enum proxy_side si
 void proxy_stats_refused(struct proxy_stats *stats, enum proxy_refused reason)
 {
     fl_counter_add(refused(stats, reason), 1);
+}
+
+void proxy_stats_detected(struct proxy_stats *stats, enum proxy_detected result)
+{
+    fl_counter_add(detected(stats, result), 1);
 }
 
 void proxy_stats_handshake_failed(struct proxy_stats *stats, enum proxy_side side, enum proxy_handshake_failure reason)

@@ -115,6 +115,23 @@ enum proxy_refused {
         PROXY_REFUSED_REASONS
 };
 
+/* fairlead_detections_total{result}: what ended the looking at a connection's first bytes. */
+#define PROXY_DETECTED_LIST(X)                                                                                         \
+    X(TLS, "tls") /* the client's bytes */                                                                             \
+    X(HTTP1, "http1")                                                                                                  \
+    X(HTTP2, "http2")                                                                                                  \
+    X(OTHER, "other")                                                                                                  \
+    X(SERVER_FIRST, "server_first") /* the server spoke before its client */                                           \
+    X(END, "end")                   /* of the client's bytes */                                                        \
+    X(DEADLINE, "deadline")
+
+enum proxy_detected {
+#define X(id, word) PROXY_DETECTED_##id,
+    PROXY_DETECTED_LIST(X)
+#undef X
+        PROXY_DETECTED_RESULTS
+};
+
 /* fairlead_tls_handshake_failures_total{side, reason} */
 #define PROXY_HANDSHAKE_LIST(X)                                                                                        \
     X(NO_CERTIFICATE, "no_certificate")                                                                                \
@@ -144,6 +161,7 @@ const char *proxy_handshake_word(enum proxy_handshake_failure reason);
 void proxy_stats_connection_opened(struct proxy_stats *stats, enum proxy_side side);
 void proxy_stats_connection_closed(struct proxy_stats *stats, enum proxy_side side);
 void proxy_stats_refused(struct proxy_stats *stats, enum proxy_refused reason);
+void proxy_stats_detected(struct proxy_stats *stats, enum proxy_detected result);
 void proxy_stats_handshake_failed(struct proxy_stats *stats, enum proxy_side side, enum proxy_handshake_failure reason);
 /* fairlead_accept_failures_total{reason}: EMFILE, ENFILE "fd"; ENOBUFS, ENOMEM "memory"; else "other". */
 void proxy_stats_accept_failed(struct proxy_stats *stats, int error);

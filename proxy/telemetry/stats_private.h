@@ -14,6 +14,7 @@ struct proxy_stats {
     size_t exposed;                 /* bytes that the other edges' series take in a scrape, at most */
     /* Series of our own families, looked up on first use. */
     struct fl_counter *refused[PROXY_REFUSED_REASONS];
+    struct fl_counter *detected[PROXY_DETECTED_RESULTS];
     struct fl_counter *handshakes[SIDES][PROXY_HANDSHAKE_REASONS];
     struct fl_counter *opened[SIDES];
     struct fl_gauge *open[SIDES];

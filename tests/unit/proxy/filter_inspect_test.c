@@ -21,7 +21,7 @@ static const char hello[] = "\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" ZEROS
 /* A port of which nothing is said: HTTP by its bytes, else TCP. */
 struct world {
     struct fixture f;
-    struct proxy_filter_chain chains[1];
+    struct proxy_filter_chain chains[2];
 };
 
 static const struct fl_span http[] = {FL_SPAN("http/1.0"), FL_SPAN("http/1.1"), FL_SPAN("h2c")};
@@ -260,6 +260,32 @@ static void open_inbound(struct world *w, uint64_t deadline_ms)
     open_world(w, deadline_ms);
     w->f.listener->tls_inspector = true;
     w->f.listener->direction = PROXY_INBOUND;
+    w->chains[1] = (struct proxy_filter_chain){
+        .match = {.transport = PROXY_TRANSPORT_TLS}, .kind = PROXY_FILTER_TCP, .tcp = w->f.tcp};
+    w->f.listener->chain_count = 2;
+}
+
+static double detections(const struct world *w, const char *result)
+{
+    return fixture_metric_of(&w->f, "fairlead_detections_total", result);
+}
+
+/* The listener looks for TLS, but not for what goes to this port. */
+static void a_port_without_tls_hears_the_server(void **state)
+{
+    (void)state;
+    struct world w;
+    open_inbound(&w, LONG_MS);
+    uint16_t port = proxy_address_port(destination(&w));
+    w.chains[0].match.destination_port = port;
+    w.chains[1].match.destination_port = (uint16_t)(port ^ 1);
+    struct side client = fixture_client(&w.f), origin = fixture_origin(&w.f);
+    side_say(&w.f, &origin, BANNER);
+    side_expect(&w.f, &client, BANNER);
+    assert_true(detections(&w, "server_first") == 1);
+    side_done(&client);
+    side_done(&origin);
+    fixture_done(&w.f);
 }
 
 static void hear_nothing(struct world *w, struct side *client)
@@ -279,6 +305,7 @@ static void a_servers_bytes_are_held_until_the_deadline(void **state)
     side_say(&w.f, &origin, BANNER);
     hear_nothing(&w, &client);
     side_expect(&w.f, &client, BANNER);
+    assert_true(detections(&w, "deadline") == 1);
     assert_false(is_learned(&w));
     side_done(&client);
     side_done(&origin);
@@ -506,6 +533,7 @@ int main(void)
         cmocka_unit_test(an_end_is_passed_on),
         cmocka_unit_test(a_client_that_goes_takes_it_along),
         cmocka_unit_test(nobody_is_dialled_where_silence_is_an_error),
+        cmocka_unit_test(a_port_without_tls_hears_the_server),
         cmocka_unit_test(a_servers_bytes_are_held_until_the_deadline),
         cmocka_unit_test(a_servers_bytes_are_held_until_the_client_speaks),
         cmocka_unit_test(a_servers_bytes_are_held_until_the_hello_is_whole),
