@@ -38,7 +38,7 @@ static const struct {
     ROW(EXCLUDE_INTERFACES, "excludeInterfaces", INTERFACES, capture.exclude_interfaces, POD,
         "what comes in by these interfaces or leaves through them is not captured"),
     ROW(DNS_CAPTURE, "dnsCapture", SWITCH, capture.dns, POD,
-        "DNS is answered by the proxy (not available in this version: refused)"),
+        "DNS goes through the proxy, which asks the servers of the pod's resolv.conf"),
     ROW(IPV6, "ipv6", SWITCH, capture.ipv6, POD, "IPv6 is captured; else it goes past the proxy"),
     ROW(DROP_INVALID, "dropInvalid", SWITCH, capture.drop_invalid, POD,
         "incoming TCP packets that belong to no known connection are dropped, not answered by a reset"),
@@ -218,13 +218,6 @@ int webhook_settings_check(const struct webhook_settings *settings, struct fl_sp
         *wrong = pairs[i][settings->from[pairs[i][0]] >= settings->from[pairs[i][1]] ? 0 : 1];
         result = pair_check(settings, pairs[i][0], pairs[i][1], err);
     }
-    if (result < 0)
-        return result;
-    *wrong = WEBHOOK_SET_DNS_CAPTURE;
-    if (settings->capture.dns)
-        result = fl_err_set(err, -EINVAL, "%s (%s): DNS capture is not available in this version",
-                            known_as(settings, WEBHOOK_SET_DNS_CAPTURE),
-                            webhook_level_word(settings->from[WEBHOOK_SET_DNS_CAPTURE]));
     if (result < 0)
         return result;
     *wrong = WEBHOOK_SET_PROXY_VOLUMES;

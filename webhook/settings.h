@@ -101,8 +101,8 @@ int webhook_setting_print(enum webhook_setting setting, const struct webhook_set
                           struct fl_buf *out) FL_MUST_CHECK;
 
 /* What must hold between settings: no request above its limit, no token for our CA (`audience`) among the volumes, and
- * no hostPath in them unless it is allowed; and no DNS capture, which no proxy serves yet. 0 or -EINVAL; err names both
- * settings and from where they came, *wrong (which may be NULL) is the nearer one to the pod. */
+ * no hostPath in them unless it is allowed. 0 or -EINVAL; err names both settings and from where they came, *wrong
+ * (which may be NULL) is the nearer one to the pod. */
 int webhook_settings_check(const struct webhook_settings *settings, struct fl_span audience, bool host_path,
                            enum webhook_setting *wrong, struct fl_err *err) FL_MUST_CHECK;
 

@@ -101,7 +101,7 @@ static const struct {
      "c:1:21: $.proxyMemoryRequest: proxyMemoryRequest 1Gi (mesh) is above proxyMemoryLimit 1Mi (mesh)"},
     {"proxyCpuRequest: \"3\"", "c:1:18: $.proxyCpuRequest: proxyCpuRequest 3 (mesh) is above"},
     {"\nproxyCpuLimit: 1m", "c:2:16: $.proxyCpuLimit: proxyCpuRequest 10m (builtin) is above proxyCpuLimit 1m (mesh)"},
-    {"dnsCapture: true", "c:1:13: $.dnsCapture: dnsCapture (mesh): DNS capture is not available"},
+    {"dnsCapture: enabled", "$.dnsCapture"},
     {"inboundIncludePorts: \"80,x\"", "$.inboundIncludePorts"},
     {"inboundIncludePorts: 80", "$.inboundIncludePorts: expected a string"},
     {"outboundIncludeCidrs: 10.0.0.0/40", "$.outboundIncludeCidrs"},
