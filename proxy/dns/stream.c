@@ -16,6 +16,7 @@ struct proxy_dns_stream {
     uint32_t interest;
     unsigned pending;     /* queries under way */
     bool ended;           /* the client sends no more */
+    bool failed;          /* it does not take what it asks for: closed at the turn's end */
     uint64_t query_ms;    /* since when a query is coming in */
     uint64_t progress_ms; /* when the client did something */
     struct fl_buf in, out;
@@ -75,6 +76,27 @@ static void on_due(struct fl_timer *timer)
 
 /* --- out -------------------------------------------------------------------------------------------------------- */
 
+/* It does not take what it asks for: what waits for it goes now, and it at the turn's end. */
+static void fail(struct proxy_dns_stream *stream)
+{
+    stream->failed = true;
+    stream->streams->held -= stream->out.len;
+    fl_buf_done(&stream->out);
+    fl_hook_arm(stream->streams->resolver->loop, &stream->hook);
+}
+
+/* In all: whoever has the most waiting makes room for others. */
+static void make_space(struct proxy_dns_stream *stream, size_t size)
+{
+    struct proxy_dns_streams *streams = stream->streams;
+    while (streams->held + size > PROXY_DNS_STREAM_HELD_MAX) {
+        struct proxy_dns_stream *most = stream;
+        for (struct proxy_dns_stream *other = streams->first; other != NULL; other = other->next)
+            most = other->out.len > most->out.len ? other : most;
+        fail(most);
+    }
+}
+
 static void reply(const struct proxy_dns_from *from, const char *packet, size_t len)
 {
     struct proxy_dns_stream *stream = from->owner;
@@ -84,10 +106,11 @@ static void reply(const struct proxy_dns_from *from, const char *packet, size_t 
     fl_hook_arm(streams->resolver->loop, &stream->hook);
     if (stream->out.len == 0)
         stream->progress_ms = now_of(stream);
-    if (streams->held + len + 2 > PROXY_DNS_STREAM_HELD_MAX || fl_buf_reserve(&stream->out, len + 2) < 0) {
-        stream->ended = true; /* it does not take what it asks for: closed at the turn's end */
-        stream->in.len = 0;
-        shutdown(stream->fd, SHUT_RDWR);
+    make_space(stream, len + 2);
+    if (stream->failed)
+        return;
+    if (fl_buf_reserve(&stream->out, len + 2) < 0) {
+        fail(stream);
         return;
     }
     (void)!fl_buf_append(&stream->out, fl_span_make(length, sizeof(length)));
@@ -115,7 +138,8 @@ static bool flush(struct proxy_dns_stream *stream)
 
 static bool takes_more(const struct proxy_dns_stream *stream)
 {
-    return stream->pending < PROXY_DNS_STREAM_PENDING && stream->out.len < PROXY_DNS_STREAM_OUT_MAX / 2;
+    return !stream->failed && stream->pending < PROXY_DNS_STREAM_PENDING &&
+           stream->out.len < PROXY_DNS_STREAM_OUT_MAX / 2;
 }
 
 /* The next whole query. 1: asked; 0: there is none; -1: the connection is over. */
@@ -156,7 +180,7 @@ static void at_turns_end(struct fl_hook *hook)
     int asked = 1;
     while (asked == 1 && takes_more(stream))
         asked = ask_next(stream);
-    bool over = asked < 0 || !flush(stream);
+    bool over = asked < 0 || stream->failed || !flush(stream);
     if (stream->ended && stream->pending == 0 && stream->out.len == 0)
         over = true;
     if (over || !update_interest(stream))

@@ -101,8 +101,8 @@ class Answer:
         self.packet = packet
         self.id, self.flags, _, self.count, self.authority, self.additional = struct.unpack_from(">6H", packet)
         self.rcode, self.truncated = self.flags & 15, bool(self.flags & 0x200)
-        at = question_end(packet)
         self.ttls, self.data = [], []
+        at = question_end(packet) if len(packet) > 12 else 12
         for _ in range(self.count):
             at += 2 if packet[at] >= 0xc0 else packet.index(b"\0", at) + 1 - at
             ttl, size = struct.unpack_from(">IH", packet, at + 4)
