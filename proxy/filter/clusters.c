@@ -91,6 +91,8 @@ static struct proxy_cluster_options options_of(struct proxy_cluster_state *state
         .transport = cluster->tls,
         .tls_of = tls_of,
         .preface = &state->data->preface,
+        .http = (enum proxy_cluster_http)cluster->http,
+        .h2 = cluster->h2,
         .scratch = {&state->data->response, &state->data->trailers},
         .bind_v4 = cluster->bind_v4,
         .bind_v6 = cluster->bind_v6,

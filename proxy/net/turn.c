@@ -31,7 +31,8 @@ int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop)
     turn->ready_tail = &turn->ready;
     turn->scratch = malloc(PROXY_TURN_READ_BULK); /* pages that no read reaches are never there */
     turn->work = malloc(PROXY_TURN_WORK);
-    if (turn->scratch != NULL && turn->work != NULL)
+    turn->names = malloc(PROXY_TURN_NAMES);
+    if (turn->scratch != NULL && turn->work != NULL && turn->names != NULL)
         return 0;
     proxy_turn_done(turn);
     return -ENOMEM;
@@ -52,6 +53,7 @@ void proxy_turn_done(struct proxy_turn *turn)
     proxy_pool_done(&turn->pool);
     free(fl_take(turn->scratch));
     free(fl_take(turn->work));
+    free(fl_take(turn->names));
     free(fl_take(turn->plain));
 }
 

@@ -19,6 +19,7 @@
 #define PROXY_TURN_HANDSHAKES 1u
 #define PROXY_TURN_ACCEPTS    16u
 #define PROXY_TURN_WORK       131072u
+#define PROXY_TURN_NAMES      32768u
 #define PROXY_TURN_PLAIN      131072u
 
 struct proxy_conn;
@@ -28,6 +29,7 @@ struct proxy_turn {
     struct fl_hook hook;
     struct proxy_conn *ready, **ready_tail;
     char *scratch; /* PROXY_TURN_READ_BULK bytes: what recv fills; valid within one callback */
+    char *names;   /* PROXY_TURN_NAMES bytes, for whoever spells a message's names anew within one callback */
     char *work;    /* PROXY_TURN_WORK bytes, for whoever serialises a message within one callback */
     char *plain;   /* PROXY_TURN_PLAIN bytes for transports, or NULL: made with the first bulk, given back when that is
                       over */

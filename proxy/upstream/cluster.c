@@ -1,6 +1,6 @@
 #include "proxy/upstream/cluster.h"
 
-#include "proxy/upstream/cluster_inner.h"
+#include "proxy/upstream/mux.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 static void destroy(struct proxy_cluster_run *cluster)
 {
     for (size_t i = 0; cluster->hosts != NULL && i < cluster->options.endpoint_count; i++)
-        free(cluster->hosts[i]);
+        proxy_host_free(cluster->hosts[i]);
     proxy_cluster_run_unstage(cluster);
     proxy_shared_cluster_put(cluster->shared);
     free(cluster->buckets);
@@ -65,6 +65,12 @@ struct proxy_cluster_run *proxy_cluster_run_unref(struct proxy_cluster_run *clus
     return NULL;
 }
 
+static void wake(struct proxy_host *host)
+{
+    if (host->lane != NULL)
+        proxy_lane_wake(host->lane);
+}
+
 void proxy_cluster_run_retire(struct proxy_cluster_run *cluster)
 {
     if (cluster == NULL)
@@ -74,6 +80,12 @@ void proxy_cluster_run_retire(struct proxy_cluster_run *cluster)
     while (cluster->idle_oldest != NULL)
         proxy_idle_close(cluster->idle_oldest);
     fl_timer_cancel(&cluster->expiry);
+    for (size_t i = 0; cluster->hosts != NULL && i < cluster->options.endpoint_count; i++)
+        wake(cluster->hosts[i]);
+    for (size_t i = 0; cluster->buckets != NULL && i < PROXY_UPSTREAM_HOSTS; i++) {
+        for (struct proxy_host *host = cluster->buckets[i]; host != NULL; host = host->next)
+            wake(host);
+    }
     proxy_cluster_run_unref(cluster);
 }
 

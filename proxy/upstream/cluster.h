@@ -28,6 +28,7 @@
 
 #include "common/loop/timer.h"
 #include "proxy/http/h1_client.h"
+#include "proxy/http/h2.h"
 #include "proxy/upstream/balance.h"
 #include "proxy/upstream/shared.h"
 
@@ -35,6 +36,13 @@ struct fl_tls_context;
 
 #define PROXY_UPSTREAM_IDLE_MAX 1024u /* idle connections of a cluster and worker */
 #define PROXY_UPSTREAM_HOSTS    256u  /* buckets of addresses of an ORIGINAL_DST cluster */
+
+enum proxy_cluster_http { /* as the snapshot has it */
+                          PROXY_CLUSTER_HTTP1,
+                          PROXY_CLUSTER_HTTP2,      /* with prior knowledge */
+                          PROXY_CLUSTER_DOWNSTREAM, /* what the client spoke */
+                          PROXY_CLUSTER_AUTO,       /* by ALPN alone */
+};
 
 struct proxy_cluster_endpoint {
     struct proxy_address address;
@@ -70,6 +78,8 @@ struct proxy_cluster_options {
     struct proxy_outlier_config outlier;
     struct proxy_shared *shared;          /* of the process; NULL: counts by itself */
     uint32_t max_requests_per_connection; /* 0: no limit */
+    enum proxy_cluster_http http;         /* to hosts without TLS, or where TLS agreed on no protocol */
+    struct proxy_h2_settings h2;          /* of connections that speak HTTP/2 */
     struct proxy_h1_scratch scratch;      /* of the worker, for answers; not needed without proxy_upstream_request */
     void (*on_count)(void *owner, bool opened);                        /* a connection came or went; NULL allowed */
     void (*on_overflow)(void *owner, enum proxy_upstream_limit limit); /* NULL allowed */
@@ -117,7 +127,8 @@ struct proxy_upstream {          /* a connection in use, or a request's stream; 
     struct proxy_upstream *idle_next, *idle_prev;
     uint64_t idle_since_ms;
     const struct fl_tls_context *context; /* that it was dialled with; lives as long as the connection */
-    bool pending, is_request;             /* what it counts for */
+    bool pending, is_request, is_counted; /* what it counts for */
+    uint64_t pin;                         /* whose alone it is (proxy_upstream_want); 0: anybody's */
     struct proxy_h1_client *client;       /* of a connection for HTTP/1; NULL: it is none */
     struct fl_deferred deferred;
 };

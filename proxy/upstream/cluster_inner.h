@@ -2,7 +2,7 @@
  *
  *     cluster.c  its life          hosts.c  which host is next      stage.c  other options
  *     pool.c     get, put, drop    idle.c   connections that wait   limits.c what is counted
- *     request.c  streams
+ *     request.c  streams           mux.h    … of shared connections: lane.c, mux.c, front.c
  */
 #ifndef PROXY_UPSTREAM_CLUSTER_INNER_H
 #define PROXY_UPSTREAM_CLUSTER_INNER_H
@@ -12,11 +12,14 @@
 
 #define PROXY_HOST_GONE UINT32_MAX /* it is no host of the cluster any more, and goes with its last connection */
 
+struct proxy_lane;
+
 struct proxy_host { /* an address, with its connections */
     struct proxy_address address;
     struct fl_span identity; /* in the options' memory */
     const void *transport;
     struct proxy_upstream *idle; /* the last one used first */
+    struct proxy_lane *lane;     /* of its shared connections; NULL until there is one */
     struct proxy_host *next;     /* in its bucket (ORIGINAL_DST) */
     uint32_t uses;               /* connections, idle or in use: such a host goes with its last one */
     uint32_t item;               /* index of its balance item (STATIC); PROXY_HOST_GONE */
@@ -56,13 +59,14 @@ int proxy_host_choose(struct proxy_cluster_run *cluster, const struct proxy_addr
                       struct proxy_host **ret_host) FL_MUST_CHECK;
 /* Goes where nothing uses it and it is no host of the configuration. */
 void proxy_host_release(struct proxy_cluster_run *cluster, struct proxy_host *host);
+void proxy_host_free(struct proxy_host *host);
 /* By how much more it is at work (for the balance). */
 void proxy_host_count(struct proxy_upstream *upstream, int by);
 
 /* -- idle.c -- */
 
 /* The last one used that is good for a new user; NULL: none. Those that are not are closed. */
-struct proxy_upstream *proxy_idle_take(struct proxy_host *host, const struct fl_tls_context *context,
+struct proxy_upstream *proxy_idle_take(struct proxy_host *host, const struct fl_tls_context *context, uint64_t pin,
                                        const struct proxy_conn_ops *ops, void *owner);
 void proxy_idle_put(struct proxy_upstream *upstream);
 void proxy_idle_close(struct proxy_upstream *upstream);
@@ -81,6 +85,14 @@ int proxy_upstream_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
                         enum fl_alpn_use use, const struct proxy_conn_ops *ops, void *owner,
                         struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
 
+/* proxy_upstream_get_other for that host. With POOLED nothing is dialled: -EAGAIN. */
+#define PROXY_UPSTREAM_POOLED 4u
+int proxy_upstream_take(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want, uint64_t pin,
+                        const struct proxy_conn_ops *ops, void *owner,
+                        struct proxy_upstream **ret_upstream) FL_MUST_CHECK;
+/* Counts for its host's balance, and no longer; what it held of the limit of requests is given back. */
+void proxy_upstream_count(struct proxy_upstream *upstream);
+void proxy_upstream_uncount(struct proxy_upstream *upstream);
 /* proxy_upstream_put of a clean client, also in the event that told the end of its answer. */
 void proxy_upstream_put_read(struct proxy_upstream *upstream);
 

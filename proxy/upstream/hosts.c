@@ -1,6 +1,8 @@
 /* Hosts of a cluster: which one is next, and how long one lives. */
 #include "proxy/upstream/cluster_inner.h"
 
+#include "proxy/upstream/mux.h"
+
 #include <errno.h>
 
 static struct proxy_host *host_of_address(struct proxy_cluster_run *cluster, const struct proxy_address *address)
@@ -24,20 +26,26 @@ static struct proxy_host *host_of_address(struct proxy_cluster_run *cluster, con
     return host;
 }
 
+void proxy_host_free(struct proxy_host *host)
+{
+    proxy_lane_free(host->lane);
+    free(host);
+}
+
 void proxy_host_release(struct proxy_cluster_run *cluster, struct proxy_host *host)
 {
     if (host->uses > 0)
         return;
     if (!cluster->options.original_dst) {
         if (host->item == PROXY_HOST_GONE)
-            free(host);
+            proxy_host_free(host);
         return;
     }
     struct proxy_host **link = &cluster->buckets[proxy_address_hash(&host->address) % PROXY_UPSTREAM_HOSTS];
     while (*link != host)
         link = &(*link)->next;
     *link = host->next;
-    free(host);
+    proxy_host_free(host);
 }
 
 /* Brings the items up to date with who is ejected: nearly always two loads. ejection_version is 0 where the items or

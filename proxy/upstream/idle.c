@@ -122,12 +122,17 @@ static bool is_stale(const struct proxy_upstream *upstream, const struct fl_tls_
     return !proxy_conn_is_open(upstream->conn) || proxy_conn_unread(upstream->conn) > 0 || upstream->context != context;
 }
 
-struct proxy_upstream *proxy_idle_take(struct proxy_host *host, const struct fl_tls_context *context,
+struct proxy_upstream *proxy_idle_take(struct proxy_host *host, const struct fl_tls_context *context, uint64_t pin,
                                        const struct proxy_conn_ops *ops, void *owner)
 {
-    while (host->idle != NULL && is_stale(host->idle, context))
-        proxy_idle_close(host->idle);
-    struct proxy_upstream *upstream = host->idle;
+    struct proxy_upstream *upstream = host->idle, *next;
+    for (; upstream != NULL; upstream = next) {
+        next = upstream->host_next;
+        if (is_stale(upstream, context))
+            proxy_idle_close(upstream);
+        else if (upstream->pin == pin)
+            break;
+    }
     if (upstream == NULL)
         return NULL;
     idle_remove(upstream);

@@ -93,7 +93,7 @@ int proxy_upstream_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
     return result;
 }
 
-static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want,
+static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want, uint64_t pin,
                         const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
 {
     bool request = (want & PROXY_UPSTREAM_REQUEST) != 0;
@@ -103,16 +103,37 @@ static int take_or_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
         return result;
     if (request && !proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
         return proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
-    *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : proxy_idle_take(host, context, ops, owner);
+    *ret_upstream = (want & PROXY_UPSTREAM_FRESH) != 0 ? NULL : proxy_idle_take(host, context, pin, ops, owner);
     if (*ret_upstream != NULL) { /* it is there already: no limit keeps it from being used */
         (void)!proxy_shared_take(cluster->shared, PROXY_UPSTREAM_LIMIT_CONNECTIONS, UINT32_MAX);
         return PROXY_UPSTREAM_OK;
     }
     const enum fl_alpn_use use = request ? FL_ALPN_USE_HTTP1 : FL_ALPN_USE_BYTES;
-    result = proxy_upstream_dial(cluster, host, context, use, ops, owner, ret_upstream);
+    result = (want & PROXY_UPSTREAM_POOLED) != 0
+                 ? -EAGAIN
+                 : proxy_upstream_dial(cluster, host, context, use, ops, owner, ret_upstream);
     if (request && result != PROXY_UPSTREAM_OK)
         proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
     return result;
+}
+
+int proxy_upstream_take(struct proxy_cluster_run *cluster, struct proxy_host *host, unsigned want, uint64_t pin,
+                        const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
+{
+    struct proxy_upstream *upstream = NULL;
+    host->uses++; /* stays, while stale connections of it go */
+    int result = take_or_dial(cluster, host, want, pin, ops, owner, &upstream);
+    host->uses--;
+    if (result != PROXY_UPSTREAM_OK) {
+        proxy_host_release(cluster, host);
+        return result;
+    }
+    assert(upstream != NULL);
+    proxy_upstream_count(upstream);
+    upstream->is_request = (want & PROXY_UPSTREAM_REQUEST) != 0;
+    upstream->pin = pin;
+    *ret_upstream = upstream;
+    return PROXY_UPSTREAM_OK;
 }
 
 int proxy_upstream_get_other(struct proxy_cluster_run *cluster, const struct proxy_address *original,
@@ -120,22 +141,10 @@ int proxy_upstream_get_other(struct proxy_cluster_run *cluster, const struct pro
                              const struct proxy_conn_ops *ops, void *owner, struct proxy_upstream **ret_upstream)
 {
     struct proxy_host *host;
-    struct proxy_upstream *upstream = NULL;
     int result = proxy_host_choose(cluster, original, tried, random, &host);
-    if (result != PROXY_UPSTREAM_OK)
-        return result;
-    host->uses++; /* stays, while stale connections of it go */
-    result = take_or_dial(cluster, host, want, ops, owner, &upstream);
-    host->uses--;
-    if (result != PROXY_UPSTREAM_OK) {
-        proxy_host_release(cluster, host);
-        return result;
-    }
-    assert(upstream != NULL);
-    proxy_host_count(upstream, 1);
-    upstream->is_request = (want & PROXY_UPSTREAM_REQUEST) != 0;
-    *ret_upstream = upstream;
-    return PROXY_UPSTREAM_OK;
+    if (result == PROXY_UPSTREAM_OK)
+        result = proxy_upstream_take(cluster, host, want, 0, ops, owner, ret_upstream);
+    return result;
 }
 
 int proxy_upstream_get(struct proxy_cluster_run *cluster, const struct proxy_address *original, unsigned want,
@@ -161,15 +170,27 @@ void proxy_upstream_opened(struct proxy_upstream *upstream)
     upstream->pending = false;
 }
 
+void proxy_upstream_count(struct proxy_upstream *upstream)
+{
+    proxy_host_count(upstream, 1);
+    upstream->is_counted = true;
+}
+
+void proxy_upstream_uncount(struct proxy_upstream *upstream)
+{
+    if (upstream->is_counted)
+        proxy_host_count(upstream, -1);
+    if (upstream->is_request)
+        proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    upstream->is_counted = upstream->is_request = false;
+}
+
 /* Its user is done with it. */
 static void count_done(struct proxy_upstream *upstream)
 {
-    proxy_host_count(upstream, -1);
+    proxy_upstream_uncount(upstream);
     proxy_upstream_opened(upstream);
     proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
-    if (upstream->is_request)
-        proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
-    upstream->is_request = false;
 }
 
 /* read: what is unread belongs to the answer that is being told, to its last byte. */

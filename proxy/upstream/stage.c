@@ -1,5 +1,5 @@
 /* Other options for a cluster in use. */
-#include "proxy/upstream/cluster_inner.h"
+#include "proxy/upstream/mux.h"
 
 #include <errno.h>
 
@@ -124,6 +124,8 @@ static void let_go(struct proxy_cluster_run *cluster, struct proxy_host *host)
     host->uses++;
     while (host->idle != NULL)
         proxy_idle_close(host->idle);
+    if (host->lane != NULL)
+        proxy_lane_wake(host->lane);
     host->uses--;
     proxy_host_release(cluster, host);
 }
