@@ -376,6 +376,7 @@ void proxy_front_unlist(struct proxy_front *front)
     else
         lane->waiting_end = front->link;
     lane->waiting_count--;
+    lane->waiting_pinned -= front->pin != 0;
     front->listed = false;
 }
 

@@ -92,13 +92,15 @@ static void enqueue(struct proxy_lane *lane, struct proxy_front *front)
     *lane->waiting_end = front;
     lane->waiting_end = &front->next;
     lane->waiting_count++;
+    lane->waiting_pinned += front->pin != 0;
     front->listed = true;
 }
 
 /* A stream now, or a place in the queue. An outcome or -errno: then the front is nowhere. */
 static int place(struct proxy_lane *lane, struct fl_tls_context *context, struct proxy_front *front)
 {
-    struct proxy_mux *mux = lane->waiting == NULL ? pick(lane, context, front->pin, false) : NULL;
+    bool first = front->pin != 0 || lane->waiting_count == lane->waiting_pinned;
+    struct proxy_mux *mux = first ? pick(lane, context, front->pin, false) : NULL;
     int result = mux != NULL ? proxy_mux_open_stream(mux, front) : -EAGAIN;
     if (result == 0) {
         front->upstream.opened = front->upstream.reused = true;

@@ -29,7 +29,7 @@ static void unlist(struct proxy_mux *mux)
     while (*link != mux)
         link = &(*link)->next;
     *link = mux->next;
-    mux->lane->mux_count--;
+    mux->lane->mux_count -= mux->pin == 0;
 }
 
 /* The connection goes, or went (`carrier` NULL: to somebody else); the memory when nobody is in the middle of it. */
@@ -57,7 +57,7 @@ void proxy_mux_close(struct proxy_mux *mux)
 
 static uint64_t idle_ms(const struct proxy_mux *mux)
 {
-    uint64_t most = mux->lane->mux_count > 1 ? PROXY_MUX_EXTRA_MS : PROXY_MUX_IDLE_MS;
+    uint64_t most = mux->pin == 0 && mux->lane->mux_count > 1 ? PROXY_MUX_EXTRA_MS : PROXY_MUX_IDLE_MS;
     uint64_t idle = cluster_of(mux)->options.idle_timeout_ms;
     return idle > 0 && idle < most ? idle : most;
 }
@@ -302,7 +302,7 @@ int proxy_mux_dial(struct proxy_lane *lane, struct fl_tls_context *context, uint
     while (*link != NULL)
         link = &(*link)->next;
     *link = mux;
-    lane->mux_count++;
+    lane->mux_count += pin == 0;
     lane->dialling++;
     return PROXY_UPSTREAM_OK;
 }

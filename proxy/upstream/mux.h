@@ -45,8 +45,10 @@ struct proxy_lane { /* of a host; goes with it */
     struct proxy_host *host;
     struct proxy_mux *muxes; /* the oldest first */
     struct proxy_front *waiting, **waiting_end;
-    struct proxy_front *late; /* that are to hear of a reset */
-    size_t waiting_count, mux_count, dialling;
+    struct proxy_front *late;             /* that are to hear of a reset */
+    size_t waiting_count, waiting_pinned; /* all, and those of them with a pin */
+    size_t mux_count;                     /* without a pin */
+    size_t dialling;
     const struct fl_tls_context *context; /* that `speech` was learned with */
     enum proxy_lane_speech speech;
     struct fl_hook hook; /* at the turn's end: who waits is served, what drained is closed */

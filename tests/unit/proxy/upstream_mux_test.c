@@ -909,6 +909,33 @@ static void the_user_may_finish_at_any_time(void **state)
     }
 }
 
+/* Handshakes are the dearest thing that a worker does: one step a turn, so that what is open goes on meanwhile. */
+static void a_storm_of_handshakes_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct fixture *f = &fixture;
+    struct asker *storm[100];
+    setup_tls(f, "h2");
+    start(f);
+    run_until_done(f, ask(f));
+    for (size_t i = 0; i < FL_COUNT(storm); i++) /* each with a connection of its own */
+        assert_int_equal(try_to_ask(f, 1 + i, &storm[i]), PROXY_UPSTREAM_OK);
+    turns(f, 20); /* they are under way */
+    for (int i = 0; i < 10; i++) {
+        struct asker *a = ask(f);
+        turns(f, 5);
+        assert_string_equal(a->log, "200 OK 2 data end");
+    }
+    size_t open = 0;
+    for (size_t i = 0; i < FL_COUNT(storm); i++)
+        open += storm[i]->upstream->opened;
+    assert_in_range(open, 0, 50); /* 70 turns: two steps of ours and one of the server's for each */
+    for (int i = 0; i < 2000 && !storm[FL_COUNT(storm) - 1]->upstream->opened; i++)
+        turns(f, 1);
+    assert_true(storm[FL_COUNT(storm) - 1]->upstream->opened);
+    teardown(f);
+}
+
 static void memory_runs_out(void **state)
 {
     (void)state;
@@ -965,6 +992,7 @@ int main(void)
         cmocka_unit_test(requests_are_limited_and_given_back),
         cmocka_unit_test(connections_serve_so_many_requests),
         cmocka_unit_test(the_user_may_finish_at_any_time),
+        cmocka_unit_test(a_storm_of_handshakes_holds_nobody_up),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
