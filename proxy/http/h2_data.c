@@ -59,22 +59,33 @@ void proxy_h2_on_data_head(struct proxy_h2 *h2, const struct h2_frame *frame)
     stream->window -= (int32_t)frame->len;
 }
 
+/* content-length is held to before anything of the frame is told. */
+static void check_length(struct proxy_h2 *h2, struct h2_stream *stream, uint32_t content)
+{
+    if (stream->in_left == UINT64_MAX)
+        return;
+    if (content > stream->in_left)
+        proxy_h2_stream_fault(h2, h2->frame.stream, PROXY_H2_ERROR_CONTENT_LENGTH);
+    else
+        stream->in_left -= content;
+}
+
 void proxy_h2_on_data_begin(struct proxy_h2 *h2)
 {
-    uint32_t around = h2->frame.len - (h2->left - h2->pad); /* padding and its length */
-    bool empty = h2->left == h2->pad;
-    if (empty && (h2->frame.flags & H2_END_STREAM) == 0) {
+    uint32_t content = h2->left - h2->pad, around = h2->frame.len - content; /* padding and its length */
+    if (content == 0 && (h2->frame.flags & H2_END_STREAM) == 0) {
         if (!proxy_h2_spend(h2, H2_KIND_EMPTY))
             return;
     } else {
         h2->work++;
     }
-    if (around == 0)
-        return;
+    if (around > 0)
+        proxy_h2_give_connection(h2, around);
     struct h2_stream *stream = proxy_h2_stream_find(h2, h2->frame.stream);
-    if (stream != NULL)
-        stream->used += around;
-    proxy_h2_give_connection(h2, around);
+    if (stream == NULL || stream->in != H2_WAY_BODY || h2->over)
+        return;
+    stream->used += around;
+    check_length(h2, stream, content);
 }
 
 void proxy_h2_on_data_part(struct proxy_h2 *h2, struct fl_span part)
@@ -83,13 +94,6 @@ void proxy_h2_on_data_part(struct proxy_h2 *h2, struct fl_span part)
     proxy_h2_give_connection(h2, (uint32_t)part.len);
     if (stream == NULL || stream->in != H2_WAY_BODY || h2->over)
         return;
-    if (stream->in_left != UINT64_MAX) {
-        if (part.len > stream->in_left) {
-            proxy_h2_stream_fault(h2, h2->frame.stream, PROXY_H2_ERROR_CONTENT_LENGTH);
-            return;
-        }
-        stream->in_left -= part.len;
-    }
     stream->used += (uint32_t)part.len;
     stream->base.received += part.len;
     if (stream->base.events != NULL)
