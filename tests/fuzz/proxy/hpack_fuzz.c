@@ -26,8 +26,9 @@ static bool keep(const struct proxy_hpack_field *field)
     if (field->value.len > 0)
         memcpy(value, field->value.data, field->value.len);
     used += size;
+    bool is_volatile = (count & 3) == 3;
     fields[count++] = (struct proxy_hpack_field){fl_span_make(name, field->name.len),
-                                                 fl_span_make(value, field->value.len), (count & 3) == 0};
+                                                 fl_span_make(value, field->value.len), is_volatile};
     return true;
 }
 
