@@ -146,9 +146,9 @@ struct proxy_h2 *proxy_h2_free(struct proxy_h2 *h2)
 }
 
 /* Nothing goes on, and somebody has said that nothing shall. */
-static bool is_done(const struct proxy_h2 *h2)
+bool proxy_h2_is_done(const struct proxy_h2 *h2)
 {
-    return !h2->over && (h2->goaway || h2->drained) && h2->all == NULL;
+    return (h2->goaway || h2->drained) && h2->all == NULL && !h2->over;
 }
 
 void proxy_h2_leave(struct proxy_h2 *h2)
@@ -156,7 +156,7 @@ void proxy_h2_leave(struct proxy_h2 *h2)
     if (--h2->depth > 0)
         return;
     free_dead(h2);
-    if (is_done(h2)) {
+    if (proxy_h2_is_done(h2)) {
         h2->error = h2->goaway ? PROXY_H2_ERROR_PEER : PROXY_H2_ERROR_NONE;
         h2->over = true;
     }

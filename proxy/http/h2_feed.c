@@ -113,7 +113,7 @@ static void begin_frame(struct proxy_h2 *h2, const char *head)
         h2->reading = H2_READING_PAYLOAD;
         return;
     } else {
-        payload_is_whole(h2, (struct fl_span){NULL, 0});
+        payload_is_whole(h2, FL_SPAN(""));
         return;
     }
     if (!h2->over && h2->reading == H2_READING_SKIP && h2->left == 0)
@@ -239,7 +239,7 @@ void proxy_h2_feed(struct proxy_h2 *h2, struct fl_span bytes, uint64_t now_ms)
 {
     proxy_h2_enter(h2);
     h2->now_ms = h2->heard_ms = now_ms;
-    while (bytes.len > 0 && !h2->over)
+    while (bytes.len > 0 && !h2->over && !proxy_h2_is_done(h2)) /* what comes behind the end is nobody's */
         bytes = fl_span_from(bytes, step(h2, bytes));
     proxy_h2_leave(h2);
 }

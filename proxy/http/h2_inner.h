@@ -230,6 +230,7 @@ static inline void proxy_h2_enter(struct proxy_h2 *h2)
     h2->depth++;
 }
 void proxy_h2_leave(struct proxy_h2 *h2);
+bool proxy_h2_is_done(const struct proxy_h2 *h2); /* GOAWAY was said or heard, and no stream is left */
 void proxy_h2_fail(struct proxy_h2 *h2, enum proxy_h2_error error);
 uint32_t proxy_h2_error_code(enum proxy_h2_error error);
 void proxy_h2_send_goaway(struct proxy_h2 *h2, uint32_t last_id, uint32_t code, const char *text);
