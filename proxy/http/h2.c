@@ -246,6 +246,7 @@ void proxy_h2_release(struct proxy_h2 *h2)
     proxy_h2_enter(h2);
     h2->held = false;
     h2->control = 0;
+    proxy_h2_give_owed(h2);
     proxy_h2_pump(h2);
     proxy_h2_leave(h2);
 }

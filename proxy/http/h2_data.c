@@ -2,10 +2,27 @@
  * is there; what goes to nobody (its stream was reset) is given back on the connection all the same. */
 #include "proxy/http/h2_inner.h"
 
+/* To a peer that does not read nothing is given. */
+static bool waits(struct proxy_h2 *h2)
+{
+    h2->owed = h2->owed || h2->held;
+    return h2->held;
+}
+
+void proxy_h2_give_owed(struct proxy_h2 *h2)
+{
+    if (!h2->owed || h2->held)
+        return;
+    h2->owed = false;
+    proxy_h2_give_connection(h2, 0);
+    for (struct h2_stream *stream = h2->all; stream != NULL && !h2->over; stream = stream->next)
+        proxy_h2_give_window(h2, stream);
+}
+
 void proxy_h2_give_connection(struct proxy_h2 *h2, uint32_t bytes)
 {
     h2->used += bytes;
-    if (h2->used < (uint32_t)h2->connection_window / 2 || h2->over)
+    if (h2->used < (uint32_t)h2->connection_window / 2 || h2->over || waits(h2))
         return;
     uint32_t used = h2->used;
     h2->used = 0;
@@ -15,7 +32,8 @@ void proxy_h2_give_connection(struct proxy_h2 *h2, uint32_t bytes)
 
 void proxy_h2_give_window(struct proxy_h2 *h2, struct h2_stream *stream)
 {
-    if (stream->paused || stream->in != H2_WAY_BODY || stream->used < (uint32_t)h2->stream_window / 2)
+    bool wanted = stream->base.events != NULL && stream->in == H2_WAY_BODY && !stream->paused;
+    if (!wanted || stream->used < (uint32_t)h2->stream_window / 2 || waits(h2))
         return;
     uint32_t used = stream->used;
     stream->used = 0;

@@ -217,11 +217,11 @@ struct proxy_h2 {
     uint8_t error; /* enum proxy_h2_error */
     bool server, tls, no_connect, bare_authority;
     bool got_settings, settings_acked, peer_connect;
-    bool held, pumping, room;
-    bool draining, drained; /* the first and the second GOAWAY are out */
-    bool goaway;            /* the peer's came */
-    bool over, told;        /* no frame is read or written any more; on_over was called */
-    bool dead_ends;         /* ended by the owner: nothing is told or sent */
+    bool held, pumping, room, owed; /* owed: windows that were not given while it was held */
+    bool draining, drained;         /* the first and the second GOAWAY are out */
+    bool goaway;                    /* the peer's came */
+    bool over, told;                /* no frame is read or written any more; on_over was called */
+    bool dead_ends;                 /* ended by the owner: nothing is told or sent */
 };
 
 /* h2.c */
@@ -263,6 +263,7 @@ void proxy_h2_on_data_part(struct proxy_h2 *h2, struct fl_span part);
 void proxy_h2_on_data_end(struct proxy_h2 *h2);
 void proxy_h2_give_window(struct proxy_h2 *h2, struct h2_stream *stream);
 void proxy_h2_give_connection(struct proxy_h2 *h2, uint32_t bytes);
+void proxy_h2_give_owed(struct proxy_h2 *h2);
 
 /* h2_stream.c */
 extern const struct proxy_stream_ops proxy_h2_stream_ops;

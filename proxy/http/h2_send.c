@@ -159,10 +159,10 @@ static void count_out(struct h2_stream *stream, size_t part)
 
 /* ---- the ring ---- */
 
+/* Whether the connection is held again or not: nobody would tell it later. */
 static void tell_writable(struct h2_stream *stream)
 {
-    size_t low = stream->h2->high / 2;
-    if (!stream->backlogged || stream->h2->held || stream->queue.bytes > low)
+    if (!stream->backlogged || stream->queue.bytes > stream->h2->high / 2)
         return;
     stream->backlogged = false;
     if (stream->base.events != NULL)

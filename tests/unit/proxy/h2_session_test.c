@@ -300,6 +300,46 @@ static void test_hold(void **state)
     pair_done(&pair);
 }
 
+/* A user that waits is told, though the connection is held again by the very write that made room. */
+static void test_hold_again(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "GET", "/", NULL, true);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[0];
+    pair_answer(served, 200, NULL, false);
+    proxy_h2_hold(pair.server.h2);
+    pair_send(served, FL_SPAN("some"));
+    assert_true(proxy_stream_is_backlogged(served->stream));
+    pair.server.hold = true;
+    proxy_h2_release(pair.server.h2);
+    assert_int_equal(served->writable, 1);
+    assert_false(proxy_stream_is_backlogged(served->stream));
+    pair_run(&pair);
+    assert_body(stream, FL_SPAN("some"));
+    pair_done(&pair);
+}
+
+/* Windows that come due meanwhile are given afterwards. */
+static void test_hold_windows(void **state)
+{
+    (void)state;
+    init(NULL, NULL);
+    struct pair_stream *stream = pair_request(&pair, "POST", "/", NULL, false);
+    pair_run(&pair);
+    proxy_h2_hold(pair.server.h2);
+    pair_send(stream, fl_span_make(big, sizeof(big)));
+    pair_run(&pair);
+    assert_int_equal(pair.client.pipe.len, 0);
+    assert_int_equal(pair.server.streams[0].body.len, PROXY_H2_WINDOW);
+    proxy_h2_release(pair.server.h2);
+    pair_run(&pair);
+    assert_int_equal(pair.server.streams[0].body.len, sizeof(big));
+    assert_healthy();
+    pair_done(&pair);
+}
+
 static void test_fairness(void **state)
 {
     (void)state;
@@ -604,6 +644,8 @@ int main(void)
         cmocka_unit_test(test_big_bodies),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_hold_again),
+        cmocka_unit_test(test_hold_windows),
         cmocka_unit_test(test_fairness),
         cmocka_unit_test(test_resets),
         cmocka_unit_test(test_early_answer),
