@@ -22,9 +22,9 @@ import xds_go  # noqa: E402
 TOOLS = TOP / "build/conformance"
 SKIPPED = 77
 MODULES = {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec", "grpc-interop-client": "google.golang.org/grpc/interop/client",
-           "grpc-interop-server": "google.golang.org/grpc/interop/server", "peer": "./peer"}
+           "grpc-interop-server": "google.golang.org/grpc/interop/server", "peer": "./peer", "load": "./load"}
 # suite: (needs tools, needs the control plane)
-SUITES = {"http1": (False, False), "h2spec": (True, False), "interop": (True, True), "clients": (True, True)}
+SUITES = {"http1": (False, False), "h2spec": (True, False), "interop": (True, True), "clients": (True, True), "websocket": (True, True)}
 PATIENCE = 900  # seconds for a suite that hangs
 
 
