@@ -141,6 +141,7 @@ static void answer(struct proxy_dns_ask *ask, const char *packet, size_t len, co
 {
     struct proxy_dns_client *client = ask->client;
     FL_CLEANUP(fl_buf_done) struct fl_buf held = ask->rejection; /* may be what `packet` points to */
+    (void)held;                                                  /* clang takes it for unused */
     ask->rejection = (struct fl_buf){0};
     if (packet == NULL)
         tell_silence(client);
