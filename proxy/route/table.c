@@ -17,9 +17,17 @@ const struct proxy_virtual_host *proxy_route_find_host(const struct proxy_route_
     return host != PROXY_DOMAIN_NONE ? &table->config.virtual_hosts[host] : NULL;
 }
 
+/* "/" is how configurations say everything, and so OPTIONS of "*" (which is no path) has it, too. */
+static bool is_everything(const struct proxy_route_match *match)
+{
+    return match->path_kind == PROXY_PATH_PREFIX && fl_span_eq(match->path, FL_SPAN("/"));
+}
+
 static bool path_match(const struct proxy_route_match *match, struct fl_span path)
 {
     struct fl_span want = match->path;
+    if (fl_span_eq(path, FL_SPAN("*")) && is_everything(match))
+        return true;
     if (path.len < want.len)
         return false;
     struct fl_span front = fl_span_make(path.data, want.len);

@@ -40,7 +40,7 @@ def address(port):
 
 
 def manager(name, codec="AUTO"):
-    route = {"match": {"prefix": ""}, "route": {"cluster": "origin", "timeout": "0s"}}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "origin", "timeout": "0s"}}
     connect = {"match": {"connect_matcher": {}}, "route": {"cluster": "origin", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}}
     return typed("hcm", "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", stat_prefix=name,
                  codec_type=codec, upgrade_configs=[{"upgrade_type": "websocket"}],

@@ -131,7 +131,9 @@ static const struct path_row path_rows[] = {
     {PROXY_PATH_SEPARATED_PREFIX, "/a", false, "/a?b", true},
     {PROXY_PATH_SEPARATED_PREFIX, "/a", false, "/a/b", true},
     {PROXY_PATH_SEPARATED_PREFIX, "/a", false, "/ab", false},
-    {PROXY_PATH_PREFIX, "/", false, "*", false},
+    {PROXY_PATH_PREFIX, "/", false, "*", true}, /* everything */
+    {PROXY_PATH_PREFIX, "/a", false, "*", false},
+    {PROXY_PATH_EXACT, "/", false, "*", false},
     {PROXY_PATH_PREFIX, "/x", false, "http://a/x", true},
 };
 
