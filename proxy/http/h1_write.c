@@ -61,10 +61,18 @@ static enum proxy_framing open_framing(const struct proxy_exchange *exchange)
     return exchange->minor == 0 ? PROXY_FRAMING_CLOSE : PROXY_FRAMING_CHUNKED;
 }
 
+/* HTTP/2 may tell a length and trailers; where they are announced to a client that takes them, they weigh more. */
+static bool trailers_expected(const struct proxy_message *response, const struct proxy_exchange *exchange)
+{
+    return response->major == 2 && response->framing == PROXY_FRAMING_LENGTH && exchange->te_trailers &&
+           exchange->minor == 1 && proxy_headers_get(&response->headers, PROXY_HEADER_TRAILER) != NULL;
+}
+
 void proxy_h1_plan_response(const struct proxy_message *response, const struct proxy_exchange *exchange,
                             struct proxy_h1_plan *ret_plan)
 {
-    bool open = response->framing == PROXY_FRAMING_CHUNKED || response->framing == PROXY_FRAMING_CLOSE;
+    bool open = response->framing == PROXY_FRAMING_CHUNKED || response->framing == PROXY_FRAMING_CLOSE ||
+                trailers_expected(response, exchange);
     bool bare = response->upgrade || response->status < 200 || response->status == 204;
     enum proxy_framing framing = open ? open_framing(exchange) : (enum proxy_framing)response->framing;
     *ret_plan = (struct proxy_h1_plan){.framing = (uint8_t)framing,

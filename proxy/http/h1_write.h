@@ -14,7 +14,8 @@
  *
  * Framing: a known length stays one, chunked stays chunked; for an HTTP/1.0 client a chunked response becomes one until
  * close; for an HTTP/1.1 client one until close becomes chunked, so that truncation stays visible and its connection
- * lives on. A duplicate Content-Length is written once.
+ * lives on. A duplicate Content-Length is written once. An answer of HTTP/2 that has a length and announces trailers
+ * becomes chunked for a client that says "TE: trailers".
  */
 #ifndef PROXY_HTTP_H1_WRITE_H
 #define PROXY_HTTP_H1_WRITE_H

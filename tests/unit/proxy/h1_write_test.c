@@ -214,6 +214,28 @@ static void responses(void **state)
     }
 }
 
+static void trailers_of_http2_weigh_more_than_its_length(void **state)
+{
+    (void)state;
+    struct proxy_exchange exchange = {
+        .method_id = PROXY_METHOD_GET, .minor = 1, .keep_alive = true, .te_trailers = true};
+    struct proxy_h1_plan plan;
+    const struct fl_span text = FL_SPAN("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTrailer: X\r\n\r\n");
+    parse_response(text, &exchange);
+    proxy_h1_plan_response(&message, &exchange, &plan);
+    assert_int_equal(plan.framing, PROXY_FRAMING_LENGTH); /* of HTTP/1: there are none */
+    message.major = 2;
+    proxy_h1_plan_response(&message, &exchange, &plan);
+    assert_text("to who takes them", write_head(&plan),
+                "HTTP/1.1 200 OK\r\nTrailer: X\r\ntransfer-encoding: chunked\r\n\r\n");
+    exchange.te_trailers = false;
+    proxy_h1_plan_response(&message, &exchange, &plan);
+    assert_int_equal(plan.framing, PROXY_FRAMING_LENGTH);
+    exchange = (struct proxy_exchange){.method_id = PROXY_METHOD_GET, .minor = 0, .te_trailers = true};
+    proxy_h1_plan_response(&message, &exchange, &plan);
+    assert_int_equal(plan.framing, PROXY_FRAMING_LENGTH);
+}
+
 static void rewritten_targets(void **state)
 {
     (void)state;
@@ -314,6 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests),
         cmocka_unit_test(responses),
+        cmocka_unit_test(trailers_of_http2_weigh_more_than_its_length),
         cmocka_unit_test(rewritten_targets),
         cmocka_unit_test(what_was_written_reads_the_same),
         cmocka_unit_test(chunks),

@@ -1,7 +1,8 @@
 // A server and a client by Go's net/http, HTTP/1.1 and HTTP/2 in clear text by prior knowledge.
 //
 //	peer serve h1|h2|both ADDRESS   until it is ended
-//	peer ask h1|h2 URL              every scenario that the version has; a line for each that fails, exit status 1
+//	peer ask h1|h2 URL [NAME…]      every scenario that the version has, but those that are named; a line for each that fails, exit
+//	                                status 1
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -367,7 +369,7 @@ func (a *asker) upgrade() error {
 	return nil
 }
 
-func ask(version, base string) int {
+func ask(version, base string, without []string) int {
 	var chosen http.Protocols
 	chosen.SetHTTP1(version == "h1")
 	chosen.SetUnencryptedHTTP2(version == "h2")
@@ -390,7 +392,7 @@ func ask(version, base string) int {
 	}
 	failed, count := 0, 0
 	for _, scenario := range scenarios {
-		if scenario.only != "" && scenario.only != version {
+		if scenario.only != "" && scenario.only != version || slices.Contains(without, scenario.name) {
 			continue
 		}
 		count++
@@ -408,12 +410,12 @@ func main() {
 	case len(os.Args) == 4 && os.Args[1] == "serve":
 		fmt.Fprintln(os.Stderr, serve(os.Args[2], os.Args[3]))
 		os.Exit(1)
-	case len(os.Args) == 4 && os.Args[1] == "ask":
-		if ask(os.Args[2], os.Args[3]) > 0 {
+	case len(os.Args) >= 4 && os.Args[1] == "ask":
+		if ask(os.Args[2], os.Args[3], os.Args[4:]) > 0 {
 			os.Exit(1)
 		}
 	default:
-		fmt.Fprintln(os.Stderr, "usage: peer serve h1|h2|both ADDRESS | peer ask h1|h2 URL")
+		fmt.Fprintln(os.Stderr, "usage: peer serve h1|h2|both ADDRESS | peer ask h1|h2 URL [NAME…]")
 		os.Exit(2)
 	}
 }
