@@ -33,6 +33,10 @@ ADDRESS = {("a", 4): "10.88.0.2", ("b", 4): "10.88.0.3", ("a", 6): "fd88::2", ("
 CLIENT_ID = "spiffe://cluster.local/ns/demo/sa/client"
 SERVER_ID = "spiffe://cluster.local/ns/demo/sa/server"
 PATIENCE = 20  # seconds that anything may take
+# What the golden bootstraps' one token becomes: with the other one HTTP shares connections between the sidecars.
+ALPN_TCP = "alpn_protocols: [fairlead-tcp/1]"
+ALPN_SHARED = "alpn_protocols: [fairlead-http/1, fairlead-tcp/1]"
+ALPN = ALPN_SHARED if "--shared" in sys.argv else ALPN_TCP
 
 libc = ctypes.CDLL(None, use_errno=True)
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
@@ -340,7 +344,7 @@ class Proxy:
         self.role = role
         self.path = FOLDER / f"{role}.yaml"
         if text is not None:  # else its environment is its configuration
-            text = text.replace("/run/fairlead", str(FOLDER / identity))
+            text = text.replace("/run/fairlead", str(FOLDER / identity)).replace(ALPN_TCP, ALPN)
             if family == 6:
                 text = text.replace("10.88.0.3", "fd88::3").replace("prefix_len: 32", "prefix_len: 128")
             self.path.write_text(text)
