@@ -94,7 +94,8 @@ struct proxy_h2_settings { /* of the configuration; 0: the default */
     uint32_t reset_burst, reset_rate; /* streams that the client may reset (or have reset by its faults) at once, and a
                                          second after that: 1000 and 33. More for a sidecar whose clients share it */
     bool no_connect;                  /* server: extended CONNECT is not offered */
-    bool bare_authority;              /* server: a request may have neither :authority nor Host (HTTP/1.0, restored) */
+    bool bare_authority;              /* server, of requests that will be restored: one may have neither :authority nor
+                                         Host (HTTP/1.0), and a WebSocket without a key gets none */
 };
 
 struct proxy_h2;

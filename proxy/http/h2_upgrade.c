@@ -55,7 +55,8 @@ bool proxy_h2_upgrade_came(struct h2_stream *stream, struct proxy_message *reque
 {
     struct fl_span protocol = proxy_headers_value(&request->headers, PROXY_HEADER_UPGRADE);
     char key[PROXY_WEBSOCKET_KEY];
-    bool keyless = is_websocket(protocol) && value_of(&request->headers, KEY_NAME).data == NULL;
+    bool keyless =
+        !stream->h2->bare_authority && is_websocket(protocol) && value_of(&request->headers, KEY_NAME).data == NULL;
     if (keyless && proxy_websocket_make_key(key) < 0)
         return false;
     stream->upgrade = make(protocol, keyless ? fl_span_make(key, sizeof(key)) : (struct fl_span){NULL, 0});

@@ -57,12 +57,22 @@ void proxy_turn_done(struct proxy_turn *turn)
     free(fl_take(turn->plain));
 }
 
-bool proxy_turn_take_handshake(struct proxy_turn *turn)
+static void count_turn(struct proxy_turn *turn)
 {
     uint64_t now = fl_loop_now_ns(turn->loop);
-    if (turn->handshake_ns != now) {
-        turn->handshake_ns = now;
-        turn->handshakes = 0;
-    }
+    if (turn->handshake_ns != now)
+        turn->handshakes = turn->dials = 0;
+    turn->handshake_ns = now;
+}
+
+bool proxy_turn_take_handshake(struct proxy_turn *turn)
+{
+    count_turn(turn);
     return turn->handshakes++ < PROXY_TURN_HANDSHAKES;
+}
+
+bool proxy_turn_take_dial(struct proxy_turn *turn)
+{
+    count_turn(turn);
+    return turn->dials++ < PROXY_TURN_DIALS;
 }

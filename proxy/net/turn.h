@@ -18,6 +18,7 @@
 #define PROXY_TURN_READ_BULK  262144u /* … of a connection whose last reads were full ones */
 #define PROXY_TURN_HANDSHAKES 1u
 #define PROXY_TURN_ACCEPTS    16u
+#define PROXY_TURN_DIALS      8u
 #define PROXY_TURN_WORK       131072u
 #define PROXY_TURN_NAMES      32768u
 #define PROXY_TURN_PLAIN      131072u
@@ -35,7 +36,7 @@ struct proxy_turn {
                       over */
     struct proxy_pool pool;
     uint64_t handshake_ns; /* the turn that handshakes are counted for */
-    unsigned handshakes;
+    unsigned handshakes, dials;
     size_t connections;                          /* open sockets of this worker, both sides */
     struct proxy_conn *closing;                  /* those whose owner has left: they flush, or linger */
     void (*on_settled)(struct proxy_turn *turn); /* the last of those is gone; NULL allowed */
@@ -48,5 +49,7 @@ void proxy_turn_done(struct proxy_turn *turn); /* every connection must be gone,
 
 /* True where this turn may still do a handshake step, which is then counted. */
 bool proxy_turn_take_handshake(struct proxy_turn *turn);
+/* … or a dial that can wait for another turn: a socket, a TLS session and its first flight cost some 150 us. */
+bool proxy_turn_take_dial(struct proxy_turn *turn);
 
 #endif

@@ -22,8 +22,10 @@ static struct proxy_lane *lane_of(struct proxy_cluster_run *cluster, struct prox
 
 void proxy_lane_free(struct proxy_lane *lane)
 {
-    if (lane != NULL)
+    if (lane != NULL) {
         fl_hook_disarm(&lane->hook);
+        fl_timer_cancel(&lane->timer);
+    }
     free(lane);
 }
 
@@ -77,11 +79,20 @@ static bool has_hope(const struct proxy_lane *lane, uint64_t pin)
     return false;
 }
 
+static void dial_now(struct fl_timer *timer)
+{
+    proxy_lane_wake(FL_CONTAINER_OF(timer, struct proxy_lane, timer));
+}
+
 static int dial(struct proxy_lane *lane, struct fl_tls_context *context, uint64_t pin)
 {
     bool http1 = lane->speech == PROXY_LANE_HTTP1 && lane->context == context;
     if (!http1 && lane->mux_count >= PROXY_MUX_CONNECTIONS && has_hope(lane, pin))
         return PROXY_UPSTREAM_OK; /* it waits for room */
+    if (!proxy_turn_take_dial(lane->cluster->turn)) {
+        fl_timer_set(lane->cluster->turn->loop, &lane->timer, 1, dial_now);
+        return PROXY_UPSTREAM_OK; /* it waits for a turn with less to do */
+    }
     int result = proxy_mux_dial(lane, context, pin);
     return result != PROXY_UPSTREAM_OK && !http1 && has_hope(lane, pin) ? PROXY_UPSTREAM_OK : result;
 }

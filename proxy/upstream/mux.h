@@ -51,7 +51,8 @@ struct proxy_lane { /* of a host; goes with it */
     size_t dialling;
     const struct fl_tls_context *context; /* that `speech` was learned with */
     enum proxy_lane_speech speech;
-    struct fl_hook hook; /* at the turn's end: who waits is served, what drained is closed */
+    struct fl_hook hook;   /* at the turn's end: who waits is served, what drained is closed */
+    struct fl_timer timer; /* for a dial that this turn has no time for */
 };
 
 struct proxy_mux { /* a connection, from its dial on */

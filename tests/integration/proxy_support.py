@@ -34,8 +34,8 @@ CLIENT_ID = "spiffe://cluster.local/ns/demo/sa/client"
 SERVER_ID = "spiffe://cluster.local/ns/demo/sa/server"
 PATIENCE = 20  # seconds that anything may take
 # What the golden bootstraps' one token becomes: with the other one HTTP shares connections between the sidecars.
-ALPN_TCP = "alpn_protocols: [fairlead-tcp/1]"
-ALPN_SHARED = "alpn_protocols: [fairlead-http/1, fairlead-tcp/1]"
+ALPN_TCP = "_protocols: [fairlead-tcp/1]"  # alpn_protocols, application_protocols
+ALPN_SHARED = "_protocols: [fairlead-http/1, fairlead-tcp/1]"
 ALPN = ALPN_SHARED if "--shared" in sys.argv else ALPN_TCP
 
 libc = ctypes.CDLL(None, use_errno=True)
