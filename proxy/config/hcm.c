@@ -202,6 +202,8 @@ static int read_common(struct compile *compile, const pb_common_http *message, s
         result = compile_ms(compile, "max_connection_duration", message->max_connection_duration,
                             &hcm->max_connection_duration_ms);
     if (result == 0)
+        result = compile_ms(compile, "max_stream_duration", message->max_stream_duration, &hcm->max_stream_duration_ms);
+    if (result == 0)
         result = compile_u32(compile, "max_headers_count", message->max_headers_count, 1, PROXY_HEADERS_WIRE_MAX,
                              &hcm->max_header_count);
     if (result == 0)

@@ -140,6 +140,24 @@ static int read_timeout(struct compile *compile, const char *field, const pb_dur
     return result;
 }
 
+static int read_duration(struct compile *compile, const pb_max_stream_duration *message, struct proxy_route *route)
+{
+    if (message == NULL)
+        return 0;
+    struct compile_mark mark = compile_enter(compile, "max_stream_duration");
+    int result = read_timeout(compile, "max_stream_duration", message->max_stream_duration, &route->max_stream_ms);
+    if (result == 0)
+        result = read_timeout(compile, "grpc_timeout_header_max", message->grpc_timeout_header_max,
+                              &route->grpc_timeout_max_ms);
+    if (result == 0)
+        result = read_timeout(compile, "grpc_timeout_header_offset", message->grpc_timeout_header_offset,
+                              &route->grpc_timeout_offset_ms);
+    route->grpc_timeout = message->grpc_timeout_header_max != NULL;
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
 static int read_action(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
 {
     int result =
@@ -176,6 +194,8 @@ static int read_action(struct compile *compile, const pb_route_action *message, 
     result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
     if (result == 0)
         result = read_timeout(compile, "idle_timeout", message->idle_timeout, &route->idle_timeout_ms);
+    if (result == 0)
+        result = read_duration(compile, message->max_stream_duration, route);
     return result == 0 ? compile_retry(compile, message->retry_policy, &route->retry) : result;
 }
 
@@ -273,8 +293,10 @@ static int read_route(struct compile *compile, const pb_route *message, struct p
     int result = COMPILE_REFUSE(compile, message, "filter_action", "non_forwarding_action", "typed_per_filter_config");
     if (result != 0)
         return result;
-    *route = (struct proxy_route){
-        .name = fl_span_str(message->name), .timeout_ms = PROXY_TIMEOUT_UNSET, .idle_timeout_ms = PROXY_TIMEOUT_UNSET};
+    *route = (struct proxy_route){.name = fl_span_str(message->name),
+                                  .timeout_ms = PROXY_TIMEOUT_UNSET,
+                                  .idle_timeout_ms = PROXY_TIMEOUT_UNSET,
+                                  .max_stream_ms = PROXY_TIMEOUT_UNSET};
     if (message->match == NULL)
         return compile_fail_at(compile, "match", "must be set");
     struct compile_mark mark = compile_enter(compile, "match");

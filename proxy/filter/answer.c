@@ -1,6 +1,7 @@
 /* How an exchange ends: by the upstream's answer, by one of our own, or cut; what is counted and logged of it, and
  * which connections live on. */
 #include "proxy/filter/attempt.h"
+#include "proxy/filter/grpc.h"
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/label.h"
 #include "proxy/filter/tracing.h"
@@ -165,57 +166,13 @@ void proxy_exchange_done(struct proxy_exchange_run *exchange)
 
 /* --- answers of our own ------------------------------------------------------------------------------------------ */
 
-#define GRPC_MESSAGE_MAX 512u
-
 struct reply {
     unsigned status;
     struct fl_span text;
     const struct proxy_header *headers;
     size_t header_count;
-    char date[PROXY_DATE_SIZE], length[24], grpc[4], message[GRPC_MESSAGE_MAX];
+    char date[PROXY_DATE_SIZE], length[24], grpc[4], message[PROXY_GRPC_MESSAGE_MAX];
 };
-
-/* As Envoy has it: the table of gRPC for answers of HTTP, and 404 as "not implemented". */
-static unsigned grpc_status_of(unsigned status, uint32_t flags)
-{
-    if ((flags & PROXY_FLAG_DURATION_TIMEOUT) != 0)
-        return 4; /* DEADLINE_EXCEEDED */
-    switch (status) {
-    case 400:
-        return 13; /* INTERNAL */
-    case 401:
-        return 16; /* UNAUTHENTICATED */
-    case 403:
-        return 7; /* PERMISSION_DENIED */
-    case 404:
-        return 12; /* UNIMPLEMENTED */
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-        return 14; /* UNAVAILABLE */
-    default:
-        return 2; /* UNKNOWN */
-    }
-}
-
-/* Percent-encoded, cut where it is too long. */
-static struct fl_span grpc_message(struct fl_span text, char to[GRPC_MESSAGE_MAX])
-{
-    static const char digits[] = "0123456789ABCDEF";
-    size_t len = 0;
-    for (size_t i = 0; i < text.len && len + 3 <= GRPC_MESSAGE_MAX; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
-        if (byte >= 0x20 && byte < 0x7f && byte != '%') {
-            to[len++] = (char)byte;
-            continue;
-        }
-        to[len++] = '%';
-        to[len++] = digits[byte >> 4];
-        to[len++] = digits[byte & 15];
-    }
-    return fl_span_make(to, len);
-}
 
 static int add(struct proxy_message *message, struct fl_span name, struct fl_span value)
 {
@@ -237,7 +194,7 @@ static int common_fields(const struct proxy_exchange_run *exchange, struct reply
 static int grpc_fields(const struct proxy_exchange_run *exchange, struct reply *reply, struct proxy_message *message)
 {
     unsigned code = (unsigned)exchange->grpc_status;
-    struct fl_span text = grpc_message(reply->text, reply->message);
+    struct fl_span text = proxy_grpc_message(reply->text, reply->message);
     int len = snprintf(reply->grpc, sizeof(reply->grpc), "%u", code);
     int result = add(message, FL_SPAN("content-type"), FL_SPAN("application/grpc"));
     if (result == 0)
@@ -300,7 +257,7 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
     };
     struct fl_span body;
     if (exchange->is_grpc && !exchange->answered)
-        exchange->grpc_status = (int32_t)grpc_status_of(status, exchange->flags | flag);
+        exchange->grpc_status = (int32_t)proxy_grpc_status_of(status, exchange->flags | flag);
     if (exchange->answered || exchange->client == NULL || print_reply(exchange, &reply, message, &body) < 0) {
         proxy_exchange_cut(exchange, flag, details);
         return;

@@ -70,6 +70,7 @@ void proxy_exchange_release(struct proxy_exchange_run *exchange, enum proxy_rese
     exchange->over = true;
     fl_timer_cancel(&exchange->timeout);
     fl_timer_cancel(&exchange->idle);
+    fl_timer_cancel(&exchange->duration);
     proxy_upstream_finish(fl_take(exchange->upstream), why);
     proxy_attempt_done(exchange);
     proxy_queue_clear(&exchange->early, &data->turn.pool);

@@ -83,7 +83,7 @@ struct proxy_exchange_run {
     struct proxy_attempt attempt; /* attempt.h */
     struct proxy_trace trace;
     struct proxy_trace_kept *traced; /* of a sampled request */
-    struct fl_timer timeout, idle;
+    struct fl_timer timeout, idle, duration;
     struct proxy_address trusted_client; /* as trusted proxies tell it; not set: the connection's */
     struct proxy_claims claims;          /* of its verified tokens */
     struct proxy_kept_message *recall;   /* what it asked, where policies may have to judge it again; NULL: not kept */

@@ -44,12 +44,23 @@ static void take_routes(struct proxy_exchange_run *exchange)
     exchange->routes_unit = proxy_unit_ref(unit);
 }
 
+/* CONNECT has no path: it goes where everything goes. */
+static struct proxy_route_found route_of(const struct proxy_route_table *routes, struct proxy_message *request)
+{
+    if (request->method_id != PROXY_METHOD_CONNECT)
+        return proxy_route_find(routes, request);
+    request->path = FL_SPAN("/");
+    struct proxy_route_found found = proxy_route_find(routes, request);
+    request->path = (struct fl_span){NULL, 0};
+    return found;
+}
+
 static bool find_route(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
     take_routes(exchange);
     if (exchange->routes != NULL)
-        exchange->found = proxy_route_find(exchange->routes, &data->request);
+        exchange->found = route_of(exchange->routes, &data->request);
     const struct proxy_route *route = exchange->found.route;
     const struct proxy_virtual_host *host = exchange->found.virtual_host;
     if (host != NULL && host->require_tls_all && proxy_tls_of(exchange->downstream->conn) == NULL) {
@@ -57,7 +68,7 @@ static bool find_route(struct proxy_exchange_run *exchange)
         redirect(exchange, &to_tls);
         return false;
     }
-    if (route == NULL || data->request.method_id == PROXY_METHOD_CONNECT) {
+    if (route == NULL) {
         proxy_exchange_reply(exchange, 404, PROXY_FLAG_NO_ROUTE, "route_not_found", "", NULL, 0);
         return false;
     }

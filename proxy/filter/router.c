@@ -1,6 +1,7 @@
 /* The upstream's side of an exchange: the request to its stream, and what that tells. */
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/forward.h"
+#include "proxy/filter/grpc.h"
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
@@ -68,9 +69,34 @@ static void start_response_timeout(struct proxy_exchange_run *exchange)
         fl_timer_set(data_of(exchange)->turn.loop, &exchange->timeout, timeout_ms, on_timeout);
 }
 
+static void on_duration_over(struct fl_timer *timer)
+{
+    struct proxy_exchange_run *exchange = FL_CONTAINER_OF(timer, struct proxy_exchange_run, duration);
+    proxy_exchange_reply(exchange, 408, PROXY_FLAG_DURATION_TIMEOUT, "max_duration_timeout",
+                         "downstream duration timeout", NULL, 0);
+}
+
+/* Of the whole exchange: the route's, the client's own word where the route lets that count, or the listener's. 0:
+ * none. */
+static uint64_t duration_ms(const struct proxy_exchange_run *exchange)
+{
+    const struct proxy_route *route = exchange->found.route;
+    uint64_t asked;
+    if (route->grpc_timeout && proxy_grpc_timeout(&data_of(exchange)->request.headers, &asked)) {
+        if (route->grpc_timeout_max_ms > 0 && asked > route->grpc_timeout_max_ms)
+            asked = route->grpc_timeout_max_ms;
+        return asked > route->grpc_timeout_offset_ms ? asked - route->grpc_timeout_offset_ms : asked;
+    }
+    if (route->max_stream_ms != PROXY_TIMEOUT_UNSET)
+        return route->max_stream_ms;
+    return proxy_exchange_config(exchange)->max_stream_duration_ms;
+}
+
 static void start_timers(struct proxy_exchange_run *exchange)
 {
     struct fl_loop *loop = data_of(exchange)->turn.loop;
+    if (duration_ms(exchange) > 0)
+        fl_timer_set(loop, &exchange->duration, duration_ms(exchange), on_duration_over);
     if (idle_ms(exchange) > 0)
         fl_timer_set(loop, &exchange->idle, idle_ms(exchange), on_stream_idle);
     if (exchange->request_done)
@@ -317,19 +343,9 @@ void proxy_router_resume(struct proxy_exchange_run *exchange)
         proxy_stream_resume(upstream_of(exchange));
 }
 
-/* "application/grpc", perhaps with a kind of message behind it; not "application/grpc-web". */
-static bool is_grpc(const struct proxy_message *request)
-{
-    const struct fl_span grpc = FL_SPAN("application/grpc");
-    struct fl_span type = proxy_headers_value(&request->headers, PROXY_HEADER_CONTENT_TYPE);
-    if (!fl_span_starts_with(type, grpc))
-        return false;
-    return type.len == grpc.len || type.data[grpc.len] == '+' || type.data[grpc.len] == ';';
-}
-
 void proxy_router_begin(struct proxy_exchange_run *exchange)
 {
-    exchange->is_grpc = is_grpc(&data_of(exchange)->request);
+    exchange->is_grpc = proxy_grpc_is(&data_of(exchange)->request.headers);
     if (!proxy_forward_prepare(exchange))
         return;
     start_timers(exchange);

@@ -51,7 +51,7 @@ void proxy_h1_plan_request(const struct proxy_message *request, struct proxy_h1_
     *ret_plan = (struct proxy_h1_plan){.framing = request->framing,
                                        .minor = request->minor,
                                        .keep_alive = true,
-                                       .upgrade = request->upgrade,
+                                       .upgrade = request->upgrade && request->method_id != PROXY_METHOD_CONNECT,
                                        .content_length = request->framing == PROXY_FRAMING_LENGTH};
 }
 

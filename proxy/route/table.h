@@ -144,6 +144,11 @@ struct proxy_route {
     struct proxy_direct direct;
     uint32_t timeout_ms;      /* of the whole response; PROXY_TIMEOUT_UNSET: Envoy's 15 s is the caller's to apply */
     uint32_t idle_timeout_ms; /* of the stream */
+    /* Of the whole stream, from its beginning; PROXY_TIMEOUT_UNSET: the connection manager's. 0: none. */
+    uint32_t max_stream_ms;
+    bool grpc_timeout;                      /* the field grpc-timeout counts in its stead; else it is only passed on */
+    uint32_t grpc_timeout_max_ms;           /* … up to this; 0: whatever it says */
+    uint32_t grpc_timeout_offset_ms;        /* taken off grpc-timeout, where that is longer */
     const struct proxy_retry_policy *retry; /* NULL: the virtual host's; compiled: NULL is none */
     bool has_prefix_rewrite;
     struct fl_span prefix_rewrite;       /* replaces the matched prefix (or the whole exact path); the query stays */

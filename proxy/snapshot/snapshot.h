@@ -151,6 +151,7 @@ struct proxy_hcm_config {
     uint64_t request_headers_timeout_ms;  /* 0: none. Default 10,000: a slow head is bounded */
     uint64_t idle_timeout_ms;             /* of a connection without requests; 0: none. Default 3,600,000 */
     uint64_t max_connection_duration_ms;  /* 0: none (default) */
+    uint64_t max_stream_duration_ms;      /* of a request with its answer; 0: none (default) */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint32_t max_head_bytes;              /* default 61,440 */
     uint32_t max_header_count;            /* default 100 */

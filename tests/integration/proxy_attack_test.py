@@ -157,11 +157,19 @@ class Requests(Attack):
             self.assertEqual(json.loads(line)["direction"], "inbound")
 
     def test_bytes_behind_a_refused_connect_are_no_request(self):
-        self.app(echo_head)
+        seen = []
+
+        def refuse(connection):
+            seen.append(read_until(connection, b"\r\n\r\n"))
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            seen.append(connection.recv(1000))
+
+        self.app(refuse)
         with self.mesh.meshed() as connection:
             answer = self.ask(connection, b"CONNECT server:8080 HTTP/1.1\r\n" + HOST + b"\r\nGET /behind HTTP/1.1\r\n" +
                               HOST + b"\r\n")
             self.assertEqual(statuses(answer), [404])
+        self.assertNotIn(b"behind", b"".join(seen))
 
     def test_an_upstream_is_let_go_when_a_pipelining_client_has_gone(self):
         gone = threading.Event()

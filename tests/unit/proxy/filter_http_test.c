@@ -224,6 +224,60 @@ static void an_upgrade_becomes_a_tunnel(void **state)
     finish(&c);
 }
 
+static void connect_becomes_a_tunnel(void **state)
+{
+    (void)state;
+    struct chat c;
+    begin(&c);
+    side_say(&c.f, &c.client, "CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\nahead");
+    c.origin = fixture_origin(&c.f);
+    side_expect(&c.f, &c.origin, "CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\n"); /* and nothing behind it yet */
+    answer(&c, "HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\n\r\nhello");
+    side_expect(&c.f, &c.origin, "ahead");
+    side_say(&c.f, &c.client, "GET / HTTP/1.1\r\n\r\n");
+    side_expect(&c.f, &c.origin, "GET / HTTP/1.1\r\n\r\n");
+    side_end(&c.origin); /* the other half first */
+    side_hear_end(&c.f, &c.client);
+    assert_true(c.client.ended && !c.client.reset);
+    side_say(&c.f, &c.client, "last");
+    side_expect(&c.f, &c.origin, "last");
+    side_end(&c.client);
+    side_hear_end(&c.f, &c.origin);
+    assert_int_equal(c.f.data.downstream_count, 0);
+    finish(&c);
+}
+
+static void bytes_behind_a_refused_connect_are_no_request(void **state)
+{
+    (void)state;
+    struct chat c;
+    begin(&c);
+    side_say(&c.f, &c.client,
+             "CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\nGET /behind HTTP/1.1\r\nHost: web\r\n\r\n");
+    c.origin = fixture_origin(&c.f);
+    side_expect(&c.f, &c.origin, "CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\n");
+    side_say(&c.f, &c.origin, "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n");
+    side_hear_end(&c.f, &c.client);
+    assert_string_equal(c.client.text, "HTTP/1.1 405 No\r\nContent-Length: 0\r\nconnection: close\r\n\r\n");
+    side_hear(&c.f, &c.origin);
+    assert_int_equal(c.origin.len, 0);
+    finish(&c);
+}
+
+static void a_stream_has_its_longest_time(void **state)
+{
+    (void)state;
+    struct chat c;
+    begin(&c);
+    c.f.hcm->max_stream_duration_ms = 100;
+    ask(&c, GET, GET);
+    side_say(&c.f, &c.origin, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab");
+    side_hear_end(&c.f, &c.client);
+    assert_true(c.client.reset);
+    assert_true(fixture_metric_of(&c.f, "istio_requests_total", "response_flags=\"DT\"") == 1);
+    finish(&c);
+}
+
 static void an_early_answer_reaches_the_client(void **state)
 {
     (void)state;
@@ -686,6 +740,9 @@ int main(void)
         cmocka_unit_test(an_answer_until_close),
         cmocka_unit_test(an_http10_client),
         cmocka_unit_test(an_upgrade_becomes_a_tunnel),
+        cmocka_unit_test(connect_becomes_a_tunnel),
+        cmocka_unit_test(bytes_behind_a_refused_connect_are_no_request),
+        cmocka_unit_test(a_stream_has_its_longest_time),
         cmocka_unit_test(an_early_answer_reaches_the_client),
         cmocka_unit_test(a_truncated_answer_is_never_a_success),
         cmocka_unit_test(bad_requests_are_refused),
