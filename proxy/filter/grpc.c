@@ -4,11 +4,9 @@
 
 bool proxy_grpc_is(const struct proxy_headers *headers)
 {
-    const struct fl_span grpc = FL_SPAN("application/grpc");
     struct fl_span type = proxy_headers_value(headers, PROXY_HEADER_CONTENT_TYPE);
-    if (!fl_span_starts_with(type, grpc))
-        return false;
-    return type.len == grpc.len || type.data[grpc.len] == '+' || type.data[grpc.len] == ';';
+    return fl_span_eq(type, FL_SPAN("application/grpc")) || fl_span_starts_with(type, FL_SPAN("application/grpc+")) ||
+           fl_span_starts_with(type, FL_SPAN("application/grpc;"));
 }
 
 unsigned proxy_grpc_status_of(unsigned status, uint32_t flags)

@@ -116,6 +116,7 @@ static size_t look(void *owner, struct fl_span bytes)
         hcm->head_begun = true;
         return 0;
     }
+    hcm_wait(hcm);
     start_h2(hcm);
     return hcm->ended ? bytes.len : hcm_h2_data(hcm, bytes);
 }

@@ -350,6 +350,28 @@ static void what_is_no_http2_is_counted(void **state)
     fixture_done(&f);
 }
 
+static void a_preface_in_pieces(void **state)
+{
+    (void)state;
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    struct fixture f;
+    fixture_init(&f, true);
+    struct side client = fixture_client(&f);
+    side_say_bytes(&f, &client, preface, 1);
+    side_say_bytes(&f, &client, preface + 1, 20);
+    side_say_bytes(&f, &client, preface + 21, sizeof(preface) - 22);
+    fixture_wait(&f, 300); /* the time for a head does not count for it any more */
+    side_hear(&f, &client);
+    assert_true(client.len >= 9 && client.text[3] == 4); /* SETTINGS */
+    assert_false(client.ended || client.reset);
+    side_done(&client);
+    client = fixture_client(&f);
+    side_say_bytes(&f, &client, preface, 8); /* … but for one that does not come whole */
+    side_expect_start(&f, &client, "HTTP/1.1 408");
+    side_done(&client);
+    fixture_done(&f);
+}
+
 static void a_client_that_goes_cancels_all_of_its_requests(void **state)
 {
     (void)state;
@@ -460,6 +482,7 @@ int main(void)
         cmocka_unit_test(a_connection_without_requests_ends),
         cmocka_unit_test(requests_of_a_connection_are_limited),
         cmocka_unit_test(what_is_no_http2_is_counted),
+        cmocka_unit_test(a_preface_in_pieces),
         cmocka_unit_test(a_client_that_goes_cancels_all_of_its_requests),
         cmocka_unit_test(websocket_over_extended_connect),
         cmocka_unit_test(memory_that_is_out_costs_a_request_or_a_connection),
