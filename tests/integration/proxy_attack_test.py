@@ -53,7 +53,6 @@ REFUSED = (  # what is wrong, the request, its status
     ("no host", b"GET / HTTP/1.1\r\n\r\n", 400),
     ("userinfo", b"GET http://a@evil/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     ("HTTP/0.9", b"GET /\r\n\r\n", 400),
-    ("HTTP/2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ("many fields", b"GET / HTTP/1.1\r\n" + HOST + b"x: y\r\n" * 200 + b"\r\n", 431),
     ("large head", b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"a" * 70000 + b"\r\n\r\n", 431),
     ("TLS where HTTP is", b"\x16\x03\x01\x02\x00\x01\x00", 400),
