@@ -238,11 +238,11 @@ static void send_reply(struct proxy_exchange_run *exchange, struct proxy_message
     struct proxy_stream *client = exchange->client;
     exchange->response_body_bytes = body.len;
     client->last = hcm_is_last_answer(exchange->hcm);
-    proxy_stream_send_head(client, message, body.len == 0);
-    if (body.len == 0)
-        return;
-    proxy_stream_send_data(client, body);
-    proxy_stream_send_end(client, NULL);
+    proxy_stream_send_head(exchange->client, message, body.len == 0);
+    if (body.len > 0 && !exchange->over)
+        proxy_stream_send_data(client, body);
+    if (body.len > 0 && !exchange->over)
+        proxy_stream_send_end(client, NULL);
 }
 
 void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, uint32_t flag, const char *details,
@@ -267,6 +267,8 @@ void proxy_exchange_reply(struct proxy_exchange_run *exchange, unsigned status, 
     exchange->status = message->status;
     exchange->answered = true;
     send_reply(exchange, message, body);
+    if (exchange->over) /* the client's stream has broken meanwhile */
+        return;
     /* The upstream may be in the middle of something: it is not used again. */
     proxy_stream_close(close_exchange(exchange, PROXY_RESET_CANCELLED), PROXY_RESET_CANCELLED);
 }

@@ -181,6 +181,12 @@ void proxy_attempt_report(struct proxy_exchange_run *exchange, enum proxy_outlie
 
 /* --- once more -------------------------------------------------------------------------------------------------- */
 
+/* A stream may break while it is sent to. */
+static bool is_current(const struct proxy_exchange_run *exchange, const struct proxy_stream *stream)
+{
+    return !exchange->over && exchange->upstream != NULL && exchange->upstream->stream == stream;
+}
+
 static void resend(struct proxy_exchange_run *exchange)
 {
     struct proxy_attempt *attempt = &exchange->attempt;
@@ -191,9 +197,9 @@ static void resend(struct proxy_exchange_run *exchange)
     struct proxy_headers *trailers = NULL;
     proxy_message_restore_kept(attempt->head, &data->request);
     proxy_stream_send_head(stream, &data->request, done && bare);
-    if (attempt->body.len > 0)
+    if (attempt->body.len > 0 && is_current(exchange, stream))
         proxy_stream_send_data(stream, fl_buf_span(&attempt->body));
-    if (!done || bare)
+    if (!done || bare || !is_current(exchange, stream))
         return;
     if (attempt->trailers != NULL) {
         proxy_message_restore_kept(attempt->trailers, &data->request);
@@ -209,7 +215,10 @@ static void send_again(struct proxy_exchange_run *exchange, bool fresh)
         proxy_attempt_not_connected(exchange, result);
         return;
     }
+    const struct proxy_stream *stream = exchange->upstream->stream;
     resend(exchange);
+    if (!is_current(exchange, stream))
+        return;
     if (exchange->request_done)
         proxy_attempt_complete(exchange);
     else if (!proxy_stream_is_backlogged(exchange->upstream->stream))

@@ -10,6 +10,9 @@
  * Where the upstream answers before the request is done, the exchange ends with the answer. Where it breaks off within
  * an answer, the client's stream is reset: never a truncated success. A client that goes away cancels the request.
  *
+ * Whatever is sent to a stream may break it within the call: then `over` is set, or (an upstream's) another try is on
+ * its way.
+ *
  * A request may be tried several times (attempt.h), as long as nothing of an answer has gone to the client.
  */
 #ifndef PROXY_FILTER_EXCHANGE_H

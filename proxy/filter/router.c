@@ -131,11 +131,14 @@ static void begin_tunnel(struct proxy_exchange_run *exchange)
     while (exchange->early.bytes > 0) {
         struct fl_span front = proxy_queue_front(&exchange->early);
         proxy_router_body(exchange, front);
+        if (exchange->over)
+            return;
         proxy_queue_consume(&exchange->early, pool, front.len);
     }
     if (exchange->request_eof)
         proxy_router_tunnel_end(exchange);
-    proxy_stream_resume(exchange->client);
+    if (!exchange->over)
+        proxy_stream_resume(exchange->client);
 }
 
 static bool is_connection_bound(const struct proxy_message *response)
@@ -162,7 +165,7 @@ static void take_final(struct proxy_exchange_run *exchange, const struct proxy_m
 
 static void throttle(struct proxy_exchange_run *exchange)
 {
-    if (proxy_stream_is_backlogged(exchange->client))
+    if (!exchange->over && proxy_stream_is_backlogged(exchange->client))
         proxy_stream_pause(exchange->upstream->stream);
 }
 
@@ -193,6 +196,8 @@ static void on_head(void *user, struct proxy_message *response, bool end)
     take_final(exchange, response);
     bool tunnel = response->upgrade;
     proxy_stream_send_head(exchange->client, response, end);
+    if (exchange->over)
+        return;
     if (tunnel)
         begin_tunnel(exchange);
     else if (end)
@@ -217,6 +222,8 @@ static void on_end(void *user, struct proxy_headers *trailers)
     if (trailers != NULL && exchange->grpc_status < 0)
         exchange->grpc_status = proxy_retry_grpc_status(trailers);
     proxy_stream_send_end(exchange->client, trailers);
+    if (exchange->over)
+        return;
     exchange->response_eof = true;
     if (!exchange->tunnel || exchange->request_eof)
         proxy_exchange_done(exchange);
@@ -325,6 +332,8 @@ void proxy_router_request_done(struct proxy_exchange_run *exchange, struct proxy
 {
     exchange->request_bytes_sent = true;
     proxy_attempt_send_end(exchange, trailers);
+    if (exchange->over)
+        return;
     start_response_timeout(exchange);
     proxy_attempt_complete(exchange);
 }
@@ -333,7 +342,7 @@ void proxy_router_tunnel_end(struct proxy_exchange_run *exchange)
 {
     if (upstream_of(exchange) != NULL)
         proxy_stream_send_end(upstream_of(exchange), NULL);
-    if (exchange->response_eof)
+    if (exchange->response_eof && !exchange->over)
         proxy_exchange_done(exchange);
 }
 
@@ -351,6 +360,8 @@ void proxy_router_begin(struct proxy_exchange_run *exchange)
     start_timers(exchange);
     int result = proxy_attempt_connect(exchange, false);
     proxy_attempt_head(exchange);
+    if (exchange->over)
+        return;
     if (result != PROXY_UPSTREAM_OK)
         proxy_attempt_not_connected(exchange, result);
     else if (exchange->request_done)

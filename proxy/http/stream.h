@@ -19,6 +19,7 @@
  * the stream is reset, else its connection lives on as its version allows. Or on_reset is the last event. In both cases
  * the pointer is dead for the user. In every event but on_reset the user may close the stream: a codec looks again
  * after each. A stream never outlives its connection: when that ends, each of its streams hears on_reset.
+ * A stream may break within a call that sends: on_reset is told there, or later.
  * Running out of memory resets the stream (PROXY_RESET_MEMORY), at the latest at the end of the turn.
  */
 #ifndef PROXY_HTTP_STREAM_H

@@ -1,4 +1,5 @@
 /* The exchange between clients and servers of HTTP/1 and HTTP/2, the test as both. */
+#include "proxy/http/websocket.h"
 #include "tests/support/fail.h"
 #include "tests/unit/proxy/h2_peer.h"
 
@@ -408,11 +409,19 @@ static void websocket_over_extended_connect(void **state)
     assert_non_null(strstr(c.origin.text, "GET /ws HTTP/1.1\r\n"));
     assert_non_null(strstr(c.origin.text, "upgrade: websocket\r\n"));
     assert_non_null(strstr(c.origin.text, "connection: upgrade\r\n"));
+    char accept[PROXY_WEBSOCKET_ACCEPT], answer[256];
+    const char *key = strstr(c.origin.text, "sec-websocket-key: ");
+    assert_non_null(key); /* HTTP/2 has none */
+    assert_int_equal(proxy_websocket_accept(fl_span_make(key + 19, PROXY_WEBSOCKET_KEY), accept), 0);
     c.origin.len = 0;
     peer_send(one, "early"); /* is not a request of the server's */
     side_hear(&c.f, &c.origin);
     assert_int_equal(c.origin.len, 0);
-    say(&c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x01\x02");
+    snprintf(answer, sizeof(answer),
+             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Accept: %.*s\r\n\r\n\x01\x02",
+             (int)sizeof(accept), accept);
+    say(&c, answer);
     side_expect(&c.f, &c.origin, "early");
     PEER_UNTIL(&c.client, one->body.len >= 2);
     assert_true(one->upgrade);
@@ -424,6 +433,22 @@ static void websocket_over_extended_connect(void **state)
     say(&c, "last");
     side_end(&c.origin);
     peer_expect(one, NULL, "\x01\x02last");
+    peer_expect(peer_request(&c.client, "GET", "/direct", "", true), "200\n", "direct");
+    finish(&c);
+}
+
+static void a_server_that_did_not_read_the_key(void **state)
+{
+    (void)state;
+    struct chat c;
+    begin(&c);
+    struct peer_stream *one =
+        peer_request(&c.client, "GET", "/ws", "upgrade: websocket\nsec-websocket-version: 13\n", false);
+    c.origin = fixture_origin(&c.f);
+    side_hear(&c.f, &c.origin);
+    say(&c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    peer_expect(one, "502\n", NULL); /* the codec's word; the server is let go */
+    side_hear_end(&c.f, &c.origin);
     peer_expect(peer_request(&c.client, "GET", "/direct", "", true), "200\n", "direct");
     finish(&c);
 }
@@ -485,6 +510,7 @@ int main(void)
         cmocka_unit_test(a_preface_in_pieces),
         cmocka_unit_test(a_client_that_goes_cancels_all_of_its_requests),
         cmocka_unit_test(websocket_over_extended_connect),
+        cmocka_unit_test(a_server_that_did_not_read_the_key),
         cmocka_unit_test(memory_that_is_out_costs_a_request_or_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
