@@ -238,7 +238,7 @@ static void send_reply(struct proxy_exchange_run *exchange, struct proxy_message
     struct proxy_stream *client = exchange->client;
     exchange->response_body_bytes = body.len;
     client->last = hcm_is_last_answer(exchange->hcm);
-    proxy_stream_send_head(exchange->client, message, body.len == 0);
+    proxy_exchange_send_head(exchange, message, body.len == 0);
     if (body.len > 0 && !exchange->over)
         proxy_stream_send_data(client, body);
     if (body.len > 0 && !exchange->over)

@@ -207,7 +207,7 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
         data->random_state = fl_loop_now_ns(options->loop);
     data->random_state |= 1;
     proxy_jwt_cache_init(&data->jwt_cache);
-    data->scratch = malloc(PROXY_DATA_SCRATCH);
+    data->scratch = malloc(PROXY_DATA_SCRATCH + PROXY_DATA_NAMES);
     int result = data->scratch != NULL ? proxy_turn_init(&data->turn, options->loop) : -ENOMEM;
     data->turn.on_settled = on_settled;
     return result;

@@ -25,6 +25,7 @@
 
 #define PROXY_DATA_LOGS_MAX        16u    /* access log files of a worker */
 #define PROXY_DATA_SCRATCH         65536u /* bytes of texts that one head gets new */
+#define PROXY_DATA_NAMES           8192u
 #define PROXY_DATA_CONNECTIONS_MAX 50000u /* downstream connections of a worker, beyond which new ones are closed */
 
 struct proxy_downstream;
@@ -77,7 +78,7 @@ struct proxy_data {
      * heads has the turn's. */
     struct proxy_message request, response;
     struct proxy_headers trailers;
-    char *scratch;                    /* PROXY_DATA_SCRATCH bytes */
+    char *scratch; /* PROXY_DATA_SCRATCH bytes, and PROXY_DATA_NAMES for names that are restored (http/restore.h) */
     struct proxy_exchange_run *spare; /* exchange.h: for the next requests */
     size_t spare_count;
     struct proxy_exporter *exporters; /* export.h */

@@ -3,6 +3,7 @@
 
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/hcm_inner.h"
+#include "proxy/http/restore.h"
 
 #include <assert.h>
 
@@ -89,10 +90,42 @@ static void on_open(void *user)
     (void)user;
 }
 
+/* Between sidecars a message of HTTP/1 travels as one of HTTP/2, and becomes what it was here. False: answered. */
+static bool restore(struct proxy_exchange_run *exchange, struct proxy_message *request)
+{
+    const char *word = "http2.restore";
+    if (!exchange->hcm->restored ||
+        proxy_restore_unpack_request(request, exchange->data->scratch + PROXY_DATA_SCRATCH, PROXY_DATA_NAMES) == 0)
+        return true;
+    exchange->kept = proxy_exchange_of(request);
+    exchange->major = request->major;
+    proxy_stats_parse_error(exchange->data->options.stats, PROXY_SIDE_DOWNSTREAM, word);
+    proxy_exchange_reply(exchange, 400, PROXY_FLAG_DOWNSTREAM_PROTOCOL_ERROR, word, NULL, NULL, 0);
+    return false;
+}
+
+void proxy_exchange_send_head(struct proxy_exchange_run *exchange, struct proxy_message *message, bool end)
+{
+    char room[PROXY_RESTORE_VALUE_MAX];
+    if (exchange->hcm->restored)
+        proxy_restore_pack_response(message, room);
+    proxy_stream_send_head(exchange->client, message, end);
+}
+
+void proxy_exchange_send_end(struct proxy_exchange_run *exchange, struct proxy_headers *trailers)
+{
+    char room[PROXY_RESTORE_VALUE_MAX];
+    if (exchange->hcm->restored && trailers != NULL)
+        proxy_restore_pack_trailers(trailers, room);
+    proxy_stream_send_end(exchange->client, trailers);
+}
+
 static void on_head(void *user, struct proxy_message *request, bool end)
 {
     struct proxy_exchange_run *exchange = user;
     assert(request == &exchange->data->request);
+    if (!restore(exchange, request))
+        return;
     exchange->kept = proxy_exchange_of(request);
     exchange->major = request->major;
     exchange->upgrade = request->upgrade;
@@ -138,6 +171,8 @@ static void on_end(void *user, struct proxy_headers *trailers)
     }
     exchange->request_done = true;
     exchange->request_done_ns = exchange->active_ns;
+    if (exchange->hcm->restored && trailers != NULL) /* names that are none stay as they came */
+        (void)!proxy_restore_unpack_trailers(trailers, exchange->data->scratch + PROXY_DATA_SCRATCH, PROXY_DATA_NAMES);
     proxy_router_request_done(exchange, trailers);
 }
 

@@ -112,6 +112,9 @@ bool proxy_exchange_begin(struct proxy_hcm *hcm, struct proxy_stream *client) FL
 /* Everything that is left lets go, counted and logged by who ends it. The client's stream is the caller's, who closes
  * it. why: for the upstream's. */
 void proxy_exchange_release(struct proxy_exchange_run *exchange, enum proxy_reset why);
+/* To the client, as proxy_stream_send_head and _end. */
+void proxy_exchange_send_head(struct proxy_exchange_run *exchange, struct proxy_message *message, bool end);
+void proxy_exchange_send_end(struct proxy_exchange_run *exchange, struct proxy_headers *trailers);
 /* Of the client's stream no event is to come any more; to be closed by the caller, if it is not NULL. */
 struct proxy_stream *proxy_exchange_leave_client(struct proxy_exchange_run *exchange);
 /* Spare structs, when the worker ends. */

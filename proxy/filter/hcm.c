@@ -1,5 +1,6 @@
 #include "proxy/filter/hcm.h"
 
+#include "common/mesh/alpn.h"
 #include "proxy/filter/chain.h"
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/rbac.h"
@@ -146,20 +147,19 @@ static const struct proxy_conn_ops look_ops = {
 };
 
 /* By the setting, else by what TLS agreed on, else by what the first bytes were or will be. */
-static enum proxy_hcm_version version_of(const struct proxy_hcm *hcm)
+static enum proxy_hcm_version version_of(const struct proxy_hcm *hcm, struct fl_span alpn)
 {
-    const struct proxy_downstream *downstream = hcm->downstream;
-    const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
-    struct fl_span alpn = tls != NULL ? proxy_tls_alpn(tls) : (struct fl_span){NULL, 0};
+    if (hcm->restored)
+        return PROXY_HCM_H2;
     if (hcm->config->codec == PROXY_CODEC_HTTP1)
         return PROXY_HCM_H1;
     if (hcm->config->codec == PROXY_CODEC_HTTP2)
         return PROXY_HCM_H2;
-    if (fl_span_eq_str(alpn, "h2") || fl_span_eq_str(alpn, "istio-h2") || fl_span_eq_str(alpn, "fairlead-http/1"))
+    if (fl_span_eq_str(alpn, "h2") || fl_span_eq_str(alpn, "istio-h2"))
         return PROXY_HCM_H2;
     if (alpn.len > 0)
         return PROXY_HCM_H1;
-    return downstream->seen == PROXY_DETECT_HTTP1 ? PROXY_HCM_H1 : PROXY_HCM_UNDECIDED;
+    return hcm->downstream->seen == PROXY_DETECT_HTTP1 ? PROXY_HCM_H1 : PROXY_HCM_UNDECIDED;
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
@@ -224,7 +224,10 @@ int proxy_hcm_start(struct proxy_downstream *downstream)
         return -ENOMEM;
     hcm->downstream = downstream;
     hcm->config = downstream->chain->http;
-    enum proxy_hcm_version version = version_of(hcm);
+    const struct proxy_tls *tls = proxy_tls_of(downstream->conn);
+    struct fl_span alpn = tls != NULL ? proxy_tls_alpn(tls) : (struct fl_span){NULL, 0};
+    hcm->restored = fl_span_eq_str(alpn, FL_ALPN_HTTP);
+    enum proxy_hcm_version version = version_of(hcm, alpn);
     if (version == PROXY_HCM_H2 && hcm_h2_start(hcm) < 0) {
         free(hcm);
         return -ENOMEM;

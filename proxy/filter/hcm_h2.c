@@ -215,6 +215,11 @@ int hcm_h2_start(struct proxy_hcm *hcm)
         options.settings.head_max = config->max_head_bytes;
     if (options.settings.headers_max == 0)
         options.settings.headers_max = config->max_header_count;
+    if (hcm->restored) { /* the other sidecar's clients share it; HTTP/1.0 knows no host */
+        options.settings.bare_authority = true;
+        options.settings.reset_burst = PROXY_HCM_SHARED_RESETS;
+        options.settings.reset_rate = PROXY_HCM_SHARED_RESETS / 10;
+    }
     int result = proxy_h2_new(&options, now_ms(hcm), &hcm->h2.session);
     if (result < 0)
         return result;

@@ -13,7 +13,10 @@
 
 #define PROXY_HCM_DRAIN_IDLE_MS 1000u /* a draining connection without a request ends after it */
 #define PROXY_HCM_GOAWAY_MS     250u  /* between the two GOAWAYs of a drain: what is on its way may still come */
-#define PROXY_HCM_STREAMS       32u   /* requests of a connection that a turn may start; the rest waits */
+#define PROXY_HCM_SHARED_RESETS                                                                                        \
+    10000u                    /* of a connection of a sidecar's, at once; a tenth of it a second after that            \
+                               */
+#define PROXY_HCM_STREAMS 32u /* requests of a connection that a turn may start; the rest waits */
 
 enum proxy_hcm_version { PROXY_HCM_UNDECIDED, PROXY_HCM_H1, PROXY_HCM_H2 };
 
@@ -25,7 +28,8 @@ struct proxy_hcm {
     bool closing;                         /* the present answer, or the next, is the last */
     bool head_begun;                      /* HTTP/1: bytes of a head are here: the timer is for it */
     bool ended;
-    bool pinned; /* NTLM, Negotiate: a client is known by its connection, and has one of its own upstream */
+    bool restored; /* ALPN fairlead-http/1: messages are those of HTTP/1 in HTTP/2's clothes (http/restore.h) */
+    bool pinned;   /* NTLM, Negotiate: a client is known by its connection, and has one of its own upstream */
     uint32_t requests;
     struct fl_timer timer;   /* without requests: idle, head or drain */
     struct proxy_edge *edge; /* inbound: the last one used, for the cluster below */

@@ -172,7 +172,7 @@ static void throttle(struct proxy_exchange_run *exchange)
 static void pass_interim(struct proxy_exchange_run *exchange, struct proxy_message *response)
 {
     proxy_attempt_forget(exchange);
-    proxy_stream_send_head(exchange->client, response, false);
+    proxy_exchange_send_head(exchange, response, false);
     throttle(exchange);
 }
 
@@ -195,7 +195,7 @@ static void on_head(void *user, struct proxy_message *response, bool end)
     }
     take_final(exchange, response);
     bool tunnel = response->upgrade;
-    proxy_stream_send_head(exchange->client, response, end);
+    proxy_exchange_send_head(exchange, response, end);
     if (exchange->over)
         return;
     if (tunnel)
@@ -221,7 +221,7 @@ static void on_end(void *user, struct proxy_headers *trailers)
     touch(exchange);
     if (trailers != NULL && exchange->grpc_status < 0)
         exchange->grpc_status = proxy_retry_grpc_status(trailers);
-    proxy_stream_send_end(exchange->client, trailers);
+    proxy_exchange_send_end(exchange, trailers);
     if (exchange->over)
         return;
     exchange->response_eof = true;
