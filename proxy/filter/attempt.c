@@ -254,7 +254,8 @@ static bool is_safe(const struct proxy_exchange_run *exchange, enum proxy_reset 
 {
     if (why == PROXY_RESET_REFUSED)
         return true;
-    return exchange->upstream->reused && (nothing_left || is_idempotent(exchange->kept.method_id));
+    bool connection = why == PROXY_RESET_EOF || why == PROXY_RESET_CONNECTION; /* not the stream alone */
+    return connection && exchange->upstream->reused && (nothing_left || is_idempotent(exchange->kept.method_id));
 }
 
 bool proxy_attempt_after_race(struct proxy_exchange_run *exchange, enum proxy_reset why, bool nothing_left)

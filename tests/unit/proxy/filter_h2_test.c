@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#define GRPC     "content-type: application/grpc\nte: trailers\n"
 #define OK_EMPTY "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 /* --- HTTP/2 from the client, HTTP/1 to the server ----------------------------------------------------------------- */
@@ -251,9 +252,189 @@ static void large_uploads_wait_for_the_server(void **state)
     finish(&c);
 }
 
-/* --- gRPC --------------------------------------------------------------------------------------------------------- */
+/* --- HTTP/2 to the server ------------------------------------------------------------------------------------------
+ */
 
-#define GRPC "content-type: application/grpc\nte: trailers\n"
+struct pair {
+    struct fixture f;
+    struct h2_peer client, server;
+};
+
+static void speak_http2(struct fixture *f)
+{
+    f->cluster->http = PROXY_UPSTREAM_HTTP2;
+}
+
+static struct peer_stream *pair_begin(struct pair *p, const char *method, const char *fields, bool end,
+                                      struct peer_stream **ret_asked)
+{
+    fixture_init_with(&p->f, true, speak_http2);
+    peer_connect(&p->client, &p->f, NULL);
+    struct peer_stream *stream = peer_request(&p->client, method, "/a", fields, end);
+    peer_accept(&p->server, &p->f, NULL);
+    *ret_asked = peer_asked(&p->server, 0);
+    return stream;
+}
+
+static void pair_run(struct pair *p)
+{
+    for (int i = 0; i < 3; i++) {
+        peer_run(&p->client);
+        peer_run(&p->server);
+    }
+}
+
+static void pair_finish(struct pair *p)
+{
+    peer_done(&p->client);
+    peer_done(&p->server);
+    fixture_run(&p->f);
+    fixture_done(&p->f);
+}
+
+static void http1_to_http2(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct h2_peer server;
+    fixture_init_with(&f, true, speak_http2);
+    struct side client = fixture_client(&f);
+    side_say(&f, &client,
+             "POST /a HTTP/1.1\r\nHost: web\r\nX-A: 1\r\nConnection: x-hop\r\nX-Hop: 1\r\nTransfer-Encoding: "
+             "chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n");
+    peer_accept(&server, &f, NULL);
+    struct peer_stream *one = peer_asked(&server, 0);
+    peer_expect(one, "POST /a\nhost: web\nx-a: 1\n", "abc");
+    assert_string_equal(one->trailers, "x-sum: 1\n");
+    peer_answer(one, 103, "link: a\n", false);
+    peer_answer(one, 200, "x-b: 2\n", false);
+    peer_send(one, "hello");
+    peer_end(one, "x-end: 1\n");
+    side_expect(&f, &client,
+                "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nx-b: 2\r\ntransfer-encoding: chunked\r\n\r\n"
+                "5\r\nhello\r\n0\r\nx-end: 1\r\n\r\n");
+    static const struct {
+        const char *request;
+        unsigned status;
+        const char *fields, *answer;
+    } rows[] = {
+        {"HEAD /a HTTP/1.1\r\nHost: web\r\n\r\n", 200, "content-length: 9\n",
+         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"},
+        {"GET /a HTTP/1.1\r\nHost: web\r\n\r\n", 204, "", "HTTP/1.1 204 No Content\r\n\r\n"},
+        {"GET /a HTTP/1.1\r\nHost: web\r\n\r\n", 304, "", "HTTP/1.1 304 Not Modified\r\n\r\n"},
+        {"GET /a HTTP/1.1\r\nHost: web\r\n\r\n", 404, "", "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        side_say(&f, &client, rows[i].request);
+        peer_answer(peer_asked(&server, i + 1), rows[i].status, rows[i].fields, true);
+        side_expect(&f, &client, rows[i].answer);
+    }
+    side_done(&client);
+    peer_done(&server);
+    fixture_run(&f);
+    fixture_done(&f);
+}
+
+static void streams_both_ways(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct peer_stream *asked, *one = pair_begin(&p, "POST", GRPC "grpc-timeout: 1S\n", false, &asked);
+    assert_non_null(strstr(asked->head, "grpc-timeout: 1S\n"));
+    assert_non_null(strstr(asked->head, "te: trailers\n"));
+    peer_answer(asked, 200, "content-type: application/grpc\n", false);
+    for (int i = 0; i < 5; i++) {
+        peer_send(one, "ping");
+        PEER_UNTIL(&p.server, asked->body.len == 4u * (unsigned)(i + 1));
+        peer_send(asked, "pong");
+        PEER_UNTIL(&p.client, one->body.len == 4u * (unsigned)(i + 1));
+    }
+    peer_end(one, NULL);
+    PEER_UNTIL(&p.server, asked->ended);
+    peer_end(asked, "grpc-status: 0\n");
+    peer_expect(one, "200\n", "pongpongpongpongpong");
+    assert_string_equal(one->trailers, "grpc-status: 0\n");
+    assert_true(fixture_metric_of(&p.f, "istio_requests_total", "grpc_response_status=\"0\"") == 1);
+    pair_finish(&p);
+}
+
+static void cancellation_goes_both_ways(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct peer_stream *asked, *one = pair_begin(&p, "POST", GRPC, false, &asked);
+    peer_reset(one, PROXY_RESET_CANCELLED);
+    peer_expect_reset(asked);
+    assert_int_equal(asked->why, PROXY_RESET_CANCELLED);
+    struct peer_stream *two = peer_request(&p.client, "POST", "/b", GRPC, false);
+    asked = peer_asked(&p.server, 1);
+    peer_answer(asked, 200, "content-type: application/grpc\n", false);
+    PEER_UNTIL(&p.client, two->status == 200);
+    peer_reset(asked, PROXY_RESET_CANCELLED);
+    peer_expect_reset(two);
+    assert_int_equal(two->why, PROXY_RESET_CANCELLED);
+    struct peer_stream *three = peer_request(&p.client, "GET", "/c", "", true);
+    peer_reset(peer_asked(&p.server, 2), PROXY_RESET_INTERNAL); /* before it answered */
+    peer_expect(three, "503\n", NULL);
+    assert_true(fixture_metric_of(&p.f, "istio_requests_total", "response_flags=\"UR\"") == 2);
+    struct peer_stream *four = peer_request(&p.client, "POST", "/d", GRPC, true);
+    peer_answer(peer_asked(&p.server, 3), 200, "content-type: application/grpc\ngrpc-status: 3\n", true);
+    peer_expect(four, "200\n", "");
+    assert_non_null(strstr(four->head, "grpc-status: 3\n"));
+    assert_true(fixture_metric_of(&p.f, "istio_requests_total", "grpc_response_status=\"3\"") == 1);
+    pair_finish(&p);
+}
+
+static void what_was_refused_is_asked_again(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct peer_stream *asked, *one = pair_begin(&p, "GET", "", true, &asked);
+    peer_answer(asked, 200, "", true);
+    peer_expect(one, "200\n", "");
+    p.server.refuse = 1;
+    struct peer_stream *two = peer_request(&p.client, "POST", "/b", "content-length: 0\n", true);
+    peer_answer(peer_asked(&p.server, 1), 200, "x: 1\n", true);
+    peer_expect(two, "200\nx: 1\n", "");
+    assert_true(fixture_metric_of(&p.f, "fairlead_upstream_retries_total", "keep_alive") == 1);
+    pair_finish(&p);
+}
+
+static void slow_ends_hold_up_their_stream_alone(void **state)
+{
+    (void)state;
+    static char block[65536];
+    const size_t total = 4000000;
+    struct pair p;
+    struct peer_stream *asked, *one = pair_begin(&p, "GET", "", true, &asked);
+    peer_answer(asked, 200, "", false);
+    size_t sent = 0;
+    p.client.is_deaf = true;
+    for (int i = 0; i < 40; i++) {
+        if (!proxy_stream_is_backlogged(asked->stream)) {
+            peer_send_bytes(asked, fl_span_make(block, sizeof(block)));
+            sent += sizeof(block);
+        }
+        pair_run(&p);
+    }
+    assert_true(sent < total);
+    assert_true(p.f.data.turn.pool.in_use <= 16 * PROXY_CONN_HIGH);
+    p.client.is_deaf = false;
+    while (sent < total) {
+        if (!proxy_stream_is_backlogged(asked->stream)) {
+            peer_send_bytes(asked, fl_span_make(block, sizeof(block)));
+            sent += sizeof(block);
+        }
+        pair_run(&p);
+    }
+    peer_end(asked, NULL);
+    FIXTURE_UNTIL(&p.f, (pair_run(&p), one->ended));
+    assert_int_equal(one->body.len, sent);
+    pair_finish(&p);
+}
+
+/* --- gRPC --------------------------------------------------------------------------------------------------------- */
 
 static void errors_of_ours_are_grpcs(void **state)
 {
@@ -501,6 +682,11 @@ int main(void)
         cmocka_unit_test(an_early_answer),
         cmocka_unit_test(slow_readers_cost_bounded_memory),
         cmocka_unit_test(large_uploads_wait_for_the_server),
+        cmocka_unit_test(http1_to_http2),
+        cmocka_unit_test(streams_both_ways),
+        cmocka_unit_test(cancellation_goes_both_ways),
+        cmocka_unit_test(what_was_refused_is_asked_again),
+        cmocka_unit_test(slow_ends_hold_up_their_stream_alone),
         cmocka_unit_test(errors_of_ours_are_grpcs),
         cmocka_unit_test(the_status_of_trailers_is_counted),
         cmocka_unit_test(draining_takes_two_goaways),
