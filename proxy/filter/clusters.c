@@ -297,3 +297,11 @@ void proxy_clusters_drop(struct proxy_data *data)
     free(fl_take(data->clusters));
     data->cluster_slots = 0;
 }
+
+void proxy_clusters_close_idle(struct proxy_data *data)
+{
+    for (size_t i = 0; i < data->cluster_slots; i++) {
+        if (data->clusters[i] != NULL)
+            proxy_cluster_run_close_idle(data->clusters[i]->run);
+    }
+}

@@ -254,6 +254,22 @@ void proxy_data_drain(struct proxy_data *data)
     proxy_data_check_drained(data);
 }
 
+void proxy_data_shed(struct proxy_data *data, enum proxy_shed stage, size_t lean_above, size_t max)
+{
+    struct proxy_turn *turn = &data->turn;
+    bool more = stage > turn->shed;
+    turn->shed = stage;
+    turn->pool.lean_above = lean_above;
+    turn->pool.max = max;
+    turn->pool.lean = stage >= PROXY_SHED_STOP_READING;
+    if (more)
+        proxy_pool_trim(&turn->pool);
+    if (more && stage >= PROXY_SHED_CLOSE_IDLE) {
+        proxy_clusters_close_idle(data);
+        proxy_downstream_drain_all(data);
+    }
+}
+
 void proxy_data_leave(struct proxy_data *data)
 {
     data->leaving = true;

@@ -115,6 +115,8 @@ void proxy_data_answer(struct proxy_data *data, const struct proxy_address *dest
 void proxy_data_drain(struct proxy_data *data);
 /* The same while the listeners go on: whoever comes is served, and asked to come to somebody else the next time. */
 void proxy_data_leave(struct proxy_data *data);
+/* Memory is so short (net/shed.h); of its pools lean_above and max count from now on (0: no bound). */
+void proxy_data_shed(struct proxy_data *data, enum proxy_shed stage, size_t lean_above, size_t max);
 /* Tells on_drained where that is so: no connection is left, what the last ones wrote has gone out, and their spans too.
  */
 void proxy_data_check_drained(struct proxy_data *data);

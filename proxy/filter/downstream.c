@@ -333,6 +333,10 @@ static bool admit(struct proxy_data *data, const struct proxy_listener *listener
         *ret_why = PROXY_REFUSED_DRAINING;
         return false;
     }
+    if (data->turn.shed == PROXY_SHED_REFUSE && !proxy_address_is_probe(ret_destination)) {
+        *ret_why = PROXY_REFUSED_OVERLOAD;
+        return false;
+    }
     if (data->downstream_count >= data->options.connections_max) {
         *ret_why = PROXY_REFUSED_LIMIT;
         return false;

@@ -355,6 +355,12 @@ void proxy_router_resume(struct proxy_exchange_run *exchange)
 void proxy_router_begin(struct proxy_exchange_run *exchange)
 {
     exchange->is_grpc = proxy_grpc_is(&data_of(exchange)->request.headers);
+    if (data_of(exchange)->turn.shed == PROXY_SHED_REFUSE) {
+        proxy_exchange_keep_texts(exchange);
+        proxy_stats_shed_request(data_of(exchange)->options.stats);
+        proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "memory_ceiling", NULL, NULL, 0);
+        return;
+    }
     if (!proxy_forward_prepare(exchange))
         return;
     start_timers(exchange);

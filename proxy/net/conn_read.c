@@ -1,5 +1,6 @@
 /* Reading: a turn's share from the socket, through the transport, to the owner; what it does not take is kept. */
 #include "proxy/net/conn_inner.h"
+#include "proxy/net/shed.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -153,6 +154,8 @@ static void read_later(struct proxy_conn *conn)
  * it. What the owner does not take stays small. */
 static size_t read_size(const struct proxy_conn *conn)
 {
+    if (proxy_pool_is_lean(&conn->turn->pool))
+        return PROXY_SHED_READ;
     return conn->bulk && conn->input == NULL ? PROXY_TURN_READ_BULK : PROXY_TURN_READ;
 }
 

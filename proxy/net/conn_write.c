@@ -1,5 +1,6 @@
 /* Writing: the owner's bytes queue, are cut into records, and leave in one send; the end follows them. */
 #include "proxy/net/conn_inner.h"
+#include "proxy/net/shed.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -118,12 +119,18 @@ bool proxy_conn_is_drained(const struct proxy_conn *conn)
     return conn->out_dead || (conn->out.bytes == 0 && conn->wire.bytes == 0 && conn->shut != CONN_SHUT_WANTED);
 }
 
+/* The watermark; next to nothing where memory is short. */
+static size_t high_of(const struct proxy_conn *conn)
+{
+    return proxy_pool_is_lean(&conn->turn->pool) && conn->high > PROXY_SHED_HIGH ? PROXY_SHED_HIGH : conn->high;
+}
+
 void proxy_conn_update_backlog(struct proxy_conn *conn)
 {
-    size_t waiting = conn->out.bytes + conn->wire.bytes;
-    if (!conn->backlogged && waiting >= conn->high)
+    size_t waiting = conn->out.bytes + conn->wire.bytes, high = high_of(conn);
+    if (!conn->backlogged && waiting >= high)
         conn->backlogged = true;
-    if (conn->backlogged && waiting <= conn->high / 2) {
+    if (conn->backlogged && waiting <= high / 2) {
         conn->backlogged = false;
         conn->tell_writable = true;
         proxy_conn_want_run(conn);

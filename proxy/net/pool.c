@@ -3,9 +3,16 @@
 #include <assert.h>
 #include <errno.h>
 
+static void set_in_use(struct proxy_pool *pool, size_t bytes)
+{
+    __atomic_store_n(&pool->in_use, bytes, __ATOMIC_RELAXED);
+}
+
 static struct proxy_chunk *chunk_get(struct proxy_pool *pool, size_t want)
 {
-    bool small = want <= PROXY_CHUNK_SMALL;
+    bool small = want <= PROXY_CHUNK_SMALL || proxy_pool_is_lean(pool);
+    if (pool->max != 0 && pool->in_use + (small ? PROXY_CHUNK_SMALL : PROXY_CHUNK_LARGE) > pool->max)
+        return NULL;
     struct proxy_chunk **list = small ? &pool->small : &pool->large;
     struct proxy_chunk *chunk = *list;
     if (chunk != NULL) {
@@ -20,7 +27,7 @@ static struct proxy_chunk *chunk_get(struct proxy_pool *pool, size_t want)
     }
     chunk->next = NULL;
     chunk->begin = chunk->end = 0;
-    pool->in_use += chunk->size;
+    set_in_use(pool, pool->in_use + chunk->size);
     return chunk;
 }
 
@@ -29,7 +36,7 @@ static void chunk_put(struct proxy_pool *pool, struct proxy_chunk *chunk)
     bool small = chunk->size == PROXY_CHUNK_SMALL;
     unsigned *count = small ? &pool->small_count : &pool->large_count;
     struct proxy_chunk **list = small ? &pool->small : &pool->large;
-    pool->in_use -= chunk->size;
+    set_in_use(pool, pool->in_use - chunk->size);
     if (*count >= (small ? PROXY_POOL_KEEP_SMALL : PROXY_POOL_KEEP_LARGE)) {
         free(chunk);
         return;
@@ -51,6 +58,11 @@ static void free_all(struct proxy_chunk *chunk)
 void proxy_pool_done(struct proxy_pool *pool)
 {
     assert(pool->in_use == 0);
+    proxy_pool_trim(pool);
+}
+
+void proxy_pool_trim(struct proxy_pool *pool)
+{
     free_all(fl_take(pool->small));
     free_all(fl_take(pool->large));
     pool->small_count = pool->large_count = 0;

@@ -26,8 +26,20 @@ struct proxy_chunk {
 struct proxy_pool { /* zeroed: empty */
     struct proxy_chunk *small, *large;
     unsigned small_count, large_count;
-    size_t in_use; /* bytes of content room handed out */
+    size_t in_use; /* bytes of content room handed out; written by atomic stores, so that another thread may look */
+    /* Of the memory ceiling (server/ceiling.h): above the first the pool is lean, beyond the second there is no chunk
+     * (-ENOMEM). 0: no bound. */
+    size_t lean_above, max;
+    bool lean; /* … whatever is in use */
 };
+
+/* Small chunks and small reads are asked for: memory is short. */
+static inline bool proxy_pool_is_lean(const struct proxy_pool *pool)
+{
+    return pool->lean || (pool->lean_above != 0 && pool->in_use > pool->lean_above);
+}
+
+void proxy_pool_trim(struct proxy_pool *pool); /* gives back what it keeps warm */
 
 void proxy_pool_done(struct proxy_pool *pool); /* asserts that everything came back */
 

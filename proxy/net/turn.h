@@ -13,6 +13,7 @@
 
 #include "common/loop/loop.h"
 #include "proxy/net/pool.h"
+#include "proxy/net/shed.h"
 
 #define PROXY_TURN_READ       65536u
 #define PROXY_TURN_READ_BULK  262144u /* … of a connection whose last reads were full ones */
@@ -35,6 +36,7 @@ struct proxy_turn {
     char *plain;   /* PROXY_TURN_PLAIN bytes for transports, or NULL: made with the first bulk, given back when that is
                       over */
     struct proxy_pool pool;
+    enum proxy_shed shed;  /* how short memory is */
     uint64_t handshake_ns; /* the turn that handshakes are counted for */
     unsigned handshakes, dials;
     size_t connections;                          /* open sockets of this worker, both sides */

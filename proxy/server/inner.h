@@ -6,6 +6,7 @@
  *   workers.c   how many there are, and what they answer
  *   leaving.c   signals, draining, the end
  *   host.c      what the admin port asks and orders
+ *   memory.c    the ceiling of its memory, and how it gets small again
  */
 #ifndef PROXY_SERVER_INNER_H
 #define PROXY_SERVER_INNER_H
@@ -19,6 +20,7 @@
 #include "proxy/config/watch.h"
 #include "proxy/dns/service.h"
 #include "proxy/server/cgroup.h"
+#include "proxy/server/memory.h"
 #include "proxy/server/server.h"
 #include "proxy/server/sockets.h"
 #include "proxy/server/worker.h"
@@ -45,6 +47,7 @@ struct server {
     struct proxy_admin *admin;
     struct proxy_admin_host host;
     struct proxy_podapp app;
+    struct proxy_memory memory;
     struct proxy_admin_secret secret;
     enum proxy_server_state state;
     uint64_t leaving_ms; /* POST /drain: since when; 0: no */

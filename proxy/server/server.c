@@ -142,6 +142,12 @@ static const char *variable(void *owner, const char *name)
     return getenv(name);
 }
 
+static uint64_t memory_limit(const struct server *server)
+{
+    uint64_t set = server->options.memory_limit, group = server->cgroup.memory_bytes;
+    return set != 0 ? set : group / 100 * PROXY_MEMORY_PERCENT;
+}
+
 /* Order: signals are blocked before there is a thread; every port is taken before anything is said to be ready. */
 static int start(struct server *server, struct fl_err *err)
 {
@@ -173,6 +179,8 @@ static int start(struct server *server, struct fl_err *err)
     if (result == 0)
         result = proxy_server_start_workers(server, err);
     if (result == 0)
+        proxy_memory_start(server, memory_limit(server));
+    if (result == 0)
         result = start_gate(server, err);
     if (result == 0)
         result = proxy_podapp_read(variable, NULL, &server->app, err);
@@ -195,6 +203,7 @@ static void stop(struct server *server)
     fl_timer_cancel(&server->wait_timer);
     fl_timer_cancel(&server->trim_timer);
     fl_timer_cancel(&server->listeners_timer);
+    proxy_memory_stop(server);
     server->admin = proxy_admin_free(server->admin);
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);

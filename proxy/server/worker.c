@@ -36,8 +36,10 @@ struct proxy_worker {
     struct orders {
         struct proxy_snapshot *snapshot; /* a reference; NULL: none */
         int *sockets;
-        bool drain, drain_inbound, leave, stop, reopen;
-        struct answer { /* of the directory */
+        bool drain, drain_inbound, leave, stop, reopen, shed;
+        enum proxy_shed stage;
+        size_t lean_above, max; /* … of its pools */
+        struct answer {         /* of the directory */
             struct proxy_address destination;
             enum proxy_directory_answer answer;
         } * answers;
@@ -195,6 +197,8 @@ static void on_wake(struct fl_source *source, uint32_t events)
     free(orders.answers);
     if (orders.reopen)
         proxy_data_reopen_logs(&worker->data);
+    if (orders.shed)
+        proxy_data_shed(&worker->data, orders.stage, orders.lean_above, orders.max);
     if (orders.drain_inbound)
         close_inbound(worker);
     if (orders.leave && !worker->data.leaving)
@@ -248,6 +252,22 @@ void proxy_worker_drain(struct proxy_worker *worker)
     worker->orders.drain = true;
     pthread_mutex_unlock(&worker->lock);
     wake(worker);
+}
+
+void proxy_worker_shed(struct proxy_worker *worker, enum proxy_shed stage, size_t lean_above, size_t max)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->orders.shed = true;
+    worker->orders.stage = stage;
+    worker->orders.lean_above = lean_above;
+    worker->orders.max = max;
+    pthread_mutex_unlock(&worker->lock);
+    wake(worker);
+}
+
+size_t proxy_worker_held(const struct proxy_worker *worker)
+{
+    return __atomic_load_n(&worker->data.turn.pool.in_use, __ATOMIC_RELAXED);
 }
 
 void proxy_worker_drain_inbound(struct proxy_worker *worker)

@@ -48,6 +48,11 @@ void proxy_worker_leave(struct proxy_worker *worker);
 /* Opens its access logs by their names anew: they were renamed. */
 void proxy_worker_reopen(struct proxy_worker *worker);
 
+/* Memory is so short (filter/data.h). */
+void proxy_worker_shed(struct proxy_worker *worker, enum proxy_shed stage, size_t lean_above, size_t max);
+/* Bytes of its pools in use, about now. */
+size_t proxy_worker_held(const struct proxy_worker *worker);
+
 struct fl_metrics *proxy_worker_metrics(struct proxy_worker *worker);
 
 #endif

@@ -60,6 +60,21 @@ static const struct fl_metric_family gate_family =
 static const struct fl_metric_family draining_family =
     FAMILY("fairlead_draining", "Whether the proxy is draining: it is not ready, and asks HTTP clients to leave.",
            FL_METRIC_GAUGE, NULL, 0);
+static const char *const stage_label[] = {"stage"};
+static const struct fl_metric_family memory_limit_family =
+    FAMILY("fairlead_memory_limit_bytes", "Memory that the process may use; 0: no ceiling.", FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family memory_used_family = FAMILY(
+    "fairlead_memory_used_bytes", "Memory that is resident, as the ceiling counts it.", FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family memory_stage_family =
+    FAMILY("fairlead_memory_stage",
+           "What the memory ceiling lets go of now: 0 nothing, 1 stop_reading, 2 close_idle, 3 "
+           "refuse.",
+           FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family memory_stages_family = FAMILY(
+    "fairlead_memory_stages_total", "Stages of the memory ceiling that began.", FL_METRIC_COUNTER, stage_label, 1);
+static const struct fl_metric_family memory_requests_family =
+    FAMILY("fairlead_memory_requests_refused_total", "Requests answered 503 because of the memory ceiling.",
+           FL_METRIC_COUNTER, NULL, 0);
 static const struct fl_metric_family build_family =
     FAMILY("fairlead_build_info", "Always 1; the version is a label.", FL_METRIC_GAUGE, version_label, 1);
 static const struct fl_metric_family reload_family =
@@ -317,6 +332,23 @@ void proxy_stats_process(struct proxy_stats *stats)
 {
     const struct fl_span version = FL_SPAN(FL_VERSION);
     fl_gauge_set(fl_metrics_gauge(stats->metrics, &build_family, &version), 1);
+}
+
+void proxy_stats_memory(struct proxy_stats *stats, uint64_t limit, uint64_t used, enum proxy_shed stage)
+{
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &memory_limit_family, NULL), (double)limit);
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &memory_used_family, NULL), (double)used);
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &memory_stage_family, NULL), stage);
+}
+
+void proxy_stats_shed_stage(struct proxy_stats *stats, enum proxy_shed stage)
+{
+    count(stats, &memory_stages_family, fl_span_str(proxy_shed_word(stage)));
+}
+
+void proxy_stats_shed_request(struct proxy_stats *stats)
+{
+    fl_counter_add(fl_metrics_counter(stats->metrics, &memory_requests_family, NULL), 1);
 }
 
 void proxy_stats_start_gate(struct proxy_stats *stats, bool open)

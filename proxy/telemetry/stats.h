@@ -103,8 +103,9 @@ void proxy_stats_tcp_bytes(struct proxy_edge *edge, uint32_t flags, uint64_t rec
     X(PROXY_PROTOCOL, "proxy_protocol")           /* no header of it, or a bad one */                                  \
     X(DETECT_TIMEOUT, "detect_timeout")                                                                                \
     X(BAD_PREFACE, "bad_preface")                                                                                      \
-    X(POLICY, "policy") /* an authorization policy denies it */                                                        \
-    X(LIMIT, "limit")   /* too many connections */                                                                     \
+    X(POLICY, "policy")     /* an authorization policy denies it */                                                    \
+    X(LIMIT, "limit")       /* too many connections */                                                                 \
+    X(OVERLOAD, "overload") /* the memory ceiling */                                                                   \
     X(DRAINING, "draining")                                                                                            \
     X(NO_MEMORY, "no_memory")
 
@@ -234,6 +235,12 @@ void proxy_stats_jwt(struct proxy_stats *stats, unsigned outcome, const char *wo
  * proxy_stats_process); fairlead_config_reloads_total{result}. */
 void proxy_stats_process(struct proxy_stats *stats);
 void proxy_stats_start_gate(struct proxy_stats *stats, bool open);
+/* Main thread: fairlead_memory_limit_bytes, fairlead_memory_used_bytes, fairlead_memory_stage (enum proxy_shed), and
+ * fairlead_memory_stages_total{stage} where a stage begins. */
+void proxy_stats_memory(struct proxy_stats *stats, uint64_t limit, uint64_t used, enum proxy_shed stage);
+void proxy_stats_shed_stage(struct proxy_stats *stats, enum proxy_shed stage);
+/* fairlead_memory_requests_refused_total */
+void proxy_stats_shed_request(struct proxy_stats *stats);
 void proxy_stats_draining(struct proxy_stats *stats, bool draining);
 void proxy_stats_reload(struct proxy_stats *stats, bool accepted);
 

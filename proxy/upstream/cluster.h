@@ -104,8 +104,9 @@ void proxy_cluster_run_retire(struct proxy_cluster_run *cluster);
 /* The same cluster (name, original_dst) by other options. 0 or -ENOMEM: then nothing is staged. */
 int proxy_cluster_run_stage(struct proxy_cluster_run *cluster,
                             const struct proxy_cluster_options *options) FL_MUST_CHECK;
-void proxy_cluster_run_commit(struct proxy_cluster_run *cluster);  /* what is staged, if anything */
-void proxy_cluster_run_unstage(struct proxy_cluster_run *cluster); /* forgets it */
+void proxy_cluster_run_commit(struct proxy_cluster_run *cluster);     /* what is staged, if anything */
+void proxy_cluster_run_unstage(struct proxy_cluster_run *cluster);    /* forgets it */
+void proxy_cluster_run_close_idle(struct proxy_cluster_run *cluster); /* memory is short */
 const struct proxy_cluster_options *proxy_cluster_run_options(const struct proxy_cluster_run *cluster);
 size_t proxy_cluster_run_connections(const struct proxy_cluster_run *cluster); /* idle and in use */
 size_t proxy_cluster_run_idle(const struct proxy_cluster_run *cluster);

@@ -154,3 +154,11 @@ void proxy_idle_put(struct proxy_upstream *upstream)
     proxy_conn_set_owner(upstream->conn, &idle_ops, upstream);
     proxy_conn_resume(upstream->conn);
 }
+
+void proxy_cluster_run_close_idle(struct proxy_cluster_run *cluster)
+{
+    proxy_cluster_run_ref(cluster);
+    while (cluster->idle_oldest != NULL)
+        proxy_idle_close(cluster->idle_oldest);
+    proxy_cluster_run_unref(cluster);
+}
