@@ -32,6 +32,9 @@ static const char usage[] =
     "      --log-format FORMAT  json (default) or text\n"
     "      --concurrency N      worker threads; default: 1 on up to two CPUs, else one per CPU, at most 4, nor more\n"
     "                           than the control group's CPU quota, rounded up, or FAIRLEAD_CPU_LIMIT\n"
+    "      --take-over          take the listeners over from the process that serves the same state folder, which "
+    "then\n"
+    "                           drains and exits: no connection is lost. Without one: an ordinary start\n"
     "      --memory-limit-mib N what the process may use before it sheds load; default: 90 % of the control group's\n"
     "                           limit; at least 16\n"
     "      --drain-time-s N     seconds that connections have to end after SIGTERM; default 5\n"
@@ -50,6 +53,7 @@ enum option_id {
     OPTION_CONCURRENCY,
     OPTION_DRAIN_TIME,
     OPTION_MEMORY,
+    OPTION_TAKE_OVER,
     OPTION_MODE,
     OPTION_STATE,
     OPTION_PRINT,
@@ -62,6 +66,7 @@ static const struct option options[] = {
     {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
     {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
     {"drain-time-s", required_argument, NULL, OPTION_DRAIN_TIME},
+    {"take-over", no_argument, NULL, OPTION_TAKE_OVER},
     {"memory-limit-mib", required_argument, NULL, OPTION_MEMORY},
     {"mode", required_argument, NULL, OPTION_MODE},
     {"state-dir", required_argument, NULL, OPTION_STATE},
@@ -115,6 +120,9 @@ static int take_option(int option, struct settings *settings)
         if (!take_number(optarg, 1u << 20, &number) || number < 16)
             return wrong("--memory-limit-mib wants a number from 16 to 1048576", optarg);
         settings->server.memory_limit = number << 20;
+        return -1;
+    case OPTION_TAKE_OVER:
+        settings->server.take_over = true;
         return -1;
     case OPTION_MODE:
         settings->validate = fl_span_eq_str(fl_span_str(optarg), "validate");

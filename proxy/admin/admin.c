@@ -404,8 +404,12 @@ static int open_port(struct proxy_admin *admin, enum port_kind kind, const struc
     struct port *port = &admin->ports[kind];
     port->admin = admin;
     port->kind = kind;
-    const struct proxy_serving_options options = {
-        .loop = admin->options.loop, .address = *address, .handle = handle, .owner = port, .held = &admin->held};
+    const struct proxy_serving_options options = {.loop = admin->options.loop,
+                                                  .address = *address,
+                                                  .handle = handle,
+                                                  .owner = port,
+                                                  .held = &admin->held,
+                                                  .inherited = admin->options.inherited};
     return proxy_serving_new(&options, &port->serving, err);
 }
 

@@ -24,6 +24,7 @@
 struct fl_metrics;
 struct proxy_assembly;
 struct proxy_podapp;
+struct proxy_inherited;
 
 #define PROXY_ADMIN_CONNECTIONS_MAX 64          /* of each port */
 #define PROXY_ADMIN_HEAD_MAX        16384       /* bytes */
@@ -61,11 +62,12 @@ struct proxy_admin;
 
 struct proxy_admin_options {
     struct fl_loop *loop;
-    struct proxy_address address;     /* of the admin port; not set: none. Port 0: any (proxy_admin_address tells) */
-    struct proxy_admin_secret secret; /* that changes need; zeroed: nobody can change anything */
-    unsigned workers;                 /* told in /server_info */
-    uint64_t drain_time_ms;           /* the same */
-    bool pod_ports;                   /* open stats and health ports too */
+    struct proxy_address address;      /* of the admin port; not set: none. Port 0: any (proxy_admin_address tells) */
+    struct proxy_inherited *inherited; /* sockets to look into first; NULL: none */
+    struct proxy_admin_secret secret;  /* that changes need; zeroed: nobody can change anything */
+    unsigned workers;                  /* told in /server_info */
+    uint64_t drain_time_ms;            /* the same */
+    bool pod_ports;                    /* open stats and health ports too */
     /* For tests: other numbers than mesh/port.h has. 0: the port of the mesh. */
     uint16_t stats_port, merged_port, health_port;
     struct proxy_gate *gate; /* for /healthz; NULL: no gate */

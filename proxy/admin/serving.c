@@ -513,8 +513,13 @@ static void on_accept(struct fl_source *source, uint32_t events)
 
 /* -- the port -- */
 
-static int open_port(const struct proxy_address *address, int *ret_fd)
+static int open_port(const struct proxy_address *address, struct proxy_inherited *inherited, int *ret_fd)
 {
+    int handed_over = proxy_inherited_take(inherited, SOCK_STREAM, address);
+    if (handed_over >= 0) {
+        *ret_fd = handed_over;
+        return 0;
+    }
     int yes = 1, no = 0;
     FL_CLEANUP(fl_cleanup_close)
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -529,15 +534,15 @@ static int open_port(const struct proxy_address *address, int *ret_fd)
 }
 
 /* "::" on a host without IPv6 is 0.0.0.0. */
-static int open_or_fall_back(const struct proxy_address *address, int *ret_fd)
+static int open_or_fall_back(const struct proxy_address *address, struct proxy_inherited *inherited, int *ret_fd)
 {
-    int result = open_port(address, ret_fd);
+    int result = open_port(address, inherited, ret_fd);
     bool no_family = result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL;
     if (!no_family || address->any.sa_family != AF_INET6 || !IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr))
         return result;
     struct proxy_address all;
     int parsed = proxy_address_parse(FL_SPAN("0.0.0.0"), proxy_address_port(address), &all);
-    return parsed != 0 ? parsed : open_port(&all, ret_fd);
+    return parsed != 0 ? parsed : open_port(&all, inherited, ret_fd);
 }
 
 int proxy_serving_new(const struct proxy_serving_options *options, struct proxy_serving **ret_serving,
@@ -549,7 +554,7 @@ int proxy_serving_new(const struct proxy_serving_options *options, struct proxy_
     if (serving == NULL)
         return fl_err_set(err, -ENOMEM, "out of memory");
     serving->options = *options;
-    int result = open_or_fall_back(&options->address, &serving->fd);
+    int result = open_or_fall_back(&options->address, options->inherited, &serving->fd);
     if (result == 0) {
         result = fl_source_add(options->loop, &serving->source, serving->fd, EPOLLIN, on_accept);
         if (result != 0)

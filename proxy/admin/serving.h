@@ -11,6 +11,7 @@
 #include "common/loop/loop.h"
 #include "proxy/http/message.h"
 #include "proxy/net/address.h"
+#include "proxy/net/inherit.h"
 
 #define PROXY_SERVING_HELD_MAX (8u << 20)
 
@@ -52,7 +53,8 @@ struct proxy_serving_options {
     struct proxy_address address; /* "::" takes IPv4 too, and is 0.0.0.0 where the netns has no IPv6 */
     proxy_serving_handler handle;
     void *owner;
-    size_t *held; /* bytes held by all ports; the owner's, zeroed */
+    struct proxy_inherited *inherited; /* looked into first; NULL: none */
+    size_t *held;                      /* bytes held by all ports; the owner's, zeroed */
 };
 
 /* -EADDRINUSE … with the address in err. */

@@ -37,16 +37,19 @@ static bool is_missing(int result)
     return result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL;
 }
 
-static int open_family(struct proxy_dns_service *service, size_t family, uint16_t port, struct fl_err *err)
+static int open_family(struct proxy_dns_service *service, size_t family, const struct proxy_dns_options *options,
+                       struct fl_err *err)
 {
     struct proxy_address address;
-    int result = proxy_address_parse(family == 0 ? FL_SPAN("127.0.0.1") : FL_SPAN("::1"), port, &address);
+    int result = proxy_address_parse(family == 0 ? FL_SPAN("127.0.0.1") : FL_SPAN("::1"), options->port, &address);
     if (result == 0)
-        result = proxy_dns_udp_open(&service->udp[family], &service->resolver, &address, service->scratch, err);
+        result = proxy_dns_udp_open(&service->udp[family], &service->resolver, &address, options->inherited,
+                                    service->scratch, err);
     if (family == 1 && is_missing(result))
         return 0;
     if (result == 0)
-        result = proxy_dns_streams_open(&service->streams[family], &service->resolver, &address, err);
+        result =
+            proxy_dns_streams_open(&service->streams[family], &service->resolver, &address, options->inherited, err);
     return result;
 }
 
@@ -69,7 +72,7 @@ static int set_up(struct proxy_dns_service *service, const struct proxy_dns_opti
     if (result < 0)
         return fl_err_errno(err, result, "DNS");
     for (size_t family = 0; family < (options->ipv4_only ? 1 : FAMILIES) && result == 0; family++)
-        result = open_family(service, family, options->port, err);
+        result = open_family(service, family, options, err);
     return result;
 }
 

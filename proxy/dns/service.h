@@ -13,6 +13,7 @@
 
 #include "common/base/err.h"
 #include "common/metrics/registry.h"
+#include "proxy/net/inherit.h"
 
 #define PROXY_DNS_RESOLV_CONF "/etc/resolv.conf"
 
@@ -21,8 +22,9 @@ struct proxy_dns_service;
 struct proxy_dns_options {
     uint16_t port;
     bool ipv4_only;
-    const char *resolv_conf; /* borrowed */
-    unsigned long files;     /* descriptors that the process may have */
+    const char *resolv_conf;           /* borrowed */
+    unsigned long files;               /* descriptors that the process may have */
+    struct proxy_inherited *inherited; /* sockets to look into first; NULL: none */
 };
 
 /* Opens the sockets and starts the thread. 0, or a negative errno with the reason (a port that is taken). */

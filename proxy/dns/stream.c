@@ -260,9 +260,9 @@ static void on_failure(struct proxy_listen *listen, int error)
 }
 
 int proxy_dns_streams_open(struct proxy_dns_streams *streams, struct proxy_dns_resolver *resolver,
-                           const struct proxy_address *address, struct fl_err *err)
+                           const struct proxy_address *address, struct proxy_inherited *inherited, struct fl_err *err)
 {
-    const struct proxy_socket_options options = {.address = *address, .backlog = 128};
+    const struct proxy_socket_options options = {.address = *address, .backlog = 128, .inherited = inherited};
     *streams = (struct proxy_dns_streams){.fd = -1, .resolver = resolver};
     streams->turn.loop = resolver->loop;
     int result = proxy_socket_listen(&options, &streams->fd, err);

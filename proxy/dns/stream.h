@@ -10,6 +10,7 @@
 
 #include "common/base/err.h"
 #include "proxy/dns/resolver.h"
+#include "proxy/net/inherit.h"
 #include "proxy/net/listener.h"
 
 #define PROXY_DNS_STREAMS_MAX     64u
@@ -33,7 +34,8 @@ struct proxy_dns_streams { /* embedded; zeroed: not open */
 
 /* 0, or a negative errno with the address in err. */
 int proxy_dns_streams_open(struct proxy_dns_streams *streams, struct proxy_dns_resolver *resolver,
-                           const struct proxy_address *address, struct fl_err *err) FL_MUST_CHECK;
+                           const struct proxy_address *address, struct proxy_inherited *inherited,
+                           struct fl_err *err) FL_MUST_CHECK;
 /* Closes everything. The loop has to run what is deferred before it is freed. */
 void proxy_dns_streams_close(struct proxy_dns_streams *streams);
 

@@ -41,10 +41,16 @@ static int open_socket(const struct proxy_address *address, int *ret_fd)
 }
 
 int proxy_dns_udp_open(struct proxy_dns_udp *udp, struct proxy_dns_resolver *resolver,
-                       const struct proxy_address *address, char *scratch, struct fl_err *err)
+                       const struct proxy_address *address, struct proxy_inherited *inherited, char *scratch,
+                       struct fl_err *err)
 {
     *udp = (struct proxy_dns_udp){.fd = -1, .resolver = resolver, .scratch = scratch};
-    int result = open_socket(address, &udp->fd);
+    int handed_over = proxy_inherited_take(inherited, SOCK_DGRAM, address);
+    int result = 0;
+    if (handed_over >= 0)
+        udp->fd = handed_over;
+    else
+        result = open_socket(address, &udp->fd);
     if (result == 0)
         result = fl_source_add(resolver->loop, &udp->source, udp->fd, EPOLLIN, on_event);
     if (result < 0) {

@@ -10,6 +10,7 @@
 
 #include "common/base/err.h"
 #include "proxy/dns/resolver.h"
+#include "proxy/net/inherit.h"
 
 #define PROXY_DNS_UDP_TURN 32u /* datagrams */
 
@@ -22,7 +23,8 @@ struct proxy_dns_udp { /* embedded; zeroed: not open */
 
 /* 0, or a negative errno with the address in err. */
 int proxy_dns_udp_open(struct proxy_dns_udp *udp, struct proxy_dns_resolver *resolver,
-                       const struct proxy_address *address, char *scratch, struct fl_err *err) FL_MUST_CHECK;
+                       const struct proxy_address *address, struct proxy_inherited *inherited, char *scratch,
+                       struct fl_err *err) FL_MUST_CHECK;
 void proxy_dns_udp_close(struct proxy_dns_udp *udp);
 
 #endif

@@ -11,6 +11,11 @@ static void set_int(int fd, int level, int option, int value)
 
 static int open_socket(const struct proxy_socket_options *options, const struct proxy_address *address, int *ret_fd)
 {
+    int handed_over = proxy_inherited_take(options->inherited, SOCK_STREAM, address);
+    if (handed_over >= 0) {
+        *ret_fd = handed_over;
+        return 0;
+    }
     FL_CLEANUP(fl_cleanup_close)
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)

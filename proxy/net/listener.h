@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/loop/timer.h"
 #include "proxy/net/address.h"
+#include "proxy/net/inherit.h"
 #include "proxy/net/turn.h"
 
 #define PROXY_LISTEN_PAUSE_MS 100u
@@ -21,6 +22,7 @@ struct proxy_socket_options {
     bool reuse_port;  /* one socket of several workers */
     bool transparent;
     uint32_t backlog;
+    struct proxy_inherited *inherited; /* looked into first; NULL: nothing was handed over */
 };
 
 /* A bound and listening socket, non-blocking; what is accepted from it inherits TCP_NODELAY and keep-alive. 0 or -errno

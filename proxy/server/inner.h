@@ -20,6 +20,7 @@
 #include "proxy/config/watch.h"
 #include "proxy/dns/service.h"
 #include "proxy/server/cgroup.h"
+#include "proxy/server/handover.h"
 #include "proxy/server/memory.h"
 #include "proxy/server/server.h"
 #include "proxy/server/sockets.h"
@@ -48,6 +49,9 @@ struct server {
     struct proxy_admin_host host;
     struct proxy_podapp app;
     struct proxy_memory memory;
+    struct proxy_inherited inherited; /* sockets of the process before, until it is LIVE */
+    int taken_from;                   /* … the connection to it; -1: none */
+    struct proxy_handover *handover;  /* for the process after; NULL: no folder */
     struct proxy_admin_secret secret;
     enum proxy_server_state state;
     uint64_t leaving_ms; /* POST /drain: since when; 0: no */
@@ -80,6 +84,12 @@ void proxy_server_on_change(void *owner);
 void proxy_server_on_answer(void *owner, const struct proxy_address *destination, enum proxy_directory_answer answer);
 void proxy_server_on_files(void *owner);
 
+/* -- server.c -- */
+
+/* LIVE: where another process was taken over from, the admin ports are opened and it is told; from now on the next one
+ * may come. */
+void proxy_server_take_over_now(struct server *server);
+
 /* -- workers.c -- */
 
 int proxy_server_start_workers(struct server *server, struct fl_err *err) FL_MUST_CHECK;
@@ -92,6 +102,7 @@ void proxy_server_leave(struct server *server); /* not ready any more, served on
 void proxy_server_drain(struct server *server); /* the listeners close */
 void proxy_server_drain_listeners(struct server *server, const struct proxy_admin_drain *how);
 void proxy_server_quit(struct server *server); /* drain and exit; asked twice: at once */
+void proxy_server_on_taken_over(void *owner);  /* another process serves */
 void proxy_server_on_signal(struct fl_signals *signals, int number);
 
 /* -- host.c -- */

@@ -83,6 +83,16 @@ void proxy_server_quit(struct server *server)
         fl_loop_stop(server->loop, 0);
 }
 
+void proxy_server_on_taken_over(void *owner)
+{
+    struct server *server = owner;
+    fl_log_message(FL_LOG_INFO, "another process has taken over");
+    server->admin = proxy_admin_free(server->admin);
+    server->dns = proxy_dns_service_free(server->dns);
+    if (server->state != PROXY_SERVER_DRAINING)
+        proxy_server_quit(server);
+}
+
 void proxy_server_on_signal(struct fl_signals *signals, int number)
 {
     struct server *server = FL_CONTAINER_OF(signals, struct server, signals);

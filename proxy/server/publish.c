@@ -32,7 +32,8 @@ int proxy_server_hand_over(struct server *server, struct proxy_snapshot *snapsho
 {
     int *fds = NULL;
     struct proxy_sockets next;
-    int result = proxy_sockets_open(&server->sockets, snapshot, server->worker_count, strict, &next, &fds, err);
+    int result = proxy_sockets_open(&server->sockets, &server->inherited, snapshot, server->worker_count, strict, &next,
+                                    &fds, err);
     if (result < 0)
         return result;
     if (result == PROXY_SOCKETS_MISSING)
@@ -86,6 +87,7 @@ static void check_ready(struct server *server)
         return;
     fl_timer_cancel(&server->wait_timer);
     server->state = PROXY_SERVER_LIVE;
+    proxy_server_take_over_now(server);
     tell_ready(server);
 }
 

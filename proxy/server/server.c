@@ -41,6 +41,7 @@ static int start_dns(struct server *server, const struct fl_capture *capture, st
     const char *file = getenv(FL_ENV_RESOLV_CONF);
     const struct proxy_dns_options options = {
         .port = capture->dns_port,
+        .inherited = &server->inherited,
         .ipv4_only = !capture->ipv6,
         .resolv_conf = file != NULL && *file != '\0' ? file : PROXY_DNS_RESOLV_CONF,
         .files = server->options.files,
@@ -55,7 +56,7 @@ static int start_gate(struct server *server, struct fl_err *err)
     bool wait = read_capture(&capture);
     const struct proxy_gate_options options = {
         .loop = server->loop,
-        .wait = wait,
+        .wait = wait && server->taken_from < 0, /* whom it takes over from has proven it */
         .ipv4_only = !capture.ipv6,
         .on_state = on_gate,
         .owner = server,
@@ -96,6 +97,7 @@ static int start_admin(struct server *server, struct fl_err *err)
         .secret = server->secret,
         .workers = server->worker_count,
         .drain_time_ms = server->options.drain_time_ms,
+        .inherited = &server->inherited,
     };
     return proxy_admin_new(&options, &server->admin, err);
 }
@@ -148,6 +150,52 @@ static uint64_t memory_limit(const struct server *server)
     return set != 0 ? set : group / 100 * PROXY_MEMORY_PERCENT;
 }
 
+/* Sockets of the process before, and so many workers as it had. Where there is none, this is an ordinary start. */
+static int take_over(struct server *server, struct fl_err *err)
+{
+    const char *folder = server->options.secret_folder;
+    if (!server->options.take_over)
+        return 0;
+    if (folder == NULL)
+        return fl_err_set(err, -EINVAL, "--take-over needs the state folder of the process before: --state-dir");
+    int result = proxy_handover_take(folder, &server->inherited, &server->taken_from, err);
+    if (result == -ENOENT || result == -ECONNREFUSED) {
+        fl_log(FL_LOG_INFO, "there is nobody to take over from", FL_LOG_STR("reason", err->text));
+        return 0;
+    }
+    if (result < 0)
+        return result;
+    fl_log(FL_LOG_INFO, "taking over", FL_LOG_NUM("sockets", server->inherited.count));
+    unsigned workers = proxy_inherited_workers(&server->inherited);
+    if (workers > 0)
+        server->options.workers = workers;
+    return 0;
+}
+
+static void offer_hand_over(struct server *server)
+{
+    struct fl_err err = {0};
+    const struct proxy_handover_options options = {.loop = server->loop,
+                                                   .folder = server->options.secret_folder,
+                                                   .on_ready = proxy_server_on_taken_over,
+                                                   .owner = server};
+    if (options.folder != NULL && server->handover == NULL && proxy_handover_new(&options, &server->handover, &err) < 0)
+        fl_log(FL_LOG_WARNING, "no other process can take over", FL_LOG_STR("reason", err.text));
+}
+
+void proxy_server_take_over_now(struct server *server)
+{
+    struct fl_err err = {0};
+    if (server->taken_from >= 0) {
+        if (start_admin(server, &err) < 0)
+            fl_log(FL_LOG_ERROR, "the admin ports cannot be opened", FL_LOG_STR("reason", err.text));
+        proxy_inherited_done(&server->inherited);
+        proxy_handover_ready(server->taken_from);
+        server->taken_from = -1;
+    }
+    offer_hand_over(server);
+}
+
 /* Order: signals are blocked before there is a thread; every port is taken before anything is said to be ready. */
 static int start(struct server *server, struct fl_err *err)
 {
@@ -170,7 +218,9 @@ static int start(struct server *server, struct fl_err *err)
     result = proxy_assembly_new(proxy_server_on_dead, server, &server->assembly);
     if (result < 0)
         return fl_err_errno(err, result, "start");
-    result = proxy_server_load(server->options.config_path, server->assembly, err);
+    result = take_over(server, err);
+    if (result == 0)
+        result = proxy_server_load(server->options.config_path, server->assembly, err);
     if (result == 0)
         result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &server->snapshot, err);
     uint64_t version = server->snapshot != NULL ? server->snapshot->version : 0;
@@ -184,7 +234,7 @@ static int start(struct server *server, struct fl_err *err)
         result = start_gate(server, err);
     if (result == 0)
         result = proxy_podapp_read(variable, NULL, &server->app, err);
-    if (result == 0)
+    if (result == 0 && server->taken_from < 0)
         result = start_admin(server, err);
     if (result < 0)
         return result;
@@ -204,6 +254,10 @@ static void stop(struct server *server)
     fl_timer_cancel(&server->trim_timer);
     fl_timer_cancel(&server->listeners_timer);
     proxy_memory_stop(server);
+    server->handover = proxy_handover_free(server->handover);
+    proxy_inherited_done(&server->inherited);
+    if (server->taken_from >= 0)
+        close(server->taken_from);
     server->admin = proxy_admin_free(server->admin);
     for (unsigned i = 0; i < server->worker_count; i++)
         server->workers[i] = proxy_worker_free(server->workers[i]);
@@ -233,7 +287,7 @@ static void stop(struct server *server)
 
 int proxy_server_run(const struct proxy_server_options *options, struct fl_err *err)
 {
-    struct server server = {.options = *options, .cgroup = proxy_cgroup_read(""), .wake_fd = -1};
+    struct server server = {.options = *options, .cgroup = proxy_cgroup_read(""), .taken_from = -1, .wake_fd = -1};
     int result = start(&server, err);
     if (result == 0) {
         result = fl_loop_run(server.loop);

@@ -17,6 +17,7 @@
 
 #include "common/base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PROXY_SERVER_DRAIN_MS    5000u
@@ -26,6 +27,7 @@ struct proxy_server_options {
     const char *config_path;   /* NULL: the bootstrap is built from the environment */
     const char *state_folder;  /* for the last good configuration and our identity; NULL: nothing is kept */
     const char *secret_folder; /* of the admin port's secret; NULL: none, nothing can be changed there */
+    bool take_over;            /* from the process that serves the same state folder, where there is one */
     unsigned workers;          /* 0: by the CPUs and the quota that it has (cgroup.h) */
     uint64_t memory_limit;     /* bytes; 0: 90 % of the control group's limit, where it has one */
     uint64_t drain_time_ms;    /* 0: at once */

@@ -19,8 +19,8 @@ static void close_all(int *fds, size_t count)
 }
 
 /* One for each worker, or none. */
-static int open_listener(const struct proxy_listener *listener, size_t workers, int *fds, size_t stride,
-                         struct fl_err *err)
+static int open_listener(const struct proxy_listener *listener, struct proxy_inherited *inherited, size_t workers,
+                         int *fds, size_t stride, struct fl_err *err)
 {
     const struct proxy_socket_options options = {
         .address = listener->address,
@@ -28,6 +28,7 @@ static int open_listener(const struct proxy_listener *listener, size_t workers, 
         .reuse_port = workers > 1,
         .transparent = listener->transparent,
         .backlog = listener->backlog,
+        .inherited = inherited,
     };
     int result = 0;
     for (size_t i = 0; result == 0 && i < workers; i++)
@@ -40,17 +41,19 @@ static int open_listener(const struct proxy_listener *listener, size_t workers, 
 }
 
 /* The first error is the one that is told. */
-static int open_each(const struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot, size_t workers,
-                     bool strict, struct proxy_sockets *next, int *fds, struct fl_err *err)
+static int open_each(const struct proxy_sockets *sockets, struct proxy_inherited *inherited,
+                     const struct proxy_snapshot *snapshot, size_t workers, bool strict, struct proxy_sockets *next,
+                     int *fds, struct fl_err *err)
 {
     bool missing = false;
     for (size_t i = 0; i < snapshot->listener_slots; i++) {
         const struct proxy_listener *listener = snapshot->listeners[i];
         if (listener == NULL || !listener->bind_to_port)
             continue;
-        int result = is_open(sockets, &listener->address)
-                         ? 0
-                         : open_listener(listener, workers, fds + i, snapshot->listener_slots, missing ? NULL : err);
+        int result =
+            is_open(sockets, &listener->address)
+                ? 0
+                : open_listener(listener, inherited, workers, fds + i, snapshot->listener_slots, missing ? NULL : err);
         if (result == 0)
             next->addresses[next->count++] = listener->address;
         else if (strict)
@@ -60,8 +63,9 @@ static int open_each(const struct proxy_sockets *sockets, const struct proxy_sna
     return missing ? PROXY_SOCKETS_MISSING : 0;
 }
 
-int proxy_sockets_open(const struct proxy_sockets *sockets, const struct proxy_snapshot *snapshot, size_t workers,
-                       bool strict, struct proxy_sockets *ret_next, int **ret_fds, struct fl_err *err)
+int proxy_sockets_open(const struct proxy_sockets *sockets, struct proxy_inherited *inherited,
+                       const struct proxy_snapshot *snapshot, size_t workers, bool strict,
+                       struct proxy_sockets *ret_next, int **ret_fds, struct fl_err *err)
 {
     size_t count = workers * snapshot->listener_slots;
     int *fds = malloc((count + 1) * sizeof(int));
@@ -70,7 +74,7 @@ int proxy_sockets_open(const struct proxy_sockets *sockets, const struct proxy_s
     for (size_t i = 0; result == 0 && i < count; i++)
         fds[i] = -1;
     if (result == 0)
-        result = open_each(sockets, snapshot, workers, strict, &next, fds, err);
+        result = open_each(sockets, inherited, snapshot, workers, strict, &next, fds, err);
     if (result < 0) {
         if (fds != NULL && next.addresses != NULL)
             close_all(fds, count);
