@@ -485,6 +485,8 @@ static bool unpack_reason(struct unpacker *unpacker, struct proxy_message *messa
     while (unpacker->rest.len > 0) {
         uint64_t octet = (uint8_t)unpacker->rest.data[0];
         unpacker->rest = fl_span_from(unpacker->rest, 1);
+        if (octet <= 0x20 || octet >= 0x7f) /* pack escapes them */
+            return false;
         if (octet == '%') {
             size_t before = unpacker->rest.len;
             if (!take_number(unpacker, 16, 2, &octet) || before - unpacker->rest.len != 2 || octet == '\r' ||

@@ -382,6 +382,20 @@ static void bad_values_are_refused(void **state)
     }
 }
 
+static void a_reason_is_refused_where_it_is_none(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"1t,ra b", "1t,ra\nb", "1t,r%0a", "1t,r%0D", "1t,r%", "1t,r%1", "1t,r\x80"};
+    for (size_t i = 0; i < FL_COUNT(bad); i++) {
+        proxy_message_init(&message);
+        message.major = 2;
+        message.status = 200;
+        add(&message, FL_SPAN(PROXY_RESTORE_FIELD), fl_span_str(bad[i]));
+        if (proxy_restore_unpack_response(&message, names, sizeof(names)) != -EPROTO)
+            fail_msg("%s was taken", bad[i]);
+    }
+}
+
 static void a_full_list_and_little_memory_change_nothing_else(void **state)
 {
     (void)state;
@@ -408,6 +422,7 @@ int main(void)
         cmocka_unit_test(trailers_keep_their_case),
         cmocka_unit_test(messages_of_http2_get_nothing),
         cmocka_unit_test(bad_values_are_refused),
+        cmocka_unit_test(a_reason_is_refused_where_it_is_none),
         cmocka_unit_test(a_full_list_and_little_memory_change_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
