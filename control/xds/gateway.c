@@ -53,11 +53,11 @@ static void add_tls(struct generation *generation, pb_listener *listener, const 
     struct build *build = &generation->build;
     if (view->certificate_count == 0)
         return;
-    pb_chain *chain = view->listener->protocol == CONTROL_LISTENER_HTTPS
-                          ? http_chain(generation, routes_name(generation, view->listener->port, view->listener->name))
-                          : tcp_chain(generation, view);
+    bool http = view->listener->protocol == CONTROL_LISTENER_HTTPS;
+    pb_chain *chain = http ? http_chain(generation, routes_name(generation, view->listener->port, view->listener->name))
+                           : tcp_chain(generation, view);
     chain->name = build_text(build, view->listener->name);
-    chain->transport_socket = transport_gateway(generation, view->certificates[0]);
+    chain->transport_socket = transport_gateway(generation, view->certificates[0], http);
     chain->filter_chain_match = new_chain_match(build);
     chain->filter_chain_match->transport_protocol = literal("tls");
     if (view->listener->hostname.len > 0)

@@ -39,8 +39,12 @@ char *name_of_workload(struct generation *generation, const struct control_ip *i
 /* -- transport sockets (transport.c) -- */
 pb_transport *transport_upstream(struct generation *generation, const char *sni);
 pb_transport *transport_plain(struct generation *generation);
-pb_transport *transport_inbound(struct generation *generation);
-pb_transport *transport_gateway(struct generation *generation, const struct control_secret *certificate);
+/* Which of the mesh's ALPN tokens, ours and Istio's, a chain takes. */
+enum mesh_tokens { MESH_HTTP, MESH_BYTES, MESH_ALL };
+pb_transport *transport_inbound(struct generation *generation, enum mesh_tokens tokens);
+/* The same tokens for a chain's match, and Istio's that we do not agree to but whose senders offer another as well. */
+void transport_match(struct generation *generation, pb_chain_match *match, enum mesh_tokens tokens);
+pb_transport *transport_gateway(struct generation *generation, const struct control_secret *certificate, bool http);
 
 /* -- connection managers (http.c) -- */
 enum http_place { HTTP_OUTBOUND, HTTP_INBOUND, HTTP_GATEWAY };

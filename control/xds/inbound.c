@@ -1,6 +1,7 @@
 /* virtualInbound: what may come to the workload, port by port, by the mTLS mode of each.
  *
- *     STRICT      one chain: TLS, whatever the bytes are (plaintext fails the handshake; nothing is watched)
+ *     STRICT      TLS, whatever the bytes are: plaintext fails the handshake, and silence is TLS too. What the
+ *                 ClientHello's ALPN decides is HTTP or bytes
  *     PERMISSIVE  TLS of the mesh, by its ALPN; plaintext; TLS of the application, untouched
  *     DISABLE     plaintext
  *
@@ -9,7 +10,6 @@
 #include "control/xds/generation.h"
 
 #include "common/mesh/port.h"
-#include "common/mesh/preface.h"
 #include "common/mesh/resource.h"
 
 #define WATCH_MS 1000 /* for the first bytes; who says nothing speaks plaintext */
@@ -60,7 +60,7 @@ static void end_in_http(struct inbound *inbound, pb_chain *chain, const struct i
 
 static void end(struct inbound *inbound, pb_chain *chain, const struct inbound_port *port)
 {
-    if (port->protocol == CONTROL_PROTOCOL_HTTP)
+    if (port->protocol == CONTROL_PROTOCOL_HTTP || port->protocol == CONTROL_PROTOCOL_HTTP2)
         end_in_http(inbound, chain, port);
     else
         end_in_tcp(inbound, chain, port);
@@ -68,18 +68,31 @@ static void end(struct inbound *inbound, pb_chain *chain, const struct inbound_p
 
 /* -- the chains of a port -- */
 
-/* Inside the mesh's TLS the client has decided what it is: where the port does not say, it is bytes. */
-static void add_mesh(struct inbound *inbound, const struct inbound_port *port, bool watched)
+static void add_mesh_chain(struct inbound *inbound, const struct inbound_port *port, bool watched, const char *what,
+                           enum mesh_tokens tokens)
 {
-    struct build *build = &inbound->generation->build;
-    pb_chain *chain = chain_for(inbound, port, "mtls");
-    if (watched) {
+    pb_chain *chain = chain_for(inbound, port, what);
+    if (watched)
         chain->filter_chain_match->transport_protocol = literal("tls");
-        PUSH(build, chain->filter_chain_match, application_protocols, literal(FL_ALPN_TCP));
+    if (watched || tokens == MESH_HTTP) {
+        transport_match(inbound->generation, chain->filter_chain_match, tokens);
         inbound->inspect_tls = true;
     }
-    chain->transport_socket = transport_inbound(inbound->generation);
-    end(inbound, chain, port);
+    chain->transport_socket = transport_inbound(inbound->generation, tokens);
+    if (tokens == MESH_HTTP)
+        end_in_http(inbound, chain, port);
+    else
+        end(inbound, chain, port);
+}
+
+/* Inside the mesh's TLS the client has decided what it is, and its ALPN tells. Where the port is HTTP every token is
+ * welcome, and the bytes are HTTP or refused; else requests that come as such are served as such. */
+static void add_mesh(struct inbound *inbound, const struct inbound_port *port, bool watched)
+{
+    bool http = port->protocol == CONTROL_PROTOCOL_HTTP || port->protocol == CONTROL_PROTOCOL_HTTP2;
+    if (!http)
+        add_mesh_chain(inbound, port, watched, "mtls-http", MESH_HTTP);
+    add_mesh_chain(inbound, port, watched, "mtls", http ? MESH_ALL : MESH_BYTES);
 }
 
 static void add_plaintext(struct inbound *inbound, const struct inbound_port *port, bool watched)

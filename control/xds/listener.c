@@ -31,6 +31,7 @@ void listener_add_http_match(struct generation *generation, pb_chain_match *matc
     struct build *build = &generation->build;
     PUSH(build, match, application_protocols, literal("http/1.0"));
     PUSH(build, match, application_protocols, literal("http/1.1"));
+    PUSH(build, match, application_protocols, literal("h2c"));
 }
 
 void listener_detect(struct generation *generation, pb_listener *listener)
@@ -82,12 +83,12 @@ static ProtobufCMessage *virtual_outbound(struct generation *generation, struct 
 
 /* -- destinations -- */
 
-/* By the port's protocol: HTTP, TCP, or whichever the first bytes say. HTTP/2 is not read yet: it passes as TCP. */
+/* By the port's protocol: HTTP, TCP, or whichever the first bytes say. */
 static void set_chains(struct generation *generation, pb_listener *listener, enum control_protocol protocol,
                        pb_hcm *manager, pb_tcp_proxy *proxy)
 {
     struct build *build = &generation->build;
-    if (protocol == CONTROL_PROTOCOL_HTTP) {
+    if (protocol == CONTROL_PROTOCOL_HTTP || protocol == CONTROL_PROTOCOL_HTTP2) {
         listener->default_filter_chain = http_chain(generation, manager);
         return;
     }

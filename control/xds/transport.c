@@ -2,7 +2,7 @@
  * bundle are named ("default", "ROOTCA") and never sent. */
 #include "control/xds/generation.h"
 
-#include "common/mesh/preface.h"
+#include "common/mesh/alpn.h"
 #include "common/mesh/resource.h"
 
 static pb_sds *named_secret(struct generation *generation, const char *name)
@@ -40,12 +40,42 @@ static pb_combined_validation *mesh_peers(struct generation *generation)
     return combined;
 }
 
+/* In the order in which a server prefers them. Istio's peer metadata (istio-peer-exchange) is not spoken, so that token
+ * is never agreed to; who offers it offers istio too. */
+static const struct {
+    const char *token;
+    enum mesh_tokens kind;
+    bool match_only;
+} mesh_tokens[] = {
+    {FL_ALPN_HTTP, MESH_HTTP, false},          {FL_ALPN_TCP, MESH_BYTES, false},     {"istio-h2", MESH_HTTP, false},
+    {"istio-http/1.1", MESH_HTTP, false},      {"istio-http/1.0", MESH_HTTP, false}, {"istio", MESH_BYTES, false},
+    {"istio-peer-exchange", MESH_BYTES, true},
+};
+
+static bool is_token(size_t at, enum mesh_tokens tokens)
+{
+    return tokens == MESH_ALL || mesh_tokens[at].kind == tokens;
+}
+
+void transport_match(struct generation *generation, pb_chain_match *match, enum mesh_tokens tokens)
+{
+    for (size_t i = 0; i < sizeof(mesh_tokens) / sizeof(mesh_tokens[0]); i++)
+        if (is_token(i, tokens))
+            PUSH(&generation->build, match, application_protocols, literal(mesh_tokens[i].token));
+}
+
+static void add_tokens(struct generation *generation, pb_common_tls *common, enum mesh_tokens tokens)
+{
+    for (size_t i = 0; i < sizeof(mesh_tokens) / sizeof(mesh_tokens[0]); i++)
+        if (is_token(i, tokens) && !mesh_tokens[i].match_only)
+            PUSH(&generation->build, common, alpn_protocols, literal(mesh_tokens[i].token));
+}
+
 static pb_common_tls *mesh_tls(struct generation *generation)
 {
     struct build *build = &generation->build;
     pb_common_tls *common = new_common_tls(build);
     common->tls_params = versions(generation, true);
-    PUSH(build, common, alpn_protocols, literal(FL_ALPN_TCP));
     PUSH(build, common, tls_certificate_sds_secret_configs, named_secret(generation, FL_RESOURCE_NAME_OWN_CERTIFICATE));
     common->validation_context_type_case =
         ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_COMBINED_VALIDATION_CONTEXT;
@@ -66,6 +96,8 @@ pb_transport *transport_upstream(struct generation *generation, const char *sni)
 {
     pb_upstream_tls *tls = new_upstream_tls(&generation->build);
     tls->common_tls_context = mesh_tls(generation);
+    PUSH(&generation->build, tls->common_tls_context, alpn_protocols, literal(FL_ALPN_HTTP));
+    PUSH(&generation->build, tls->common_tls_context, alpn_protocols, literal(FL_ALPN_TCP));
     tls->sni = literal(sni);
     return transport(generation, "envoy.transport_sockets.tls", &tls->base);
 }
@@ -75,22 +107,26 @@ pb_transport *transport_plain(struct generation *generation)
     return transport(generation, "envoy.transport_sockets.raw_buffer", &new_raw_buffer(&generation->build)->base);
 }
 
-pb_transport *transport_inbound(struct generation *generation)
+pb_transport *transport_inbound(struct generation *generation, enum mesh_tokens tokens)
 {
     pb_downstream_tls *tls = new_downstream_tls(&generation->build);
     tls->common_tls_context = mesh_tls(generation);
+    add_tokens(generation, tls->common_tls_context, tokens);
     tls->require_client_certificate = build_bool(&generation->build, true);
     return transport(generation, "envoy.transport_sockets.tls", &tls->base);
 }
 
-pb_transport *transport_gateway(struct generation *generation, const struct control_secret *certificate)
+pb_transport *transport_gateway(struct generation *generation, const struct control_secret *certificate, bool http)
 {
     struct build *build = &generation->build;
     const struct fl_metadata *metadata = &certificate->object.metadata;
     pb_downstream_tls *tls = new_downstream_tls(build);
     pb_common_tls *common = new_common_tls(build);
     common->tls_params = versions(generation, false);
-    PUSH(build, common, alpn_protocols, literal("http/1.1"));
+    if (http) {
+        PUSH(build, common, alpn_protocols, literal("h2"));
+        PUSH(build, common, alpn_protocols, literal("http/1.1"));
+    }
     PUSH(build, common, tls_certificate_sds_secret_configs,
          named_secret(generation, build_textf(build, "kubernetes://%.*s/%.*s", FL_SPAN_ARG(metadata->name_space),
                                               FL_SPAN_ARG(metadata->name))));
