@@ -85,22 +85,23 @@ int fl_resource_print(enum fl_resource_type type, const struct fl_resource_name 
 #define FL_RESOURCE_NAME_TRUST_BUNDLE        "ROOTCA"
 
 /* metadata.filter_metadata of listeners and endpoints. */
-#define FL_METADATA               "fairlead"
-#define FL_METADATA_KIND          "kind"     /* of a destination's Listener: one of the four below */
-#define FL_METADATA_LENIENT       "lenient"  /* of a Listener: true: HTTP/1 as peers are known to get it wrong */
-#define FL_METADATA_IDENTITY      "identity" /* of an endpoint: the one SPIFFE ID to accept */
-#define FL_METADATA_WORKLOAD      "workload"
-#define FL_METADATA_NAMESPACE     "namespace"
-#define FL_METADATA_APP           "app"
-#define FL_METADATA_VERSION       "version"
-#define FL_DESTINATION_SERVICE    "service"
-#define FL_DESTINATION_WORKLOAD   "workload"
-#define FL_DESTINATION_EXTERNAL   "external"
-#define FL_DESTINATION_REFUSED    "refused"
-#define FL_METADATA_SOCKET_MATCH  "envoy.transport_socket_match"
-#define FL_METADATA_TLS_MODE      "tlsMode" /* "fairlead" where the endpoint is meshed */
-#define FL_METADATA_TLS_MODE_MESH "fairlead"
-#define FL_METADATA_ISTIO         "istio" /* of clusters: services: [{host, name, namespace}] */
+#define FL_METADATA                "fairlead"
+#define FL_METADATA_KIND           "kind"     /* of a destination's Listener: one of the four below */
+#define FL_METADATA_LENIENT        "lenient"  /* of a Listener: true: HTTP/1 as peers are known to get it wrong */
+#define FL_METADATA_IDENTITY       "identity" /* of an endpoint: the one SPIFFE ID to accept */
+#define FL_METADATA_WORKLOAD       "workload"
+#define FL_METADATA_NAMESPACE      "namespace"
+#define FL_METADATA_APP            "app"
+#define FL_METADATA_VERSION        "version"
+#define FL_DESTINATION_SERVICE     "service"
+#define FL_DESTINATION_WORKLOAD    "workload"
+#define FL_DESTINATION_EXTERNAL    "external"
+#define FL_DESTINATION_REFUSED     "refused"
+#define FL_METADATA_SOCKET_MATCH   "envoy.transport_socket_match"
+#define FL_METADATA_TLS_MODE       "tlsMode" /* "fairlead" where the endpoint is meshed */
+#define FL_METADATA_TLS_MODE_MESH  "fairlead"
+#define FL_METADATA_TLS_MODE_ISTIO "istio" /* … with Istio's sidecar */
+#define FL_METADATA_ISTIO          "istio" /* of clusters: services: [{host, name, namespace}] */
 
 /* node.metadata */
 #define FL_NODE_DISCOVERY           "FAIRLEAD_DISCOVERY"

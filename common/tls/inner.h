@@ -49,6 +49,7 @@ struct fl_tls {
     bool sending;       /* inside the send sink */
     bool closed;        /* close_notify went out */
     bool alpn_may_lack; /* the server may choose none: "http/1.1" is offered */
+    bool alpn_need_not; /* … in any case */
 };
 
 /* The session that an SSL object belongs to. */

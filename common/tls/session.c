@@ -171,6 +171,7 @@ int fl_tls_offer(struct fl_tls *tls, bool (*likes)(struct fl_span token, unsigne
         size += token.len + 1;
     }
     bool some = size > 0 && size < all.len;
+    tls->alpn_need_not = fl_span_eq(fl_span_make((const char *)offers, size), FL_SPAN("\5istio"));
     tls->alpn_may_lack = fl_tls_lists_http1(some ? fl_span_make((const char *)offers, size) : all);
     if (!some)
         return 0;

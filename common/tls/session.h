@@ -68,7 +68,8 @@ int fl_tls_expect(struct fl_tls *tls, struct fl_span identity) FL_MUST_CHECK;
 
 /* Client: of the context's ALPN tokens only those that `likes` likes are offered; all where it likes none. A server
  * that chooses none is then not refused where "http/1.1" was among them, which is what such a server speaks, and no
- * single identity is expected. Before the start. 0 or -ENOMEM. */
+ * single identity is expected; nor where "istio" was the only one (Istio's sidecars agree to no token for bytes).
+ * Before the start. 0 or -ENOMEM. */
 int fl_tls_offer(struct fl_tls *tls, bool (*likes)(struct fl_span token, unsigned use), unsigned use) FL_MUST_CHECK;
 
 /* Client: sends the ClientHello. Server: does nothing. 0 or a negative errno. Once, before the first feed. */

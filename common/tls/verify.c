@@ -175,7 +175,7 @@ static bool alpn_is_missing(const struct fl_tls *tls)
     const unsigned char *chosen;
     unsigned length;
     SSL_get0_alpn_selected(tls->ssl, &chosen, &length);
-    return !tls->context->core->server && tls->context->core->alpn.len > 0 && length == 0 &&
+    return !tls->context->core->server && !tls->alpn_need_not && tls->context->core->alpn.len > 0 && length == 0 &&
            (!tls->alpn_may_lack || tls->expected != NULL);
 }
 

@@ -212,6 +212,7 @@ struct control_mesh_settings {
     enum control_egress egress;
     const struct fl_cidr *cidrs; /* meshCIDRs: what belongs to the mesh's ranges; none: unknown */
     size_t cidr_count;
+    bool istio_peers; /* Pods with a sidecar of Istio's are of the same trust: mTLS with their identity or failure */
 };
 
 const struct control_authorization_policy *control_as_authorization_policy(const struct control_object *object);

@@ -159,11 +159,11 @@ struct control_settings control_model_settings(const struct control_model *model
     const struct control_mesh_settings *settings = control_as_mesh_settings(control_model_get(model, key));
     struct fl_span domain = model->issuer.len > 0 ? model->issuer : FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
     if (settings == NULL)
-        return (struct control_settings){domain, FL_SPAN("cluster.local"), CONTROL_EGRESS_ALLOW_ANY, NULL, 0};
+        return (struct control_settings){domain, FL_SPAN("cluster.local"), CONTROL_EGRESS_ALLOW_ANY, NULL, 0, false};
     if (settings->trust_domain.len > 0)
         domain = settings->trust_domain;
-    return (struct control_settings){domain, settings->cluster_domain, settings->egress, settings->cidrs,
-                                     settings->cidr_count};
+    return (struct control_settings){domain,          settings->cluster_domain, settings->egress,
+                                     settings->cidrs, settings->cidr_count,     settings->istio_peers};
 }
 
 static bool grants(const struct control_reference_grant *grant, enum control_kind kind, struct fl_span from,

@@ -58,6 +58,7 @@ struct control_settings { /* MeshSettings with defaults */
     enum control_egress egress;
     const struct fl_cidr *cidrs;
     size_t cidr_count;
+    bool istio_peers; /* meshapi.h */
 };
 struct control_settings control_model_settings(const struct control_model *model);
 /* Where our own CA signs identities of another trust domain than the settings name: which one, else empty. Nothing

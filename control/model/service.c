@@ -81,6 +81,15 @@ static const struct control_pod *pod_of(const struct control_model *model, const
     return control_model_pod_at(model, &endpoint->ip); /* the Pod of that name is another by now, or none was named */
 }
 
+void control_endpoint_judge(const struct control_model *model, struct control_endpoint *endpoint)
+{
+    control_workload_of_pod(endpoint->pod, &endpoint->workload);
+    endpoint->istio = control_pod_is_istio(model, endpoint->pod);
+    endpoint->mtls =
+        endpoint->istio || (endpoint->workload.meshed &&
+                            control_workload_mtls(model, &endpoint->workload, endpoint->port) != CONTROL_MTLS_DISABLE);
+}
+
 static void fill(const struct control_model *model, const struct control_service *service,
                  const struct control_slice *slice, const struct control_slice_endpoint *from, uint16_t port,
                  struct control_endpoint *endpoint)
@@ -95,11 +104,8 @@ static void fill(const struct control_model *model, const struct control_service
         .zone = from->zone,
         .hostname = from->hostname,
     };
-    if (endpoint->pod == NULL)
-        return;
-    control_workload_of_pod(endpoint->pod, &endpoint->workload);
-    endpoint->mtls =
-        endpoint->workload.meshed && control_workload_mtls(model, &endpoint->workload, port) != CONTROL_MTLS_DISABLE;
+    if (endpoint->pod != NULL)
+        control_endpoint_judge(model, endpoint);
 }
 
 /* The usable one of equals comes first, and stays. */

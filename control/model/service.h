@@ -12,7 +12,8 @@ struct control_endpoint {
     bool usable;                      /* gets requests: ready (or published not ready), TCP */
     const struct control_pod *pod;    /* NULL: not a Pod of ours */
     struct control_workload workload; /* where pod != NULL; meshed is false otherwise */
-    bool mtls; /* meshed, and its port's mode is not DISABLE: mTLS with its identity or failure */
+    bool mtls;  /* meshed, and its port's mode is not DISABLE: mTLS with its identity or failure; or istio */
+    bool istio; /* its sidecar is Istio's */
     struct fl_span node, zone, hostname;
 };
 
@@ -20,6 +21,9 @@ struct control_endpoints { /* by address and port, each once */
     const struct control_endpoint *items;
     size_t count;
 };
+
+/* Fills workload, mtls and istio by pod (not NULL) and port. */
+void control_endpoint_judge(const struct control_model *model, struct control_endpoint *endpoint);
 
 /* Of a Service's port, from its EndpointSlices (matched by port name, as Kubernetes does). 0, -ENOMEM. */
 int control_service_endpoints(const struct control_model *model, const struct control_service *service,

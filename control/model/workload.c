@@ -2,6 +2,7 @@
 
 #include "common/mesh/identity.h"
 #include "common/mesh/label.h"
+#include "common/mesh/resource.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -52,6 +53,13 @@ static bool pod_meshed(const struct control_pod *pod)
         return false;
     return pod->has_sidecar || fl_labels_have(&metadata->annotations, FL_SPAN(FL_ANNOTATION_STATUS)) ||
            fl_span_eq_str(label, FL_INJECT_ENABLED);
+}
+
+bool control_pod_is_istio(const struct control_model *model, const struct control_pod *pod)
+{
+    struct fl_span mode = fl_labels_get(&pod->object.metadata.labels, FL_SPAN(FL_LABEL_ISTIO_TLS_MODE));
+    return control_model_settings(model).istio_peers && fl_span_eq_str(mode, FL_METADATA_TLS_MODE_ISTIO) &&
+           !pod->host_network && !pod_meshed(pod);
 }
 
 static void name_workload(const struct fl_labels *labels, struct fl_span name, struct control_workload *workload)

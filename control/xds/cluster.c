@@ -136,15 +136,15 @@ static void set_http(struct generation *generation, pb_cluster *cluster, enum co
 
 /* -- mTLS where an endpoint is meshed -- */
 
-static void add_match(struct generation *generation, pb_cluster *cluster, const char *name, bool meshed,
+static void add_match(struct generation *generation, pb_cluster *cluster, const char *name, const char *mode,
                       pb_transport *transport)
 {
     struct build *build = &generation->build;
     pb_socket_match *match = new_socket_match(build);
     match->name = literal(name);
     match->match = new_struct(build);
-    if (meshed)
-        build_field(build, match->match, FL_METADATA_TLS_MODE, FL_SPAN(FL_METADATA_TLS_MODE_MESH));
+    if (mode != NULL)
+        build_field(build, match->match, FL_METADATA_TLS_MODE, fl_span_str(mode));
     match->transport_socket = transport;
     PUSH(build, cluster, transport_socket_matches, match);
 }
@@ -153,8 +153,10 @@ static void set_transport(struct generation *generation, pb_cluster *cluster, co
 {
     if (generation->view->role == CONTROL_ROLE_CLIENT)
         return; /* it has no certificate */
-    add_match(generation, cluster, "mesh", true, transport_upstream(generation, sni));
-    add_match(generation, cluster, "plaintext", false, transport_plain(generation));
+    add_match(generation, cluster, "mesh", FL_METADATA_TLS_MODE_MESH, transport_upstream(generation, sni));
+    if (generation->settings.istio_peers)
+        add_match(generation, cluster, "istio", FL_METADATA_TLS_MODE_ISTIO, transport_istio(generation, sni));
+    add_match(generation, cluster, "plaintext", NULL, transport_plain(generation));
 }
 
 static void set_eds(struct generation *generation, pb_cluster *cluster)

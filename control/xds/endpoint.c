@@ -14,7 +14,7 @@ static void set_metadata(struct generation *generation, pb_lb_endpoint *message,
     struct fl_buf identity;
     if (from->mtls)
         build_field(build, build_metadata(build, &message->metadata, FL_METADATA_SOCKET_MATCH), FL_METADATA_TLS_MODE,
-                    FL_SPAN(FL_METADATA_TLS_MODE_MESH));
+                    fl_span_str(from->istio ? FL_METADATA_TLS_MODE_ISTIO : FL_METADATA_TLS_MODE_MESH));
     if (from->pod == NULL)
         return;
     fairlead = build_metadata(build, &message->metadata, FL_METADATA);
@@ -98,11 +98,8 @@ static ProtobufCMessage *workload_endpoints(struct generation *generation, const
     endpoint.pod = control_model_pod_at(generation->model, &endpoint.ip);
     if (endpoint.pod == NULL && !telemetry_is_collector(generation, &endpoint.ip, name->port))
         return NULL;
-    if (endpoint.pod != NULL) {
-        control_workload_of_pod(endpoint.pod, &endpoint.workload);
-        endpoint.mtls = endpoint.workload.meshed && control_workload_mtls(generation->model, &endpoint.workload,
-                                                                          name->port) != CONTROL_MTLS_DISABLE;
-    }
+    if (endpoint.pod != NULL)
+        control_endpoint_judge(generation->model, &endpoint);
     return assignment_of(generation, text, &endpoint, 1);
 }
 

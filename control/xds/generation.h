@@ -38,6 +38,7 @@ char *name_of_workload(struct generation *generation, const struct control_ip *i
 
 /* -- transport sockets (transport.c) -- */
 pb_transport *transport_upstream(struct generation *generation, const char *sni);
+pb_transport *transport_istio(struct generation *generation, const char *sni); /* to a sidecar of Istio's */
 pb_transport *transport_plain(struct generation *generation);
 /* Which of the mesh's ALPN tokens, ours and Istio's, a chain takes. */
 enum mesh_tokens { MESH_HTTP, MESH_BYTES, MESH_ALL };

@@ -102,6 +102,19 @@ pb_transport *transport_upstream(struct generation *generation, const char *sni)
     return transport(generation, "envoy.transport_sockets.tls", &tls->base);
 }
 
+/* Istio's sidecars choose their chain by its own tokens, and then agree to the usual ones, or to none for bytes. */
+static const char *const istio_offers[] = {"istio-h2", "istio-http/1.1", "istio", "h2", "http/1.1"};
+
+pb_transport *transport_istio(struct generation *generation, const char *sni)
+{
+    pb_upstream_tls *tls = new_upstream_tls(&generation->build);
+    tls->common_tls_context = mesh_tls(generation);
+    for (size_t i = 0; i < sizeof(istio_offers) / sizeof(istio_offers[0]); i++)
+        PUSH(&generation->build, tls->common_tls_context, alpn_protocols, literal(istio_offers[i]));
+    tls->sni = literal(sni);
+    return transport(generation, "envoy.transport_sockets.tls", &tls->base);
+}
+
 pb_transport *transport_plain(struct generation *generation)
 {
     return transport(generation, "envoy.transport_sockets.raw_buffer", &new_raw_buffer(&generation->build)->base);

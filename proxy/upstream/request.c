@@ -56,6 +56,8 @@ static bool may_share(const struct proxy_cluster_run *cluster, const struct fl_t
     const struct offers offers = context != NULL ? offers_of(context) : (struct offers){0};
     if (!offers.shared && !offers.http2)
         return http == PROXY_CLUSTER_HTTP2 || (http == PROXY_CLUSTER_DOWNSTREAM && want->downstream_h2);
+    if (!offers.shared && offers.http1 && http == PROXY_CLUSTER_DOWNSTREAM && !want->downstream_h2)
+        return false;
     return offers.shared || !offers.http1 || (!want->upgrade && want->pin == 0);
 }
 

@@ -31,6 +31,7 @@ static const struct fl_row settings_rows[] = {
     {"clusterDomain", control_read_name, AT(cluster_domain), OPT, 0, 0, NULL},
     {"egress", fl_read_enum, AT(egress), OPT, 0, 0, egresses},
     {"meshCIDRs", control_read_list, AT(cidrs), OPT, 0, 0, &cidr_list},
+    {"istioPeers", fl_read_bool, AT(istio_peers), OPT, 0, 0, NULL},
     {0},
 };
 static const struct fl_table settings_table = {settings_rows, FL_TABLE_REFUSE_UNKNOWN};
