@@ -175,6 +175,20 @@ static void forget(struct proxy_front *front)
 
 /* --- the request ------------------------------------------------------------------------------------------------ */
 
+/* What the application at the far end hears is the cluster's to say, where that is not what the client spoke: a
+ * gateway's clients speak what they like. */
+static void set_version(const struct proxy_front *front, struct proxy_message *message)
+{
+    enum proxy_cluster_http http = front->lane->cluster->options.http;
+    if (http == PROXY_CLUSTER_HTTP2)
+        message->major = 2;
+    if (http != PROXY_CLUSTER_HTTP1 || message->major != 2)
+        return;
+    message->major = 1;
+    if (message->headers.first[PROXY_HEADER_HOST] == 0 && message->authority.len > 0)
+        (void)!proxy_headers_add(&message->headers, FL_SPAN("host"), message->authority);
+}
+
 static void send_head(struct proxy_stream *stream, struct proxy_message *message, bool end)
 {
     struct proxy_front *front = of(stream);
@@ -184,8 +198,10 @@ static void send_head(struct proxy_stream *stream, struct proxy_message *message
             keep_head(front, message, end);
         return;
     }
-    if (is_restored(front))
+    if (is_restored(front)) {
+        set_version(front, message);
         proxy_restore_pack_request(message, room);
+    }
     front->sending++;
     proxy_stream_send_head(front->inner, message, end);
     front->sending--;

@@ -723,6 +723,40 @@ static void between_sidecars_messages_are_restored(void **state)
     teardown(f);
 }
 
+/* A gateway's clients speak what they like: what the application hears is what its cluster says. */
+static void the_cluster_says_what_the_application_hears(void **state)
+{
+    (void)state;
+    static const struct {
+        enum proxy_cluster_http http;
+        uint8_t major; /* of the client */
+        const char *heard;
+    } rows[] = {
+        {PROXY_CLUSTER_HTTP1, 2, "GET /a 1.1 user-agent host"},
+        {PROXY_CLUSTER_HTTP1, 1, "GET /a 1.1 Host User-Agent"},
+        {PROXY_CLUSTER_HTTP2, 1, "GET /a 2.1 host user-agent"},
+        {PROXY_CLUSTER_DOWNSTREAM, 2, "GET /a 2.1 host user-agent"},
+        {PROXY_CLUSTER_DOWNSTREAM, 1, "GET /a 1.1 Host User-Agent"},
+    };
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fixture *f = &fixture;
+        struct asker *asker;
+        setup_tls(f, "fairlead-http/1");
+        f->options.http = rows[i].http;
+        start(f);
+        assert_int_equal(try_to_ask(f, 0, &asker), PROXY_UPSTREAM_OK);
+        parse(f, rows[i].major == 1 ? GET : "GET /a HTTP/1.1\r\nhost: h\r\nuser-agent: x\r\n\r\n");
+        if (rows[i].major == 2) {
+            proxy_headers_remove(&f->request.headers, FL_SPAN("host"));
+            f->request.major = 2;
+        }
+        proxy_stream_send_head(asker->upstream->stream, &f->request, true);
+        run_until_done(f, asker);
+        assert_string_equal(f->peers[0].last, rows[i].heard);
+        teardown(f);
+    }
+}
+
 static void where_http1_is_agreed_on_everyone_has_his_own(void **state)
 {
     (void)state;
@@ -983,6 +1017,7 @@ int main(void)
         cmocka_unit_test(a_refused_stream_is_told_as_refused),
         cmocka_unit_test(a_new_certificate_is_a_new_connection),
         cmocka_unit_test(between_sidecars_messages_are_restored),
+        cmocka_unit_test(the_cluster_says_what_the_application_hears),
         cmocka_unit_test(where_http1_is_agreed_on_everyone_has_his_own),
         cmocka_unit_test(a_handshake_that_fails_is_a_failed_dial),
         cmocka_unit_test(a_pinned_client_has_its_own_connection),
