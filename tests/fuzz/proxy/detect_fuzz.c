@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define SPLITS 64u
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check(int truth)
@@ -19,8 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(whole.server_name_len <= PROXY_DETECT_NAME_MAX && whole.alpn_count <= PROXY_DETECT_ALPN_MAX);
         check(result != PROXY_DETECT_MORE || size < PROXY_DETECT_MAX);
         check(result == PROXY_DETECT_TLS || whole.alpn_count == 0);
-        enum proxy_detect_result half = proxy_detect(fl_span_make(data, size / 2), wanted, &part);
-        check(half == PROXY_DETECT_MORE || half == result);
+        for (size_t cut = 0; cut < size; cut += 1 + size / SPLITS) { /* small inputs at every byte */
+            enum proxy_detect_result before = proxy_detect(fl_span_make(data, cut), wanted, &part);
+            check(before == PROXY_DETECT_MORE || before == result || (cut == 0 && wanted == 0));
+        }
     }
     return 0;
 }
