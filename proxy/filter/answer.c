@@ -10,6 +10,18 @@
 
 /* --- counts and log --------------------------------------------------------------------------------------------- */
 
+/* A connection keeps the edge of its last request: a gRPC one has the lowest bit set. */
+static struct proxy_edge *labelled(const struct proxy_upstream *upstream, bool grpc)
+{
+    uintptr_t label = (uintptr_t)upstream->label;
+    return (label & 1) == grpc ? (struct proxy_edge *)(label & ~(uintptr_t)1) : NULL;
+}
+
+static void label(struct proxy_upstream *upstream, bool grpc, struct proxy_edge *edge)
+{
+    upstream->label = edge != NULL ? (void *)((uintptr_t)edge | grpc) : NULL;
+}
+
 static struct proxy_edge *edge_of(struct proxy_exchange_run *exchange)
 {
     struct proxy_hcm *hcm = exchange->hcm;
@@ -29,12 +41,12 @@ static struct proxy_edge *edge_of(struct proxy_exchange_run *exchange)
         hcm->edge_grpc = grpc;
         return hcm->edge;
     }
-    if (exchange->is_grpc || conn == NULL)
-        return proxy_label_edge(downstream, exchange->cluster, conn,
-                                exchange->is_grpc ? PROXY_PROTOCOL_GRPC : PROXY_PROTOCOL_HTTP);
-    if (upstream->label == NULL)
-        upstream->label = proxy_label_edge(downstream, exchange->cluster, conn, PROXY_PROTOCOL_HTTP);
-    return upstream->label;
+    enum proxy_protocol protocol = exchange->is_grpc ? PROXY_PROTOCOL_GRPC : PROXY_PROTOCOL_HTTP;
+    if (conn == NULL)
+        return proxy_label_edge(downstream, exchange->cluster, conn, protocol);
+    if (labelled(upstream, exchange->is_grpc) == NULL)
+        label(upstream, exchange->is_grpc, proxy_label_edge(downstream, exchange->cluster, conn, protocol));
+    return labelled(upstream, exchange->is_grpc);
 }
 
 static void count(struct proxy_exchange_run *exchange, uint64_t duration_ns)
