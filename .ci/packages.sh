@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034 # the lists are used by those who source this
 
 packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libyaml-dev
-  libssl-dev libmnl-dev libcurl4-openssl-dev libprotobuf-c-dev libnghttp2-dev protobuf-c-compiler protobuf-compiler
+  libssl-dev libc-ares-dev libmnl-dev libcurl4-openssl-dev libprotobuf-c-dev libnghttp2-dev protobuf-c-compiler protobuf-compiler
   zlib1g-dev)
 packages_quickstart=(iproute2 nftables containernetworking-plugins nginx-light curl openssl python3 python3-yaml util-linux)
 packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils iptables procps musl-tools strace nghttp2-client nghttp2-server)

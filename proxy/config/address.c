@@ -1,5 +1,6 @@
 /* Addresses and address ranges of messages. */
 #include "proxy/config/context.h"
+#include "proxy/upstream/resolve.h"
 
 #include <errno.h>
 
@@ -16,6 +17,10 @@ int compile_socket_address(struct compile *compile, const pb_socket_address *mes
         return compile_fail_at(compile, "port_value", "must be set");
     if (message->port_value > UINT16_MAX)
         return compile_fail_at(compile, "port_value", "expected a port from 0 to 65535, got %u", message->port_value);
+    if (compile->names && proxy_resolve_is_name(fl_span_str(message->address))) {
+        memset(ret_address, 0, sizeof(*ret_address));
+        return 0;
+    }
     if (proxy_address_parse(fl_span_str(message->address), (uint16_t)message->port_value, ret_address) != 0)
         return compile_fail_at(compile, "address", "expected an IPv4 or IPv6 address, got \"%s\"", message->address);
     return 0;

@@ -328,6 +328,26 @@ bool proxy_assembly_next_want(const struct proxy_assembly *assembly, size_t *cur
     return false;
 }
 
+bool proxy_assembly_next_dns(const struct proxy_assembly *assembly, size_t *cursor,
+                             const struct proxy_cluster **ret_cluster)
+{
+    void *value;
+    while (fl_map_next(&assembly->resources[FL_RESOURCE_CLUSTER], cursor, NULL, &value)) {
+        const struct resource *resource = value;
+        const struct build *build = resource->warming != NULL ? resource->warming : resource->active;
+        if (build == NULL || !build->is_dns)
+            continue;
+        *ret_cluster = build->value;
+        return true;
+    }
+    return false;
+}
+
+uint64_t proxy_assembly_dns_version(const struct proxy_assembly *assembly)
+{
+    return assembly->dns_version;
+}
+
 uint64_t proxy_assembly_wants_version(const struct proxy_assembly *assembly)
 {
     return assembly->wants_version;

@@ -73,6 +73,7 @@ void proxy_assembly_forget(struct proxy_assembly *assembly, enum fl_resource_typ
 enum proxy_want_source {                  /* where the resource that refers to it says that it is to be had */
                          PROXY_WANT_ADS,  /* ads, or self */
                          PROXY_WANT_API,  /* an api_config_source of its own (Istio: the agent's SDS) */
+                         PROXY_WANT_DNS,  /* names of a cluster: config/names.h */
                          PROXY_WANT_NONE, /* it says nothing: clusters */
 };
 
@@ -96,6 +97,13 @@ struct proxy_want {
 bool proxy_assembly_next_want(const struct proxy_assembly *assembly, size_t *cursor, struct proxy_want *ret_want);
 /* Changes with every change of that list. */
 uint64_t proxy_assembly_wants_version(const struct proxy_assembly *assembly);
+
+/* Walks the clusters whose endpoints are names, in force or warming (then that version); false at the end. Valid until
+ * the next change. */
+bool proxy_assembly_next_dns(const struct proxy_assembly *assembly, size_t *cursor,
+                             const struct proxy_cluster **ret_cluster);
+/* Changes with every change of that list. */
+uint64_t proxy_assembly_dns_version(const struct proxy_assembly *assembly);
 
 /* -- the result -- */
 

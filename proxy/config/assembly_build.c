@@ -115,6 +115,7 @@ struct build *build_free(struct proxy_assembly *assembly, struct build *build)
             assembly_tls_free(entry);
         }
     }
+    assembly->dns_version += build->is_dns;
     assembly->bytes -= build->size;
     proxy_unit_unref(build->unit);
     free(build->version);
@@ -219,6 +220,8 @@ int build_new(struct proxy_assembly *assembly, struct compile *compile, enum fl_
     }
     *build = (struct build){
         .unit = compile->unit, .value = value, .harmless = compile->harmless, .reads_files = compile->reads_files};
+    build->is_dns = type == FL_RESOURCE_CLUSTER && ((const struct proxy_cluster *)value)->dns != NULL;
+    assembly->dns_version += build->is_dns;
     int result = assembly_reserve(assembly, type, value) < 0 ? compile_no_memory(compile)
                                                              : fill(assembly, compile, wire, version, build);
     compile->unit = NULL;

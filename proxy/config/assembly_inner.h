@@ -38,6 +38,7 @@ struct build {
     uint64_t since_ms; /* it waits; 0: no publish has seen it yet */
     bool overdue;      /* it has waited for too long, and waits for secrets alone */
     bool reads_files;
+    bool is_dns; /* a cluster whose endpoints are names */
     /* A cluster in force follows its endpoints (EDS), in a list of theirs. */
     struct resource *follows;
     struct build *next_follower, *previous_follower;
@@ -84,6 +85,7 @@ struct proxy_assembly {
     struct base base;
     size_t bytes; /* of all builds */
     uint64_t wants_version;
+    uint64_t dns_version;
     uint64_t version;            /* of the last snapshot */
     struct proxy_snapshot *last; /* counted; NULL: none yet */
     bool force;                  /* the next publish gives a snapshot */

@@ -22,12 +22,15 @@ static int read_type(struct compile *compile, const pb_cluster *message, struct 
     case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST:
         cluster->type = PROXY_CLUSTER_ORIGINAL_DST;
         return 0;
+    case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STRICT_DNS:
+    case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS:
+        cluster->type = PROXY_CLUSTER_EDS;
+        return compile_names(compile, message, cluster);
     case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS:
         cluster->type = PROXY_CLUSTER_EDS;
         return 0;
     default:
-        return compile_fail_at(compile, "type",
-                               "expected STATIC, EDS or ORIGINAL_DST; other types are not supported yet");
+        return compile_fail_at(compile, "type", "expected STATIC, STRICT_DNS, LOGICAL_DNS, EDS or ORIGINAL_DST");
     }
 }
 
@@ -77,7 +80,7 @@ static int read_original_dst(struct compile *compile, const pb_cluster *message,
 static int read_eds(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
     const Envoy__Config__Cluster__V3__Cluster__EdsClusterConfig *eds = message->eds_cluster_config;
-    if (cluster->type != PROXY_CLUSTER_EDS)
+    if (cluster->type != PROXY_CLUSTER_EDS || cluster->dns != NULL)
         return eds == NULL ? 0 : compile_fail_at(compile, "eds_cluster_config", "belongs to the type EDS");
     struct compile_mark mark = compile_enter(compile, "eds_cluster_config");
     if (eds == NULL)
@@ -99,7 +102,7 @@ static int read_eds(struct compile *compile, const pb_cluster *message, struct p
 static int read_assignment(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
     cluster->own.unit = compile->unit;
-    if (message->load_assignment == NULL)
+    if (message->load_assignment == NULL || cluster->dns != NULL)
         return 0;
     if (cluster->type == PROXY_CLUSTER_ORIGINAL_DST)
         return compile_fail_at(compile, "load_assignment", "the type ORIGINAL_DST has no endpoints of its own");

@@ -50,6 +50,7 @@ struct compile {
     struct fl_xds_report *report; /* never NULL */
     struct fl_err *err;
     bool lenient;                        /* the present listener's HTTP/1 (its metadata) */
+    bool names;                          /* endpoints may be names */
     bool local;                          /* the bootstrap: DataSources may name files and variables */
     const struct fl_map *known_clusters; /* the names that there are; NULL: any may come later */
     struct compile_need *needs;          /* of the present resource, each once */
@@ -188,6 +189,9 @@ int compile_cluster_index(struct compile *compile, const char *field, const char
 
 /* breakers.c: circuit breakers, outlier detection, panic, after the type and policy are known. */
 int compile_breakers(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster) FL_MUST_CHECK;
+
+/* dns.c: a cluster whose endpoints are names; its own name is read already. */
+int compile_names(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster) FL_MUST_CHECK;
 
 /* endpoint.c */
 int compile_endpoints(struct compile *compile, const pb_assignment *message,

@@ -16,6 +16,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/probe.h"
 #include "proxy/config/live.h"
+#include "proxy/config/names.h"
 #include "proxy/config/podapp.h"
 #include "proxy/config/watch.h"
 #include "proxy/dns/service.h"
@@ -36,6 +37,7 @@ struct server {
     struct proxy_stats *stats;   /* of the main thread */
     struct proxy_shared *shared; /* of the workers */
     struct proxy_assembly *assembly;
+    struct proxy_names *names;
     struct proxy_live *live; /* NULL: everything is static */
     struct proxy_directory directory;
     struct proxy_snapshot *snapshot, *pending;  /* in force; handed to the workers */

@@ -167,6 +167,7 @@ static int publish_now(struct server *server, bool strict, struct fl_err *err)
     FL_CLEANUP(fl_cleanup_proxy_snapshot) struct proxy_snapshot *snapshot = NULL;
     int result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &snapshot, err);
     proxy_server_watch_warming(server);
+    proxy_names_update(server->names);
     if (result == PROXY_ASSEMBLY_PUBLISHED)
         return proxy_server_hand_over(server, snapshot, strict, err);
     return result < 0 ? result : 0;

@@ -110,6 +110,23 @@ static void make_state_folder(const char *folder)
                FL_LOG_STR("reason", strerrordesc_np(errno)));
 }
 
+static int start_names(struct server *server, struct fl_err *err)
+{
+    const char *file = getenv(FL_ENV_RESOLV_CONF);
+    const struct proxy_names_options options = {
+        .loop = server->loop,
+        .assembly = server->assembly,
+        .resolv_conf = file != NULL && *file != '\0' ? file : NULL,
+        .on_change = proxy_server_on_change,
+        .owner = server,
+    };
+    int result = proxy_names_new(&options, &server->names);
+    if (result < 0)
+        return fl_err_errno(err, result, "start");
+    proxy_names_update(server->names);
+    return 0;
+}
+
 /* What the bootstrap asks for beside itself; with a last good configuration the first snapshot has that, too. */
 static int start_live(struct server *server, struct fl_err *err)
 {
@@ -225,6 +242,8 @@ static int start(struct server *server, struct fl_err *err)
         result = proxy_assembly_publish(server->assembly, fl_loop_now_ms(server->loop), &server->snapshot, err);
     uint64_t version = server->snapshot != NULL ? server->snapshot->version : 0;
     if (result == PROXY_ASSEMBLY_PUBLISHED)
+        result = start_names(server, err);
+    if (result == 0)
         result = start_live(server, err);
     if (result == 0)
         result = proxy_server_start_workers(server, err);
@@ -265,6 +284,7 @@ static void stop(struct server *server)
     server->dns = proxy_dns_service_free(server->dns);
     server->watch = proxy_watch_free(server->watch);
     server->live = proxy_live_free(server->live);
+    server->names = proxy_names_free(server->names);
     server->assembly = proxy_assembly_free(server->assembly);
     if (server->signals.source.loop != NULL)
         fl_signals_done(&server->signals);

@@ -282,6 +282,17 @@ struct proxy_transport_match {
     const struct proxy_slot *tls; /* NULL: plain */
 };
 
+/* Where endpoints are names (STRICT_DNS, LOGICAL_DNS): config/names.h asks for them, and what comes of it are endpoints
+ * as those of EDS, under the cluster's eds_name. */
+struct proxy_cluster_dns {
+    struct fl_span assignment; /* packed: the ClusterLoadAssignment with the names */
+    bool logical;              /* of each name, one host */
+    uint8_t family;            /* enum proxy_resolve_family */
+    bool respect_ttl;
+    uint64_t refresh_ms;                      /* default 5,000 */
+    uint64_t failure_base_ms, failure_max_ms; /* after a failure: doubled from one to the other */
+};
+
 struct proxy_cluster_service { /* empty where absent */
     struct fl_span host, name, name_space;
 };
@@ -293,8 +304,9 @@ struct proxy_cluster {
     struct fl_span stat_name; /* alt_stat_name, or the name */
     enum proxy_cluster_type type;
     enum proxy_lb_policy lb_policy;
-    struct proxy_endpoints own; /* STATIC; see proxy_snapshot_endpoints */
-    struct fl_span eds_name;    /* EDS: of its endpoints */
+    struct proxy_endpoints own;          /* STATIC; see proxy_snapshot_endpoints */
+    const struct proxy_cluster_dns *dns; /* of type EDS; NULL: its endpoints come over xDS */
+    struct fl_span eds_name;             /* EDS: of its endpoints */
     enum proxy_upstream_http http;
     struct proxy_h2_settings h2;  /* 0 in a field: its default */
     uint64_t connect_timeout_ms;  /* > 0; default 5,000 */
