@@ -127,11 +127,11 @@ class Proxy:
             return False
 
     def dial(self):
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        try:
+        sock, word = socket.socket(), b""
+        sock.settimeout(PATIENCE)
+        with contextlib.suppress(ConnectionResetError):
+            sock.connect(("127.0.0.1", self.port))
             word = sock.recv(100)
-        except ConnectionResetError:
-            word = b""
         return sock, word
 
     def reaches(self):
