@@ -235,6 +235,15 @@ static int read_bind(struct compile *compile, const pb_bind *message, struct pro
 
 /* -- connections, limits, labels -- */
 
+/* Keep-alive probes say nothing while something is not acknowledged: the same time counts then. Not less than a minute,
+ * for a peer that lives and reads nothing for so long is ended, too. */
+static uint32_t user_timeout_of(const struct proxy_cluster *cluster)
+{
+    uint64_t seconds = cluster->keepalive_time_s + (uint64_t)cluster->keepalive_interval_s * cluster->keepalive_probes;
+    seconds = seconds < 60 ? 60 : seconds > 86400 ? 86400 : seconds;
+    return (uint32_t)seconds * 1000;
+}
+
 /* Bounds: what Linux takes (include/net/tcp.h); beyond them setsockopt would refuse, and nobody would hear of it. */
 static int read_keepalive(struct compile *compile, const pb_cluster *message, struct proxy_cluster *cluster)
 {
@@ -255,6 +264,8 @@ static int read_keepalive(struct compile *compile, const pb_cluster *message, st
     if (result == 0)
         result = compile_u32(compile, "keepalive_interval", keepalive->keepalive_interval, 1, 32767,
                              &cluster->keepalive_interval_s);
+    if (cluster->keepalive_probes > 0 && cluster->keepalive_time_s > 0 && cluster->keepalive_interval_s > 0)
+        cluster->user_timeout_ms = user_timeout_of(cluster);
     if (result == 0)
         compile_leave(compile, mark);
     return result;

@@ -119,6 +119,8 @@ static int conn_new(struct proxy_turn *turn, int fd, const struct proxy_address 
         return result;
     }
     turn->connections++;
+    if (turn->connections > turn->peak)
+        turn->peak = turn->connections;
     *ret_conn = conn;
     return 0;
 }
@@ -148,6 +150,8 @@ static void set_keepalive(int fd, const struct proxy_keepalive *keepalive)
         set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive->interval_s);
     if (keepalive->probes > 0)
         set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, keepalive->probes);
+    if (keepalive->user_timeout_ms > 0)
+        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, keepalive->user_timeout_ms);
 }
 
 static int dial(int fd, const struct proxy_address *peer, const struct proxy_dial *how)

@@ -82,6 +82,7 @@ int proxy_conn_accept(struct proxy_turn *turn, int fd, const struct proxy_addres
 
 struct proxy_keepalive { /* of TCP; seconds and a count; 0: the kernel's own */
     uint32_t idle_s, interval_s, probes;
+    uint32_t user_timeout_ms; /* what is not acknowledged, or not taken, for so long ends it (TCP_USER_TIMEOUT) */
 };
 
 struct proxy_dial {

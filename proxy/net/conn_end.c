@@ -77,6 +77,7 @@ void proxy_conn_finish(struct proxy_conn *conn, bool reset)
     proxy_queue_clear(&conn->wire, &conn->turn->pool);
     proxy_conn_input_drop(conn);
     conn->turn->connections--;
+    proxy_turn_trim_later(conn->turn);
     fl_loop_defer(conn->turn->loop, &conn->deferred, release);
     if (left)
         closing_remove(conn);

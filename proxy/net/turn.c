@@ -4,6 +4,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* Resuming may pause somebody else and the other way round; what is still ready after so many rounds waits for the
  * hook's next one, so that a turn ends. */
@@ -38,6 +41,40 @@ int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop)
     return -ENOMEM;
 }
 
+/* Whole pages between two addresses are no longer there until they are written again. */
+static void forget(char *from, char *to)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)from + page - 1) & ~(page - 1);
+    uintptr_t end = (uintptr_t)to & ~(page - 1);
+    if (begin < end)
+        (void)madvise(from + (begin - (uintptr_t)from), end - begin, MADV_DONTNEED);
+}
+
+static void trim(struct fl_timer *timer)
+{
+    struct proxy_turn *turn = FL_CONTAINER_OF(timer, struct proxy_turn, trim);
+    bool fewer = turn->connections <= turn->peak / 2, calm = !turn->bulk && turn->plain != NULL;
+    if (turn->bulk) {
+        turn->bulk = false;
+        proxy_turn_trim_later(turn);
+    }
+    if (calm) {
+        free(fl_take(turn->plain));
+        forget(turn->scratch + PROXY_TURN_READ / 4, turn->scratch + PROXY_TURN_READ_BULK);
+    }
+    if (!fewer && !calm)
+        return;
+    turn->peak = turn->connections;
+    proxy_pool_trim(&turn->pool);
+    (void)malloc_trim(0);
+}
+
+void proxy_turn_trim_later(struct proxy_turn *turn)
+{
+    if (!fl_timer_is_set(&turn->trim))
+        fl_timer_set(turn->loop, &turn->trim, PROXY_TURN_TRIM_MS, trim);
+}
+
 void proxy_turn_abort(struct proxy_turn *turn)
 {
     turn->on_settled = NULL;
@@ -50,6 +87,7 @@ void proxy_turn_done(struct proxy_turn *turn)
     assert(turn->ready == NULL && turn->connections == 0);
     if (turn->loop != NULL)
         fl_hook_disarm(&turn->hook);
+    fl_timer_cancel(&turn->trim);
     proxy_pool_done(&turn->pool);
     free(fl_take(turn->scratch));
     free(fl_take(turn->work));

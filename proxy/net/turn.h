@@ -12,6 +12,7 @@
 #define PROXY_NET_TURN_H
 
 #include "common/loop/loop.h"
+#include "common/loop/timer.h"
 #include "proxy/net/pool.h"
 #include "proxy/net/shed.h"
 
@@ -23,6 +24,7 @@
 #define PROXY_TURN_WORK       131072u
 #define PROXY_TURN_NAMES      32768u
 #define PROXY_TURN_PLAIN      131072u
+#define PROXY_TURN_TRIM_MS    1000u /* after which memory that nobody needs any more goes back to the system */
 
 struct proxy_conn;
 
@@ -39,7 +41,10 @@ struct proxy_turn {
     enum proxy_shed shed;  /* how short memory is */
     uint64_t handshake_ns; /* the turn that handshakes are counted for */
     unsigned handshakes, dials;
-    size_t connections;                          /* open sockets of this worker, both sides */
+    size_t connections; /* open sockets of this worker, both sides */
+    size_t peak;        /* … at most, since memory was given back */
+    bool bulk;          /* large reads since the trim timer was set */
+    struct fl_timer trim;
     struct proxy_conn *closing;                  /* those whose owner has left: they flush, or linger */
     void (*on_settled)(struct proxy_turn *turn); /* the last of those is gone; NULL allowed */
 };
@@ -48,6 +53,10 @@ int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop) FL_MUST_CHECK
 /* Closes at once what its owners have left already. */
 void proxy_turn_abort(struct proxy_turn *turn);
 void proxy_turn_done(struct proxy_turn *turn); /* every connection must be gone, and the loop have run its deferred */
+
+/* A connection has gone, or bulk has come: looks in PROXY_TURN_TRIM_MS whether memory can be given back. It can where
+ * less than half of the connections are left: a walk over the heap is not for every second of a steady load. */
+void proxy_turn_trim_later(struct proxy_turn *turn);
 
 /* True where this turn may still do a handshake step, which is then counted. */
 bool proxy_turn_take_handshake(struct proxy_turn *turn);

@@ -319,7 +319,8 @@ struct proxy_cluster {
     uint32_t original_dst_port; /* ORIGINAL_DST: dial this port instead; 0: the connection's own */
     /* TCP's keepalive is always on; 0: the kernel's. Default 30 s idle, then every 10 s, 3 times. */
     uint32_t keepalive_probes, keepalive_time_s, keepalive_interval_s;
-    uint64_t idle_timeout_ms;             /* of pooled connections; 0: none. Default 3,600,000 */
+    uint32_t user_timeout_ms; /* 0: the kernel's. Where all three are configured: when the last probe would be lost */
+    uint64_t idle_timeout_ms; /* of pooled connections; 0: none. Default 3,600,000 */
     uint32_t max_requests_per_connection; /* 0: no limit */
     uint32_t buffer_limit_bytes;          /* of a connection's output. Default 64 KiB; 16 KiB to 1 MiB count */
     uint32_t max_connections, max_pending_requests, max_requests; /* circuit breakers; 0 lets nothing pass */

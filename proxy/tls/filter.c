@@ -86,6 +86,8 @@ static int feed_much(struct proxy_tls *tls, struct fl_span bytes)
 {
     struct proxy_turn *turn = proxy_conn_turn(tls->conn);
     char *plain = fl_take(turn->plain); /* nobody else's meanwhile */
+    turn->bulk = true;
+    proxy_turn_trim_later(turn);
     if (plain == NULL)
         plain = malloc(PROXY_TURN_PLAIN);
     int result = plain != NULL ? fl_tls_feed_into(tls->session, bytes, plain, PROXY_TURN_PLAIN) : -ENOMEM;

@@ -237,13 +237,37 @@ static void what_does_not_exist_is_not_waited_for(void **state)
     assert_int_equal(want_of(FL_RESOURCE_CLUSTER, "d").presence, PROXY_PRESENCE_UNKNOWN);
 }
 
+static void clusters_of_names_are_told_and_follow_what_they_come_to(void **state)
+{
+    (void)state;
+    const struct proxy_cluster *cluster = NULL;
+    size_t cursor = 0;
+    uint64_t before = proxy_assembly_dns_version(assembly);
+    must_put(FL_RESOURCE_CLUSTER, "n",
+             "name: n\ntype: STRICT_DNS\nrespect_dns_ttl: true\nload_assignment: {cluster_name: n, endpoints: "
+             "[{lb_endpoints: [{endpoint: {address: {socket_address: {address: web.demo, port_value: 80}}}}]}]}\n");
+    assert_true(proxy_assembly_dns_version(assembly) != before);
+    assert_true(proxy_assembly_next_dns(assembly, &cursor, &cluster));
+    assert_true(fl_span_eq_str(cluster->eds_name, "dns:n") && cluster->dns->respect_ttl && !cluster->dns->logical);
+    assert_false(proxy_assembly_next_dns(assembly, &cursor, &cluster));
+    assert_int_equal(want_of(FL_RESOURCE_ENDPOINTS, "dns:n").source, PROXY_WANT_DNS);
+    must_put(FL_RESOURCE_ENDPOINTS, "dns:n",
+             "cluster_name: 'dns:n'\nendpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
+             "10.1.0.1, port_value: 80}}}}]}]\n");
+    assert_true(publish());
+    cluster = proxy_snapshot_cluster_named(snapshot, FL_SPAN("n"));
+    assert_int_equal(proxy_snapshot_endpoints(snapshot, cluster)->count, 1);
+    before = proxy_assembly_dns_version(assembly);
+    assert_int_equal(proxy_assembly_remove(assembly, FL_RESOURCE_CLUSTER, FL_SPAN("n")), 0);
+    assert_true(proxy_assembly_dns_version(assembly) != before);
+}
+
 static void a_refused_version_keeps_the_one_before(void **state)
 {
     (void)state;
     put_all();
     assert_int_equal(put(FL_RESOURCE_CLUSTER, "c", "2", "name: c\ntype: STRICT_DNS\n"), -EINVAL);
-    assert_string_equal(err.text, "cluster c: $.type: expected STATIC, EDS or ORIGINAL_DST; other types are not "
-                                  "supported yet");
+    assert_string_equal(err.text, "cluster c: $.load_assignment: must be set");
     assert_false(publish());
     struct proxy_resource_state cluster = state_of(FL_RESOURCE_CLUSTER, "c");
     assert_string_equal(cluster.refused, err.text);
@@ -576,6 +600,7 @@ int main(void)
         TEST(make_before_break),
         TEST(nothing_is_waited_for_too_long_but_secrets),
         TEST(what_does_not_exist_is_not_waited_for),
+        TEST(clusters_of_names_are_told_and_follow_what_they_come_to),
         TEST(a_refused_version_keeps_the_one_before),
         cmocka_unit_test(removal_in_any_order),
         TEST(slots_outlive_what_names_them),
