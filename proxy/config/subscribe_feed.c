@@ -120,7 +120,8 @@ static void follow(struct proxy_subscribe *subscribe)
         if (is_followed(subscribe, (enum fl_resource_type)i))
             proxy_ads_mark_begin(subscribe->ads, (enum fl_resource_type)i);
     for (size_t cursor = 0; proxy_assembly_next_want(subscribe->options.assembly, &cursor, &want);) {
-        if (want.is_static || want.source == PROXY_WANT_DNS || !is_followed(subscribe, want.type) || is_ours(want.type, want.name))
+        if (want.is_static || want.source == PROXY_WANT_DNS || !is_followed(subscribe, want.type) ||
+            is_ours(want.type, want.name))
             continue;
         if (want.presence == PROXY_PRESENCE_ABSENT && !proxy_ads_wants(subscribe->ads, want.type, want.name))
             proxy_assembly_forget(subscribe->options.assembly, want.type, want.name);
