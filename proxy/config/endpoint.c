@@ -148,6 +148,24 @@ static bool is_healthy(const pb_endpoint *message)
     }
 }
 
+/* All are checked, and one is used. */
+static int read_others(struct compile *compile, const Envoy__Config__Endpoint__V3__Endpoint *message,
+                       struct proxy_endpoint *endpoint)
+{
+    for (size_t i = 0; i < message->n_additional_addresses; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "additional_addresses", i);
+        struct proxy_address address;
+        compile_enter(compile, "address");
+        int result = compile_address(compile, message->additional_addresses[i]->address, &address, NULL);
+        if (result != 0)
+            return result;
+        compile_leave(compile, mark);
+        if (!proxy_address_is_set(&endpoint->other) && address.any.sa_family != endpoint->address.any.sa_family)
+            endpoint->other = address;
+    }
+    return 0;
+}
+
 static int read_endpoint(struct compile *compile, const pb_endpoint *message, struct fl_map *identities,
                          const struct proxy_endpoint *before, struct proxy_endpoint *endpoint)
 {
@@ -166,15 +184,17 @@ static int read_endpoint(struct compile *compile, const pb_endpoint *message, st
     if (result != 0)
         return result;
     compile_enter(compile, "endpoint");
-    result = COMPILE_REFUSE(compile, message->endpoint, "additional_addresses");
-    if (result == 0)
-        endpoint->hostname = FL_SPAN("");
+    endpoint->hostname = FL_SPAN("");
     if (result == 0 && message->endpoint->hostname[0] != '\0')
         result = compile_text(compile, message->endpoint->hostname, &endpoint->hostname);
     if (result != 0)
         return result;
-    compile_enter(compile, "address");
-    return compile_address(compile, message->endpoint->address, &endpoint->address, NULL);
+    struct compile_mark mark = compile_enter(compile, "address");
+    result = compile_address(compile, message->endpoint->address, &endpoint->address, NULL);
+    if (result != 0)
+        return result;
+    compile_leave(compile, mark);
+    return read_others(compile, message->endpoint, endpoint);
 }
 
 static int read_locality(struct compile *compile, const pb_locality *message, struct fl_map *identities,

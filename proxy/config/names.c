@@ -48,8 +48,18 @@ struct proxy_names {
 
 /* --- endpoints ---------------------------------------------------------------------------------------------------- */
 
-/* The endpoint with another address. NULL: memory is out. */
-static pb_endpoint *with_address(struct fl_arena *arena, const pb_endpoint *from, const struct proxy_address *address)
+static void print(const struct proxy_address *address, const pb_socket_address *from, char text[INET6_ADDRSTRLEN],
+                  pb_socket_address *socket, pb_address *outer)
+{
+    (void)inet_ntop(address->any.sa_family, proxy_address_bytes(address).data, text, INET6_ADDRSTRLEN);
+    *socket = *from;
+    socket->address = text;
+    outer->socket_address = socket;
+}
+
+/* The endpoint with another address, and one of the other family (NULL: none). NULL: memory is out. */
+static pb_endpoint *with_address(struct fl_arena *arena, const pb_endpoint *from, const struct proxy_address *address,
+                                 const struct proxy_address *other)
 {
     struct copy {
         pb_endpoint outer;
@@ -57,32 +67,68 @@ static pb_endpoint *with_address(struct fl_arena *arena, const pb_endpoint *from
         pb_address address;
         pb_socket_address socket;
         char text[INET6_ADDRSTRLEN];
+        Envoy__Config__Endpoint__V3__Endpoint__AdditionalAddress more, *list[1];
+        pb_address more_address;
+        pb_socket_address more_socket;
+        char more_text[INET6_ADDRSTRLEN];
     } *copy = fl_arena_alloc(arena, sizeof(*copy));
     if (copy == NULL)
         return NULL;
     copy->outer = *from;
     copy->inner = *from->endpoint;
     copy->address = *from->endpoint->address;
-    copy->socket = *from->endpoint->address->socket_address;
-    (void)inet_ntop(address->any.sa_family, proxy_address_bytes(address).data, copy->text, sizeof(copy->text));
-    copy->socket.address = copy->text;
-    copy->address.socket_address = &copy->socket;
+    const pb_socket_address *socket = from->endpoint->address->socket_address;
+    print(address, socket, copy->text, &copy->socket, &copy->address);
+    if (other != NULL) {
+        envoy__config__endpoint__v3__endpoint__additional_address__init(&copy->more);
+        copy->more_address = *from->endpoint->address;
+        print(other, socket, copy->more_text, &copy->more_socket, &copy->more_address);
+        copy->more.address = &copy->more_address;
+        copy->list[0] = &copy->more;
+        copy->inner.additional_addresses = copy->list;
+        copy->inner.n_additional_addresses = 1;
+    }
     copy->inner.address = &copy->address;
     copy->outer.endpoint = &copy->inner;
     return &copy->outer;
 }
 
-static int expand_locality(struct fl_arena *arena, const struct name *names, pb_locality *locality)
+/* Where both families are wanted, a host is an address of each (RFC 8305): the nth of IPv6 with the nth of IPv4. The
+ * list is sorted, IPv4 first. */
+static size_t hosts_of(const struct entry *entry, const struct name *name, size_t *ret_v4)
 {
-    size_t count = 0;
+    size_t v4 = 0;
+    while (entry->dns.family == PROXY_RESOLVE_ALL && v4 < name->count && name->list[v4].any.sa_family == AF_INET)
+        v4++;
+    *ret_v4 = v4;
+    return v4 > name->count - v4 ? v4 : name->count - v4;
+}
+
+static const struct proxy_address *nth(const struct name *name, size_t first, size_t end, size_t n)
+{
+    return first + n < end ? &name->list[first + n] : NULL;
+}
+
+static pb_endpoint *nth_host(struct fl_arena *arena, const struct name *name, const pb_endpoint *from, size_t v4,
+                             size_t n)
+{
+    const struct proxy_address *six = nth(name, v4, name->count, n), *four = nth(name, 0, v4, n);
+    return with_address(arena, from, six != NULL ? six : four, six != NULL ? four : NULL);
+}
+
+static int expand_locality(struct fl_arena *arena, const struct entry *entry, const struct name *names,
+                           pb_locality *locality)
+{
+    size_t count = 0, v4;
     for (size_t i = 0; i < locality->n_lb_endpoints; i++)
-        count += names[i].count;
+        count += hosts_of(entry, &names[i], &v4);
     pb_endpoint **list = fl_arena_alloc(arena, (count + 1) * sizeof(pb_endpoint *)), **at = list;
     if (list == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < locality->n_lb_endpoints; i++) {
-        for (size_t k = 0; k < names[i].count; k++) {
-            *at = with_address(arena, locality->lb_endpoints[i], &names[i].list[k]);
+        size_t hosts = hosts_of(entry, &names[i], &v4);
+        for (size_t k = 0; k < hosts; k++) {
+            *at = nth_host(arena, &names[i], locality->lb_endpoints[i], v4, k);
             if (*at++ == NULL)
                 return -ENOMEM;
         }
@@ -107,7 +153,7 @@ static int expand(struct fl_arena *arena, const struct entry *entry, const pb_as
         if (locality == NULL)
             return -ENOMEM;
         *locality = *from->endpoints[i];
-        if (expand_locality(arena, names, locality) < 0)
+        if (expand_locality(arena, entry, names, locality) < 0)
             return -ENOMEM;
         names += from->endpoints[i]->n_lb_endpoints;
         whole.endpoints[i] = locality;
@@ -191,12 +237,22 @@ static bool is_same(const struct name *name, const struct proxy_address *list, s
     return true;
 }
 
+/* One address, or one of each family: those that come first. */
+static size_t logical_count(const struct entry *entry, const struct proxy_resolved *answer)
+{
+    return entry->dns.family == PROXY_RESOLVE_ALL && answer->count > 1 &&
+                   answer->list[0].any.sa_family != answer->list[1].any.sa_family
+               ? 2
+               : 1;
+}
+
 /* Servers turn the order of an answer round: it says nothing. */
 static void take(struct name *name, const struct proxy_resolved *answer)
 {
     struct entry *entry = name->entry;
-    size_t count = entry->dns.logical ? 1 : answer->count;
-    if (entry->dns.logical && name->count == 1 && has(answer, &name->list[0]))
+    size_t count = entry->dns.logical ? logical_count(entry, answer) : answer->count;
+    if (entry->dns.logical && name->count == count && has(answer, &name->list[0]) &&
+        has(answer, &name->list[count - 1]))
         return;
     struct proxy_address *list = malloc(count * sizeof(*list));
     if (list == NULL) { /* the next answer will bring them */

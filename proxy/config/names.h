@@ -4,11 +4,11 @@
  *   assembly: clusters of names ──► questions (upstream/resolve.h) ──► ClusterLoadAssignment "dns:<cluster>" ──►
  * assembly
  *
- * STRICT_DNS: each address of an answer is a host with the endpoint's weight, priority and metadata. LOGICAL_DNS: one
- * host, which stays the same as long as its address is in the answer. Asked again after dns_refresh_rate, or the
- * answer's TTL (respect_dns_ttl, 1 s at least); after a failure by dns_failure_refresh_rate. A name that is not
- * answered, or is there no longer, keeps its last addresses. One that never had any gives none: the cluster is warm,
- * and without hosts.
+ * STRICT_DNS: each address of an answer is a host with the endpoint's weight, priority and metadata; where both
+ * families are wanted (ALL), an IPv6 and an IPv4 address are one host, dialled as RFC 8305 says. LOGICAL_DNS: one host,
+ * which stays the same as long as its address is in the answer. Asked again after dns_refresh_rate, or the answer's TTL
+ * (respect_dns_ttl, 1 s at least); after a failure by dns_failure_refresh_rate. A name that is not answered, or is
+ * there no longer, keeps its last addresses. One that never had any gives none: the cluster is warm, and without hosts.
  *
  * Main thread. Bounded: PROXY_NAMES_MAX names in all; clusters beyond have no endpoints, which is told once each.
  */

@@ -72,6 +72,7 @@ static struct proxy_cluster_endpoint *list_endpoints(const struct proxy_cluster 
         const struct proxy_endpoint *from = &endpoints->list[i];
         list[i] = (struct proxy_cluster_endpoint){
             .address = from->address,
+            .other = from->other,
             .weight = from->healthy ? from->weight : 0,
             .priority = from->priority,
             .transport = proxy_cluster_transport(cluster, from),

@@ -25,6 +25,7 @@ static void start_transport(struct proxy_conn *conn)
 static void connected(struct proxy_conn *conn)
 {
     fl_timer_cancel(&conn->timer);
+    proxy_conn_rival_drop(conn);
     conn->writable = true;
     proxy_conn_want_run(conn);
     if (conn->transport_ops != NULL) {
@@ -45,13 +46,13 @@ static int socket_error(const struct proxy_conn *conn)
 static void connect_result(struct proxy_conn *conn)
 {
     int error = socket_error(conn);
-    if (error != 0)
-        proxy_conn_fail_errno(conn, error);
-    else
+    if (error == 0)
         connected(conn);
+    else if (!proxy_conn_rival_takes_over(conn))
+        proxy_conn_fail_errno(conn, error);
 }
 
-static void on_event(struct fl_source *source, uint32_t events)
+void proxy_conn_on_event(struct fl_source *source, uint32_t events)
 {
     struct proxy_conn *conn = FL_CONTAINER_OF(source, struct proxy_conn, source);
     if (conn->state == CONN_CONNECTING) {
@@ -113,7 +114,7 @@ static int conn_new(struct proxy_turn *turn, int fd, const struct proxy_address 
     conn->turn = turn;
     conn->peer = *peer;
     conn->high = PROXY_CONN_HIGH;
-    int result = fl_source_add(turn->loop, &conn->source, fd, CONN_EVENTS, on_event);
+    int result = fl_source_add(turn->loop, &conn->source, fd, CONN_EVENTS, proxy_conn_on_event);
     if (result < 0) {
         free(conn);
         return result;
@@ -154,7 +155,7 @@ static void set_keepalive(int fd, const struct proxy_keepalive *keepalive)
         set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, keepalive->user_timeout_ms);
 }
 
-static int dial(int fd, const struct proxy_address *peer, const struct proxy_dial *how)
+int proxy_conn_dial(int fd, const struct proxy_address *peer, const struct proxy_dial *how)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_keepalive(fd, &how->keepalive);
@@ -170,14 +171,26 @@ static int dial(int fd, const struct proxy_address *peer, const struct proxy_dia
     return 0;
 }
 
+int proxy_conn_socket(const struct proxy_address *peer)
+{
+    int fd = socket(peer->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
 int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer, const struct proxy_dial *how,
                        struct proxy_conn **ret_conn)
 {
-    FL_CLEANUP(fl_cleanup_close)
-    int fd = socket(peer->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    FL_CLEANUP(fl_cleanup_close) int fd = proxy_conn_socket(peer);
     if (fd < 0)
-        return -errno;
-    int dialled = dial(fd, peer, how);
+        return fd;
+    int dialled = proxy_conn_dial(fd, peer, how);
+    bool more = how->other != NULL && proxy_address_is_set(how->other);
+    if (dialled < 0 && dialled != -EINPROGRESS && more) { /* no route in this family: the other one alone */
+        struct proxy_dial alone = *how;
+        alone.source = how->other_source;
+        alone.other = NULL;
+        return proxy_conn_connect(turn, how->other, &alone, ret_conn);
+    }
     if (dialled < 0 && dialled != -EINPROGRESS)
         return dialled;
     struct proxy_conn *conn;
@@ -191,6 +204,8 @@ int proxy_conn_connect(struct proxy_turn *turn, const struct proxy_address *peer
         proxy_conn_want_run(conn);
     } else {
         proxy_conn_set_deadline(conn, how->timeout_ms);
+        if (more)
+            proxy_conn_rival_new(conn, how);
     }
     *ret_conn = conn;
     return 0;

@@ -28,6 +28,7 @@
 #define PROXY_CONN_HIGH_MAX  1048576u
 #define PROXY_CONN_INPUT_MAX 131072u /* unconsumed bytes at which reading stops */
 #define PROXY_CONN_LINGER_MS 2000u   /* how long a lingering close waits for the peer */
+#define PROXY_CONN_RIVAL_MS  250u    /* RFC 8305 §5 */
 #define PROXY_CONN_FLUSH_MS  30000u  /* how long a flushing close waits for the peer to read */
 
 struct proxy_conn;
@@ -89,6 +90,8 @@ struct proxy_dial {
     const struct proxy_address *source; /* NULL or unset: the kernel's choice */
     bool freebind;                      /* the source need not be an address of this host (IP_FREEBIND) */
     struct proxy_keepalive keepalive;
+    const struct proxy_address *other,
+        *other_source; /* NULL, or: dialled too, after PROXY_CONN_RIVAL_MS or a failure */
     uint64_t timeout_ms;
 };
 

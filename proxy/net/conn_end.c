@@ -65,6 +65,7 @@ void proxy_conn_finish(struct proxy_conn *conn, bool reset)
     conn->state = CONN_CLOSED;
     unlist(conn);
     fl_timer_cancel(&conn->timer);
+    proxy_conn_rival_drop(conn);
     int fd = conn->source.fd;
     fl_source_remove(&conn->source);
     if (reset) {

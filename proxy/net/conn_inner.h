@@ -3,6 +3,7 @@
  *   conn.c        where it comes from, its events, the end of the turn; what its owner asks
  *   conn_read.c   socket ─► transport ─► owner: the turn's budget, what is kept, the peer's end
  *   conn_write.c  owner ─► transport ─► socket: queues, back-pressure, our end
+ *   conn_rival.c  a second address while it is dialled
  *   conn_end.c    failing and closing: who is told, what is still flushed, when the memory goes
  *
  * The life of a connection, as states:
@@ -36,6 +37,7 @@ struct proxy_conn {
     struct proxy_queue wire; /* the transport's: records */
     char *input;             /* received and not consumed: input[input_begin, input_end); NULL where there is none */
     uint32_t input_begin, input_end, input_size;
+    struct conn_rival *rival; /* conn_rival.c: a second socket while it is dialled; NULL: none */
     struct proxy_conn *next_ready;
     struct proxy_conn *closing_next, *closing_previous; /* in turn->closing */
     struct fl_timer timer;                              /* connect, handshake, flush or linger, by state */
@@ -97,6 +99,20 @@ bool proxy_conn_transport_ok(struct proxy_conn *conn, int result);
 void proxy_conn_set_deadline(struct proxy_conn *conn, uint64_t ms);
 /* FLUSHING, at the turn's end: closed once the bytes are out. */
 void proxy_conn_run_closing(struct proxy_conn *conn);
+
+/* -- conn.c -- */
+
+void proxy_conn_on_event(struct fl_source *source, uint32_t events);
+int proxy_conn_socket(const struct proxy_address *peer) FL_MUST_CHECK; /* an fd, or -errno */
+/* 0: connected; -EINPROGRESS; or another -errno. */
+int proxy_conn_dial(int fd, const struct proxy_address *peer, const struct proxy_dial *how) FL_MUST_CHECK;
+
+/* -- conn_rival.c -- */
+
+void proxy_conn_rival_new(struct proxy_conn *conn, const struct proxy_dial *how);
+void proxy_conn_rival_drop(struct proxy_conn *conn); /* fine where there is none */
+/* The first socket has failed. True: the connection goes on, on the other one. */
+bool proxy_conn_rival_takes_over(struct proxy_conn *conn);
 
 /* -- conn_read.c -- */
 

@@ -256,6 +256,7 @@ struct proxy_label { /* a member of a metadata object: its text, "true", "false"
 
 struct proxy_endpoint {
     struct proxy_address address;
+    struct proxy_address other; /* of additional_addresses, the first of the other family; not set: none */
     struct fl_span hostname;
     /* filter_metadata.fairlead.identity: the one SPIFFE ID that it may show. Where it is there, a connection is TLS
      * with that ID or fails: never plaintext. Empty: whom the cluster's TLS setting accepts. */

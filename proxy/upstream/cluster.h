@@ -34,8 +34,10 @@
 
 struct fl_tls_context;
 
-#define PROXY_UPSTREAM_IDLE_MAX 1024u /* idle connections of a cluster and worker */
-#define PROXY_UPSTREAM_HOSTS    256u  /* buckets of addresses of an ORIGINAL_DST cluster */
+#define PROXY_UPSTREAM_IDLE_MAX   1024u /* idle connections of a cluster and worker */
+#define PROXY_UPSTREAM_IDLE_WARM  64u   /* … that stay for the whole idle time; */
+#define PROXY_UPSTREAM_SURPLUS_MS 5000u /* … the others go when they have been idle for so long */
+#define PROXY_UPSTREAM_HOSTS      256u  /* buckets of addresses of an ORIGINAL_DST cluster */
 
 enum proxy_cluster_http { /* as the snapshot has it */
                           PROXY_CLUSTER_HTTP1,
@@ -46,7 +48,8 @@ enum proxy_cluster_http { /* as the snapshot has it */
 
 struct proxy_cluster_endpoint {
     struct proxy_address address;
-    uint32_t weight; /* 0: unhealthy */
+    struct proxy_address other; /* of the same host, in the other family; not set: none */
+    uint32_t weight;            /* 0: unhealthy */
     uint32_t priority;
     const void *transport;   /* what tls_of knows its TLS context by; NULL: plain */
     struct fl_span identity; /* the one SPIFFE ID that it may show; empty: whom the context accepts */

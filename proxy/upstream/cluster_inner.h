@@ -15,7 +15,7 @@
 struct proxy_lane;
 
 struct proxy_host { /* an address, with its connections */
-    struct proxy_address address;
+    struct proxy_address address, other;
     struct fl_span identity; /* in the options' memory */
     const void *transport;
     struct proxy_upstream *idle; /* the last one used first */

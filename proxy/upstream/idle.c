@@ -106,14 +106,31 @@ static const struct proxy_conn_ops idle_ops = {
     .on_closed = idle_on_closed,
 };
 
+/* For how long the oldest may idle; 0: for ever. What a burst has left behind is not kept for the whole time. */
+static uint64_t patience(const struct proxy_cluster_run *cluster)
+{
+    uint64_t timeout = cluster->options.idle_timeout_ms;
+    bool surplus = cluster->idle > PROXY_UPSTREAM_IDLE_WARM;
+    return surplus && (timeout == 0 || timeout > PROXY_UPSTREAM_SURPLUS_MS) ? PROXY_UPSTREAM_SURPLUS_MS : timeout;
+}
+
 static void expire(struct fl_timer *timer)
 {
     struct proxy_cluster_run *cluster = FL_CONTAINER_OF(timer, struct proxy_cluster_run, expiry);
-    uint64_t now = fl_loop_now_ms(cluster->turn->loop), timeout = cluster->options.idle_timeout_ms;
-    while (cluster->idle_oldest != NULL && cluster->idle_oldest->idle_since_ms + timeout <= now)
+    uint64_t now = fl_loop_now_ms(cluster->turn->loop), timeout = patience(cluster);
+    while (cluster->idle_oldest != NULL && timeout > 0 && cluster->idle_oldest->idle_since_ms + timeout <= now) {
         proxy_idle_close(cluster->idle_oldest);
-    if (cluster->idle_oldest != NULL)
+        timeout = patience(cluster);
+    }
+    if (cluster->idle_oldest != NULL && timeout > 0)
         fl_timer_set(cluster->turn->loop, timer, cluster->idle_oldest->idle_since_ms + timeout - now, expire);
+}
+
+static void watch(struct proxy_cluster_run *cluster)
+{
+    uint64_t now = fl_loop_now_ms(cluster->turn->loop), timeout = patience(cluster);
+    if (timeout > 0 && (!fl_timer_is_set(&cluster->expiry) || cluster->expiry.deadline_ms > now + timeout))
+        fl_timer_set(cluster->turn->loop, &cluster->expiry, timeout, expire);
 }
 
 /* Its end is known and not told yet, or a new connection would be made otherwise. */
@@ -149,8 +166,7 @@ void proxy_idle_put(struct proxy_upstream *upstream)
         proxy_idle_close(cluster->idle_oldest);
     upstream->idle_since_ms = fl_loop_now_ms(cluster->turn->loop);
     idle_insert(upstream);
-    if (cluster->options.idle_timeout_ms > 0 && !fl_timer_is_set(&cluster->expiry))
-        fl_timer_set(cluster->turn->loop, &cluster->expiry, cluster->options.idle_timeout_ms, expire);
+    watch(cluster);
     proxy_conn_set_owner(upstream->conn, &idle_ops, upstream);
     proxy_conn_resume(upstream->conn);
 }

@@ -45,6 +45,8 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, stru
     upstream->client = use == FL_ALPN_USE_BYTES ? NULL : &with_client->client;
     const struct proxy_dial how = {
         .source = host->address.any.sa_family == AF_INET ? &options->bind_v4 : &options->bind_v6,
+        .other = &host->other,
+        .other_source = host->other.any.sa_family == AF_INET ? &options->bind_v4 : &options->bind_v6,
         .freebind = options->bind_freebind,
         .keepalive = options->keepalive,
         .timeout_ms = options->connect_timeout_ms,

@@ -79,6 +79,8 @@ int proxy_upstream_request(struct proxy_cluster_run *cluster, const struct proxy
 {
     struct proxy_host *host;
     struct fl_tls_context *context;
+    if (cluster->options.proxy_protocol != 0) /* requests of several clients share connections: whose header? */
+        return -EPROTONOSUPPORT;
     int result = proxy_host_choose(cluster, want->original, want->tried, want->random, &host);
     if (result != PROXY_UPSTREAM_OK)
         return result;

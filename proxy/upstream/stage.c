@@ -141,6 +141,7 @@ void proxy_cluster_run_commit(struct proxy_cluster_run *cluster)
         before[i]->item = PROXY_HOST_GONE;
     for (size_t i = 0; i < count; i++) {
         staged->hosts[i]->item = (uint32_t)i;
+        staged->hosts[i]->other = staged->endpoints[i].other;
         staged->hosts[i]->identity = staged->endpoints[i].identity;
         staged->hosts[i]->transport = staged->endpoints[i].transport;
     }

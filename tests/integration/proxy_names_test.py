@@ -188,9 +188,17 @@ def main():
     resolv.write_text("nameserver 127.0.0.53\n")
     dns.names["both.test"] = (0, ["127.0.0.11", "::1"])
     dns.names["four.test"] = (0, ["127.0.0.11"])
+    dns.names["slow.test"] = (0, ["127.0.0.11", "2001:db8::1"])  # whose IPv6 says nothing
+    dns.names["far.test"] = (0, ["127.0.0.11", "fd00::1"])  # … has no route
+    subprocess.run(["ip", "-6", "route", "add", "2001:db8::/64", "dev", "lo"], check=True)
+    Server("127.0.0.11", port + 1, b"one")
+    proxy = Proxy(resolv, port + 1, "both.test", dns_lookup_family="ALL")  # … refuses
+    eventually(lambda: proxy.reaches() == b"one", "the address that does not refuse")
+    proxy.stop()
     for name, family, words in (("both.test", "AUTO", {b"six"}), ("both.test", "V4_ONLY", {b"one"}),
                                 ("both.test", "V6_ONLY", {b"six"}), ("both.test", "V4_PREFERRED", {b"one"}),
-                                ("both.test", "ALL", {b"one", b"six"}), ("four.test", "AUTO", {b"one"})):
+                                ("both.test", "ALL", {b"six"}), ("slow.test", "ALL", {b"one"}), ("far.test", "ALL", {b"one"}),
+                                ("four.test", "ALL", {b"one"}), ("four.test", "AUTO", {b"one"})):
         proxy = Proxy(resolv, port, name, dns_lookup_family=family)
         eventually(proxy.reaches, f"{name} by {family}")
         seen = {proxy.reaches() for _ in range(8)}
