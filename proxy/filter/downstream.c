@@ -328,7 +328,7 @@ static bool admit(struct proxy_data *data, const struct proxy_listener *listener
                   const struct proxy_address *peer, struct proxy_address *ret_destination, enum proxy_refused *ret_why)
 {
     struct proxy_address local;
-    enum proxy_origdst found = proxy_origdst(fd, peer, ret_destination, &local);
+    enum proxy_origdst found = proxy_origdst(fd, peer, listener->original_dst ? ret_destination : NULL, &local);
     if (data->draining) {
         *ret_why = PROXY_REFUSED_DRAINING;
         return false;

@@ -15,7 +15,7 @@ enum proxy_origdst proxy_origdst(int fd, const struct proxy_address *peer, struc
     struct sockaddr_storage raw = {0};
     socklen_t size = sizeof(raw);
     memset(ret_local, 0, sizeof(*ret_local));
-    if (!local_address(fd, ret_local))
+    if (!local_address(fd, ret_local) || ret_original == NULL)
         return PROXY_ORIGDST_NONE;
     int level = peer->any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
     if (getsockopt(fd, level, ORIGINAL_DST, &raw, &size) < 0)
