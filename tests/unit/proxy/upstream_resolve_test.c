@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -50,7 +51,7 @@ static void on_answer(struct proxy_question *question, const struct proxy_resolv
 static struct asked ask_for(const char *name, enum proxy_resolve_family family)
 {
     struct asked asked = {.question = {.on_answer = on_answer, .family = family}};
-    strcpy(asked.question.name, name);
+    snprintf(asked.question.name, sizeof(asked.question.name), "%s", name);
     return asked;
 }
 
