@@ -215,7 +215,7 @@ def main():
         for name, version in (("http", "h1"), ("unknown", "h1"), ("h2c", "h2"), ("unknown", "h2")):
             ask(f"two sidecars, port {name}, {version}", version, f"http://{two.SERVICE}:{two.PORTS[name]}", through)
         two.alive()
-        two.tell("http")
+        two.check_carried("http")
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
     print(f"{len(failed)} failed" if failed else "all passed")

@@ -44,7 +44,7 @@ def main():
     failed = judge(client, "directly", "b", "127.0.0.1", two.PORTS["grpc"])
     failed += judge(client, "through two sidecars", "a", two.SERVICE, two.PORTS["grpc"])
     failed += judge(client, "through two sidecars, detected", "a", two.SERVICE, two.PORTS["unknown"])
-    two.tell("grpc")
+    two.check_carried("grpc")
     return 1 if failed else 0
 
 

@@ -90,12 +90,18 @@ def alive():
         assert proxy.process.poll() is None, f"the sidecar of pod {role} has died:\n" + "".join(proxy.seen[-20:])
 
 
-def tell(protocol):
-    """How the sidecars took it: what they count as requests went through as HTTP, else as opaque bytes."""
-    seen = {role: proxy.metric("istio_requests_total", request_protocol=protocol) for role, proxy in sidecars.items()}
-    streams = {role: proxy.metric("istio_tcp_connections_opened_total") for role, proxy in sidecars.items()}
-    print(f"carried as requests of {protocol}: client's side {seen['a']:.0f}, server's {seen['b']:.0f}; as opaque connections: "
-          f"{streams['a']:.0f}, {streams['b']:.0f}", flush=True)
+def check_carried(protocol):
+    """Asserts that the sidecars took it as requests, the same on both sides, and next to nothing as opaque bytes (a client that is silent
+    for a moment is)."""
+    def count(name, **labels):
+        return [sidecars[role].metric(name, **labels) for role in "ab"]
+
+    eventually(lambda: len(set(count("istio_requests_total", request_protocol=protocol))) == 1,
+               f"both sidecars count the same requests of {protocol}")
+    requests = count("istio_requests_total", request_protocol=protocol)
+    opaque = count("istio_tcp_connections_opened_total")
+    print(f"carried as requests of {protocol}: {requests[0]:.0f}; as opaque connections: {opaque[0]:.0f}, {opaque[1]:.0f}", flush=True)
+    assert requests[0] > 0 and max(opaque) * 20 <= requests[0], "carried as opaque bytes, not as requests"
 
 
 os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")

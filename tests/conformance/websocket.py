@@ -378,7 +378,7 @@ def main():
         failed = judge("directly", lambda: two.support.dial("b", "127.0.0.1", port))
         failed += judge("through two sidecars", lambda: two.support.dial("a", two.SERVICE, port))
     two.alive()
-    two.tell("http")
+    two.check_carried("http")
     return 1 if failed else 0
 
 
