@@ -166,6 +166,8 @@ static enum proxy_handshake_failure failure_of(const struct proxy_tls *tls, enum
     };
     if (end == PROXY_END_HANDSHAKE_TIMEOUT)
         return PROXY_HANDSHAKE_TIMEOUT;
+    if (end == PROXY_END_HANDSHAKE_QUEUE)
+        return PROXY_HANDSHAKE_QUEUE;
     if (end == PROXY_END_RESET || end == PROXY_END_TRUNCATED)
         return PROXY_HANDSHAKE_CLOSED;
     return end == PROXY_END_TLS ? by_reason[proxy_tls_reason(tls)] : PROXY_HANDSHAKE_OTHER;

@@ -19,7 +19,24 @@ static void start_transport(struct proxy_conn *conn)
 {
     conn->state = CONN_STARTING;
     proxy_conn_set_deadline(conn, conn->handshake_ms);
-    (void)proxy_conn_transport_ok(conn, conn->transport_ops->start(conn->transport));
+    if (conn->transport_ops->speaks_first || conn->input != NULL || conn->readable)
+        proxy_conn_want_step(conn);
+}
+
+void proxy_conn_step(struct proxy_handshake *handshake, bool first)
+{
+    struct proxy_conn *conn = FL_CONTAINER_OF(handshake, struct proxy_conn, handshake);
+    if (first) {
+        proxy_conn_set_deadline(conn, conn->handshake_ms);
+        if (!proxy_conn_transport_ok(conn, conn->transport_ops->start(conn->transport)))
+            return;
+    }
+    conn->stepping = true;
+    proxy_conn_run_input(conn);
+    conn->stepping = false;
+    if (conn->state == CONN_STARTING)
+        proxy_conn_flush(conn); /* the peer need not wait for our next turn */
+    proxy_conn_want_run(conn);
 }
 
 static void connected(struct proxy_conn *conn)
@@ -254,6 +271,7 @@ int proxy_conn_opened(struct proxy_conn *conn)
     if (conn->state != CONN_STARTING)
         return 0;
     conn->state = CONN_OPEN;
+    proxy_handshake_leave(&conn->turn->handshakes, &conn->handshake);
     proxy_conn_want_run(conn);
     conn->ops->on_open(conn->owner);
     return conn->state == CONN_CLOSED ? -ECANCELED : 0;

@@ -38,6 +38,7 @@ struct proxy_conn;
     X(REFUSED, "connection refused or unreachable")                                                                    \
     X(CONNECT_TIMEOUT, "connect timeout")                                                                              \
     X(HANDSHAKE_TIMEOUT, "handshake timeout")                                                                          \
+    X(HANDSHAKE_QUEUE, "too many handshakes at once: none of its own in time")                                         \
     X(TLS, "TLS error")                                                                                                \
     X(TRUNCATED, "closed without close_notify")                                                                        \
     X(MEMORY, "out of memory")
@@ -69,7 +70,8 @@ struct proxy_conn_ops {                                   /* all must be given *
  * proxy_conn_ended. Negative results end the connection with PROXY_END_TLS, -ENOMEM with PROXY_END_MEMORY;
  * -ECANCELED: the owner has closed meanwhile. */
 struct proxy_transport_ops {
-    int (*start)(void *transport);
+    bool speaks_first;                                   /* it has something to send before the peer says anything */
+    int (*start)(void *transport);                       /* its first step (handshake.h): sends what it has to send */
     int (*feed)(void *transport, struct fl_span bytes);  /* from the socket; takes all */
     int (*write)(void *transport, struct fl_span bytes); /* from the owner; takes all */
     int (*shutdown)(void *transport);                    /* the owner writes no more */
@@ -107,8 +109,10 @@ void proxy_conn_set_peer(struct proxy_conn *conn, const struct proxy_address *pe
 
 void proxy_conn_set_owner(struct proxy_conn *conn, const struct proxy_conn_ops *ops, void *owner);
 
-/* Puts a transport in place (owned). On an accepted connection it starts at once, and unconsumed bytes are its first
- * input; on a dialled one it starts when connected. timeout_ms: for the handshake; on_open tells when it is done. */
+/* Puts a transport in place (owned). On an accepted connection unconsumed bytes are its first input; on a dialled one
+ * it starts when connected. It begins, and each read goes on, when it is its turn (handshake.h); nothing of the socket
+ * is read before. timeout_ms: for the handshake, from where it begins, and for the peer's first bytes; on_open tells
+ * when it is done. */
 void proxy_conn_set_transport(struct proxy_conn *conn, const struct proxy_transport_ops *ops, void *transport,
                               uint64_t timeout_ms);
 
@@ -145,6 +149,8 @@ int proxy_conn_ended(struct proxy_conn *conn) FL_MUST_CHECK; /* the peer's clean
 
 /* For turn.c: one round over a connection of the ready list. */
 void proxy_conn_run(struct proxy_conn *conn);
+/* A handshake step of a connection. */
+void proxy_conn_step(struct proxy_handshake *handshake, bool first);
 struct proxy_conn *proxy_conn_next_ready(struct proxy_conn *conn);
 void proxy_conn_abandon(struct proxy_conn *conn); /* of the list of closing ones: it is closed at once */
 

@@ -64,6 +64,7 @@ void proxy_conn_finish(struct proxy_conn *conn, bool reset)
     bool left = conn->state == CONN_FLUSHING || conn->state == CONN_LINGERING;
     conn->state = CONN_CLOSED;
     unlist(conn);
+    proxy_handshake_leave(&conn->turn->handshakes, &conn->handshake);
     fl_timer_cancel(&conn->timer);
     proxy_conn_rival_drop(conn);
     int fd = conn->source.fd;
@@ -134,8 +135,12 @@ bool proxy_conn_transport_ok(struct proxy_conn *conn, int result)
 static void on_deadline(struct fl_timer *timer)
 {
     struct proxy_conn *conn = FL_CONTAINER_OF(timer, struct proxy_conn, timer);
-    if (proxy_conn_is_owned(conn))
-        proxy_conn_fail(conn, conn->state == CONN_CONNECTING ? PROXY_END_CONNECT_TIMEOUT : PROXY_END_HANDSHAKE_TIMEOUT);
+    if (conn->state == CONN_CONNECTING)
+        proxy_conn_fail(conn, PROXY_END_CONNECT_TIMEOUT);
+    else if (conn->handshake.stage == PROXY_HANDSHAKE_WAITING)
+        proxy_conn_fail(conn, PROXY_END_HANDSHAKE_QUEUE);
+    else if (proxy_conn_is_owned(conn))
+        proxy_conn_fail(conn, PROXY_END_HANDSHAKE_TIMEOUT);
     else
         proxy_conn_finish(conn, conn->state == CONN_FLUSHING);
 }

@@ -11,10 +11,10 @@
  *   CONNECTING ─► STARTING ─► OPEN ─► (FLUSHING | LINGERING) ─► CLOSED
  *   (dialled)     (handshake)         (the owner has left)      (memory goes at the turn's end)
  *
- * Without a transport STARTING is skipped. Every step away from an event handler is made in proxy_conn_run, at the end
- * of the turn, so a callback never finds the stack of another connection below it; only on_data, on_eof, on_open and
- * on_closed run inside this connection's own event. After every callback the state is looked at again: the owner may
- * have closed.
+ * Without a transport STARTING is skipped. Its steps are made one a turn, of all connections (handshake.h). Every step
+ * away from an event handler is made in proxy_conn_run, at the end of the turn, so a callback never finds the stack of
+ * another connection below it; only on_data, on_eof, on_open and on_closed run inside this connection's own event.
+ * After every callback the state is looked at again: the owner may have closed.
  */
 #ifndef PROXY_NET_CONN_INNER_H
 #define PROXY_NET_CONN_INNER_H
@@ -42,6 +42,7 @@ struct proxy_conn {
     struct proxy_conn *closing_next, *closing_previous; /* in turn->closing */
     struct fl_timer timer;                              /* connect, handshake, flush or linger, by state */
     struct fl_deferred deferred;
+    struct proxy_handshake handshake;
     uint64_t received, sent;
     uint64_t handshake_ms;
     uint64_t read_ns; /* the turn of the last read, for its budget */
@@ -57,6 +58,7 @@ struct proxy_conn {
     bool redeliver; /* the owner wants to see the kept input again */
     bool raw_input; /* the kept input is for the transport */
     bool bulk;      /* its last reads were full ones */
+    bool stepping;  /* STARTING: it is its turn to read */
     bool backlogged, tell_writable;
     bool linger;        /* FLUSHING ends in LINGERING */
     bool eof, eof_told; /* the peer's direction has ended */
@@ -118,6 +120,8 @@ bool proxy_conn_rival_takes_over(struct proxy_conn *conn);
 
 /* Reads until the socket is empty, the owner pauses or the turn's share is used up. */
 void proxy_conn_read(struct proxy_conn *conn);
+/* STARTING: there is something to do. */
+void proxy_conn_want_step(struct proxy_conn *conn);
 /* STARTING and OPEN, at the turn's end: what is kept is shown again, then the socket is read. */
 void proxy_conn_run_input(struct proxy_conn *conn);
 void proxy_conn_input_drop(struct proxy_conn *conn);

@@ -102,6 +102,7 @@ static void feed(struct proxy_conn *conn, struct fl_span bytes)
 {
     if (conn->state == CONN_LINGERING)
         return;
+    conn->stepping = false; /* that was it */
     int result = conn->transport_ops != NULL ? conn->transport_ops->feed(conn->transport, bytes)
                                              : proxy_conn_deliver(conn, bytes);
     if (conn->transport_ops != NULL)
@@ -172,7 +173,11 @@ static bool read_budget(struct proxy_conn *conn)
 void proxy_conn_read(struct proxy_conn *conn)
 {
     while (may_read(conn)) {
-        if (!read_budget(conn) || (conn->state == CONN_STARTING && !proxy_turn_take_handshake(conn->turn))) {
+        if (conn->state == CONN_STARTING && !conn->stepping) {
+            proxy_conn_want_step(conn);
+            return;
+        }
+        if (!read_budget(conn)) {
             read_later(conn);
             return;
         }
@@ -198,8 +203,18 @@ void proxy_conn_read(struct proxy_conn *conn)
     }
 }
 
+void proxy_conn_want_step(struct proxy_conn *conn)
+{
+    if (proxy_handshake_want(&conn->turn->handshakes, &conn->handshake))
+        proxy_conn_set_deadline(conn, PROXY_HANDSHAKE_WAIT_MS);
+}
+
 void proxy_conn_run_input(struct proxy_conn *conn)
 {
+    if (conn->raw_input && conn->input != NULL && conn->state == CONN_STARTING && !conn->stepping) {
+        proxy_conn_want_step(conn); /* it is not its turn yet */
+        return;
+    }
     if (conn->raw_input) {
         struct fl_span bytes = input_span(conn);
         char *input = fl_take(conn->input);

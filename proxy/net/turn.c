@@ -31,6 +31,7 @@ int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop)
     memset(turn, 0, sizeof(*turn));
     turn->loop = loop;
     turn->hook.run = run_ready;
+    proxy_handshakes_init(&turn->handshakes, loop, proxy_conn_step);
     turn->ready_tail = &turn->ready;
     turn->scratch = malloc(PROXY_TURN_READ_BULK); /* pages that no read reaches are never there */
     turn->work = malloc(PROXY_TURN_WORK);
@@ -88,6 +89,7 @@ void proxy_turn_done(struct proxy_turn *turn)
     if (turn->loop != NULL)
         fl_hook_disarm(&turn->hook);
     fl_timer_cancel(&turn->trim);
+    proxy_handshakes_done(&turn->handshakes);
     proxy_pool_done(&turn->pool);
     free(fl_take(turn->scratch));
     free(fl_take(turn->work));
@@ -95,22 +97,11 @@ void proxy_turn_done(struct proxy_turn *turn)
     free(fl_take(turn->plain));
 }
 
-static void count_turn(struct proxy_turn *turn)
-{
-    uint64_t now = fl_loop_now_ns(turn->loop);
-    if (turn->handshake_ns != now)
-        turn->handshakes = turn->dials = 0;
-    turn->handshake_ns = now;
-}
-
-bool proxy_turn_take_handshake(struct proxy_turn *turn)
-{
-    count_turn(turn);
-    return turn->handshakes++ < PROXY_TURN_HANDSHAKES;
-}
-
 bool proxy_turn_take_dial(struct proxy_turn *turn)
 {
-    count_turn(turn);
+    uint64_t now = fl_loop_now_ns(turn->loop);
+    if (turn->dials_ns != now)
+        turn->dials = 0;
+    turn->dials_ns = now;
     return turn->dials++ < PROXY_TURN_DIALS;
 }

@@ -5,26 +5,26 @@
  * with output does one send. So however many pieces a turn wrote, a connection costs one system call.
  *
  * A turn's work is bounded: PROXY_TURN_READ bytes a connection, up to PROXY_TURN_READ_BULK for one that always had more
- * (what is left comes in the next turn, after the others), PROXY_TURN_HANDSHAKES TLS handshake steps in all (each costs
- * about 1 ms), PROXY_TURN_ACCEPTS a listener.
+ * (what is left comes in the next turn, after the others), one TLS handshake step in all, after everything else
+ * (handshake.h), PROXY_TURN_ACCEPTS a listener.
  */
 #ifndef PROXY_NET_TURN_H
 #define PROXY_NET_TURN_H
 
 #include "common/loop/loop.h"
 #include "common/loop/timer.h"
+#include "proxy/net/handshake.h"
 #include "proxy/net/pool.h"
 #include "proxy/net/shed.h"
 
-#define PROXY_TURN_READ       65536u
-#define PROXY_TURN_READ_BULK  262144u /* … of a connection whose last reads were full ones */
-#define PROXY_TURN_HANDSHAKES 1u
-#define PROXY_TURN_ACCEPTS    16u
-#define PROXY_TURN_DIALS      8u
-#define PROXY_TURN_WORK       131072u
-#define PROXY_TURN_NAMES      32768u
-#define PROXY_TURN_PLAIN      131072u
-#define PROXY_TURN_TRIM_MS    1000u /* after which memory that nobody needs any more goes back to the system */
+#define PROXY_TURN_READ      65536u
+#define PROXY_TURN_READ_BULK 262144u /* … of a connection whose last reads were full ones */
+#define PROXY_TURN_ACCEPTS   16u
+#define PROXY_TURN_DIALS     8u
+#define PROXY_TURN_WORK      131072u
+#define PROXY_TURN_NAMES     32768u
+#define PROXY_TURN_PLAIN     131072u
+#define PROXY_TURN_TRIM_MS   1000u /* after which memory that nobody needs any more goes back to the system */
 
 struct proxy_conn;
 
@@ -38,9 +38,10 @@ struct proxy_turn {
     char *plain;   /* PROXY_TURN_PLAIN bytes for transports, or NULL: made with the first bulk, given back when that is
                       over */
     struct proxy_pool pool;
-    enum proxy_shed shed;  /* how short memory is */
-    uint64_t handshake_ns; /* the turn that handshakes are counted for */
-    unsigned handshakes, dials;
+    enum proxy_shed shed; /* how short memory is */
+    struct proxy_handshakes handshakes;
+    uint64_t dials_ns; /* the turn that dials are counted for */
+    unsigned dials;
     size_t connections; /* open sockets of this worker, both sides */
     size_t peak;        /* … at most, since memory was given back */
     bool bulk;          /* large reads since the trim timer was set */
@@ -58,9 +59,8 @@ void proxy_turn_done(struct proxy_turn *turn); /* every connection must be gone,
  * less than half of the connections are left: a walk over the heap is not for every second of a steady load. */
 void proxy_turn_trim_later(struct proxy_turn *turn);
 
-/* True where this turn may still do a handshake step, which is then counted. */
-bool proxy_turn_take_handshake(struct proxy_turn *turn);
-/* … or a dial that can wait for another turn: a socket, a TLS session and its first flight cost some 150 us. */
+/* True where this turn may still do a dial that can wait for another turn, which is then counted: a socket and a TLS
+ * session cost some 100 us. */
 bool proxy_turn_take_dial(struct proxy_turn *turn);
 
 #endif

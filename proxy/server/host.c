@@ -28,11 +28,23 @@ static struct proxy_snapshot *host_snapshot(void *owner)
     return ((const struct server *)owner)->snapshot;
 }
 
+static void count_handshakes(const struct server *server)
+{
+    size_t under_way = 0, waiting = 0;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        size_t of_worker;
+        under_way += proxy_worker_handshakes(server->workers[i], &of_worker);
+        waiting += of_worker;
+    }
+    proxy_stats_handshakes(server->stats, under_way, waiting);
+}
+
 static size_t host_registries(void *owner, struct fl_metrics **ret_registries, size_t max)
 {
     struct server *server = owner;
     size_t count = 0;
     proxy_stats_ejected(server->stats, proxy_shared_ejected(server->shared, fl_loop_now_ms(server->loop)));
+    count_handshakes(server);
     if (count < max)
         ret_registries[count++] = proxy_stats_metrics(server->stats);
     if (server->dns != NULL && count < max)

@@ -270,6 +270,13 @@ size_t proxy_worker_held(const struct proxy_worker *worker)
     return __atomic_load_n(&worker->data.turn.pool.in_use, __ATOMIC_RELAXED);
 }
 
+size_t proxy_worker_handshakes(const struct proxy_worker *worker, size_t *ret_waiting)
+{
+    const struct proxy_handshakes *handshakes = &worker->data.turn.handshakes;
+    *ret_waiting = __atomic_load_n(&handshakes->waiting_count, __ATOMIC_RELAXED);
+    return __atomic_load_n(&handshakes->places, __ATOMIC_RELAXED);
+}
+
 void proxy_worker_drain_inbound(struct proxy_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);

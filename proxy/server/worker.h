@@ -52,6 +52,8 @@ void proxy_worker_reopen(struct proxy_worker *worker);
 void proxy_worker_shed(struct proxy_worker *worker, enum proxy_shed stage, size_t lean_above, size_t max);
 /* Bytes of its pools in use, about now. */
 size_t proxy_worker_held(const struct proxy_worker *worker);
+/* TLS handshakes, about now. */
+size_t proxy_worker_handshakes(const struct proxy_worker *worker, size_t *ret_waiting);
 
 struct fl_metrics *proxy_worker_metrics(struct proxy_worker *worker);
 

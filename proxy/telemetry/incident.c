@@ -54,6 +54,10 @@ static const struct fl_metric_family outlier_family =
            FL_METRIC_COUNTER, outlier_labels, 2);
 static const struct fl_metric_family ejected_family =
     FAMILY("fairlead_upstream_hosts_ejected", "Hosts ejected now.", FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family under_way_family =
+    FAMILY("fairlead_tls_handshakes_under_way", "TLS handshakes under way.", FL_METRIC_GAUGE, NULL, 0);
+static const struct fl_metric_family waiting_family = FAMILY(
+    "fairlead_tls_handshakes_waiting", "TLS handshakes that wait for others to be done.", FL_METRIC_GAUGE, NULL, 0);
 static const struct fl_metric_family gate_family =
     FAMILY("fairlead_start_gate_open", "Whether the start gate is open: traffic of this pod is captured.",
            FL_METRIC_GAUGE, NULL, 0);
@@ -326,6 +330,12 @@ void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind
 void proxy_stats_ejected(struct proxy_stats *stats, size_t hosts)
 {
     fl_gauge_set(fl_metrics_gauge(stats->metrics, &ejected_family, NULL), (double)hosts);
+}
+
+void proxy_stats_handshakes(struct proxy_stats *stats, size_t under_way, size_t waiting)
+{
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &under_way_family, NULL), (double)under_way);
+    fl_gauge_set(fl_metrics_gauge(stats->metrics, &waiting_family, NULL), (double)waiting);
 }
 
 void proxy_stats_process(struct proxy_stats *stats)

@@ -144,6 +144,7 @@ enum proxy_detected {
     X(ALERT, "alert")       /* the peer refused us */                                                                  \
     X(CLOSED, "closed")                                                                                                \
     X(TIMEOUT, "timeout")                                                                                              \
+    X(QUEUE, "queue") /* too many at once: it never began */                                                           \
     X(OTHER, "other")
 
 enum proxy_handshake_failure {
@@ -219,6 +220,8 @@ void proxy_stats_outlier(struct proxy_stats *stats, enum proxy_outlier_kind kind
 
 /* Main thread: fairlead_upstream_hosts_ejected, brought up to date before a scrape. */
 void proxy_stats_ejected(struct proxy_stats *stats, size_t hosts);
+/* … fairlead_tls_handshakes_under_way, fairlead_tls_handshakes_waiting. */
+void proxy_stats_handshakes(struct proxy_stats *stats, size_t under_way, size_t waiting);
 
 /* fairlead_rbac_decisions_total{filter, rules, result}: by "http" or "tcp", "enforced" or "shadow", "allowed" or
  * "denied".

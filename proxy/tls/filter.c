@@ -136,14 +136,13 @@ static void tls_free(void *transport)
     free(tls);
 }
 
-static const struct proxy_transport_ops transport_ops = {
-    .start = start,
-    .feed = feed,
-    .write = write_out,
-    .shutdown = shutdown_out,
-    .error = error_text,
-    .free = tls_free,
-};
+#define OPS(first)                                                                                                     \
+    {                                                                                                                  \
+        .speaks_first = first, .start = start, .feed = feed, .write = write_out, .shutdown = shutdown_out,             \
+        .error = error_text, .free = tls_free,                                                                         \
+    }
+
+static const struct proxy_transport_ops client_ops = OPS(true), server_ops = OPS(false);
 
 static bool likes(struct fl_span token, unsigned use)
 {
@@ -170,7 +169,7 @@ int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *opt
     tls->server = options->server;
     tls->preface = options->preface;
     fl_buf_init(&tls->input, FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX);
-    proxy_conn_set_transport(conn, &transport_ops, tls, options->timeout_ms);
+    proxy_conn_set_transport(conn, options->server ? &server_ops : &client_ops, tls, options->timeout_ms);
     return 0;
 }
 

@@ -311,6 +311,76 @@ static void plaintext_to_a_tls_server_is_refused(void **state)
     teardown(&f);
 }
 
+/* --- many at once ------------------------------------------------------------------------------------------------ */
+
+#define STORM 24
+
+struct storm {
+    struct end ends[STORM][2];
+    struct end plain;
+    int wire; /* the other end of plain */
+};
+
+static void storm_begin(struct fixture *f, struct storm *storm)
+{
+    struct proxy_address none = {0};
+    int fds[2];
+    memset(storm, 0, sizeof(*storm));
+    for (int i = 0; i < 2; i++)
+        f->preface_texts[i] = fl_buf_span(&f->prefaces[i]);
+    for (int i = 0; i <= STORM; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+        struct end *ends = i < STORM ? storm->ends[i] : &storm->plain;
+        for (int k = 0; k < (i < STORM ? 2 : 1); k++) {
+            const struct proxy_tls_options options = {
+                .context = f->contexts[k], .server = k == 1, .preface = &f->preface_texts[k], .timeout_ms = 60000};
+            assert_int_equal(proxy_conn_accept(&f->turn, fds[k], &none, &ends[k].conn), 0);
+            proxy_conn_set_owner(ends[k].conn, &ops, &ends[k]);
+            if (i < STORM)
+                assert_int_equal(proxy_tls_start(ends[k].conn, &options), 0);
+        }
+    }
+    storm->wire = fds[1];
+}
+
+static unsigned opened_of(const struct storm *storm)
+{
+    unsigned opened = 0;
+    for (int i = 0; i < STORM; i++)
+        opened += storm->ends[i][0].opened + storm->ends[i][1].opened;
+    return opened;
+}
+
+static void many_handshakes_take_one_step_a_turn_and_others_are_served_in_each(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static struct storm storm;
+    setup(&f, FL_ALPN_TCP, false);
+    storm_begin(&f, &storm);
+    unsigned turns = 0;
+    for (; opened_of(&storm) < 2 * STORM; turns++) {
+        uint64_t before = f.turn.handshakes.steps;
+        storm.plain.len = 0;
+        assert_int_equal(write(storm.wire, "request", 7), 7);
+        assert_true(fl_loop_turn(f.loop, 0) >= 0);
+        assert_int_equal(storm.plain.len, 7);
+        assert_in_range(f.turn.handshakes.steps - before, 0, 1);
+        assert_true(turns < 8 * STORM);
+    }
+    assert_in_range(f.turn.handshakes.steps, 4 * STORM - 2, 6 * STORM); /* two a side; the server's preface */
+    for (int i = 0; i < STORM; i++) {
+        for (int k = 0; k < 2; k++)
+            proxy_conn_close(storm.ends[i][k].conn, PROXY_CLOSE_NOW);
+    }
+    proxy_conn_close(storm.plain.conn, PROXY_CLOSE_NOW);
+    close(storm.wire);
+    close(f.wires[0]);
+    close(f.wires[3]);
+    teardown(&f);
+    assert_int_equal(f.turn.handshakes.places, 0);
+}
+
 static void memory_that_is_out_ends_it_cleanly(void **state)
 {
     (void)state;
@@ -348,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_flushing_close_delivers_everything_and_says_goodbye),
         cmocka_unit_test(a_foreign_certificate_is_refused_and_the_client_is_told),
         cmocka_unit_test(plaintext_to_a_tls_server_is_refused),
+        cmocka_unit_test(many_handshakes_take_one_step_a_turn_and_others_are_served_in_each),
         cmocka_unit_test(memory_that_is_out_ends_it_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
