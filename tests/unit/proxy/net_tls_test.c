@@ -219,6 +219,38 @@ static void every_byte_split(void **state)
     teardown(&f);
 }
 
+static struct fixture *looking;
+
+/* A server that looks at the first bytes, and leaves them to TLS. */
+static size_t look(void *owner, struct fl_span bytes)
+{
+    struct end *end = owner;
+    const struct proxy_tls_options options = {
+        .context = looking->contexts[1], .server = true, .preface = &looking->preface_texts[1], .timeout_ms = 5000};
+    assert_true(bytes.len > 0);
+    proxy_conn_set_owner(end->conn, &ops, end);
+    assert_int_equal(proxy_tls_start(end->conn, &options), 0);
+    return 0;
+}
+
+static void tls_begins_with_bytes_that_were_looked_at(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static const struct proxy_conn_ops look_ops = {on_open, look, on_eof, on_writable, on_closed};
+    const struct proxy_address none = {0};
+    setup(&f, FL_ALPN_TCP, false);
+    looking = &f;
+    f.preface_texts[1] = fl_buf_span(&f.prefaces[1]);
+    assert_int_equal(start(&f, 0), 0);
+    assert_int_equal(proxy_conn_accept(&f.turn, f.wires[3], &none, &f.ends[1].conn), 0);
+    proxy_conn_set_owner(f.ends[1].conn, &look_ops, &f.ends[1]);
+    run(&f);
+    assert_int_equal(f.ends[0].opened, 1);
+    assert_int_equal(f.ends[1].opened, 1);
+    teardown(&f);
+}
+
 static void without_our_alpn_there_is_no_preface(void **state)
 {
     (void)state;
@@ -412,6 +444,7 @@ int main(void)
         cmocka_unit_test_prestate(identities_and_prefaces_are_exchanged, (void *)(uintptr_t)FL_ALPN_TCP),
         cmocka_unit_test_prestate(identities_and_prefaces_are_exchanged, (void *)(uintptr_t)FL_ALPN_HTTP),
         cmocka_unit_test(every_byte_split),
+        cmocka_unit_test(tls_begins_with_bytes_that_were_looked_at),
         cmocka_unit_test(without_our_alpn_there_is_no_preface),
         cmocka_unit_test(half_close_goes_through_both_ways),
         cmocka_unit_test(a_fin_without_close_notify_is_a_truncation),
