@@ -6,7 +6,8 @@
 
 #include <math.h>
 
-#define FIELDS_MAX 128 /* of a json_format */
+#define FIELDS_MAX 128          /* of a json_format */
+#define SOURCE_MAX (64u * 1024) /* of a text_format_source */
 
 static void release_format(void *format)
 {
@@ -22,17 +23,35 @@ static int hold_format(struct compile *compile, struct proxy_log_format *format,
     return 0;
 }
 
+/* At its field. */
+static int read_text(struct compile *compile, struct fl_span text, struct proxy_access_log *log)
+{
+    if (text.len == 0)
+        return 0; /* Envoy: the default format */
+    struct proxy_log_format *format;
+    int result = proxy_log_format_text(text, &format, compile->err);
+    return result == 0 ? hold_format(compile, format, log) : compile_prefix(compile, result);
+}
+
 static int text_format(struct compile *compile, const char *field, const char *text, struct proxy_access_log *log)
 {
-    if (text[0] == '\0')
-        return 0; /* Envoy: the default format */
     struct compile_mark mark = compile_enter(compile, field);
-    struct proxy_log_format *format;
-    int result = proxy_log_format_text(fl_span_str(text), &format, compile->err);
-    if (result != 0)
-        return compile_prefix(compile, result);
-    compile_leave(compile, mark);
-    return hold_format(compile, format, log);
+    int result = read_text(compile, fl_span_str(text), log);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
+}
+
+static int format_source(struct compile *compile, const pb_data_source *source, struct proxy_access_log *log)
+{
+    struct compile_mark mark = compile_enter(compile, "text_format_source");
+    struct fl_span text;
+    int result = compile_source(compile, source, SOURCE_MAX, &text);
+    if (result == 0)
+        result = read_text(compile, text, log);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
 }
 
 static int field_text(struct compile *compile, const pb_value *value, struct fl_span *ret_text)
@@ -82,12 +101,20 @@ static int json_format(struct compile *compile, const char *field, const pb_stru
 static int log_format(struct compile *compile, const pb_log_format *message, struct proxy_access_log *log)
 {
     struct compile_mark mark = compile_enter(compile, "log_format");
-    int result = COMPILE_REFUSE(compile, message, "text_format_source");
-    if (result == 0 && message->format_case == ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT)
+    int result = 0;
+    switch ((int)message->format_case) {
+    case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT:
         result = text_format(compile, "text_format", message->text_format, log);
-    else if (result == 0 &&
-             message->format_case == ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_JSON_FORMAT)
+        break;
+    case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT_SOURCE:
+        result = format_source(compile, message->text_format_source, log);
+        break;
+    case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_JSON_FORMAT:
         result = json_format(compile, "json_format", message->json_format, log);
+        break;
+    default: /* the default format */
+        break;
+    }
     if (result == 0)
         compile_leave(compile, mark);
     return result;

@@ -172,6 +172,8 @@ static void test_hcm(void **state)
         "log_format: {json_format: {a: \"%PROTOCOL%\", b: 1, c: true}}}}\n"
         "          - {name: e, typed_config: {" TYPE "extensions.access_loggers.stream.v3.StderrAccessLog, "
         "log_format: {text_format: \"%PROTOCOL%\"}}}\n"
+        "          - {name: s, typed_config: {" TYPE "extensions.access_loggers.stream.v3.StderrAccessLog, "
+        "log_format: {text_format_source: {inline_string: \"%PROTOCOL%\"}}}}\n"
         "          http_filters:\n"
         "          - {name: c, typed_config: {" TYPE "extensions.filters.http.cors.v3.Cors}}\n"
         "          - {name: f, typed_config: {" TYPE "extensions.filters.http.fault.v3.HTTPFault}}\n"
@@ -204,10 +206,11 @@ static void test_hcm(void **state)
     assert_int_equal(hcm->xff_trusted_hops, 1);
     assert_int_equal(hcm->path.escaped_slashes, PROXY_SLASHES_REJECT);
     assert_int_equal(hcm->forward_client_cert, PROXY_XFCC_SANITIZE_SET);
-    assert_int_equal(hcm->access_log_count, 2);
+    assert_int_equal(hcm->access_log_count, 3);
     assert_span(hcm->access_logs[0].path, "/x");
     assert_non_null(hcm->access_logs[0].format);
     assert_span(hcm->access_logs[1].path, "/dev/stderr");
+    assert_non_null(hcm->access_logs[2].format);
 }
 
 static void test_http2(void **state)
@@ -283,7 +286,7 @@ static void test_hcm_without_effect(void **state)
          "          upgrade_configs: [{upgrade_type: websocket}]\n",
          NULL},
         {"          drain_timeout: 4s\n", "drain_timeout is not acted on"},
-        {"          use_remote_address: true\n", "preserve_external_request_id is not acted on"},
+        {"          use_remote_address: true\n", "as with preserve_external_request_id"},
         {"          set_current_client_cert_details: {dns: true}\n", "set_current_client_cert_details is not acted on"},
         {"          upgrade_configs: [{upgrade_type: websocket, enabled: false}]\n", "enabled is not acted on"},
     };
