@@ -151,7 +151,8 @@ static void put_endpoints(struct fl_print *page, const struct proxy_cluster *clu
         proxy_address_print(&endpoint->address, address);
         fl_print(page, "%.*s::%s::health_flags::%s\n", FL_SPAN_ARG(cluster->name), address,
                  endpoint->healthy ? "healthy" : "/failed_eds_health");
-        fl_print(page, "%.*s::%s::hostname::\n", FL_SPAN_ARG(cluster->name), address);
+        fl_print(page, "%.*s::%s::hostname::%.*s\n", FL_SPAN_ARG(cluster->name), address,
+                 FL_SPAN_ARG(endpoint->hostname));
         fl_print(page, "%.*s::%s::weight::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->weight);
         fl_print(page, "%.*s::%s::priority::%" PRIu32 "\n", FL_SPAN_ARG(cluster->name), address, endpoint->priority);
         if (endpoint->identity.len > 0)
@@ -164,6 +165,8 @@ static const char *type_name(const struct proxy_cluster *cluster)
 {
     static const char *const types[] = {
         [PROXY_CLUSTER_STATIC] = "STATIC", [PROXY_CLUSTER_ORIGINAL_DST] = "ORIGINAL_DST", [PROXY_CLUSTER_EDS] = "EDS"};
+    if (cluster->dns != NULL) /* of names: EDS inside, not to people */
+        return cluster->dns->logical ? "LOGICAL_DNS" : "STRICT_DNS";
     return (size_t)cluster->type < FL_COUNT(types) && types[cluster->type] != NULL ? types[cluster->type] : "?";
 }
 

@@ -89,6 +89,8 @@ static pb_endpoint *with_address(struct fl_arena *arena, const pb_endpoint *from
         copy->inner.n_additional_addresses = 1;
     }
     copy->inner.address = &copy->address;
+    if (copy->inner.hostname[0] == '\0')
+        copy->inner.hostname = socket->address; /* the name, for /clusters */
     copy->outer.endpoint = &copy->inner;
     return &copy->outer;
 }

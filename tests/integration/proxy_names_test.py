@@ -139,6 +139,11 @@ class Proxy:
         sock.close()
         return word
 
+    def clusters(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=PATIENCE)
+        connection.request("GET", "/clusters")
+        return connection.getresponse().read().decode()
+
     def stop(self):
         self.process.terminate()
         assert self.process.wait(PATIENCE) == 0, self.log.read_text()
@@ -162,6 +167,8 @@ def main():
     dns.names["web.demo.test"] = (0, ["127.0.0.11", "127.0.0.12"])
     eventually(lambda: proxy.reaches() == b"one", "the first address")
     eventually(lambda: proxy.reaches() == b"two", "the second address")
+    page = proxy.clusters()
+    assert "up::type::STRICT_DNS\n" in page and f"up::127.0.0.12:{port}::hostname::" in page, page
 
     # another answer: connections to what is gone stay, new ones go where it leads
     kept, word = proxy.dial()
