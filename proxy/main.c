@@ -85,7 +85,8 @@ struct settings {
 
 static int wrong(const char *what, const char *value)
 {
-    fprintf(stderr, "fairlead-proxy: %s%s%s\n%s", what, value != NULL ? ": " : "", value != NULL ? value : "", usage);
+    fprintf(stderr, "fairlead-proxy: %s%s%s\nTry 'fairlead-proxy --help'.\n", what, value != NULL ? ": " : "",
+            value != NULL ? value : "");
     return EXIT_USAGE;
 }
 
@@ -103,9 +104,13 @@ static int take_option(int option, struct settings *settings)
         settings->server.config_path = optarg;
         return -1;
     case 'l':
-        return fl_log_level_parse(fl_span_str(optarg), &settings->level) ? -1 : wrong("unknown log level", optarg);
+        return fl_log_level_parse(fl_span_str(optarg), &settings->level)
+                   ? -1
+                   : wrong("--log-level wants error, warning, info, debug or trace", optarg);
     case OPTION_LOG_FORMAT:
-        return fl_log_format_parse(fl_span_str(optarg), &settings->format) ? -1 : wrong("unknown log format", optarg);
+        return fl_log_format_parse(fl_span_str(optarg), &settings->format)
+                   ? -1
+                   : wrong("--log-format wants json or text", optarg);
     case OPTION_CONCURRENCY:
         if (!take_number(optarg, PROXY_SERVER_WORKERS_MAX, &number) || number == 0)
             return wrong("--concurrency wants a number from 1 to 64 (leave it out for the default)", optarg);
@@ -126,7 +131,9 @@ static int take_option(int option, struct settings *settings)
         return -1;
     case OPTION_MODE:
         settings->validate = fl_span_eq_str(fl_span_str(optarg), "validate");
-        return settings->validate || fl_span_eq_str(fl_span_str(optarg), "serve") ? -1 : wrong("unknown mode", optarg);
+        return settings->validate || fl_span_eq_str(fl_span_str(optarg), "serve")
+                   ? -1
+                   : wrong("--mode wants serve or validate", optarg);
     case OPTION_STATE:
         settings->server.state_folder = optarg;
         return -1;
@@ -140,7 +147,7 @@ static int take_option(int option, struct settings *settings)
         puts("fairlead-proxy " FL_VERSION);
         return EXIT_SUCCESS;
     default:
-        fputs(usage, stderr);
+        fputs("Try 'fairlead-proxy --help'.\n", stderr); /* what is wrong getopt_long has said */
         return EXIT_USAGE;
     }
 }
@@ -178,7 +185,7 @@ static int run_hook(int argc, char **argv)
         }
         if (option == 'l' && gate) {
             if (!fl_log_level_parse(fl_span_str(optarg), &level))
-                return wrong("unknown log level", optarg);
+                return wrong("--log-level wants error, warning, info, debug or trace", optarg);
             continue;
         }
         if (option == 'f' && !wait && !gate) {

@@ -319,11 +319,11 @@ static int page_help(struct proxy_admin *admin, const struct proxy_message *requ
 
 /* -- requests -- */
 
-/* On the pod's ports; the admin port has /help. */
 static int page_not_found(enum port_kind kind, struct proxy_answer *answer)
 {
     answer->status = 404;
-    int result = kind != PORT_ADMIN ? fl_buf_append_str(&answer->body, "there is:\n") : 0;
+    int result =
+        fl_buf_append_str(&answer->body, kind != PORT_ADMIN ? "there is:\n" : "no such page: /help lists them\n");
     for (size_t i = 0; i < FL_COUNT(rows) && result == 0 && kind != PORT_ADMIN; i++)
         if ((rows[i].ports & 1u << kind) != 0)
             result = fl_buf_printf(&answer->body, "  %s: %s\n", rows[i].path, rows[i].help);
@@ -367,6 +367,7 @@ static void handle(void *owner, const struct proxy_message *request, struct prox
     } else if (!method_fits(row, request->method_id)) {
         answer->status = 405;
         answer->allow = row->changes ? "POST" : row->both ? "GET, HEAD, POST" : "GET, HEAD";
+        result = fl_buf_printf(&answer->body, "%s wants %s\n", row->path, answer->allow);
     } else {
         answer->content_type = row->content_type;
         result = row->page(port->admin, request, answer);

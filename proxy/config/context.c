@@ -207,24 +207,32 @@ static bool is_listed(const char *name, const char *const *list)
     return false;
 }
 
-static int check_fields(struct compile *compile, const ProtobufCMessage *message, const char *const *list, bool wanted)
+/* The first field that is set and that is (not) among the names; NULL: none. */
+static const char *find_set(const ProtobufCMessage *message, const char *const *list, bool listed)
 {
     for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
-        if (is_listed(field->name, list) != wanted && fl_xds_is_set(message, field))
-            return compile_fail_at(compile, field->name, "%s is not supported", field->name);
+        if (is_listed(field->name, list) == listed && fl_xds_is_set(message, field))
+            return field->name;
     }
-    return 0;
+    return NULL;
 }
 
 int compile_only(struct compile *compile, const ProtobufCMessage *message, const char *const *supported)
 {
-    return check_fields(compile, message, supported, true);
+    const char *field = find_set(message, supported, false);
+    if (field == NULL)
+        return 0;
+    char names[256] = "";
+    for (size_t i = 0, len = 0; supported[i] != NULL && len < sizeof(names); i++)
+        len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i > 0 ? ", " : "", supported[i]);
+    return compile_fail_at(compile, field, "%s is not supported (supported: %s)", field, names);
 }
 
 int compile_refuse(struct compile *compile, const ProtobufCMessage *message, const char *const *unsupported)
 {
-    return check_fields(compile, message, unsupported, false);
+    const char *field = find_set(message, unsupported, true);
+    return field != NULL ? compile_fail_at(compile, field, "%s is not supported", field) : 0;
 }
 
 /* -- messages inside messages -- */

@@ -114,7 +114,8 @@ int compile_no_memory(struct compile *compile);
 /* Tells the operator (counted as ignored). */
 void compile_warn(struct compile *compile, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Fails with the first field that is set and that is (not) among the names; the list ends with NULL. */
+/* Fails with the first field that is set and that is (not) among the names; the list ends with NULL. `only` tells the
+ * list, too. */
 int compile_only(struct compile *compile, const ProtobufCMessage *message, const char *const *supported) FL_MUST_CHECK;
 int compile_refuse(struct compile *compile, const ProtobufCMessage *message,
                    const char *const *unsupported) FL_MUST_CHECK;

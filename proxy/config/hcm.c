@@ -83,7 +83,9 @@ static int read_http_filter(struct compile *compile, const pb_http_filter *messa
     bool left_out = message->disabled || compile_is_harmless(any, true) ||
                     (message->is_optional && fl_xds_type(fl_span_str(any->type_url)) == NULL);
     if (!left_out)
-        return compile_fail_at(compile, "typed_config", "the filter %s is not supported", any->type_url);
+        return compile_fail_at(compile, "typed_config",
+                               "the filter %s is not supported (those that are: rbac, jwt_authn, router)",
+                               any->type_url);
     if (last)
         return compile_fail(compile, "the last HTTP filter must be the router");
     compile->harmless++;
@@ -268,7 +270,7 @@ static void tell_unused(struct compile *compile, const pb_hcm *message)
         compile_warn(compile, "drain_timeout is not acted on: --drain-time-s decides");
     if (message->use_remote_address != NULL && message->use_remote_address->value &&
         !message->preserve_external_request_id)
-        compile_warn(compile, "preserve_external_request_id is not acted on: a request keeps its own x-request-id");
+        compile_warn(compile, "a request keeps the x-request-id that it brings, as with preserve_external_request_id");
     const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__SetCurrentClientCertDetails
         *details = message->set_current_client_cert_details;
     if (details != NULL && (details->cert || details->chain || details->dns || compile_bool(details->subject, false)))

@@ -178,7 +178,7 @@ int proxy_hook_drain(const char *folder, uint64_t seconds, struct fl_err *err)
     if (result < 0)
         return fl_err_errno(err, result, "ask the proxy at 127.0.0.1:%u", port);
     if (heard.status == 403 && found < 0)
-        return fl_err_set(err, -EPROTO, "the proxy wants its secret: %s", unread.text);
+        return fl_err_set(err, -EPROTO, "the proxy wants its secret: %s (--state-dir names its folder)", unread.text);
     if (heard.status != 200)
         return fl_err_set(err, -EPROTO, "the proxy answered %u: %s", heard.status, heard.line);
     pause_until(now_ms() + seconds * 1000);

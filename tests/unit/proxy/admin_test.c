@@ -149,6 +149,7 @@ static void test_text_pages(void **state)
     assert_has(get(admin_port(), "/help"), "  /quitquitquit: POST: drain and exit\n");
     assert_has(get(admin_port(), "/"), "admin commands are:\n");
     assert_has(get(admin_port(), "/nothing"), "HTTP/1.1 404 Not Found\r\n");
+    assert_has(get(admin_port(), "/nothing"), "\r\n\r\nno such page: /help lists them\n");
 }
 
 static void test_logging(void **state)
@@ -178,6 +179,7 @@ static void test_changes_need_post(void **state)
     assert_has(answer, "HTTP/1.1 405 ");
     assert_has(answer, "allow: POST\r\n");
     assert_has(get(admin_port(), "/drain_listeners"), "HTTP/1.1 405 ");
+    assert_has(get(admin_port(), "/drain_listeners"), "\r\n\r\n/drain_listeners wants POST\n");
     assert_int_equal(world.quit + world.drained, 0);
     assert_has(post(admin_port(), "/drain_listeners"), "\r\n\r\nOK\n");
     assert_int_equal(world.drained, 1);

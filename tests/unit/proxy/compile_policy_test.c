@@ -148,7 +148,8 @@ static const struct {
     {"a rule for nothing", BY_JWT(", rules: [{requires: {allow_missing: {}}}]"),
      AT_HTTP ".rules[0].match: must be set"},
     {"a rule by expression", BY_JWT(", rules: [{match: {safe_regex: {regex: a}}}]"),
-     AT_HTTP ".rules[0].match.safe_regex: safe_regex is not supported"},
+     AT_HTTP ".rules[0].match.safe_regex: safe_regex is not supported (supported: prefix, path, path_separated_prefix, "
+             "case_sensitive, headers, query_parameters)"},
     {"an unknown field of a provider", BY_JWT(PROVIDER(", iss: a")),
      AT_A ".iss: there is no such field in envoy.extensions.filters.http.jwt_authn.v3.JwtProvider"},
 };
