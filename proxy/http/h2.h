@@ -1,7 +1,6 @@
 /* HTTP/2 (RFC 9113) on one connection, server or client, as a state machine without I/O: bytes in by proxy_h2_feed,
- * bytes out by the owner's `send`; its requests are streams of stream.h. Own framing and flow control; HPACK (RFC 7541)
- * is nghttp2's, behind hpack.h. Extended CONNECT by RFC 8441; priorities (RFC 9218, and those of RFC 7540) are read
- * past.
+ * bytes out by the owner's `send`; its requests are streams of stream.h. Own framing, flow control and HPACK (hpack.h).
+ * Extended CONNECT by RFC 8441; priorities (RFC 9218, and those of RFC 7540) are read past.
  *
  * Memory. An idle session holds its struct and two HPACK tables (at most PROXY_H2_TABLE bytes each, grown on demand);
  * an idle stream its struct. Frames are not buffered: DATA goes to the user as it comes, in parts; of other frames at

@@ -34,8 +34,8 @@ static bool decode(struct proxy_h2 *h2, struct fl_span bytes, struct h2_incoming
 /* 431, from here: a head that is too large is no message to tell. */
 static void refuse_large(struct proxy_h2 *h2, const struct block *block)
 {
-    static const struct proxy_hpack_field fields[] = {{{":status", 7}, {"431", 3}, false},
-                                                      {{"content-length", 14}, {"0", 1}, false}};
+    static const struct proxy_hpack_field fields[] = {{{":status", 7}, {"431", 3}, false, NULL},
+                                                      {{"content-length", 14}, {"0", 1}, false, NULL}};
     char frame[H2_FRAME_HEAD + 64];
     size_t len;
     if (!proxy_h2_spend(h2, H2_KIND_RESET))

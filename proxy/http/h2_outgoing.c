@@ -9,7 +9,7 @@ struct h2_text {
 
 static void add(struct h2_outgoing *outgoing, struct fl_span name, struct fl_span value, bool is_volatile)
 {
-    outgoing->fields[outgoing->count++] = (struct proxy_hpack_field){name, value, is_volatile};
+    outgoing->fields[outgoing->count++] = (struct proxy_hpack_field){name, value, is_volatile, NULL};
 }
 
 static bool has_capital(struct fl_span name)
@@ -167,7 +167,7 @@ struct h2_text *proxy_h2_text_new(const struct h2_outgoing *outgoing)
             memcpy(value, from->value.data, from->value.len);
         to = value + from->value.len;
         text->fields[i] = (struct proxy_hpack_field){fl_span_make(name, from->name.len),
-                                                     fl_span_make(value, from->value.len), from->is_volatile};
+                                                     fl_span_make(value, from->value.len), from->is_volatile, NULL};
     }
     return text;
 }
