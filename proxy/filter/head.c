@@ -30,22 +30,19 @@ static struct fl_span take(struct fl_span *scratch, size_t len)
 /* --- who asks ---------------------------------------------------------------------------------------------------- */
 
 /* A version 4 UUID: for people who follow a request through logs, not a secret. */
-static void print_request_id(struct proxy_data *data, char to[REQUEST_ID_SIZE])
+static void print_request_id(struct proxy_data *data, char *to)
 {
     static const char digits[] = "0123456789abcdef";
     uint64_t random[2] = {proxy_data_random(data), proxy_data_random(data)};
-    for (size_t i = 0, nibble = 0; i < REQUEST_ID_SIZE; i++) {
-        if (i == 8 || i == 13 || i == 18 || i == 23) {
-            to[i] = '-';
-            continue;
-        }
-        unsigned value = (unsigned)(random[nibble / 16] >> (nibble % 16 * 4)) & 15;
-        if (i == 14)
-            value = 4;
-        if (i == 19)
-            value = 8 | (value & 3);
-        to[i] = digits[value];
-        nibble++;
+    uint8_t octets[16];
+    memcpy(octets, random, sizeof(octets));
+    octets[6] = 0x40 | (octets[6] & 0x0f);
+    octets[8] = 0x80 | (octets[8] & 0x3f);
+    for (size_t i = 0; i < sizeof(octets); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *to++ = '-';
+        *to++ = digits[octets[i] >> 4];
+        *to++ = digits[octets[i] & 15];
     }
 }
 

@@ -47,28 +47,34 @@ static struct fl_span keep(struct h2_incoming *incoming, struct fl_span text)
     return fl_span_make(copy, text.len);
 }
 
+/* Where a pseudo-header's value goes; NULL: there is none of that name. */
+static struct fl_span *pseudo_place(struct h2_incoming *incoming, struct fl_span name)
+{
+    switch (name.len) {
+    case 5:
+        return memcmp(name.data, ":path", 5) == 0 ? &incoming->path : NULL;
+    case 7:
+        return memcmp(name.data, ":method", 7) == 0   ? &incoming->method
+               : memcmp(name.data, ":scheme", 7) == 0 ? &incoming->scheme
+               : memcmp(name.data, ":status", 7) == 0 ? &incoming->status
+                                                      : NULL;
+    case 9:
+        return memcmp(name.data, ":protocol", 9) == 0 ? &incoming->protocol : NULL;
+    case 10:
+        return memcmp(name.data, ":authority", 10) == 0 ? &incoming->authority : NULL;
+    default:
+        return NULL;
+    }
+}
+
 static bool pseudo(struct h2_incoming *incoming, const struct proxy_hpack_field *field)
 {
-    static const struct {
-        struct fl_span name;
-        size_t offset;
-    } list[] = {
-        {{":path", 5}, offsetof(struct h2_incoming, path)},
-        {{":method", 7}, offsetof(struct h2_incoming, method)},
-        {{":scheme", 7}, offsetof(struct h2_incoming, scheme)},
-        {{":authority", 10}, offsetof(struct h2_incoming, authority)},
-        {{":status", 7}, offsetof(struct h2_incoming, status)},
-        {{":protocol", 9}, offsetof(struct h2_incoming, protocol)},
-    };
-    for (size_t i = 0; i < FL_COUNT(list); i++) {
-        if (!fl_span_eq(list[i].name, field->name))
-            continue;
-        struct fl_span *value = (struct fl_span *)(void *)((char *)incoming + list[i].offset);
-        bool first = value->data == NULL && !incoming->regular;
-        *value = keep(incoming, field->value);
-        return first;
-    }
-    return false;
+    struct fl_span *value = pseudo_place(incoming, field->name);
+    if (value == NULL)
+        return false;
+    bool first = value->data == NULL && !incoming->regular;
+    *value = keep(incoming, field->value);
+    return first;
 }
 
 /* The field's place in the list, its id known: proxy_headers_add without a second look-up. */
@@ -79,12 +85,22 @@ static void append(struct proxy_headers *headers, enum proxy_header_id id, struc
         headers->first[id] = (uint8_t)headers->count;
 }
 
+/* The note of an entry of the table: 1 + the id of its name, once name and value were found right (0: not yet). So what
+ * a peer says again with every head is looked at once. */
+static bool is_known(const struct proxy_hpack_field *field)
+{
+    return field->note != NULL && *field->note != 0;
+}
+
 static bool regular(struct h2_incoming *incoming, const struct proxy_hpack_field *field)
 {
     incoming->regular = true;
-    if (!name_valid(field->name))
+    bool known = is_known(field);
+    if (!known && !name_valid(field->name))
         return false;
-    enum proxy_header_id id = proxy_header_id(field->name);
+    enum proxy_header_id id = known ? (enum proxy_header_id)(*field->note - 1) : proxy_header_id(field->name);
+    if (field->note != NULL)
+        *field->note = (uint8_t)(id + 1);
     if (id == PROXY_HEADER_TE && !fl_span_eq_nocase(field->value, FL_SPAN("trailers")))
         return false;
     if (id != PROXY_HEADER_OTHER && id != PROXY_HEADER_TE) {
@@ -111,7 +127,8 @@ void proxy_h2_incoming_add(struct h2_incoming *incoming, const struct proxy_h2 *
         incoming->large = true;
         return;
     }
-    bool right = value_valid(field->value) && (is_pseudo ? pseudo(incoming, field) : regular(incoming, field));
+    bool right = (is_known(field) || value_valid(field->value)) &&
+                 (is_pseudo ? pseudo(incoming, field) : regular(incoming, field));
     incoming->malformed = !right;
 }
 

@@ -42,8 +42,23 @@ static const uint8_t by_length[][6] = {
 
 /* Case folded by one bit: right for tokens against names of [a-z0-9-], whose other octets have that bit already,
  * because no token octet becomes one of them by it but their capital letters. */
+static bool same_eight(const char *token, const char *name)
+{
+    uint64_t a, b;
+    memcpy(&a, token, sizeof(a));
+    memcpy(&b, name, sizeof(b));
+    return (a | UINT64_C(0x2020202020202020)) == b;
+}
+
 static bool same_name(const char *token, const char *name, size_t len)
 {
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8) {
+            if (!same_eight(token + i, name + i))
+                return false;
+        }
+        return same_eight(token + len - 8, name + len - 8);
+    }
     for (size_t i = 0; i < len; i++) {
         if ((token[i] | 0x20) != name[i])
             return false;

@@ -99,9 +99,54 @@ static bool is_lower(char octet)
     return octet >= 'a' && octet <= 'z';
 }
 
+/* The well-known names as most HTTP/1 programs write them. */
+static const char *const capitalised[PROXY_HEADER_IDS] = {
+    [PROXY_HEADER_HOST] = "Host",
+    [PROXY_HEADER_CONTENT_LENGTH] = "Content-Length",
+    [PROXY_HEADER_TRANSFER_ENCODING] = "Transfer-Encoding",
+    [PROXY_HEADER_CONNECTION] = "Connection",
+    [PROXY_HEADER_KEEP_ALIVE] = "Keep-Alive",
+    [PROXY_HEADER_PROXY_CONNECTION] = "Proxy-Connection",
+    [PROXY_HEADER_HTTP2_SETTINGS] = "Http2-Settings",
+    [PROXY_HEADER_TE] = "Te",
+    [PROXY_HEADER_UPGRADE] = "Upgrade",
+    [PROXY_HEADER_TRAILER] = "Trailer",
+    [PROXY_HEADER_EXPECT] = "Expect",
+    [PROXY_HEADER_PROXY_AUTHENTICATE] = "Proxy-Authenticate",
+    [PROXY_HEADER_PROXY_AUTHORIZATION] = "Proxy-Authorization",
+    [PROXY_HEADER_ACCEPT] = "Accept",
+    [PROXY_HEADER_AUTHORIZATION] = "Authorization",
+    [PROXY_HEADER_CACHE_CONTROL] = "Cache-Control",
+    [PROXY_HEADER_CONTENT_ENCODING] = "Content-Encoding",
+    [PROXY_HEADER_CONTENT_RANGE] = "Content-Range",
+    [PROXY_HEADER_CONTENT_TYPE] = "Content-Type",
+    [PROXY_HEADER_COOKIE] = "Cookie",
+    [PROXY_HEADER_SET_COOKIE] = "Set-Cookie",
+    [PROXY_HEADER_DATE] = "Date",
+    [PROXY_HEADER_SERVER] = "Server",
+    [PROXY_HEADER_LOCATION] = "Location",
+    [PROXY_HEADER_VIA] = "Via",
+    [PROXY_HEADER_FORWARDED] = "Forwarded",
+    [PROXY_HEADER_USER_AGENT] = "User-Agent",
+    [PROXY_HEADER_GRPC_STATUS] = "Grpc-Status",
+    [PROXY_HEADER_GRPC_MESSAGE] = "Grpc-Message",
+    [PROXY_HEADER_TRACEPARENT] = "Traceparent",
+    [PROXY_HEADER_TRACESTATE] = "Tracestate",
+    [PROXY_HEADER_B3] = "B3",
+    [PROXY_HEADER_X_REQUEST_ID] = "X-Request-Id",
+    [PROXY_HEADER_X_FORWARDED_FOR] = "X-Forwarded-For",
+    [PROXY_HEADER_X_FORWARDED_HOST] = "X-Forwarded-Host",
+    [PROXY_HEADER_X_FORWARDED_PROTO] = "X-Forwarded-Proto",
+    [PROXY_HEADER_X_FORWARDED_CLIENT_CERT] = "X-Forwarded-Client-Cert",
+    [PROXY_HEADER_FAIRLEAD_HTTP] = "Fairlead-Http",
+};
+
 /* A set of NOT_…; 0: a name without letters. */
-static uint8_t spelling_of(struct fl_span name)
+static uint8_t spelling_of(const struct proxy_header *field)
 {
+    struct fl_span name = field->name;
+    if (field->id != PROXY_HEADER_OTHER && memcmp(name.data, capitalised[field->id], name.len) == 0)
+        return NOT_LOWER;
     uint8_t spelling = 0;
     char before = '-';
     for (size_t i = 0; i < name.len; before = name.data[i++]) {
@@ -136,7 +181,7 @@ struct passed {
 
 static void pass(struct passed *passed, const struct proxy_headers *headers, size_t index)
 {
-    uint8_t spelling = spelling_of(headers->list[index].name);
+    uint8_t spelling = spelling_of(&headers->list[index]);
     passed->not_lower += (spelling & NOT_LOWER) != 0;
     passed->not_capitalised += (spelling & NOT_CAPITALISED) != 0;
     passed->spelling[passed->count] = spelling;
@@ -364,6 +409,10 @@ static void capitalise(struct unpacker *unpacker, struct proxy_headers *headers)
 {
     for (size_t i = 0; i < headers->count; i++) {
         struct proxy_header *field = &headers->list[i];
+        if (field->id != PROXY_HEADER_OTHER) {
+            field->name.data = capitalised[field->id];
+            continue;
+        }
         char *to = field->removed ? NULL : take_room(unpacker, field->name.len), before = '-';
         if (to == NULL)
             continue;
