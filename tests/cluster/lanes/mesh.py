@@ -143,6 +143,18 @@ class RealPods(Lane):
         self.api.delete("v1", "Pod", "classic", self.space)
         self.api.wait_gone("v1", "Pod", "classic", self.space)
 
+    def test_dns(self):
+        """With DNS captured, names of the cluster and their search domains come through the sidecar's port, which asks CoreDNS."""
+        script = "nslookup web; wget -qO- http://web/named && wget -qO- http://127.0.0.1:15020/stats/prometheus | grep ^fairlead_dns"
+        self.api.create(a_pod("named", self.space, annotations={"fairlead.io/dns-capture": "enabled"}, restartPolicy="Never",
+                              containers=[shell(f"{script}; sleep 1")]))
+        self.api.wait("v1", "Pod", "named", self.space, lambda pod: "terminated" in state(pod, "app").get("state", {}))
+        said = logs("named", "app", self.space)
+        self.assertIn("hello", said)
+        self.assertIn("asked /named", logs(self.pod.name, "app", self.space))
+        asked = [line for line in said.splitlines() if line.startswith("fairlead_dns_upstream_queries_total") and 'result="answered"' in line]
+        self.assertGreater(sum(float(line.split()[-1]) for line in asked), 0, said)
+
     def test_not_captured(self):
         """Without the plugin in the chain the sidecar (of the classic form: its gate) waits, and no app starts."""
         self.addCleanup(self.mesh.chain, PLUGIN)
