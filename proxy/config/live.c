@@ -40,7 +40,9 @@ int proxy_live_load_environment(struct proxy_bootstrap_warnings *warnings, struc
     struct fl_buf text;
     fl_buf_init(&text, PROXY_ENVIRONMENT_TEXT_MAX);
     int result = proxy_live_print_bootstrap(&text, err);
-    if (result == 0)
+    if (result != 0)
+        fl_err_prefix(err, "there is no -c FILE, so the environment is read");
+    else
         result = proxy_bootstrap_read(fl_buf_span(&text), "environment", warnings, assembly, err);
     fl_buf_done(&text);
     return result;

@@ -600,7 +600,7 @@ def rotated_access_logs_are_reopened():
 
 def options_are_checked():
     for options, status, words in ((("--concurrency", "0"), 2, "from 1 to 64"), (("--concurrency", "65"), 2, "from 1 to 64"),
-                                   (("--mode", "x"), 2, "--mode wants serve or validate: x"), ((), 1, "POD_NAME is not set"),
+                                   (("--mode", "x"), 2, "--mode wants serve or validate: x"), ((), 1, "there is no -c FILE, so the environment is read: POD_NAME is not set"),
                                    (("--print-bootstrap",), 1, "POD_NAME is not set")):
         done = subprocess.run([s.PROGRAM, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, env={})
         assert done.returncode == status and words in done.stderr.decode(), done
