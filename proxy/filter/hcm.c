@@ -170,7 +170,7 @@ static void drain(void *filter)
     hcm->closing = true;
     if (hcm->version == PROXY_HCM_H2)
         hcm_h2_drain(hcm);
-    if (hcm->exchanges == NULL && !hcm->head_begun && !hcm->ended)
+    else if (hcm->exchanges == NULL && !hcm->head_begun)
         hcm_wait(hcm);
 }
 

@@ -58,6 +58,7 @@ void hcm_h2_drain(struct proxy_hcm *hcm)
     hcm->h2.drained = true;
     proxy_h2_drain(hcm->h2.session, false);
     fl_timer_set(hcm_loop(hcm), &hcm->h2.grace, PROXY_HCM_GOAWAY_MS, grace_is_over);
+    look_whether_idle(hcm);
 }
 
 /* --- what the session says --------------------------------------------------------------------------------------- */
@@ -234,6 +235,9 @@ void hcm_h2_done(struct proxy_hcm *hcm)
     fl_timer_cancel(&hcm->h2.tick);
     fl_timer_cancel(&hcm->h2.breath);
     fl_timer_cancel(&hcm->h2.grace);
+    proxy_h2_drain(hcm->h2.session, true);
+    /* Answers whose exchange is over may have been waiting for the client's window. */
+    proxy_h2_end(hcm->h2.session, PROXY_RESET_CANCELLED, proxy_reset_text(PROXY_RESET_CANCELLED));
 }
 
 void hcm_h2_free(struct proxy_hcm *hcm)

@@ -13,10 +13,9 @@
 
 #define PROXY_HCM_DRAIN_IDLE_MS 1000u /* a draining connection without a request ends after it */
 #define PROXY_HCM_GOAWAY_MS     250u  /* between the two GOAWAYs of a drain: what is on its way may still come */
-#define PROXY_HCM_SHARED_RESETS                                                                                        \
-    10000u                    /* of a connection of a sidecar's, at once; a tenth of it a second after that            \
-                               */
-#define PROXY_HCM_STREAMS 32u /* requests of a connection that a turn may start; the rest waits */
+#define PROXY_HCM_STREAMS       32u   /* requests of a connection that a turn may start; the rest waits */
+/* Resets of a connection of a sidecar's, at once; a tenth of it a second after that. */
+#define PROXY_HCM_SHARED_RESETS 10000u
 
 enum proxy_hcm_version { PROXY_HCM_UNDECIDED, PROXY_HCM_H1, PROXY_HCM_H2 };
 
@@ -76,7 +75,8 @@ int hcm_h2_start(struct proxy_hcm *hcm) FL_MUST_CHECK;
 size_t hcm_h2_data(struct proxy_hcm *hcm, struct fl_span bytes);
 /* New requests are asked to go elsewhere; those under way go on. */
 void hcm_h2_drain(struct proxy_hcm *hcm);
-/* The connection is closed: everything that the session has goes. */
+/* The connection is about to be closed: the client is told (GOAWAY) where it was not yet, and everything that the
+ * session has goes. */
 void hcm_h2_done(struct proxy_hcm *hcm);
 /* Its memory, at the end of the turn. */
 void hcm_h2_free(struct proxy_hcm *hcm);

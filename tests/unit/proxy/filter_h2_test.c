@@ -1,4 +1,5 @@
 /* The exchange between clients and servers of HTTP/1 and HTTP/2, the test as both. */
+#include "proxy/filter/hcm_inner.h"
 #include "proxy/http/websocket.h"
 #include "tests/support/fail.h"
 #include "tests/unit/proxy/h2_peer.h"
@@ -504,6 +505,51 @@ static void a_connection_without_requests_ends(void **state)
     finish(&c);
 }
 
+/* A client that has given its streams no window, and has asked for /direct: the answer waits in the session, and the
+ * exchange is over. */
+static struct side ask_without_window(struct fixture *f)
+{
+    static const char hello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                "\0\0\6\4\0\0\0\0\0\0\4\0\0\0\0"                    /* SETTINGS: a window of 0 */
+                                "\0\0\x10\1\5\0\0\0\1\x82\x86\x41\x03web\x04\x07/direct" /* GET /direct */
+                                "\0\0\0\4\1\0\0\0\0";                                 /* the ACK of its SETTINGS */
+    struct side client = fixture_client(f);
+    side_say_bytes(f, &client, hello, sizeof(hello) - 1);
+    FIXTURE_UNTIL(f, fixture_metric_of(f, "istio_requests_total", "response_code=\"200\"") == 1);
+    return client;
+}
+
+static void an_end_with_an_answer_that_waits_for_window(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, true);
+    struct side client = ask_without_window(&f);
+    proxy_downstream_abort_all(&f.data);
+    side_hear_end(&f, &client);
+    assert_int_equal(f.data.downstream_count, 0);
+    side_done(&client);
+    fixture_done(&f);
+}
+
+static void a_drain_waits_for_answers_that_wait_for_window(void **state)
+{
+    (void)state;
+    static const char window[] = "\0\0\4\x8\0\0\0\0\1\0\0\1\0";
+    struct fixture f;
+    fixture_init(&f, true);
+    struct side client = ask_without_window(&f);
+    proxy_data_drain(&f.data);
+    fixture_wait(&f, PROXY_HCM_DRAIN_IDLE_MS + 200);
+    assert_int_equal(f.data.downstream_count, 1);
+    side_say_bytes(&f, &client, window, sizeof(window) - 1);
+    side_hear_end(&f, &client);
+    assert_false(client.reset);
+    assert_non_null(memmem(client.text, client.len, "\0\1direct", 8)); /* stream 1, and its bytes */
+    side_done(&client);
+    fixture_done(&f);
+}
+
 static void requests_of_a_connection_are_limited(void **state)
 {
     (void)state;
@@ -691,6 +737,8 @@ int main(void)
         cmocka_unit_test(the_status_of_trailers_is_counted),
         cmocka_unit_test(draining_takes_two_goaways),
         cmocka_unit_test(a_connection_without_requests_ends),
+        cmocka_unit_test(an_end_with_an_answer_that_waits_for_window),
+        cmocka_unit_test(a_drain_waits_for_answers_that_wait_for_window),
         cmocka_unit_test(requests_of_a_connection_are_limited),
         cmocka_unit_test(what_is_no_http2_is_counted),
         cmocka_unit_test(a_preface_in_pieces),
