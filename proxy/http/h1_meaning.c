@@ -117,23 +117,15 @@ static int host(struct proxy_h1_cursor *cursor, struct proxy_message *message)
     return PROXY_H1_DONE;
 }
 
-static bool starts_with_nocase(struct fl_span span, struct fl_span prefix)
-{
-    return span.len >= prefix.len && fl_span_eq_nocase(fl_span_make(span.data, prefix.len), prefix);
-}
-
-/* An upgrade that may be passed on: one protocol, not one that the proxy would have to speak itself (HTTP/2 in clear
- * text, TLS), and no body in the way. Any other Upgrade field is not passed on, and the request is answered without. */
+/* An upgrade that may be passed on: one protocol, and no body in the way. Any other Upgrade field is not passed on, and
+ * the request is answered without. */
 static bool upgrade_wanted(const struct proxy_message *message, const struct options *options)
 {
     const struct proxy_header *field = proxy_headers_get(&message->headers, PROXY_HEADER_UPGRADE);
     if (!options->upgrade || field == NULL || message->minor == 0 || message->method_id == PROXY_METHOD_CONNECT)
         return false;
-    struct fl_span protocol = field->value;
     bool body = message->framing == PROXY_FRAMING_CHUNKED || message->content_length > 0;
-    return !body && next(message, PROXY_HEADER_UPGRADE, field) == NULL && protocol.len > 0 &&
-           fl_span_find(protocol, ',') == protocol.len && !fl_span_eq_nocase(protocol, FL_SPAN("h2c")) &&
-           !starts_with_nocase(protocol, FL_SPAN("HTTP/")) && !starts_with_nocase(protocol, FL_SPAN("TLS/"));
+    return !body && next(message, PROXY_HEADER_UPGRADE, field) == NULL && proxy_upgrade_may_pass(field->value);
 }
 
 static bool te_trailers(const struct proxy_message *message)

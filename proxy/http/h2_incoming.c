@@ -1,6 +1,7 @@
 /* The fields of a block that came in, and what they say as a message: RFC 9113 §8.1 to §8.5, RFC 8441 §4. */
 #include "proxy/http/h2_inner.h"
 #include "proxy/http/octet.h"
+#include "proxy/http/restore.h"
 
 #include <errno.h>
 
@@ -240,8 +241,7 @@ static bool extended_connect(const struct h2_incoming *incoming, const struct pr
 {
     struct fl_span protocol = incoming->protocol;
     if (h2->no_connect || message->method_id != PROXY_METHOD_CONNECT || message->authority.len == 0 ||
-        protocol.len == 0 || !proxy_octets_are(protocol, PROXY_OCTET_TOKEN) ||
-        fl_span_eq_nocase(protocol, FL_SPAN("h2c")) || message->content_length > 0)
+        !proxy_upgrade_may_pass(protocol) || message->content_length > 0)
         return false;
     message->method = FL_SPAN("GET");
     message->method_id = PROXY_METHOD_GET;
@@ -300,7 +300,13 @@ static bool status(struct fl_span text, struct proxy_message *message)
     return true;
 }
 
-/* A 2xx to a tunnel that was asked for. */
+/* A 2xx to a tunnel that was asked for; of an HTTP/1 application at the far end a 101. */
+static bool opens_tunnel(const struct h2_stream *stream, const struct proxy_message *message)
+{
+    return stream->tunnel && message->status >= 200 && message->status < 300 &&
+           (stream->upgrade == NULL || proxy_restore_is_upgrade(&message->headers));
+}
+
 static bool open_tunnel(struct h2_incoming *incoming, const struct h2_stream *stream, struct proxy_message *message)
 {
     message->upgrade = true;
@@ -333,7 +339,7 @@ bool proxy_h2_incoming_answer(struct h2_incoming *incoming, const struct h2_stre
     common_meaning(message);
     message->method_id = stream->method_id;
     bool interim = message->status < 200;
-    bool tunnel = stream->tunnel && message->status >= 200 && message->status < 300;
+    bool tunnel = opens_tunnel(stream, message);
     answer_framing(message, end);
     if (interim && (end || message->content_length > 0))
         return false;

@@ -123,8 +123,8 @@ enum h2_way {
 struct h2_text; /* h2_outgoing.c: fields that outlive the call that sent them */
 
 struct h2_upgrade { /* of an extended CONNECT */
-    bool made_key;  /* server: the key is ours */
-    uint8_t key_len, protocol_len;
+    bool made_key; /* server: the key is ours */
+    uint32_t key_len, protocol_len;
     char text[]; /* key, protocol */
 };
 

@@ -242,11 +242,18 @@ static bool is_interim(const struct h2_stream *stream, const struct proxy_messag
     return stream->h2->server && message->status < 200 && message->status != 101;
 }
 
+static bool is_good(const struct proxy_message *message)
+{
+    return message->status >= 200 && message->status < 300;
+}
+
 /* What follows the head: its length where an HTTP/1 peer has told it, for then there is nothing behind it. */
 static void set_out(struct h2_stream *stream, const struct proxy_message *message)
 {
     stream->out = H2_WAY_BODY;
     bool length = message->framing == PROXY_FRAMING_LENGTH && message->has_content_length && !message->upgrade;
+    if (stream->h2->server) /* 2xx is the word for it, where CONNECT is */
+        stream->tunnel = stream->tunnel && (message->upgrade || (stream->upgrade == NULL && is_good(message)));
     if (message->major == 1 && length && message->content_length > 0)
         stream->out_left = message->content_length;
 }
@@ -261,11 +268,15 @@ static void finish(struct h2_stream *stream)
     proxy_h2_ready(stream);
 }
 
-/* An upstream whose WebSocket handshake is wrong by the key that we made: 502, and its user is told. */
+/* To an extended CONNECT: an upstream whose WebSocket handshake is wrong by the key that we made, or one that goes on
+ * with HTTP, which HTTP/2 cannot tell from a tunnel (but between sidecars: restore.h). 502, and its user is told. */
 static bool refuse_upgrade(struct h2_stream *stream, struct proxy_message *message)
 {
-    bool asked = stream->upgrade != NULL && message->status == 101;
-    if (!asked || proxy_h2_upgrade_answers(stream->upgrade, message))
+    if (stream->upgrade == NULL)
+        return false;
+    bool wrong = message->status == 101 ? !proxy_h2_upgrade_answers(stream->upgrade, message)
+                                        : is_good(message) && !stream->h2->bare_authority;
+    if (!wrong)
         return false;
     proxy_message_init(message);
     message->status = 502;
@@ -291,6 +302,8 @@ static void send_head(struct h2_stream *stream, struct proxy_message *message, b
             out_ended(stream);
         else if (end)
             finish(stream);
+    } else if (!h2->over && !h2->server) { /* the server does not know of it: a reset would end the session */
+        proxy_h2_stream_kill(stream, PROXY_RESET_MEMORY, PROXY_H2_ERROR_NONE);
     } else if (!h2->over) {
         proxy_h2_stream_abort(stream, H2_INTERNAL_ERROR, PROXY_RESET_MEMORY);
     }

@@ -14,14 +14,12 @@ static struct fl_span value_of(const struct proxy_headers *headers, struct fl_sp
 
 static struct h2_upgrade *make(struct fl_span protocol, struct fl_span key)
 {
-    if (protocol.len > UINT8_MAX || key.len > UINT8_MAX)
-        return NULL;
     struct h2_upgrade *upgrade = malloc(sizeof(*upgrade) + key.len + protocol.len);
     if (upgrade == NULL)
         return NULL;
     upgrade->made_key = false;
-    upgrade->key_len = (uint8_t)key.len;
-    upgrade->protocol_len = (uint8_t)protocol.len;
+    upgrade->key_len = (uint32_t)key.len;
+    upgrade->protocol_len = (uint32_t)protocol.len;
     if (key.len > 0)
         memcpy(upgrade->text, key.data, key.len);
     if (protocol.len > 0)
@@ -47,7 +45,10 @@ static bool is_websocket(struct fl_span protocol)
 bool proxy_h2_upgrade_sent(struct h2_stream *stream, const struct proxy_message *request)
 {
     struct fl_span protocol = proxy_headers_value(&request->headers, PROXY_HEADER_UPGRADE);
-    stream->upgrade = make(protocol, value_of(&request->headers, KEY_NAME));
+    struct fl_span key = value_of(&request->headers, KEY_NAME);
+    if (key.len > PROXY_WEBSOCKET_KEY_MAX) /* there is no answer to it but the server's own */
+        key.len = 0;
+    stream->upgrade = make(protocol, key);
     return stream->upgrade != NULL;
 }
 

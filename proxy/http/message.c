@@ -333,3 +333,18 @@ void proxy_date_print(time_t now, char *to)
     at = two_digits(at, utc.tm_sec);
     memcpy(at, " GMT", 4);
 }
+
+static bool starts_with_nocase(struct fl_span span, struct fl_span prefix)
+{
+    return span.len >= prefix.len && fl_span_eq_nocase(fl_span_make(span.data, prefix.len), prefix);
+}
+
+bool proxy_upgrade_may_pass(struct fl_span protocol)
+{
+    size_t slash = fl_span_find(protocol, '/');
+    struct fl_span name = fl_span_make(protocol.data, slash);
+    bool version = slash == protocol.len || proxy_octets_are(fl_span_from(protocol, slash + 1), PROXY_OCTET_TOKEN);
+    return name.len > 0 && version && proxy_octets_are(name, PROXY_OCTET_TOKEN) &&
+           !fl_span_eq_nocase(protocol, FL_SPAN("h2c")) && !starts_with_nocase(protocol, FL_SPAN("HTTP/")) &&
+           !starts_with_nocase(protocol, FL_SPAN("TLS/"));
+}

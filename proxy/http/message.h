@@ -84,6 +84,9 @@ enum proxy_header_kind proxy_header_kind(enum proxy_header_id id);
  * tab at its ends. For what comes from configuration. */
 bool proxy_header_name_valid(struct fl_span name);
 bool proxy_header_value_valid(struct fl_span value);
+/* A protocol of Upgrade, or of an extended CONNECT (RFC 9110 §16.7: token [ "/" token ]), that may be passed on: one
+ * that the proxy would have to speak itself (HTTP/2 in clear text, TLS) may not. */
+bool proxy_upgrade_may_pass(struct fl_span protocol);
 /* host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2), without userinfo; an empty one too. */
 bool proxy_authority_valid(struct fl_span authority);
 /* With a host and a port, as CONNECT needs it. */

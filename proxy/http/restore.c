@@ -257,7 +257,7 @@ static void look(const struct proxy_message *message, struct passed *ret_passed)
 static void put_places(struct packer *packer, const struct passed *passed, const struct proxy_message *message)
 {
     const struct proxy_headers *headers = &message->headers;
-    bool request = message->status == 0;
+    bool request = message->status == 0, upgrade = false;
     if (request && headers->first[PROXY_HEADER_HOST] == 0)
         put(packer, FL_SPAN(",h-"));
     for (size_t i = 0; i < passed->count; i++) {
@@ -270,7 +270,10 @@ static void put_places(struct packer *packer, const struct passed *passed, const
             put_place(packer, 't', i);
         else if (id == PROXY_HEADER_UPGRADE)
             put_place(packer, 'u', i);
+        upgrade |= id == PROXY_HEADER_UPGRADE;
     }
+    if (message->status == 101 && !upgrade) /* of a server that forgot to say to what */
+        put_place(packer, 'u', passed->count);
 }
 
 static bool is_within(struct fl_span part, struct fl_span whole)
@@ -352,6 +355,25 @@ void proxy_restore_pack_trailers(struct proxy_headers *trailers, char *room)
 }
 
 /* --- unpack ----------------------------------------------------------------------------------------------------- */
+
+static bool is_place(struct fl_span item)
+{
+    return item.len > 0 && (item.data[0] == 'h' || item.data[0] == 'e' || item.data[0] == 't' || item.data[0] == 'u');
+}
+
+bool proxy_restore_is_upgrade(const struct proxy_headers *answer)
+{
+    struct fl_span rest = proxy_headers_value(answer, PROXY_HEADER_FAIRLEAD_HTTP), item;
+    if (answer->first[PROXY_HEADER_FAIRLEAD_HTTP] == 0)
+        return true;
+    bool places = fl_span_split(&rest, ',', &item); /* version and case stand before the first item */
+    while (places && fl_span_split(&rest, ',', &item)) {
+        if (item.len > 0 && item.data[0] == 'u')
+            return true;
+        places = is_place(item);
+    }
+    return false;
+}
 
 struct unpacker {
     struct fl_span rest; /* of the value */
@@ -573,11 +595,6 @@ static bool unpack_item(struct unpacker *unpacker, struct proxy_message *message
     default:
         return false;
     }
-}
-
-static bool is_place(struct fl_span item)
-{
-    return item.len > 0 && (item.data[0] == 'h' || item.data[0] == 'e' || item.data[0] == 't' || item.data[0] == 'u');
 }
 
 static void put_back(struct proxy_message *message, const struct movers *movers)

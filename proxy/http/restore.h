@@ -19,7 +19,7 @@
  *               h<place>     Host (default: 0); h-: there is none
  *               e<place>     Transfer-Encoding: chunked
  *               t<place>     TE: trailers
- *               u<place>     Upgrade
+ *               u<place>     Upgrade; an answer that has it is a 101, which HTTP/2 tells as a 200
  *               c            it closes (HTTP/1.1), or keeps its connection (HTTP/1.0)
  *               z            answer: until close
  *               a | A        absolute form | and it had no path
@@ -45,6 +45,10 @@
 void proxy_restore_pack_request(struct proxy_message *request, char *room);
 void proxy_restore_pack_response(struct proxy_message *response, char *room);
 void proxy_restore_pack_trailers(struct proxy_headers *trailers, char *room);
+
+/* Of a 2xx that HTTP/2 tells to an extended CONNECT, before it is unpacked: whether it was a 101. True where nothing is
+ * said: the application speaks HTTP/2, and means a tunnel. */
+bool proxy_restore_is_upgrade(const struct proxy_headers *answer);
 
 /* The other way. names: memory for `size` bytes that must live as long as the message; what
  * does not fit stays as HTTP/2 has it. 0 or -EPROTO. */

@@ -6,8 +6,7 @@
 #include <openssl/evp.h>
 #include <sys/random.h>
 
-#define GUID    FL_SPAN("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
-#define KEY_MAX 64u
+#define GUID FL_SPAN("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
 
 static int encode(struct fl_span bytes, char *to, size_t size)
 {
@@ -30,10 +29,10 @@ int proxy_websocket_make_key(char to[PROXY_WEBSOCKET_KEY])
 
 int proxy_websocket_accept(struct fl_span key, char to[PROXY_WEBSOCKET_ACCEPT])
 {
-    char text[KEY_MAX + 36];
+    char text[PROXY_WEBSOCKET_KEY_MAX + 36];
     unsigned char digest[20];
     unsigned size = 0;
-    if (key.len == 0 || key.len > KEY_MAX)
+    if (key.len == 0 || key.len > PROXY_WEBSOCKET_KEY_MAX)
         return -EINVAL;
     memcpy(text, key.data, key.len);
     memcpy(text + key.len, GUID.data, GUID.len);

@@ -7,12 +7,13 @@
 #include "common/base/cleanup.h"
 #include "common/base/span.h"
 
-#define PROXY_WEBSOCKET_KEY    24u /* bytes of a key, no NUL */
-#define PROXY_WEBSOCKET_ACCEPT 28u
+#define PROXY_WEBSOCKET_KEY     24u /* bytes of a key, no NUL */
+#define PROXY_WEBSOCKET_KEY_MAX 64u /* … of what a client says is one */
+#define PROXY_WEBSOCKET_ACCEPT  28u
 
 /* A key for a client that had none. 0, -ENOMEM, or -EIO: there is no randomness. */
 int proxy_websocket_make_key(char to[PROXY_WEBSOCKET_KEY]) FL_MUST_CHECK;
-/* What a server answers to `key`. 0, -ENOMEM, or -EINVAL: it is longer than any key. */
+/* What a server answers to `key`. 0, -ENOMEM, or -EINVAL: it is empty, or longer than PROXY_WEBSOCKET_KEY_MAX. */
 int proxy_websocket_accept(struct fl_span key, char to[PROXY_WEBSOCKET_ACCEPT]) FL_MUST_CHECK;
 
 #endif

@@ -262,7 +262,7 @@ static const struct row server_rows[] = {
      "PREFACE; SETTINGS; HEADERS eh 1 {:method: CONNECT|:protocol: h2c|:scheme: http|:path: /|:authority: a}", STREAM,
      E(MESSAGE)},
     {"a protocol that is no token",
-     "PREFACE; SETTINGS; HEADERS eh 1 {:method: CONNECT|:protocol: a/b|:scheme: http|:path: /|:authority: a}", STREAM,
+     "PREFACE; SETTINGS; HEADERS eh 1 {:method: CONNECT|:protocol: a,b|:scheme: http|:path: /|:authority: a}", STREAM,
      E(MESSAGE)},
 };
 

@@ -2,6 +2,7 @@
  * are cut; windows and backpressure; resets, GOAWAY, draining; the run of failing allocations. */
 #include "proxy/http/websocket.h"
 #include "tests/support/fail.h"
+#include "tests/unit/proxy/h2_frames.h"
 #include "tests/unit/proxy/h2_pair.h"
 
 #include <setjmp.h>
@@ -156,7 +157,7 @@ static void test_websocket_client(void **state)
     struct pair_stream *stream =
         pair_request(&pair, "GET", "/chat", "Upgrade: websocket\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n", false);
     pair_run(&pair);
-    pair_answer(&pair.server.streams[0], 200, "sec-websocket-protocol: chat\n", false);
+    pair_answer(&pair.server.streams[0], 101, "sec-websocket-protocol: chat\n", false);
     pair_run(&pair);
     assert_string_equal(stream->head, "101\nsec-websocket-protocol: chat\nupgrade: websocket\n"
                                       "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n");
@@ -188,6 +189,83 @@ static void test_websocket_server(void **state)
         assert_healthy();
         pair_done(&pair);
     }
+}
+
+/* What a request asks to become is text of its client's, of any length: never the end of the others' connection. */
+static void test_long_upgrades(void **state)
+{
+    (void)state;
+    static char key[400] = "Upgrade: websocket\nSec-WebSocket-Key: ", protocol[400] = "Upgrade: ";
+    const char *const rows[] = {key, protocol};
+    memset(key + strlen(key), 'k', 300);
+    memset(protocol + strlen(protocol), 'p', 300);
+    init(NULL, NULL);
+    pair_run(&pair);
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct pair_stream *stream = pair_request(&pair, "GET", "/chat", rows[i], false);
+        assert_non_null(stream);
+        pair_run(&pair);
+        assert_int_equal(pair.server.count, i + 1);
+        pair_answer(&pair.server.streams[i], 101, NULL, false);
+        pair_run(&pair);
+        assert_int_equal(stream->status, 101);
+        assert_healthy();
+    }
+    pair_done(&pair);
+}
+
+/* A tunnel that is refused ends like any other answer: the client is not told to throw it away. */
+static void test_refused_tunnels(void **state)
+{
+    (void)state;
+    static const unsigned statuses[] = {403, 200}; /* an answer of 2xx would say that there is a tunnel */
+    for (size_t i = 0; i < FL_COUNT(statuses); i++) {
+        init(NULL, NULL);
+        pair_run(&pair);
+        struct pair_stream *stream = pair_request(&pair, "GET", "/chat", "Upgrade: websocket\n", false);
+        pair_run(&pair);
+        struct pair_stream *served = &pair.server.streams[0];
+        pair_answer(served, statuses[i], NULL, true);
+        if (served->stream != NULL)
+            pair_close(served, PROXY_RESET_CANCELLED);
+        struct frame_seen frame;
+        struct fl_span sent = fl_buf_span(&pair.client.pipe);
+        assert_true(frames_next(&sent, &frame));
+        assert_int_equal(frame.type, 1);
+        assert_true(frames_next(&sent, &frame)); /* RST_STREAM, NO_ERROR */
+        assert_int_equal(frame.type, 3);
+        assert_memory_equal(frame.payload.data, "\0\0\0\0", 4);
+        pair_run(&pair);
+        assert_int_equal(stream->status, statuses[i] == 403 ? 403 : 502);
+        assert_false(stream->upgrade);
+        assert_true(stream->end);
+        assert_healthy();
+        pair_done(&pair);
+    }
+}
+
+/* Between sidecars an application of HTTP/1 may well answer 200 to what asks for an upgrade. */
+static void test_declined_upgrades(void **state)
+{
+    (void)state;
+    const struct proxy_h2_settings restored = {.bare_authority = true};
+    init(NULL, &restored);
+    pair_run(&pair);
+    struct pair_stream *stream = pair_request(&pair, "GET", "/chat", "Upgrade: SPDY/3.1\n", false);
+    pair_run(&pair);
+    struct pair_stream *served = &pair.server.streams[0];
+    assert_non_null(strstr(served->head, "upgrade: SPDY/3.1\n"));
+    pair_answer(served, 200, "content-length: 4\nfairlead-http: 1t\n", false);
+    pair_send(served, FL_SPAN("page"));
+    proxy_stream_send_end(served->stream, NULL);
+    pair_close(served, PROXY_RESET_CANCELLED);
+    pair_run(&pair);
+    assert_int_equal(stream->status, 200);
+    assert_false(stream->upgrade);
+    assert_body(stream, FL_SPAN("page"));
+    assert_true(stream->ended);
+    assert_healthy();
+    pair_done(&pair);
 }
 
 static void test_connect(void **state)
@@ -640,6 +718,9 @@ int main(void)
         cmocka_unit_test(test_upgrade),
         cmocka_unit_test(test_websocket_client),
         cmocka_unit_test(test_websocket_server),
+        cmocka_unit_test(test_long_upgrades),
+        cmocka_unit_test(test_refused_tunnels),
+        cmocka_unit_test(test_declined_upgrades),
         cmocka_unit_test(test_connect),
         cmocka_unit_test(test_big_bodies),
         cmocka_unit_test(test_pause),

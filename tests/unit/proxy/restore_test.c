@@ -216,6 +216,27 @@ static void messages_arrive_as_they_were(void **state)
     }
 }
 
+/* HTTP/2 has the same word for both: what the far application said tells whether an upgrade came to be. */
+static void upgrades_are_told_from_ordinary_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value; /* NULL: no field */
+        bool upgrade;
+    } cases[] = {{NULL, true},    {"1t,u0", true},        {"1t,e0,u1,c,rFine", true}, {"1l", false},
+                 {"1t,c", false}, {"1t,rA,u0", false}, {"1t,n0x1,u1", false},      {"", false}};
+    for (size_t i = 0; i < FL_COUNT(cases); i++) {
+        proxy_message_init(&message);
+        if (cases[i].value != NULL)
+            add(&message, FL_SPAN(PROXY_RESTORE_FIELD), fl_span_str(cases[i].value));
+        assert_int_equal(proxy_restore_is_upgrade(&message.headers), cases[i].upgrade);
+    }
+    char room[PROXY_RESTORE_VALUE_MAX]; /* a server that does not say to what it switches */
+    parse("HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\n\r\n", &message);
+    proxy_restore_pack_response(&message, room);
+    assert_true(proxy_restore_is_upgrade(&message.headers));
+}
+
 /* --- generated ones ------------------------------------------------------------------------------------------------
  */
 
@@ -418,6 +439,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_arrive_as_they_were),
+        cmocka_unit_test(upgrades_are_told_from_ordinary_answers),
         cmocka_unit_test(thousands_of_generated_messages_do_too),
         cmocka_unit_test(trailers_keep_their_case),
         cmocka_unit_test(messages_of_http2_get_nothing),
