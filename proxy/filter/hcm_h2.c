@@ -216,6 +216,9 @@ int hcm_h2_start(struct proxy_hcm *hcm)
         options.settings.head_max = config->max_head_bytes;
     if (options.settings.headers_max == 0)
         options.settings.headers_max = config->max_header_count;
+    if (options.settings.flush_ms == 0)
+        options.settings.flush_ms =
+            (uint32_t)(config->stream_idle_timeout_ms < UINT32_MAX ? config->stream_idle_timeout_ms : UINT32_MAX);
     if (hcm->restored) { /* the other sidecar's clients share it; HTTP/1.0 knows no host */
         options.settings.bare_authority = true;
         options.settings.reset_burst = PROXY_HCM_SHARED_RESETS;

@@ -52,12 +52,12 @@ static void stream_close(struct proxy_stream *stream, enum proxy_reset why)
     (void)why;
     if (!server->active)
         return;
-    if (server->answer_done && server->keep && server->request_done) {
+    if (server->answer_done && server->keep && server->request_done && !server->out_of_memory) {
         next(server);
         return;
     }
     server->active = false;
-    if (!server->answer_done)
+    if (!server->answer_done || server->out_of_memory) /* its head has not gone: nothing may come in its place */
         end(server, PROXY_CLOSE_RESET);
     else
         end(server, server->request_done ? PROXY_CLOSE_FLUSH : PROXY_CLOSE_LINGER);

@@ -51,6 +51,7 @@ static void apply(struct proxy_h2 *h2, const struct proxy_h2_settings *settings)
         h2->headers_max = PROXY_HEADERS_WIRE_MAX;
     h2->ping_interval_ms = settings->ping_interval_ms;
     h2->ping_timeout_ms = or_default(settings->ping_timeout_ms, H2_PING_TIMEOUT_MS);
+    h2->flush_ms = or_default(settings->flush_ms, H2_FLUSH_MS);
     h2->reset_burst = or_default(settings->reset_burst, 1000);
     h2->reset_rate = or_default(settings->reset_rate, 33);
     h2->no_connect = settings->no_connect;
@@ -112,7 +113,7 @@ int proxy_h2_new(const struct proxy_h2_options *options, uint64_t now_ms, struct
     h2->window = h2->connection_window;
     h2->peer_streams = H2_PEER_STREAMS;
     h2->peer_frame = PROXY_H2_FRAME_MAX;
-    h2->now_ms = h2->heard_ms = h2->settings_ms = now_ms;
+    h2->now_ms = h2->heard_ms = h2->settings_ms = h2->looked_ms = now_ms;
     proxy_h2_guard_init(h2);
     greet(h2);
     *ret_h2 = h2;
@@ -283,34 +284,71 @@ size_t proxy_h2_queued(const struct proxy_h2 *h2)
     return h2->queued;
 }
 
+/* When it is due; UINT64_MAX: never. */
+static uint64_t settings_due(const struct proxy_h2 *h2)
+{
+    return h2->settings_acked ? UINT64_MAX : h2->settings_ms + H2_SETTINGS_MS;
+}
+
+static uint64_t pong_due(const struct proxy_h2 *h2)
+{
+    uint64_t since = h2->heard_ms > h2->ping_ms ? h2->heard_ms : h2->ping_ms;
+    return h2->ping_ms != 0 ? since + h2->ping_timeout_ms : UINT64_MAX;
+}
+
+static uint64_t ping_due(const struct proxy_h2 *h2)
+{
+    bool wanted = h2->ping_ms == 0 && h2->ping_interval_ms > 0 && h2->open > 0;
+    return wanted ? h2->heard_ms + h2->ping_interval_ms : UINT64_MAX;
+}
+
+static uint64_t look_due(const struct proxy_h2 *h2)
+{
+    return h2->open > 0 ? h2->looked_ms + h2->flush_ms : UINT64_MAX;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 uint64_t proxy_h2_next_tick_ms(const struct proxy_h2 *h2)
 {
     if (h2->over)
         return UINT64_MAX;
-    uint64_t next = h2->settings_acked ? UINT64_MAX : h2->settings_ms + H2_SETTINGS_MS;
-    if (h2->ping_ms != 0) {
-        uint64_t due = (h2->heard_ms > h2->ping_ms ? h2->heard_ms : h2->ping_ms) + h2->ping_timeout_ms;
-        next = due < next ? due : next;
-    } else if (h2->ping_interval_ms > 0 && h2->open > 0) {
-        uint64_t due = h2->heard_ms + h2->ping_interval_ms;
-        next = due < next ? due : next;
+    return earlier(earlier(settings_due(h2), pong_due(h2)), earlier(ping_due(h2), look_due(h2)));
+}
+
+/* A stream whose user is gone has nobody else who would tire of a peer that takes nothing. */
+static void look_for_stuck(struct proxy_h2 *h2)
+{
+    h2->looked_ms = h2->now_ms;
+    for (struct h2_stream *stream = h2->all; stream != NULL && !h2->over; stream = stream->next) {
+        bool left = stream->open && stream->base.events == NULL;
+        if (left && stream->stuck)
+            proxy_h2_stream_fault(h2, stream->id, PROXY_H2_ERROR_UNREAD);
+        else
+            stream->stuck = left;
     }
-    return next;
 }
 
 void proxy_h2_tick(struct proxy_h2 *h2, uint64_t now_ms)
 {
     proxy_h2_enter(h2);
     h2->now_ms = now_ms;
-    if (h2->over || now_ms < proxy_h2_next_tick_ms(h2)) {
-        /* Nothing is due: it moved. */
-    } else if (!h2->settings_acked && now_ms >= h2->settings_ms + H2_SETTINGS_MS) {
+    if (h2->over) {
+        /* Nothing is due any more. */
+    } else if (now_ms >= settings_due(h2)) {
         proxy_h2_fail(h2, PROXY_H2_ERROR_SETTINGS_TIMEOUT);
-    } else if (h2->ping_ms != 0) {
+    } else if (now_ms >= pong_due(h2)) {
         proxy_h2_fail(h2, PROXY_H2_ERROR_PING_TIMEOUT);
     } else {
-        h2->ping_ms = now_ms;
-        proxy_h2_send_control(h2, H2_PING, 0, 0, FL_SPAN("fairlead"));
+        if (now_ms >= ping_due(h2)) {
+            h2->ping_ms = now_ms;
+            proxy_h2_send_control(h2, H2_PING, 0, 0, FL_SPAN("fairlead"));
+        }
+        if (now_ms >= look_due(h2))
+            look_for_stuck(h2);
     }
     proxy_h2_leave(h2);
 }

@@ -72,6 +72,7 @@
     X(PING_TIMEOUT, 0x0, "http2.ping_timeout")                                                                         \
     X(TOO_MANY_STREAMS, 0x7, "http2.too_many_streams")                                                                 \
     X(INTERIM_FLOOD, 0xb, "http2.interim_flood")                                                                       \
+    X(UNREAD, 0x8, "http2.unread")                                                                                     \
     X(PEER, 0x0, "http2.goaway")                                                                                       \
     X(MEMORY, 0x2, "http2.memory")
 
@@ -92,9 +93,12 @@ struct proxy_h2_settings { /* of the configuration; 0: the default */
         ping_timeout_ms;              /* of a quiet connection with streams; 0: no PINGs. Default timeout 20 s */
     uint32_t reset_burst, reset_rate; /* streams that the client may reset (or have reset by its faults) at once, and a
                                          second after that: 1000 and 33. More for a sidecar whose clients share it */
+    uint32_t flush_ms;                /* that the peer takes nothing of what a stream's user has left behind: it is
+                                         reset after that, or twice that. Default 5 min */
     bool no_connect;                  /* server: extended CONNECT is not offered */
     bool bare_authority;              /* server, of requests that will be restored: one may have neither :authority nor
-                                         Host (HTTP/1.0), and a WebSocket without a key gets none */
+                                         Host (HTTP/1.0), a WebSocket without a key gets none, and a 2xx that is no
+                                         tunnel goes out as it is */
 };
 
 struct proxy_h2;
@@ -150,7 +154,8 @@ bool proxy_h2_can_open(const struct proxy_h2 *h2);
  * the last one taken; streams beyond it are refused. Client: no more are opened. */
 void proxy_h2_drain(struct proxy_h2 *h2, bool final);
 size_t proxy_h2_streams(const struct proxy_h2 *h2); /* open ones */
-/* To be called at `*ret_ms` (UINT64_MAX: never), or later: settings and ping timeouts, PINGs. */
+/* To be called at the time that the next one tells (UINT64_MAX: never), or later: settings and ping timeouts, PINGs,
+ * streams whose rest nobody takes. */
 void proxy_h2_tick(struct proxy_h2 *h2, uint64_t now_ms);
 uint64_t proxy_h2_next_tick_ms(const struct proxy_h2 *h2);
 /* Bytes that its streams queue, all together. */

@@ -36,6 +36,7 @@
 #define H2_RESETS           512u /* ids, the newest, of which it is known whether we reset them */
 #define H2_SETTINGS_MS      10000u
 #define H2_PING_TIMEOUT_MS  20000u
+#define H2_FLUSH_MS         300000u
 #define H2_PEER_STREAMS     100u /* that a client opens before the server has said how many */
 
 /* X(type, name) by RFC 9113 §6. */
@@ -123,7 +124,7 @@ enum h2_way {
 struct h2_text; /* h2_outgoing.c: fields that outlive the call that sent them */
 
 struct h2_upgrade { /* of an extended CONNECT */
-    bool made_key; /* server: the key is ours */
+    bool made_key;  /* server: the key is ours */
     uint32_t key_len, protocol_len;
     char text[]; /* key, protocol */
 };
@@ -148,6 +149,7 @@ struct h2_stream {
     uint8_t interim;
     bool open;                                  /* counts, and stands in the table */
     bool buried;                                /* waits in `dead` to be freed */
+    bool stuck;                                 /* nothing of it has gone since the last look */
     bool paused, backlogged, tunnel, abandoned; /* abandoned: RST_STREAM(NO_ERROR) follows our end */
 };
 
@@ -207,7 +209,8 @@ struct proxy_h2 {
 
     /* Time and abuse. */
     uint64_t now_ms, heard_ms, settings_ms, ping_ms; /* ping_ms: when one went out that is not answered; 0 */
-    uint32_t ping_interval_ms, ping_timeout_ms;
+    uint64_t looked_ms;                              /* for stuck streams */
+    uint32_t ping_interval_ms, ping_timeout_ms, flush_ms;
     uint32_t reset_burst, reset_rate;
     struct h2_budget budgets[H2_KINDS];
     uint32_t work;    /* frames that carried something, both ways */

@@ -183,6 +183,7 @@ static void turn_of(struct h2_stream *stream)
         return;
     }
     bool end = is_last(stream, part);
+    stream->stuck = false;
     write_data(stream, fl_span_make(front.data, part), end);
     count_out(stream, part);
     proxy_queue_consume(&stream->queue, h2->pool, part);

@@ -95,6 +95,7 @@ REQUESTS = {
     "head": b"HEAD /head HTTP/1.1\r\nHost: server\r\n\r\n",
     "chunked": b"PUT /chunked HTTP/1.1\r\nHost: server\r\nTransfer-Encoding: chunked\r\nX-After: 1\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n",
     "method": b"BREW /method HTTP/1.1\r\nHost: server:8080\r\nContent-Length: 0\r\n\r\n",
+    "declined": b"GET /declined HTTP/1.1\r\nHost: server\r\nUpgrade: SPDY/3.1\r\nconnection: upgrade\r\n\r\n",
     "private": b"GET /private HTTP/1.1\r\nHost: server\r\nAccept: a\r\n\r\n",
 }
 ANSWERS = [

@@ -510,9 +510,9 @@ static void a_connection_without_requests_ends(void **state)
 static struct side ask_without_window(struct fixture *f)
 {
     static const char hello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-                                "\0\0\6\4\0\0\0\0\0\0\4\0\0\0\0"                    /* SETTINGS: a window of 0 */
+                                "\0\0\6\4\0\0\0\0\0\0\4\0\0\0\0"                         /* SETTINGS: a window of 0 */
                                 "\0\0\x10\1\5\0\0\0\1\x82\x86\x41\x03web\x04\x07/direct" /* GET /direct */
-                                "\0\0\0\4\1\0\0\0\0";                                 /* the ACK of its SETTINGS */
+                                "\0\0\0\4\1\0\0\0\0";                                    /* the ACK of its SETTINGS */
     struct side client = fixture_client(f);
     side_say_bytes(f, &client, hello, sizeof(hello) - 1);
     FIXTURE_UNTIL(f, fixture_metric_of(f, "istio_requests_total", "response_code=\"200\"") == 1);

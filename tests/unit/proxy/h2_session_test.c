@@ -652,6 +652,46 @@ static void test_ping(void **state)
     pair_done(&pair);
 }
 
+/* Whoever asks and then takes nothing of the answer holds its bytes for a time only, though nobody waits for them. */
+static void test_unread_answers(void **state)
+{
+    (void)state;
+    const struct proxy_h2_settings small = {.stream_window = 65535}, server = {.flush_ms = 1000};
+    init(&small, &server);
+    struct pair_stream *stream = pair_request(&pair, "GET", "/", NULL, true);
+    struct pair_stream *waits = pair_request(&pair, "GET", "/waits", NULL, true);
+    pair_run(&pair);
+    proxy_stream_pause(stream->stream);
+    struct pair_stream *served = &pair.server.streams[0];
+    pair_answer(served, 200, NULL, false);
+    pair_send(served, fl_span_make(big, 180000));
+    proxy_stream_send_end(served->stream, NULL);
+    pair_close(served, PROXY_RESET_CANCELLED);
+    pair_run(&pair);
+    assert_true(proxy_h2_queued(pair.server.h2) > 0);
+    for (int i = 0; i < 2; i++) { /* something goes: it may stay */
+        pair.now_ms += 1000;
+        assert_true(proxy_h2_next_tick_ms(pair.server.h2) <= pair.now_ms);
+        proxy_h2_tick(pair.server.h2, pair.now_ms);
+        if (i == 0) {
+            proxy_stream_resume(stream->stream);
+            proxy_stream_pause(stream->stream);
+        }
+        pair_run(&pair);
+        assert_false(stream->reset);
+    }
+    assert_true(stream->body.len > 65535 && stream->body.len < 180000);
+    pair.now_ms += 1000;
+    proxy_h2_tick(pair.server.h2, pair.now_ms);
+    pair_run(&pair);
+    assert_true(stream->reset);
+    assert_int_equal(stream->why, PROXY_RESET_CANCELLED);
+    assert_int_equal(pair.server.fault, PROXY_H2_ERROR_UNREAD);
+    assert_int_equal(proxy_h2_queued(pair.server.h2), 0);
+    assert_false(waits->reset || pair.server.streams[1].reset || pair.server.over); /* it has a user */
+    pair_done(&pair);
+}
+
 static void test_settings_timeout(void **state)
 {
     (void)state;
@@ -738,6 +778,7 @@ int main(void)
         cmocka_unit_test(test_last_drains),
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_ping),
+        cmocka_unit_test(test_unread_answers),
         cmocka_unit_test(test_settings_timeout),
         cmocka_unit_test(test_allocations),
     };

@@ -223,7 +223,7 @@ static void upgrades_are_told_from_ordinary_answers(void **state)
     static const struct {
         const char *value; /* NULL: no field */
         bool upgrade;
-    } cases[] = {{NULL, true},    {"1t,u0", true},        {"1t,e0,u1,c,rFine", true}, {"1l", false},
+    } cases[] = {{NULL, true},    {"1t,u0", true},     {"1t,e0,u1,c,rFine", true}, {"1l", false},
                  {"1t,c", false}, {"1t,rA,u0", false}, {"1t,n0x1,u1", false},      {"", false}};
     for (size_t i = 0; i < FL_COUNT(cases); i++) {
         proxy_message_init(&message);
