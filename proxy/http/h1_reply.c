@@ -62,14 +62,3 @@ size_t proxy_h1_write_reply(const struct proxy_h1_reply *reply, char *to)
         to = put(to, reply->body);
     return (size_t)(to - begin);
 }
-
-struct proxy_h1_reply proxy_h1_error_reply(unsigned status, const char *text, const struct proxy_exchange *exchange,
-                                           bool keep_alive, time_t now)
-{
-    return (struct proxy_h1_reply){.status = status,
-                                   .body = fl_span_str(text != NULL ? text : proxy_status_reason(status)),
-                                   .now = now,
-                                   .keep_alive = keep_alive,
-                                   .http10 = exchange != NULL && exchange->minor == 0,
-                                   .head = exchange != NULL && exchange->method_id == PROXY_METHOD_HEAD};
-}

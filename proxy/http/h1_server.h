@@ -77,10 +77,5 @@ void proxy_h1_server_done(struct proxy_h1_server *server);
 size_t proxy_h1_server_data(struct proxy_h1_server *server, struct fl_span bytes);
 /* A head does not come to its end in time: on_refused with PROXY_H1_ERROR_NONE. */
 void proxy_h1_server_late(struct proxy_h1_server *server);
-/* Whether a request is under way. */
-static inline bool proxy_h1_server_is_busy(const struct proxy_h1_server *server)
-{
-    return server->active;
-}
 
 #endif

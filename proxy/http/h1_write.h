@@ -72,11 +72,4 @@ struct proxy_h1_reply {
 size_t proxy_h1_reply_bound(const struct proxy_h1_reply *reply);
 size_t proxy_h1_write_reply(const struct proxy_h1_reply *reply, char *to);
 
-/* The reply for a failure: `text` is a short line for people ("upstream connect error"), NULL: the reason phrase.
- * `exchange` NULL: there was no readable request. */
-struct proxy_h1_reply proxy_h1_error_reply(unsigned status, const char *text, const struct proxy_exchange *exchange,
-                                           bool keep_alive, time_t now);
-
-#define PROXY_H1_CONTINUE FL_SPAN("HTTP/1.1 100 Continue\r\n\r\n")
-
 #endif

@@ -161,7 +161,4 @@ uint64_t proxy_h2_next_tick_ms(const struct proxy_h2 *h2);
 /* Bytes that its streams queue, all together. */
 size_t proxy_h2_queued(const struct proxy_h2 *h2);
 
-/* Whether `stream` is one of HTTP/2, and its number then (for logs); 0: it is not. */
-uint32_t proxy_h2_stream_id(const struct proxy_stream *stream);
-
 #endif

@@ -283,8 +283,3 @@ const struct proxy_stream_ops proxy_h2_stream_ops = {
     .unsent = stream_unsent,
     .error = stream_error,
 };
-
-uint32_t proxy_h2_stream_id(const struct proxy_stream *stream)
-{
-    return stream->ops == &proxy_h2_stream_ops ? of(stream)->id : 0;
-}

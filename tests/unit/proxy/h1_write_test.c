@@ -306,15 +306,15 @@ static void replies(void **state)
 {
     (void)state;
     static const struct proxy_header location = {.name = {"location", 8}, .value = {"http://a/", 9}};
-    static const struct proxy_exchange head = {.method_id = PROXY_METHOD_HEAD, .minor = 1}, old = {.minor = 0};
     char text[1024];
-    struct proxy_h1_reply reply = proxy_h1_error_reply(503, "no healthy upstream", NULL, true, 784111777);
+    struct proxy_h1_reply reply = {
+        .status = 503, .body = FL_SPAN("no healthy upstream"), .now = 784111777, .keep_alive = true};
     size_t size = proxy_h1_write_reply(&reply, text);
     assert_true(size <= proxy_h1_reply_bound(&reply));
     assert_text("503", fl_span_make(text, size),
                 "HTTP/1.1 503 Service Unavailable\r\nserver: fairlead\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                 "content-type: text/plain\r\ncontent-length: 19\r\n\r\nno healthy upstream");
-    reply = proxy_h1_error_reply(400, NULL, &head, false, 784111777);
+    reply = (struct proxy_h1_reply){.status = 400, .body = FL_SPAN("Bad Request"), .now = 784111777, .head = true};
     assert_text("400 to HEAD", fl_span_make(text, proxy_h1_write_reply(&reply, text)),
                 "HTTP/1.1 400 Bad Request\r\nserver: fairlead\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                 "content-type: text/plain\r\ncontent-length: 11\r\nconnection: close\r\n\r\n");
@@ -322,9 +322,8 @@ static void replies(void **state)
         (struct proxy_h1_reply){.status = 204, .body = FL_SPAN("not written"), .now = 784111777, .keep_alive = true};
     assert_text("204", fl_span_make(text, proxy_h1_write_reply(&reply, text)),
                 "HTTP/1.1 204 No Content\r\nserver: fairlead\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
-    reply = proxy_h1_error_reply(301, "", &old, true, 784111777);
-    reply.headers = &location;
-    reply.header_count = 1;
+    reply = (struct proxy_h1_reply){
+        .status = 301, .headers = &location, .header_count = 1, .now = 784111777, .keep_alive = true, .http10 = true};
     assert_text(
         "301", fl_span_make(text, proxy_h1_write_reply(&reply, text)),
         "HTTP/1.1 301 Moved Permanently\r\nserver: fairlead\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
