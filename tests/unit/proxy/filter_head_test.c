@@ -48,11 +48,11 @@ static const struct row rows[] = {
     {"an escaped NUL", {NORMALIZE}, GET("/%00") END, NULL, "HTTP/1.1 400", "/%00 127.0.0.1"},
     {"escaped slash refused", {SLASHES(REJECT)}, GET("/a%2fb") END, NULL, "HTTP/1.1 400", NULL},
     {"escaped slash forwarded", {SLASHES(FORWARD_UNESCAPED)}, GET("/a%2fb") END, GET("/a/b") END, NULL, NULL},
-    {"an asterisk is no path (and no route's)",
+    {"an asterisk is no path, and goes where all goes",
      {NORMALIZE},
      "OPTIONS * HTTP/1.1\r\nHost: web\r\n\r\n",
+     "OPTIONS * HTTP/1.1\r\nHost: web\r\n\r\n",
      NULL,
-     "HTTP/1.1 404",
      "* 127.0.0.1"},
 
     {"any port",
