@@ -45,6 +45,13 @@ static int add_uri(X509_REQ *request, struct fl_span uri)
     return done;
 }
 
+static bool set_key(X509_REQ *request, EVP_PKEY *key)
+{
+    unsigned char point[FL_OPENSSL_POINT_SIZE];
+    return fl_openssl_point(key, point) ? fl_openssl_set_point(X509_REQ_get_X509_PUBKEY(request), point)
+                                        : X509_REQ_set_pubkey(request, key) == 1;
+}
+
 int fl_csr_make(const struct fl_key *key, struct fl_span uri, struct fl_buf *out, struct fl_err *err)
 {
     fl_openssl_init();
@@ -55,8 +62,8 @@ int fl_csr_make(const struct fl_key *key, struct fl_span uri, struct fl_buf *out
     FL_CLEANUP(fl_openssl_cleanup_bio) BIO *bio = BIO_new(BIO_s_mem());
     EVP_PKEY *evp = fl_key_evp(key);
     if (request == NULL || bio == NULL || X509_REQ_set_version(request, X509_REQ_VERSION_1) != 1 ||
-        X509_REQ_set_pubkey(request, evp) != 1 || !add_uri(request, uri) ||
-        X509_REQ_sign(request, evp, fl_openssl_digest(evp)) <= 0 || PEM_write_bio_X509_REQ(bio, request) != 1)
+        !set_key(request, evp) || !add_uri(request, uri) || X509_REQ_sign(request, evp, fl_openssl_digest(evp)) <= 0 ||
+        PEM_write_bio_X509_REQ(bio, request) != 1)
         return fl_openssl_err(err, -EIO, "cannot make a certificate request");
     char *text;
     long length = BIO_get_mem_data(bio, &text);

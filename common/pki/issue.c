@@ -270,13 +270,7 @@ static bool set_key(X509 *certificate, const struct fl_key *subject, bool plain)
     unsigned char point[FL_OPENSSL_POINT_SIZE];
     if (!plain || !fl_openssl_point(fl_key_evp(subject), point))
         return X509_set_pubkey(certificate, fl_key_evp(subject)) == 1;
-    unsigned char *copy = OPENSSL_memdup(point, sizeof(point));
-    if (copy != NULL &&
-        X509_PUBKEY_set0_param(X509_get_X509_PUBKEY(certificate), OBJ_nid2obj(NID_X9_62_id_ecPublicKey), V_ASN1_OBJECT,
-                               OBJ_nid2obj(NID_X9_62_prime256v1), copy, (int)sizeof(point)) == 1)
-        return true;
-    OPENSSL_free(copy);
-    return false;
+    return fl_openssl_set_point(X509_get_X509_PUBKEY(certificate), point);
 }
 
 static int fill(X509 *certificate, const struct fl_cert_request *request, const struct fl_key *subject,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -94,13 +95,48 @@ int fl_key_parse(struct fl_span pem, struct fl_key **ret_key, struct fl_err *err
     return result;
 }
 
+/* What stands before the number of a P-256 key, and between that and its point, in its PrivateKeyInfo (RFC 5208, 5915).
+ */
+static const unsigned char private_head[] = {0x30, 0x81, 0x87, 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86,
+                                             0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+                                             0x03, 0x01, 0x07, 0x04, 0x6d, 0x30, 0x6b, 0x02, 0x01, 0x01, 0x04, 0x20};
+static const unsigned char private_middle[] = {0xa1, 0x44, 0x03, 0x42, 0x00};
+
+#define P256_SIZE        32
+#define PRIVATE_DER_SIZE (sizeof(private_head) + P256_SIZE + sizeof(private_middle) + FL_OPENSSL_POINT_SIZE)
+
+/* False: no private key on P-256. */
+static bool private_der(EVP_PKEY *key, unsigned char ret_der[PRIVATE_DER_SIZE])
+{
+    unsigned char *number = ret_der + sizeof(private_head), *middle = number + P256_SIZE;
+    BIGNUM *secret = NULL;
+    bool done = fl_openssl_point(key, middle + sizeof(private_middle)) &&
+                EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &secret) == 1 &&
+                BN_bn2binpad(secret, number, P256_SIZE) == P256_SIZE;
+    BN_clear_free(secret);
+    memcpy(ret_der, private_head, sizeof(private_head));
+    memcpy(middle, private_middle, sizeof(private_middle));
+    ERR_clear_error();
+    return done;
+}
+
+/* OpenSSL's own way makes its encoders, which stay (openssl.h). */
+static bool print_private(BIO *bio, EVP_PKEY *key)
+{
+    unsigned char der[PRIVATE_DER_SIZE];
+    bool done = private_der(key, der) ? PEM_write_bio(bio, PEM_STRING_PKCS8INF, "", der, sizeof(der)) > 0
+                                      : PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1;
+    OPENSSL_cleanse(der, sizeof(der));
+    return done;
+}
+
 int fl_key_print(const struct fl_key *key, struct fl_buf *out)
 {
     /* A memory BIO wipes what it held when it is freed. */
     FL_CLEANUP(fl_openssl_cleanup_bio) BIO *bio = BIO_new(BIO_s_mem());
     if (bio == NULL)
         return fl_openssl_err(NULL, -ENOMEM, "");
-    if (PEM_write_bio_PKCS8PrivateKey(bio, fl_key_evp(key), NULL, NULL, 0, NULL, NULL) != 1)
+    if (!print_private(bio, fl_key_evp(key)))
         return fl_openssl_err(NULL, -EINVAL, "");
     char *text;
     long length = BIO_get_mem_data(bio, &text);

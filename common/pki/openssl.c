@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 8192 /* beyond it one verification costs milliseconds */
@@ -85,6 +86,16 @@ bool fl_openssl_point(EVP_PKEY *key, unsigned char ret_point[FL_OPENSSL_POINT_SI
         len == FL_OPENSSL_POINT_SIZE && ret_point[0] == 4; /* uncompressed */
     ERR_clear_error();
     return is;
+}
+
+bool fl_openssl_set_point(X509_PUBKEY *place, const unsigned char point[FL_OPENSSL_POINT_SIZE])
+{
+    unsigned char *copy = OPENSSL_memdup(point, FL_OPENSSL_POINT_SIZE);
+    if (copy != NULL && X509_PUBKEY_set0_param(place, OBJ_nid2obj(NID_X9_62_id_ecPublicKey), V_ASN1_OBJECT,
+                                               OBJ_nid2obj(NID_X9_62_prime256v1), copy, FL_OPENSSL_POINT_SIZE) == 1)
+        return true;
+    OPENSSL_free(copy);
+    return false;
 }
 
 const EVP_MD *fl_openssl_digest(const EVP_PKEY *key)

@@ -98,6 +98,11 @@ static void kinds_of_keys(void **state)
         struct fl_buf pem;
         assert_non_null(rows[i].key);
         int result = fl_key_parse(pem_of(rows[i].key, rows[i].traditional, rows[i].cipher, &pem), &key, &err);
+        if (result == 0 && !rows[i].traditional) {
+            struct fl_buf printed;
+            assert_true(fl_span_eq(pem_of_key(key, &printed), fl_buf_span(&pem))); /* as OpenSSL prints it */
+            fl_buf_done(&printed);
+        }
         if (result != rows[i].result || (result < 0) != (err.text[0] != '\0'))
             fail_msg("%s: %d %s", rows[i].what, result, err.text);
         if (rows[i].cipher != NULL)
