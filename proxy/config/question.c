@@ -14,7 +14,7 @@ struct proxy_questions {
     struct fl_source wake;
     pthread_mutex_t lock;
     size_t first, count;
-    struct proxy_address ring[PROXY_DIRECTORY_QUEUE_MAX];
+    struct proxy_address *ring; /* PROXY_DIRECTORY_QUEUE_MAX; taken with the first question */
 };
 
 static bool take(struct proxy_questions *questions, struct proxy_address *ret_destination)
@@ -56,10 +56,12 @@ bool proxy_questions_ask(struct proxy_questions *questions, const struct proxy_a
 {
     bool there = false;
     pthread_mutex_lock(&questions->lock);
+    if (questions->ring == NULL)
+        questions->ring = malloc(PROXY_DIRECTORY_QUEUE_MAX * sizeof(*questions->ring));
     for (size_t i = 0; i < LOOK_BACK && i < questions->count && !there; i++)
         there = proxy_address_eq(
             &questions->ring[(questions->first + questions->count - 1 - i) % PROXY_DIRECTORY_QUEUE_MAX], destination);
-    bool room = there || questions->count < PROXY_DIRECTORY_QUEUE_MAX;
+    bool room = there || (questions->ring != NULL && questions->count < PROXY_DIRECTORY_QUEUE_MAX);
     if (room && !there)
         questions->ring[(questions->first + questions->count++) % PROXY_DIRECTORY_QUEUE_MAX] = *destination;
     pthread_mutex_unlock(&questions->lock);
@@ -96,6 +98,7 @@ struct proxy_questions *proxy_questions_free(struct proxy_questions *questions)
     if (questions->wake_fd >= 0)
         close(questions->wake_fd);
     pthread_mutex_destroy(&questions->lock);
+    free(questions->ring);
     free(questions);
     return NULL;
 }

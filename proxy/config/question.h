@@ -14,7 +14,8 @@ int proxy_questions_new(struct fl_loop *loop, void (*on_question)(void *owner, c
 /* No worker may ask any more. NULL is allowed; returns NULL. */
 struct proxy_questions *proxy_questions_free(struct proxy_questions *questions);
 
-/* Any thread's. False: PROXY_DIRECTORY_QUEUE_MAX wait already. A question that waits already is not put twice. */
+/* Any thread's. False: PROXY_DIRECTORY_QUEUE_MAX wait already, or no memory. A question that waits already is not put
+ * twice. */
 bool proxy_questions_ask(struct proxy_questions *questions, const struct proxy_address *destination);
 
 #endif
