@@ -195,6 +195,11 @@ static void on_settled(struct proxy_turn *turn)
     proxy_data_check_drained(FL_CONTAINER_OF(turn, struct proxy_data, turn));
 }
 
+static void on_trim(struct proxy_turn *turn)
+{
+    proxy_exchange_free_spare(FL_CONTAINER_OF(turn, struct proxy_data, turn));
+}
+
 int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *options)
 {
     memset(data, 0, sizeof(*data));
@@ -210,6 +215,7 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
     data->scratch = malloc(PROXY_DATA_SCRATCH + PROXY_DATA_NAMES);
     int result = data->scratch != NULL ? proxy_turn_init(&data->turn, options->loop) : -ENOMEM;
     data->turn.on_settled = on_settled;
+    data->turn.on_trim = on_trim;
     return result;
 }
 
@@ -263,7 +269,7 @@ void proxy_data_shed(struct proxy_data *data, enum proxy_shed stage, size_t lean
     turn->pool.max = max;
     turn->pool.lean = stage >= PROXY_SHED_STOP_READING;
     if (more)
-        proxy_pool_trim(&turn->pool);
+        proxy_turn_trim(turn);
     if (more && stage >= PROXY_SHED_CLOSE_IDLE) {
         proxy_clusters_close_idle(data);
         proxy_downstream_drain_all(data);

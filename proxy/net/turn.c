@@ -51,29 +51,38 @@ static void forget(char *from, char *to)
         (void)madvise(from + (begin - (uintptr_t)from), end - begin, MADV_DONTNEED);
 }
 
-static void trim(struct fl_timer *timer)
+void proxy_turn_trim(struct proxy_turn *turn)
+{
+    turn->peak = turn->connections;
+    if (turn->on_trim != NULL)
+        turn->on_trim(turn);
+    proxy_pool_trim(&turn->pool);
+    forget(turn->scratch + PROXY_TURN_READ / 4, turn->scratch + PROXY_TURN_READ_BULK);
+    forget(turn->work, turn->work + PROXY_TURN_WORK);
+    forget(turn->names, turn->names + PROXY_TURN_NAMES);
+    (void)malloc_trim(0);
+}
+
+static void look(struct fl_timer *timer)
 {
     struct proxy_turn *turn = FL_CONTAINER_OF(timer, struct proxy_turn, trim);
-    bool fewer = turn->connections <= turn->peak / 2, calm = !turn->bulk && turn->plain != NULL;
+    size_t gone = turn->peak - turn->connections;
+    bool fewer = gone * 2 >= turn->peak || (gone >= PROXY_TURN_TRIM_GONE && gone * 8 >= turn->peak);
+    bool calm = !turn->bulk && turn->plain != NULL;
     if (turn->bulk) {
         turn->bulk = false;
         proxy_turn_trim_later(turn);
     }
-    if (calm) {
+    if (calm)
         free(fl_take(turn->plain));
-        forget(turn->scratch + PROXY_TURN_READ / 4, turn->scratch + PROXY_TURN_READ_BULK);
-    }
-    if (!fewer && !calm)
-        return;
-    turn->peak = turn->connections;
-    proxy_pool_trim(&turn->pool);
-    (void)malloc_trim(0);
+    if (fewer || calm)
+        proxy_turn_trim(turn);
 }
 
 void proxy_turn_trim_later(struct proxy_turn *turn)
 {
     if (!fl_timer_is_set(&turn->trim))
-        fl_timer_set(turn->loop, &turn->trim, PROXY_TURN_TRIM_MS, trim);
+        fl_timer_set(turn->loop, &turn->trim, PROXY_TURN_TRIM_MS, look);
 }
 
 void proxy_turn_abort(struct proxy_turn *turn)

@@ -25,6 +25,7 @@
 #define PROXY_TURN_NAMES     32768u
 #define PROXY_TURN_PLAIN     131072u
 #define PROXY_TURN_TRIM_MS   1000u /* after which memory that nobody needs any more goes back to the system */
+#define PROXY_TURN_TRIM_GONE 16u
 
 struct proxy_conn;
 
@@ -48,6 +49,7 @@ struct proxy_turn {
     struct fl_timer trim;
     struct proxy_conn *closing;                  /* those whose owner has left: they flush, or linger */
     void (*on_settled)(struct proxy_turn *turn); /* the last of those is gone; NULL allowed */
+    void (*on_trim)(struct proxy_turn *turn);    /* its owner gives back what he keeps for later; NULL allowed */
 };
 
 int proxy_turn_init(struct proxy_turn *turn, struct fl_loop *loop) FL_MUST_CHECK; /* 0 or -ENOMEM */
@@ -56,8 +58,11 @@ void proxy_turn_abort(struct proxy_turn *turn);
 void proxy_turn_done(struct proxy_turn *turn); /* every connection must be gone, and the loop have run its deferred */
 
 /* A connection has gone, or bulk has come: looks in PROXY_TURN_TRIM_MS whether memory can be given back. It can where
- * less than half of the connections are left: a walk over the heap is not for every second of a steady load. */
+ * half of the connections are gone since the last time, or an eighth and PROXY_TURN_TRIM_GONE: a walk over the heap is
+ * not for every second of a steady load. */
 void proxy_turn_trim_later(struct proxy_turn *turn);
+/* At once, outside of every callback that uses what the connections share. */
+void proxy_turn_trim(struct proxy_turn *turn);
 
 /* True where this turn may still do a dial that can wait for another turn, which is then counted: a socket and a TLS
  * session cost some 100 us. */

@@ -11,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TRIM_PERCENT 65u /* where the last stage ends: from there on every look costs a trim */
+#define STACK_LEAST  (96u * 1024) /* below the frame of who rests */
+#define STACK_SPARED (16u * 1024) /* … beyond what he calls */
+#define TRIM_PERCENT 65u          /* where the last stage ends: from there on every look costs a trim */
 
 uint64_t proxy_memory_resident(void)
 {
@@ -48,12 +50,23 @@ static int drop_object(struct dl_phdr_info *object, size_t size, void *total)
     return 0;
 }
 
+/* What reading a configuration has left on the main thread's stack, below where it stands now. The kernel has mapped
+ * STACK_LEAST from the start on; of what lies beyond the mapping's end nothing is given up. */
+static void drop_stack(void)
+{
+    char *here = __builtin_frame_address(0);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = ((uintptr_t)here - STACK_SPARED) & ~(page - 1);
+    (void)madvise((void *)(end - STACK_LEAST), STACK_LEAST, MADV_DONTNEED); // NOLINT: an address
+}
+
 size_t proxy_memory_rest(void)
 {
     size_t total = 0;
     (void)malloc_trim(0);
-    if (!FL_SANITIZED)
+    if (!FL_SANITIZED) {
         (void)dl_iterate_phdr(drop_object, &total);
+        drop_stack();
+    }
     return total;
 }
 
@@ -64,17 +77,16 @@ static uint64_t cpu_us(void)
     return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
+/* Little is done now, and something has been since the last rest: a burst's end, or a trickle that has come to as much.
+ */
 static void rest_where_idle(struct proxy_memory *memory)
 {
     uint64_t now = cpu_us(), used = now - memory->cpu_us;
     memory->cpu_us = now;
-    if (used > PROXY_MEMORY_IDLE_US) {
-        memory->busy = true;
-    } else if (memory->busy) {
-        memory->busy = false;
-        (void)proxy_memory_rest();
-        memory->cpu_us = cpu_us();
-    }
+    if (used > PROXY_MEMORY_IDLE_US || now - memory->rested_us <= PROXY_MEMORY_IDLE_US)
+        return;
+    (void)proxy_memory_rest();
+    memory->cpu_us = memory->rested_us = cpu_us();
 }
 
 /* -- the ceiling -- */
@@ -147,7 +159,6 @@ void proxy_memory_start(struct server *server, uint64_t limit)
     if (limit != 0 && limit < PROXY_CEILING_LEAST)
         limit = PROXY_CEILING_LEAST;
     memory->ceiling.limit = limit;
-    memory->busy = true; /* starting was work */
     proxy_stats_memory(server->stats, limit, proxy_memory_resident(), PROXY_SHED_NONE);
     fl_timer_set(server->loop, &memory->timer, limit != 0 ? 0 : PROXY_MEMORY_LOOK_MS, on_look);
 }

@@ -432,6 +432,38 @@ static void refused_is_told_by_on_closed(void **state)
     teardown(&f);
 }
 
+static unsigned trims;
+
+static void on_trim(struct proxy_turn *turn)
+{
+    (void)turn;
+    trims++;
+}
+
+/* What a burst has left in the pool goes, and the owner hears of it; what is shared stays usable. */
+static void a_trim_keeps_nothing_warm(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    f.turn.on_trim = on_trim;
+    trims = 0;
+    proxy_conn_write(f.conn, FL_SPAN("a few bytes"));
+    run(&f);
+    assert_int_equal(f.turn.pool.in_use, 0);
+    assert_true(f.turn.pool.small_count + f.turn.pool.large_count > 0);
+    memset(f.turn.work, 1, PROXY_TURN_WORK);
+    proxy_turn_trim(&f.turn);
+    assert_int_equal(f.turn.pool.small_count + f.turn.pool.large_count, 0);
+    assert_int_equal(trims, 1);
+    assert_int_equal(f.turn.peak, 1);
+    f.len = 0;
+    say(&f, "still there");
+    run(&f);
+    assert_memory_equal(f.text, "still there", 11);
+    teardown(&f);
+}
+
 static void memory_that_is_out_ends_the_connection_alone(void **state)
 {
     (void)state;
@@ -476,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_lingering_close_waits_for_the_peers_end),
         cmocka_unit_test(a_vanished_peer_ends_it),
         cmocka_unit_test(refused_is_told_by_on_closed),
+        cmocka_unit_test(a_trim_keeps_nothing_warm),
         cmocka_unit_test(memory_that_is_out_ends_the_connection_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
