@@ -34,8 +34,9 @@
 
 struct fl_tls_context;
 
-#define PROXY_UPSTREAM_IDLE_MAX   1024u /* idle connections of a cluster and worker */
-#define PROXY_UPSTREAM_IDLE_WARM  8u    /* … that stay for the whole idle time: after a burst each holds pages of its own; */
+#define PROXY_UPSTREAM_IDLE_MAX 1024u /* idle connections of a cluster and worker */
+#define PROXY_UPSTREAM_IDLE_WARM                                                                                       \
+    8u /* … that stay for the whole idle time: after a burst each holds pages of its own; */
 #define PROXY_UPSTREAM_SURPLUS_MS 5000u /* … the others go when they have been idle for so long */
 #define PROXY_UPSTREAM_HOSTS      256u  /* buckets of addresses of an ORIGINAL_DST cluster */
 
