@@ -86,7 +86,7 @@ void proxy_conn_on_event(struct fl_source *source, uint32_t events)
         conn->writable = true;
         proxy_conn_want_run(conn);
     }
-    if ((events & EPOLLERR) != 0 && conn->paused && conn->state == CONN_OPEN) { /* no read would come to tell it */
+    if ((events & EPOLLERR) != 0 && (conn->paused || conn->eof) && conn->state == CONN_OPEN) { /* no read tells it */
         int error = socket_error(conn);
         if (error != 0) {
             proxy_conn_fail_errno(conn, error);

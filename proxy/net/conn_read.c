@@ -82,10 +82,12 @@ int proxy_conn_deliver(struct proxy_conn *conn, struct fl_span bytes)
 
 static void tell_eof(struct proxy_conn *conn)
 {
-    if (!conn->eof || conn->eof_told || conn->paused || conn->state != CONN_OPEN)
+    if (!conn->eof || conn->paused || conn->state != CONN_OPEN)
         return;
-    conn->eof_told = true;
-    conn->ops->on_eof(conn->owner);
+    if (!conn->eof_told) {
+        conn->eof_told = true;
+        conn->ops->on_eof(conn->owner);
+    }
     if (conn->out_dead && proxy_conn_is_owned(conn))
         proxy_conn_fail(conn, PROXY_END_RESET); /* nothing more can happen on it */
 }

@@ -1,4 +1,5 @@
 /* proxy/filter/tcp: opaque bytes both ways. */
+#include "tests/support/fail.h"
 #include "tests/unit/proxy/filter_fixture.h"
 
 #include <setjmp.h>
@@ -76,6 +77,70 @@ static void a_reset_is_carried_through(void **state)
         assert_int_equal(f.data.downstream_count, 0);
         side_done(&client);
         side_done(&origin);
+        fixture_done(&f);
+    }
+}
+
+/* … whatever the connection is doing: one direction has ended, one waits for a reader. */
+static void a_reset_is_carried_through_in_every_state(void **state)
+{
+    (void)state;
+    enum { CLIENT_ENDED, ORIGIN_ENDED, TO_ORIGIN_WAITS, TO_CLIENT_WAITS, STATES };
+    static char block[65536];
+    for (int at = 0; at < STATES; at++) {
+        for (int who = 0; who < 2; who++) {
+            struct fixture f;
+            fixture_init(&f, false);
+            struct side client = fixture_client(&f), origin = fixture_origin(&f);
+            if (at == CLIENT_ENDED || at == ORIGIN_ENDED)
+                side_end(at == CLIENT_ENDED ? &client : &origin);
+            if (at == CLIENT_ENDED || at == ORIGIN_ENDED)
+                side_hear_end(&f, at == CLIENT_ENDED ? &origin : &client);
+            for (int stuck = 0; at >= TO_ORIGIN_WAITS && stuck < 20;) {
+                ssize_t done = send(at == TO_ORIGIN_WAITS ? client.fd : origin.fd, block, sizeof(block), MSG_DONTWAIT);
+                fixture_run(&f);
+                stuck = done > 0 ? 0 : stuck + 1;
+            }
+            side_abort(who == 0 ? &client : &origin);
+            FIXTURE_UNTIL(&f, f.data.downstream_count == 0 && f.data.turn.connections == 0);
+            assert_int_equal(f.data.turn.pool.in_use, 0);
+            assert_true(fixture_metric(&f, "istio_tcp_connections_closed_total") == 1);
+            side_done(&client);
+            side_done(&origin);
+            fixture_done(&f);
+        }
+    }
+}
+
+/* A client that resets before the server has accepted. */
+static void a_reset_while_it_is_dialled_is_the_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, false);
+    struct side client = fixture_client(&f);
+    side_abort(&client);
+    FIXTURE_UNTIL(&f, f.data.downstream_count == 0 && f.data.turn.connections == 0);
+    side_done(&client);
+    fixture_done(&f);
+}
+
+/* One direction has ended, and the other peer is gone without a word. */
+static void a_half_open_connection_ends_when_it_is_idle(void **state)
+{
+    (void)state;
+    for (int who = 0; who < 2; who++) {
+        struct fixture f;
+        fixture_init(&f, false);
+        f.tcp->idle_timeout_ms = 50;
+        struct side client = fixture_client(&f), origin = fixture_origin(&f);
+        side_end(who == 0 ? &client : &origin);
+        side_hear_end(&f, who == 0 ? &origin : &client);
+        FIXTURE_UNTIL(&f, f.data.downstream_count == 0);
+        assert_true(fixture_metric_of(&f, "istio_tcp_connections_closed_total", "response_flags=\"SI\"") == 1);
+        side_done(&client);
+        side_done(&origin);
+        FIXTURE_UNTIL(&f, f.data.turn.connections == 0);
         fixture_done(&f);
     }
 }
@@ -222,6 +287,46 @@ static void buffers_are_bounded_as_configured(void **state)
     }
 }
 
+static void wants_header(struct fixture *f)
+{
+    f->listener->proxy_protocol = true;
+    f->cluster->proxy_protocol = 1;
+}
+
+/* The header read and written, and memory that is out meanwhile: it passes, or the client is refused. */
+static void memory_that_is_out_with_the_proxy_protocol(void **state)
+{
+    (void)state;
+    static const char header[] = "PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\n";
+    unsigned passed = 0, refused = 0;
+    FAIL_EACH_ALLOCATION
+    {
+        struct fixture f;
+        size_t countdown = fail_round_;
+        fail_stop();
+        fixture_init_with(&f, false, wants_header);
+        struct side client = fixture_client(&f), origin = {.fd = -1};
+        fail_at(countdown);
+        side_say(&f, &client, header);
+        bool happened = fail_happened();
+        fail_stop();
+        FIXTURE_UNTIL(&f, f.data.downstream_count == 0 || fixture_origin_waits(&f));
+        if (f.data.downstream_count > 0) {
+            origin = fixture_origin(&f);
+            side_say(&f, &client, "bytes");
+            side_expect(&f, &origin, "PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\nbytes");
+            passed++;
+        } else {
+            assert_true(happened);
+            refused++;
+        }
+        side_done(&client);
+        side_done(&origin);
+        fixture_done(&f);
+    }
+    assert_true(passed > 0 && refused > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +334,9 @@ int main(void)
         cmocka_unit_test(the_server_may_speak_first),
         cmocka_unit_test(half_close_is_carried_through),
         cmocka_unit_test(a_reset_is_carried_through),
+        cmocka_unit_test(a_reset_is_carried_through_in_every_state),
+        cmocka_unit_test(a_reset_while_it_is_dialled_is_the_end),
+        cmocka_unit_test(a_half_open_connection_ends_when_it_is_idle),
         cmocka_unit_test(no_server_resets_the_client),
         cmocka_unit_test(a_limit_resets_the_client),
         cmocka_unit_test(a_slow_reader_stops_the_sender_with_bounded_memory),
@@ -236,6 +344,7 @@ int main(void)
         cmocka_unit_test(a_connection_ends_when_its_longest_duration_is_over),
         cmocka_unit_test(a_server_that_does_not_answer_ends_by_the_duration_too),
         cmocka_unit_test(buffers_are_bounded_as_configured),
+        cmocka_unit_test(memory_that_is_out_with_the_proxy_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
