@@ -41,7 +41,7 @@
 #define PROXY_H2_TABLE       4096u    /* bytes of an HPACK table, each way */
 #define PROXY_H2_FRAME_MAX   16384u   /* SETTINGS_MAX_FRAME_SIZE of ours: the least that there is */
 #define PROXY_H2_STREAMS     100u     /* default of max_streams */
-#define PROXY_H2_WINDOW      262144u  /* defaults, bytes: of a stream, … */
+#define PROXY_H2_WINDOW      524288u  /* defaults, bytes: of a stream, … */
 #define PROXY_H2_CONN_WINDOW 1048576u /* … and of the connection */
 
 /* X(id, http2_code, word): why a session or a stream ended for the peer's fault; the word is the metric's label and the
