@@ -8,8 +8,8 @@
  * Writing. proxy_conn_write always takes everything; the bytes go out at the end of the turn in one send, TLS records
  * being cut there. Above its high watermark (PROXY_CONN_HIGH, or proxy_conn_set_high) the connection is backlogged: the
  * owner must pause the source of the bytes until on_writable (half of it), which bounds the queue at the watermark plus
- * what one turn reads. Bytes written before the
- * connection is open wait for it.
+ * what one turn reads. While the socket takes everything a turn may collect PROXY_CONN_COLLECT bytes. Bytes written
+ * before the connection is open wait for it.
  * Half-close. on_eof tells that the peer has ended its direction (FIN, with TLS its close_notify); writing goes on.
  * proxy_conn_shutdown ends ours, after what was written. A FIN without close_notify is PROXY_END_TRUNCATED.
  * Ending. Either the owner calls proxy_conn_close, after which there is no callback; or the connection fails, and
@@ -26,6 +26,7 @@
 #define PROXY_CONN_HIGH      65536u /* bytes of output at which a connection is backlogged, unless told otherwise */
 #define PROXY_CONN_HIGH_MIN  16384u /* a TLS record */
 #define PROXY_CONN_HIGH_MAX  1048576u
+#define PROXY_CONN_COLLECT   262144u /* … while the socket takes everything: a turn's bytes that wait for its end */
 #define PROXY_CONN_INPUT_MAX 131072u /* unconsumed bytes at which reading stops */
 #define PROXY_CONN_LINGER_MS 2000u   /* how long a lingering close waits for the peer */
 #define PROXY_CONN_RIVAL_MS  250u    /* RFC 8305 §5 */

@@ -7,7 +7,7 @@
 
 #define IOV_MAX_     32u
 #define DIRECT_MIN   32768u  /* bytes of one write that go past the queue */
-#define ENCRYPT_ONCE 131072u /* … and of them, into records before they are sent */
+#define ENCRYPT_ONCE 262144u /* … and of them, into records before they are sent */
 
 int proxy_conn_send(struct proxy_conn *conn, struct fl_span bytes)
 {
@@ -25,10 +25,24 @@ static bool encrypt_piece(struct proxy_conn *conn, struct fl_span bytes)
     return result >= 0;
 }
 
+/* The watermark; next to nothing where memory is short. */
+static size_t high_of(const struct proxy_conn *conn)
+{
+    return proxy_pool_is_lean(&conn->turn->pool) && conn->high > PROXY_SHED_HIGH ? PROXY_SHED_HIGH : conn->high;
+}
+
+/* How much may wait now. While the socket takes what it is given a turn's bytes are collected beyond the watermark:
+ * each send wakes the peer up, which costs more than what it carries. */
+static size_t room_of(const struct proxy_conn *conn)
+{
+    bool flows = conn->writable && conn->state == CONN_OPEN && !proxy_pool_is_lean(&conn->turn->pool);
+    return flows && conn->high < PROXY_CONN_COLLECT ? PROXY_CONN_COLLECT : high_of(conn);
+}
+
 /* Turns the owner's bytes into records, as long as few of them wait. */
 static bool encrypt(struct proxy_conn *conn)
 {
-    while (conn->out.bytes > 0 && conn->wire.bytes < conn->high) {
+    while (conn->out.bytes > 0 && conn->wire.bytes < room_of(conn)) {
         struct fl_span front = proxy_queue_front(&conn->out);
         if (!encrypt_piece(conn, front))
             return false;
@@ -119,18 +133,12 @@ bool proxy_conn_is_drained(const struct proxy_conn *conn)
     return conn->out_dead || (conn->out.bytes == 0 && conn->wire.bytes == 0 && conn->shut != CONN_SHUT_WANTED);
 }
 
-/* The watermark; next to nothing where memory is short. */
-static size_t high_of(const struct proxy_conn *conn)
-{
-    return proxy_pool_is_lean(&conn->turn->pool) && conn->high > PROXY_SHED_HIGH ? PROXY_SHED_HIGH : conn->high;
-}
-
 void proxy_conn_update_backlog(struct proxy_conn *conn)
 {
-    size_t waiting = conn->out.bytes + conn->wire.bytes, high = high_of(conn);
-    if (!conn->backlogged && waiting >= high)
+    size_t waiting = conn->out.bytes + conn->wire.bytes;
+    if (!conn->backlogged && waiting >= room_of(conn))
         conn->backlogged = true;
-    if (conn->backlogged && waiting <= high / 2) {
+    if (conn->backlogged && waiting <= high_of(conn) / 2) {
         conn->backlogged = false;
         conn->tell_writable = true;
         proxy_conn_want_run(conn);
@@ -199,7 +207,7 @@ void proxy_conn_write(struct proxy_conn *conn, struct fl_span bytes)
         proxy_conn_fail_later(conn, PROXY_END_MEMORY);
         return;
     }
-    if (conn->out.bytes + conn->wire.bytes >= conn->high)
+    if (conn->out.bytes + conn->wire.bytes >= room_of(conn))
         proxy_conn_flush(conn); /* much at once: what the socket takes now need not wait */
     proxy_conn_update_backlog(conn);
     proxy_conn_want_run(conn);

@@ -271,6 +271,54 @@ static void one_send_a_turn(void **state)
     teardown(&f);
 }
 
+/* Much in one turn, to a socket that takes it: one send at the end, and nobody is told to pause for it. */
+static void a_turns_bytes_are_collected_beyond_the_watermark(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    const int room = 1 << 20;
+    assert_int_equal(setsockopt(proxy_conn_fd(f.conn), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
+    static const char block[16384];
+    static char sink[PROXY_CONN_COLLECT];
+    size_t written = 0;
+    for (; written + sizeof(block) < PROXY_CONN_COLLECT; written += sizeof(block)) {
+        proxy_conn_write(f.conn, fl_span_make(block, sizeof(block)));
+        assert_false(proxy_conn_is_backlogged(f.conn));
+    }
+    assert_int_equal(read(f.peer, sink, sizeof(sink)), -1);
+    assert_int_equal(proxy_conn_unsent(f.conn), written);
+    size_t got = 0;
+    while (got < written) {
+        ssize_t n = read(f.peer, sink, sizeof(sink));
+        if (n > 0)
+            got += (size_t)n;
+        else
+            run(&f);
+    }
+    run(&f);
+    assert_int_equal(proxy_conn_unsent(f.conn), 0);
+    assert_false(proxy_conn_is_backlogged(f.conn));
+    teardown(&f);
+}
+
+/* … but where memory is short the small watermark counts. */
+static void a_lean_pool_collects_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    const int little = 4096;
+    assert_int_equal(setsockopt(proxy_conn_fd(f.conn), SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+    f.turn.pool.lean = true;
+    static const char block[16384];
+    for (int i = 0; i < 4 && !proxy_conn_is_backlogged(f.conn); i++)
+        proxy_conn_write(f.conn, fl_span_make(block, sizeof(block)));
+    assert_true(proxy_conn_is_backlogged(f.conn));
+    f.turn.pool.lean = false;
+    teardown(&f);
+}
+
 static void a_slow_reader_makes_it_backlogged_until_it_reads(void **state)
 {
     (void)state;
@@ -491,6 +539,55 @@ static void memory_that_is_out_ends_the_connection_alone(void **state)
     }
 }
 
+/* Two addresses, nobody at the first: the second is taken, or without memory the refusal is told. Never neither. */
+static void memory_that_is_out_while_two_addresses_are_dialled(void **state)
+{
+    (void)state;
+    unsigned opened = 0, refused = 0, not_begun = 0;
+    FAIL_EACH_ALLOCATION
+    {
+        struct fixture f;
+        size_t countdown = fail_round_;
+        fail_stop();
+        setup(&f);
+        struct sockaddr_in raw = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof(raw);
+        FL_CLEANUP(fl_cleanup_close) int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(listener, (struct sockaddr *)&raw, size), 0);
+        assert_int_equal(listen(listener, 4), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&raw, &size), 0);
+        struct proxy_address nowhere, somewhere;
+        assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.1"), 1, &nowhere), 0);
+        assert_int_equal(proxy_address_parse(FL_SPAN("127.0.0.1"), ntohs(raw.sin_port), &somewhere), 0);
+        const struct proxy_dial how = {.timeout_ms = 20000, .other = &somewhere};
+        struct proxy_conn *conn = NULL, *own = f.conn;
+        fail_at(countdown);
+        int result = proxy_conn_connect(&f.turn, &nowhere, &how, &conn);
+        if (result == 0) {
+            proxy_conn_set_owner(conn, &ops, &f);
+            while (f.opened == 0 && f.closed == 0)
+                assert_true(fl_loop_turn(f.loop, 20) >= 0);
+            if (f.opened > 0) {
+                assert_int_equal(f.closed, 0);
+                assert_true(proxy_address_eq(proxy_conn_peer(conn), &somewhere));
+                proxy_conn_close(conn, PROXY_CLOSE_NOW);
+            }
+        }
+        bool happened = fail_happened();
+        fail_stop();
+        if (!happened)
+            assert_int_equal(f.opened, 1);
+        opened += f.opened;
+        refused += f.closed;
+        not_begun += result == -ENOMEM;
+        assert_int_equal(f.opened + f.closed + (result < 0), 1);
+        f.conn = own;
+        teardown(&f);
+    }
+    assert_true(opened > 0 && not_begun > 0);
+    (void)refused;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +598,8 @@ int main(void)
         cmocka_unit_test(a_fin_is_told_once_after_the_data_and_writing_goes_on),
         cmocka_unit_test(a_fin_waits_while_paused),
         cmocka_unit_test(one_send_a_turn),
+        cmocka_unit_test(a_turns_bytes_are_collected_beyond_the_watermark),
+        cmocka_unit_test(a_lean_pool_collects_nothing),
         cmocka_unit_test(a_slow_reader_makes_it_backlogged_until_it_reads),
         cmocka_unit_test(input_stops_at_its_limit),
         cmocka_unit_test(may_be_closed_in_every_callback),
@@ -510,6 +609,7 @@ int main(void)
         cmocka_unit_test(refused_is_told_by_on_closed),
         cmocka_unit_test(a_trim_keeps_nothing_warm),
         cmocka_unit_test(memory_that_is_out_ends_the_connection_alone),
+        cmocka_unit_test(memory_that_is_out_while_two_addresses_are_dialled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
