@@ -257,11 +257,12 @@ static void read_records(struct fl_tls *tls, char *plain, size_t size)
     while (more && tls->code == 0) {
         size_t count = 0;
         bool ended = false;
-        more = SSL_read_ex(tls->ssl, plain + filled, size - filled, &count) == 1;
+        bool read = SSL_read_ex(tls->ssl, plain + filled, size - filled, &count) == 1;
         filled += count;
+        more = read && (tls->input.len > 0 || SSL_has_pending(tls->ssl) == 1); /* not asked for what cannot be there */
         if (more && filled < size)
             continue;
-        if (!more)
+        if (!read)
             examine(tls, &ended);
         if (filled > 0) {
             /* What came before a failure was good and is handed on, however the bytes were split into feeds. */
@@ -278,7 +279,8 @@ static void begin(struct fl_tls *tls)
 {
     assert(!tls->sending);
     tls->calls++;
-    ERR_clear_error();
+    if (ERR_peek_error() != 0) /* clearing touches every place of the queue */
+        ERR_clear_error();
 }
 
 static int end(struct fl_tls *tls)
