@@ -120,7 +120,7 @@ class Control:
         self.process.wait(support.PATIENCE)
 
 
-def sidecar(role, wait=True, environment=None):
+def sidecar(role, wait=True, environment=None, options=()):
     """The pod's sidecar; with `wait` it is ready when this returns."""
     name, space = PODS[role]
     state = FOLDER / f"state-{role}"
@@ -131,7 +131,7 @@ def sidecar(role, wait=True, environment=None):
         run(CONTROL, "token", "create", "--token-dir", FOLDER / "tokens", "--namespace", space, "--service-account",
             name, "--out", token)
         os.chown(token, UID, GID)
-    return Proxy(role, None, "", wait=wait, options=["--state-dir", str(state), "--concurrency", "1"], environment={
+    return Proxy(role, None, "", wait=wait, options=["--state-dir", str(state), "--concurrency", "1", *options], environment={
         "POD_NAME": name, "POD_NAMESPACE": space, "SERVICE_ACCOUNT": name, "POD_IPS": ADDRESS[role, 4],
         "FAIRLEAD_CONTROL_ADDRESS": f"{ADDRESS['b', 4]}:{PORT}", "FAIRLEAD_ROOT_FILE": str(FOLDER / "root.pem"),
         "FAIRLEAD_TOKEN_FILE": str(FOLDER / f"token-{role}"), **(environment or {})})
