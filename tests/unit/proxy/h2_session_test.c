@@ -378,6 +378,37 @@ static void test_hold(void **state)
     pair_done(&pair);
 }
 
+/* A connection that takes a frame at a time: a small answer waits for few of a huge one, not for all of it. */
+static void test_turns(void **state)
+{
+    (void)state;
+    static char huge[200000];
+    init(NULL, NULL);
+    struct pair_stream *one = pair_request(&pair, "GET", "/1", NULL, true);
+    struct pair_stream *two = pair_request(&pair, "GET", "/2", NULL, true);
+    pair_run(&pair);
+    proxy_h2_hold(pair.server.h2);
+    pair_answer(&pair.server.streams[0], 200, NULL, false);
+    pair_answer(&pair.server.streams[1], 200, NULL, false);
+    pair_send(&pair.server.streams[0], fl_span_make(huge, sizeof(huge)));
+    pair_send(&pair.server.streams[1], FL_SPAN("small"));
+    proxy_stream_send_end(pair.server.streams[1].stream, NULL);
+    for (int i = 0; i < 6 && !two->ended; i++) {
+        pair.server.hold = true;
+        proxy_h2_release(pair.server.h2);
+        pair_run(&pair);
+    }
+    assert_true(two->ended);
+    assert_body(two, FL_SPAN("small"));
+    assert_in_range(one->body.len, 0, 3 * PROXY_H2_FRAME_MAX); /* data and end of the small one take turns with it */
+    pair_close(&pair.server.streams[0], PROXY_RESET_CANCELLED);
+    pair.server.hold = false;
+    proxy_h2_release(pair.server.h2);
+    pair_run(&pair);
+    assert_healthy();
+    pair_done(&pair);
+}
+
 /* A user that waits is told, though the connection is held again by the very write that made room. */
 static void test_hold_again(void **state)
 {
@@ -765,6 +796,7 @@ int main(void)
         cmocka_unit_test(test_big_bodies),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_turns),
         cmocka_unit_test(test_hold_again),
         cmocka_unit_test(test_hold_windows),
         cmocka_unit_test(test_fairness),

@@ -850,6 +850,31 @@ static void a_stalled_connection_gets_company(void **state)
     teardown(f);
 }
 
+static void little_stands_in_front_of_a_small_request(void **state)
+{
+    (void)state;
+    struct fixture *f = &fixture;
+    static char bytes[65536];
+    int small = 4096;
+    setup(f);
+    assert_int_equal(setsockopt(f->server, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    start(f);
+    struct asker *upload;
+    assert_int_equal(try_to_ask(f, 0, &upload), PROXY_UPSTREAM_OK);
+    run(f);
+    struct proxy_conn *conn = upload->upstream->conn;
+    proxy_conn_pause(f->peers[0].conn); /* the line is full */
+    assert_int_equal(setsockopt(proxy_conn_fd(conn), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+    parse(f, POST);
+    proxy_stream_send_head(upload->upstream->stream, &f->request, false);
+    for (int i = 0; i < 16; i++) {
+        proxy_stream_send_data(upload->upstream->stream, fl_span_make(bytes, sizeof(bytes)));
+        turns(f, 1);
+    }
+    assert_in_range(proxy_conn_unsent(conn), 1, PROXY_CONN_HIGH + PROXY_H2_FRAME_MAX + 64);
+    teardown(f);
+}
+
 static void what_is_retired_ends_with_its_streams(void **state)
 {
     (void)state;
@@ -1022,6 +1047,7 @@ int main(void)
         cmocka_unit_test(a_handshake_that_fails_is_a_failed_dial),
         cmocka_unit_test(a_pinned_client_has_its_own_connection),
         cmocka_unit_test(a_stalled_connection_gets_company),
+        cmocka_unit_test(little_stands_in_front_of_a_small_request),
         cmocka_unit_test(what_is_retired_ends_with_its_streams),
         cmocka_unit_test(a_host_that_is_gone_ends_with_its_streams),
         cmocka_unit_test(requests_are_limited_and_given_back),
