@@ -45,14 +45,37 @@ static void idle_is_over(struct fl_timer *timer)
     hcm_end(FL_CONTAINER_OF(timer, struct proxy_hcm, timer), PROXY_CLOSE_FLUSH);
 }
 
+/* Answers are done with when they are written; a client that does not take the rest of them has a stream's idle time
+ * for each step. */
+static void look_whether_it_is_taken(struct fl_timer *timer)
+{
+    struct proxy_hcm *hcm = FL_CONTAINER_OF(timer, struct proxy_hcm, timer);
+    uint64_t idle_ms = hcm->config->idle_timeout_ms, passed_ms = hcm->config->stream_idle_timeout_ms;
+    size_t unsent = proxy_conn_unsent(hcm->downstream->conn);
+    if (unsent == 0 && idle_ms > passed_ms) { /* as it should be: idle since then */
+        fl_timer_set(hcm_loop(hcm), timer, idle_ms - passed_ms, idle_is_over);
+        return;
+    }
+    if (unsent < hcm->unsent) {
+        hcm_wait(hcm);
+        return;
+    }
+    hcm->downstream->details = "send_timeout";
+    proxy_stats_parse_error(hcm->downstream->data->options.stats, PROXY_SIDE_DOWNSTREAM, "send_timeout");
+    hcm_end(hcm, PROXY_CLOSE_RESET);
+}
+
 void hcm_wait(struct proxy_hcm *hcm)
 {
-    uint64_t timeout_ms = hcm->config->idle_timeout_ms;
+    uint64_t timeout_ms = hcm->config->idle_timeout_ms, stream_ms = hcm->config->stream_idle_timeout_ms;
+    hcm->unsent = proxy_conn_unsent(hcm->downstream->conn);
     if (hcm->closing && (timeout_ms == 0 || timeout_ms > PROXY_HCM_DRAIN_IDLE_MS))
         timeout_ms = PROXY_HCM_DRAIN_IDLE_MS;
     fl_timer_cancel(&hcm->timer);
     hcm->head_begun = false;
-    if (timeout_ms > 0)
+    if (hcm->unsent > 0 && stream_ms > 0 && (timeout_ms == 0 || stream_ms < timeout_ms))
+        fl_timer_set(hcm_loop(hcm), &hcm->timer, stream_ms, look_whether_it_is_taken);
+    else if (timeout_ms > 0)
         fl_timer_set(hcm_loop(hcm), &hcm->timer, timeout_ms, idle_is_over);
 }
 

@@ -31,6 +31,7 @@ struct proxy_hcm {
     bool pinned;   /* NTLM, Negotiate: a client is known by its connection, and has one of its own upstream */
     uint32_t requests;
     struct fl_timer timer;   /* without requests: idle, head or drain */
+    size_t unsent;           /* when it began to wait */
     struct proxy_edge *edge; /* inbound: the last one used, for the cluster below */
     uint32_t edge_cluster;
     uint64_t edge_version; /* of the snapshot that it was made under */
