@@ -74,7 +74,9 @@ int proxy_server_start_workers(struct server *server, struct fl_err *err)
     unsigned long files = server->options.files;
     const struct proxy_worker_options options = {
         .shared = server->shared,
-        .connections_max = files > 128 ? (files - 64) / 2 / count : 0,
+        .connections_max = files > 128 ? (files - 64) / 2 / count
+                           : files > 0 ? files / (4 * count) + 1
+                                       : 0,
         .on_event = on_worker_event,
         .on_probe = on_probe,
         .directory = server->directory.ask != NULL ? &server->directory : NULL,

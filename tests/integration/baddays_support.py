@@ -585,14 +585,14 @@ def run_tests(tests):
     return failed
 
 
-def main(tests, good=True, proxy=True, **how):
+def main(tests, good=True, proxy=True, others=True, **how):
     """Runs the tests with `proxy` as the module's proxy: each may take it by support.proxy()."""
     atexit.register(clean_up)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     own_namespace()
     servers = [Server(GOOD1, serve_good1), Server(GOOD2, serve_good2)] if good else []
     state["proxy"] = Proxy(**how) if proxy else None
-    others = Others() if proxy and good else None
+    others = Others() if proxy and good and others else None
     failed = run_tests(tests)
 
     def others_were_served():

@@ -492,6 +492,49 @@ static void draining_takes_two_goaways(void **state)
     finish(&c);
 }
 
+/* The server's part is long done; the client gives no window yet. */
+static void leave_an_answer_untaken(struct chat *c, struct peer_stream **ret_one)
+{
+    static const struct proxy_h2_settings small = {.stream_window = 65535};
+    static char answer[90100];
+    fixture_init(&c->f, true);
+    peer_connect(&c->client, &c->f, &small);
+    c->origin = (struct side){.fd = -1};
+    *ret_one = peer_request(&c->client, "GET", "/a", "", true);
+    proxy_stream_pause((*ret_one)->stream);
+    expect_at_origin(c, "GET /a HTTP/1.1\r\nhost: web\r\n\r\n");
+    size_t head = (size_t)snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n");
+    memset(answer + head, 'x', 90000);
+    side_say_bytes(&c->f, &c->origin, answer, head + 90000);
+    PEER_UNTIL(&c->client, fixture_metric(&c->f, "istio_requests_total") == 1);
+}
+
+static void what_is_not_taken_yet_survives_a_drain(void **state)
+{
+    (void)state;
+    struct chat c;
+    struct peer_stream *one;
+    leave_an_answer_untaken(&c, &one);
+    proxy_data_drain(&c.f.data);
+    fixture_wait(&c.f, 1500);
+    proxy_stream_resume(one->stream);
+    PEER_UNTIL(&c.client, one->ended || one->reset);
+    assert_int_equal(one->body.len, 90000);
+    finish(&c);
+}
+
+static void what_is_never_taken_ends_with_the_drain_time(void **state)
+{
+    (void)state;
+    struct chat c;
+    struct peer_stream *one;
+    leave_an_answer_untaken(&c, &one);
+    proxy_data_drain(&c.f.data);
+    proxy_data_abort(&c.f.data);
+    fixture_run(&c.f);
+    finish(&c);
+}
+
 static void a_connection_without_requests_ends(void **state)
 {
     (void)state;
@@ -736,6 +779,8 @@ int main(void)
         cmocka_unit_test(errors_of_ours_are_grpcs),
         cmocka_unit_test(the_status_of_trailers_is_counted),
         cmocka_unit_test(draining_takes_two_goaways),
+        cmocka_unit_test(what_is_not_taken_yet_survives_a_drain),
+        cmocka_unit_test(what_is_never_taken_ends_with_the_drain_time),
         cmocka_unit_test(a_connection_without_requests_ends),
         cmocka_unit_test(an_end_with_an_answer_that_waits_for_window),
         cmocka_unit_test(a_drain_waits_for_answers_that_wait_for_window),
