@@ -19,6 +19,8 @@ static uint64_t now_ms(const struct proxy_mux *mux)
 static void release(struct fl_deferred *deferred)
 {
     struct proxy_mux *mux = FL_CONTAINER_OF(deferred, struct proxy_mux, deferred);
+    if (mux->h2 != NULL) /* uploads that were answered before they had gone out may be left */
+        proxy_h2_end(mux->h2, PROXY_RESET_CANCELLED, NULL);
     mux->h2 = proxy_h2_free(mux->h2);
     free(mux);
 }

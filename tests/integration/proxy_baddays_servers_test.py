@@ -253,6 +253,22 @@ def many_streams_of_a_connection_that_breaks():
     eventually(lambda: proxy.flags("UC", "503") + proxy.flags("UR", "503") >= 49, "each has its flag")
 
 
+def answers_before_the_upload_was_taken():
+    """The server gives no window, answers and says GOAWAY: what is left of the upload goes with the connection."""
+    def serve(sock):
+        peer = H2(sock, server=True, hello=settings(window=0))
+        while peer.next()[0] != HEADERS:
+            pass
+        peer.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, block((":status", "200"), ("content-length", "0"))),
+                  frame(GOAWAY, 0, 0, struct.pack("!II", 1, 0)))
+        peer.to_end()
+    for _ in range(5):
+        with s.Server(BAD2, serve), dial(BAD2) as sock:
+            peer = H2(sock)
+            assert peer.over(peer.request("/x", method="POST", body=b"x" * 16000)).status == 200
+    eventually(lambda: s.the_proxy().open("upstream") <= 4, "their connections end")
+
+
 def servers_that_never_answer():
     """Half-open: nothing comes any more. The stream's idle time is 2 s here."""
     proxy = s.the_proxy()
@@ -274,5 +290,6 @@ def servers_that_never_answer():
 if __name__ == "__main__":
     s.main((http1_servers_that_end_at_every_byte, http2_servers_that_end_at_every_byte,
             answers_until_close_are_whole_by_a_fin_alone, wrong_answers_of_http1, wrong_answers_of_http2,
-            every_frame_of_a_server_in_every_state, many_streams_of_a_connection_that_breaks, servers_that_never_answer),
+            every_frame_of_a_server_in_every_state, many_streams_of_a_connection_that_breaks,
+            answers_before_the_upload_was_taken, servers_that_never_answer),
            hcm={"stream_idle_timeout": "2s"})
