@@ -10,7 +10,7 @@ import threading
 
 import baddays_support as s
 from baddays_support import (ACK, BAD1, CALM, CANCEL, COMPRESSION, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW,
-                             GOAWAY, GOOD1, GOOD2, H2, HAS_PRIORITY, HEADERS, MAGIC, PADDED, PING, PRIORITY,
+                             GOOD1, GOOD2, H2, HAS_PRIORITY, HEADERS, MAGIC, PADDED, PING, PRIORITY,
                              PROTOCOL, RST, WINDOW, Reader, asks, block, counted, dial, eventually, frame, literal,
                              read_all, reset, settings, text_of)
 
