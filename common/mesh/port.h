@@ -9,7 +9,7 @@
 #define FL_PORT_OUTBOUND 15001
 #define FL_PORT_PROBE    15002 /* reserved: the start gate's dial goes there, on 127.0.0.6 and ::6; nobody listens */
 #define FL_PORT_INBOUND  15006
-#define FL_PORT_HBONE    15008
+#define FL_PORT_HBONE    15008 /* tunnels; captured as any other port, and handed on by the inbound listener */
 #define FL_PORT_XDS      15012
 #define FL_PORT_CONTROL  15014
 #define FL_PORT_MERGED   15020 /* /stats/prometheus (merged) and app probes */

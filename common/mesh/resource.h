@@ -100,7 +100,9 @@ int fl_resource_print(enum fl_resource_type type, const struct fl_resource_name 
 #define FL_METADATA_SOCKET_MATCH   "envoy.transport_socket_match"
 #define FL_METADATA_TLS_MODE       "tlsMode" /* "fairlead" where the endpoint is meshed */
 #define FL_METADATA_TLS_MODE_MESH  "fairlead"
-#define FL_METADATA_TLS_MODE_ISTIO "istio" /* … with Istio's sidecar */
+#define FL_METADATA_TLS_MODE_ISTIO "istio"  /* … with Istio's sidecar */
+#define FL_METADATA_TUNNEL         "tunnel" /* "http": reached by HBONE; a metadata of its own: address, of the gate */
+#define FL_METADATA_TUNNEL_HTTP    "http"
 #define FL_METADATA_ISTIO          "istio" /* of clusters: services: [{host, name, namespace}] */
 
 /* node.metadata */

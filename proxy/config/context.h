@@ -215,6 +215,10 @@ int compile_filters(struct compile *compile, const pb_chain *chain, struct proxy
 int compile_tcp_proxy(struct compile *compile, const pb_any *any,
                       const struct proxy_tcp_config **ret_tcp) FL_MUST_CHECK;
 /* hcm.c */
+/* tunnel.c: whether it ends tunnels (HBONE); and in which listener their connections go on. */
+bool compile_hcm_tunnels(const pb_hcm *message);
+int compile_tunnel(struct compile *compile, const pb_hcm *message,
+                   const struct proxy_slot **ret_listener) FL_MUST_CHECK;
 int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_hcm_config **ret_hcm) FL_MUST_CHECK;
 /* accesslog.c */
 int compile_access_logs(struct compile *compile, pb_access_log *const *logs, size_t count,

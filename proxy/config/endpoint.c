@@ -3,6 +3,7 @@
 
 #include "common/base/spiffeid.h"
 #include "common/doc/number.h"
+#include "common/mesh/port.h"
 
 #include <errno.h>
 #include <math.h>
@@ -136,6 +137,32 @@ static int read_metadata(struct compile *compile, const Envoy__Config__Core__V3_
     return socket == NULL ? 0 : read_socket(compile, socket, before, endpoint);
 }
 
+static bool is_tunnelled(const struct proxy_endpoint *endpoint)
+{
+    for (size_t i = 0; i < endpoint->transport_count; i++)
+        if (fl_span_eq_str(endpoint->transport[i].key, FL_METADATA_TUNNEL))
+            return fl_span_eq_str(endpoint->transport[i].value, FL_METADATA_TUNNEL_HTTP);
+    return false;
+}
+
+/* After its address: port 15008 of that, or what its metadata says. */
+static int read_gate(struct compile *compile, const Envoy__Config__Core__V3__Metadata *message,
+                     struct proxy_endpoint *endpoint)
+{
+    const pb_struct *tunnel = compile_metadata(message, FL_METADATA_TUNNEL);
+    if (!is_tunnelled(endpoint))
+        return 0;
+    endpoint->gate = endpoint->address;
+    proxy_address_set_port(&endpoint->gate, FL_PORT_HBONE);
+    for (size_t i = 0; tunnel != NULL && i < tunnel->n_fields; i++) {
+        char room[FL_NUMBER_PRINT_MAX];
+        if (strcmp(tunnel->fields[i]->key, "address") == 0 &&
+            proxy_address_parse_pair(text_of(tunnel->fields[i]->value, room), &endpoint->gate) < 0)
+            return compile_fail_at(compile, "metadata", "expected <ip>:<port> at tunnel.address");
+    }
+    return 0;
+}
+
 static bool is_healthy(const pb_endpoint *message)
 {
     switch ((int)message->health_status) {
@@ -191,6 +218,8 @@ static int read_endpoint(struct compile *compile, const pb_endpoint *message, st
         return result;
     struct compile_mark mark = compile_enter(compile, "address");
     result = compile_address(compile, message->endpoint->address, &endpoint->address, NULL);
+    if (result == 0)
+        result = read_gate(compile, message->metadata, endpoint);
     if (result != 0)
         return result;
     compile_leave(compile, mark);

@@ -179,8 +179,9 @@ static int read_upgrades(struct compile *compile, const pb_hcm *message)
 {
     for (size_t i = 0; i < message->n_upgrade_configs; i++) {
         struct compile_mark mark = compile_enter_at(compile, "upgrade_configs", i);
-        if (strcasecmp(message->upgrade_configs[i]->upgrade_type, "websocket") != 0)
-            return compile_fail_at(compile, "upgrade_type", "expected websocket, got \"%s\"",
+        if (strcasecmp(message->upgrade_configs[i]->upgrade_type, "websocket") != 0 &&
+            strcasecmp(message->upgrade_configs[i]->upgrade_type, "CONNECT") != 0)
+            return compile_fail_at(compile, "upgrade_type", "expected websocket or CONNECT, got \"%s\"",
                                    message->upgrade_configs[i]->upgrade_type);
         int result = COMPILE_REFUSE(compile, message->upgrade_configs[i], "filters");
         if (result != 0)
@@ -371,8 +372,9 @@ int compile_hcm(struct compile *compile, const pb_any *any, const struct proxy_h
         result = read_http2(compile, message, hcm);
     if (result == 0)
         result = read_upgrades(compile, message);
+    bool tunnels = compile_hcm_tunnels(message);
     if (result == 0)
-        result = read_routes(compile, message, hcm);
+        result = tunnels ? compile_tunnel(compile, message, &hcm->tunnel) : read_routes(compile, message, hcm);
     if (result == 0)
         result = compile_tracing(compile, message, &hcm->tracing);
     if (result == 0)

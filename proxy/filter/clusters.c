@@ -77,6 +77,7 @@ static struct proxy_cluster_endpoint *list_endpoints(const struct proxy_cluster 
             .priority = from->priority,
             .transport = proxy_cluster_transport(cluster, from),
             .identity = from->identity,
+            .gate = from->gate,
         };
     }
     return list;

@@ -122,6 +122,7 @@ static void start_filter(struct proxy_downstream *downstream)
 {
     const char *details = NULL;
     if (!proxy_rbac_connection(downstream, downstream->chain, &details)) {
+        downstream->denied = true;
         proxy_report_denied(downstream, details);
         proxy_conn_close(fl_take(downstream->conn), PROXY_CLOSE_RESET);
         proxy_downstream_end(downstream);
@@ -228,6 +229,24 @@ static enum proxy_refused why_no_chain(const struct proxy_listener *listener, en
     return transport == PROXY_TRANSPORT_TLS ? PROXY_REFUSED_FOREIGN_TLS : PROXY_REFUSED_PLAINTEXT;
 }
 
+/* What its ALPN would have said: the port's chains for the mesh are told apart by that. */
+static size_t name_tunnelled(const struct proxy_downstream *downstream, struct fl_span protocols[2])
+{
+    switch (downstream->seen) {
+    case PROXY_DETECT_HTTP1:
+        protocols[0] = FL_SPAN("istio-http/1.1");
+        protocols[1] = FL_SPAN("http/1.1");
+        return 2;
+    case PROXY_DETECT_HTTP2:
+        protocols[0] = FL_SPAN("istio-h2");
+        protocols[1] = FL_SPAN("h2c");
+        return 2;
+    default:
+        protocols[0] = FL_SPAN("istio");
+        return 1;
+    }
+}
+
 const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *downstream,
                                                  const struct proxy_listener *listener)
 {
@@ -236,13 +255,16 @@ const struct proxy_filter_chain *downstream_pick(const struct proxy_downstream *
     const char *at = downstream->hello != NULL ? downstream->hello + strlen(downstream->hello) + 1 : "";
     for (; *at != '\0'; at += *at + 1)
         protocols[count++] = fl_span_make(at + 1, (size_t)*at);
-    if (downstream->seen == PROXY_DETECT_HTTP1 || downstream->seen == PROXY_DETECT_HTTP2)
+    if (downstream->tunnelled)
+        count = name_tunnelled(downstream, protocols);
+    else if (downstream->seen == PROXY_DETECT_HTTP1 || downstream->seen == PROXY_DETECT_HTTP2)
         protocols[count++] = downstream->seen == PROXY_DETECT_HTTP1 ? FL_SPAN("http/1.1") : FL_SPAN("h2c");
     const struct proxy_chain_query query = {
         .destination = &downstream->destination,
         .source = proxy_conn_peer(downstream->conn),
         .direct_source = downstream->direct,
-        .transport = downstream->seen == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW,
+        .transport =
+            downstream->seen == PROXY_DETECT_TLS || downstream->tunnelled ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW,
         .server_name = fl_span_str(downstream->server_name),
         .application_protocols = protocols,
         .application_protocol_count = count,
@@ -284,7 +306,7 @@ void downstream_choose(struct proxy_downstream *downstream, enum proxy_detect_re
             why_no_chain(downstream->listener, kind == PROXY_DETECT_TLS ? PROXY_TRANSPORT_TLS : PROXY_TRANSPORT_RAW));
         return;
     }
-    if (downstream->chain->tls != NULL) {
+    if (downstream->chain->tls != NULL && !downstream->tunnelled) {
         start_tls(downstream);
         return;
     }
@@ -323,24 +345,28 @@ bool downstream_leads_to_us(const struct proxy_data *data, const struct proxy_li
     return false;
 }
 
+static bool has_room(const struct proxy_data *data, const struct proxy_address *destination,
+                     enum proxy_refused *ret_why)
+{
+    if (data->draining)
+        *ret_why = PROXY_REFUSED_DRAINING;
+    else if (data->turn.shed == PROXY_SHED_REFUSE && !proxy_address_is_probe(destination))
+        *ret_why = PROXY_REFUSED_OVERLOAD;
+    else if (data->downstream_count >= data->options.connections_max)
+        *ret_why = PROXY_REFUSED_LIMIT;
+    else
+        return true;
+    return false;
+}
+
 /* Whether the connection may be served, and where it was going. */
 static bool admit(struct proxy_data *data, const struct proxy_listener *listener, int fd,
                   const struct proxy_address *peer, struct proxy_address *ret_destination, enum proxy_refused *ret_why)
 {
     struct proxy_address local;
     enum proxy_origdst found = proxy_origdst(fd, peer, listener->original_dst ? ret_destination : NULL, &local);
-    if (data->draining) {
-        *ret_why = PROXY_REFUSED_DRAINING;
+    if (!has_room(data, ret_destination, ret_why))
         return false;
-    }
-    if (data->turn.shed == PROXY_SHED_REFUSE && !proxy_address_is_probe(ret_destination)) {
-        *ret_why = PROXY_REFUSED_OVERLOAD;
-        return false;
-    }
-    if (data->downstream_count >= data->options.connections_max) {
-        *ret_why = PROXY_REFUSED_LIMIT;
-        return false;
-    }
     if (!listener->original_dst) {
         *ret_destination = local;
         return true;
@@ -358,22 +384,39 @@ static bool admit(struct proxy_data *data, const struct proxy_listener *listener
     return !downstream_leads_to_us(data, listener, ret_destination, peer);
 }
 
-/* The listener of its original destination takes it, where this one hands over and there is one. */
+/* The listener of its original destination takes it, where this one hands over and there is one. Who comes from outside
+ * does not get out again by a destination of ours. */
 void downstream_place(struct proxy_downstream *downstream, const struct proxy_listener *listener)
 {
     const struct proxy_listener *found =
         listener->hand_over ? proxy_snapshot_listener_of(downstream->data->snapshot, &downstream->destination) : NULL;
-    bool known = found != NULL && found != listener;
+    bool known = found != NULL && found != listener &&
+                 (listener->direction != PROXY_INBOUND || found->direction == PROXY_INBOUND);
     downstream_bind(downstream, known ? found : listener);
     proxy_conn_set_high(downstream->conn, downstream->listener->buffer_limit_bytes);
     if (known || !downstream_park(downstream))
         downstream_begin(downstream);
 }
 
+static void begin_life(struct proxy_downstream *downstream, struct proxy_data *data,
+                       const struct proxy_address *destination)
+{
+    downstream->data = data;
+    downstream->destination = *destination;
+    downstream->id = ++data->next_id;
+    downstream->start_us = proxy_data_now_us();
+    downstream->start_ns = fl_loop_now_ns(data->turn.loop);
+    downstream->next = data->downstreams;
+    if (downstream->next != NULL)
+        downstream->next->previous = downstream;
+    data->downstreams = downstream;
+    data->downstream_count++;
+    proxy_stats_connection_opened(data->options.stats, PROXY_SIDE_DOWNSTREAM);
+}
+
 void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listener *listener, int fd,
                              const struct proxy_address *peer)
 {
-    struct proxy_stats *stats = data->options.stats;
     struct proxy_address destination = {0};
     enum proxy_refused why = PROXY_REFUSED_NO_MEMORY;
     struct proxy_downstream *downstream = NULL;
@@ -383,17 +426,7 @@ void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listene
     downstream = calloc(1, sizeof(*downstream));
     if (downstream == NULL || proxy_conn_accept(&data->turn, fd, peer, &downstream->conn) < 0)
         goto refused;
-    downstream->data = data;
-    downstream->destination = destination;
-    downstream->id = ++data->next_id;
-    downstream->start_us = proxy_data_now_us();
-    downstream->start_ns = fl_loop_now_ns(data->turn.loop);
-    downstream->next = data->downstreams;
-    if (downstream->next != NULL)
-        downstream->next->previous = downstream;
-    data->downstreams = downstream;
-    data->downstream_count++;
-    proxy_stats_connection_opened(stats, PROXY_SIDE_DOWNSTREAM);
+    begin_life(downstream, data, &destination);
     if (listener->proxy_protocol) {
         downstream_bind(downstream, listener);
         downstream_await_header(downstream);
@@ -408,4 +441,23 @@ refused:
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     close(fd);
     free(downstream);
+}
+
+enum proxy_downstream_entry proxy_downstream_enter(struct proxy_data *data, const struct proxy_listener *listener,
+                                                   struct proxy_conn *conn, const struct proxy_address *destination)
+{
+    enum proxy_refused why = PROXY_REFUSED_NO_MEMORY;
+    struct proxy_downstream *downstream = has_room(data, destination, &why) ? calloc(1, sizeof(*downstream)) : NULL;
+    if (downstream == NULL) {
+        proxy_report_not_accepted(data, listener, proxy_conn_peer(conn), destination, why);
+        proxy_conn_close(conn, PROXY_CLOSE_NOW);
+        return PROXY_DOWNSTREAM_REFUSED;
+    }
+    downstream->conn = conn;
+    downstream->tunnelled = true;
+    begin_life(downstream, data, destination);
+    downstream_place(downstream, listener);
+    if (downstream->denied) /* its memory goes at the end of the turn */
+        return PROXY_DOWNSTREAM_DENIED;
+    return downstream->conn != NULL ? PROXY_DOWNSTREAM_ENTERED : PROXY_DOWNSTREAM_REFUSED;
 }

@@ -56,6 +56,8 @@ struct proxy_downstream {
     uint8_t seen;              /* enum proxy_detect_result: what its first bytes were */
     bool is_parked;
     bool awaits_header; /* of the PROXY protocol */
+    bool tunnelled;     /* proxy_downstream_enter */
+    bool denied;        /* its chain's policies did not let it in */
     bool overdue;       /* the inspection's deadline has passed, and nobody has said anything yet */
     char *hello;        /* owned: the names of its ClientHello (downstream.c); NULL: none */
     struct proxy_downstream *next, *previous;
@@ -66,6 +68,17 @@ struct proxy_downstream {
 /* Takes the accepted socket, whatever comes. `listener` belongs to data->snapshot. */
 void proxy_downstream_accept(struct proxy_data *data, const struct proxy_listener *listener, int fd,
                              const struct proxy_address *peer);
+/* Takes a connection that came through a tunnel (hbone.h), open and owned whatever comes, on its way to `destination`.
+ * It is as one that `listener` accepted, its chain as one of mTLS, but that TLS is behind it: the bytes are what they
+ * are. */
+enum proxy_downstream_entry {
+    PROXY_DOWNSTREAM_ENTERED,
+    PROXY_DOWNSTREAM_DENIED,  /* by the chain's policies */
+    PROXY_DOWNSTREAM_REFUSED, /* for another reason, which was reported; out of memory */
+};
+enum proxy_downstream_entry proxy_downstream_enter(struct proxy_data *data, const struct proxy_listener *listener,
+                                                   struct proxy_conn *conn,
+                                                   const struct proxy_address *destination) FL_MUST_CHECK;
 /* The filter has let go of downstream->conn (closed or gone). The struct goes at the end of the turn. */
 void proxy_downstream_end(struct proxy_downstream *downstream);
 

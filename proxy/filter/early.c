@@ -110,8 +110,8 @@ void proxy_early_start(struct proxy_downstream *downstream, const struct proxy_f
 {
     struct proxy_data *data = downstream->data;
     struct proxy_cluster_run *cluster;
-    if (downstream->early != NULL || chain == NULL || chain->kind != PROXY_FILTER_TCP || chain->tls != NULL ||
-        !proxy_rbac_would_allow(downstream, chain) ||
+    if (downstream->early != NULL || chain == NULL || chain->kind != PROXY_FILTER_TCP ||
+        (chain->tls != NULL && !downstream->tunnelled) || !proxy_rbac_would_allow(downstream, chain) ||
         proxy_data_cluster(data, proxy_tcp_draw(chain->tcp, (uint32_t)proxy_data_random(data)), &cluster) != 0)
         return;
     struct proxy_early *early = calloc(1, sizeof(*early));

@@ -2,6 +2,7 @@
 
 #include "common/mesh/alpn.h"
 #include "proxy/filter/chain.h"
+#include "proxy/filter/hbone.h"
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/net/detect.h"
@@ -99,7 +100,7 @@ bool hcm_on_stream(struct proxy_hcm *hcm, struct proxy_stream *stream)
 {
     fl_timer_cancel(&hcm->timer);
     hcm->head_begun = false;
-    if (!proxy_exchange_begin(hcm, stream))
+    if (hcm->config->tunnel != NULL ? !proxy_hbone_take(hcm->downstream, stream) : !proxy_exchange_begin(hcm, stream))
         return false;
     hcm->requests++;
     proxy_slot_touch(hcm->downstream->listener->slot, fl_loop_now_ms(hcm_loop(hcm)));

@@ -235,6 +235,8 @@ int hcm_h2_start(struct proxy_hcm *hcm)
 
 void hcm_h2_done(struct proxy_hcm *hcm)
 {
+    if (proxy_h2_streams(hcm->h2.session) > 0) /* tunnels: exchanges are over */
+        proxy_h2_end(hcm->h2.session, PROXY_RESET_CONNECTION, proxy_reset_text(PROXY_RESET_CONNECTION));
     fl_timer_cancel(&hcm->h2.tick);
     fl_timer_cancel(&hcm->h2.breath);
     fl_timer_cancel(&hcm->h2.grace);

@@ -17,8 +17,11 @@
 
 static const struct proxy_detect nothing = {.alpn_count = 0};
 
-static unsigned wanted(const struct proxy_listener *listener)
+static unsigned wanted(const struct proxy_downstream *downstream)
 {
+    const struct proxy_listener *listener = downstream->listener;
+    if (downstream->tunnelled) /* there is no ALPN to tell HTTP from bytes */
+        return listener->tls_inspector || listener->http_inspector ? PROXY_DETECT_WANT_HTTP : 0;
     return (listener->tls_inspector ? PROXY_DETECT_WANT_TLS : 0) |
            (listener->http_inspector ? PROXY_DETECT_WANT_HTTP : 0);
 }
@@ -53,7 +56,7 @@ static bool may_be_tls(const struct proxy_listener *listener, uint16_t port)
 static bool server_decides(const struct proxy_downstream *downstream)
 {
     const struct proxy_listener *listener = downstream->listener;
-    return !listener->tls_inspector || listener->direction == PROXY_OUTBOUND ||
+    return downstream->tunnelled || !listener->tls_inspector || listener->direction == PROXY_OUTBOUND ||
            !may_be_tls(listener, proxy_address_port(&downstream->destination));
 }
 
@@ -89,7 +92,7 @@ static size_t inspect(void *owner, struct fl_span bytes)
 {
     struct proxy_downstream *downstream = owner;
     struct proxy_detect detect;
-    enum proxy_detect_result kind = proxy_detect(bytes, wanted(downstream->listener), &detect);
+    enum proxy_detect_result kind = proxy_detect(bytes, wanted(downstream), &detect);
     if (kind == PROXY_DETECT_MORE)
         return 0;
     if (proxy_early_is_quiet(downstream))
@@ -178,7 +181,7 @@ static const struct proxy_conn_ops inspect_ops = {
 
 void downstream_begin(struct proxy_downstream *downstream)
 {
-    if (wanted(downstream->listener) == 0) {
+    if (wanted(downstream) == 0) {
         downstream_choose(downstream, PROXY_DETECT_OTHER, &nothing);
         return;
     }
@@ -190,7 +193,7 @@ void downstream_begin(struct proxy_downstream *downstream)
 
 void downstream_watch_again(struct proxy_downstream *downstream)
 {
-    if (wanted(downstream->listener) == 0) {
+    if (wanted(downstream) == 0) {
         downstream_choose(downstream, PROXY_DETECT_OTHER, &nothing);
         return;
     }

@@ -39,7 +39,8 @@ bool downstream_park(struct proxy_downstream *downstream)
 {
     struct proxy_data *data = downstream->data;
     const struct proxy_directory *directory = data->options.directory;
-    if (!downstream->listener->hand_over || !data->snapshot->node.on_demand || directory == NULL)
+    if (!downstream->listener->hand_over || downstream->listener->direction == PROXY_INBOUND ||
+        !data->snapshot->node.on_demand || directory == NULL)
         return false;
     if (data->parked_count >= PROXY_DIRECTORY_PARKED_MAX ||
         !directory->ask(directory->owner, &downstream->destination)) {

@@ -49,7 +49,8 @@ static void change(struct proxy_downstream *downstream, const struct proxy_liste
 /* Its listener did not look, and the handshake is under way: what it is will be known at the end of that. */
 static bool is_unknown(const struct proxy_downstream *downstream)
 {
-    return downstream->ops == NULL && downstream->chain->tls != NULL && downstream->seen != PROXY_DETECT_TLS;
+    return downstream->ops == NULL && downstream->chain->tls != NULL && !downstream->tunnelled &&
+           downstream->seen != PROXY_DETECT_TLS;
 }
 
 void downstream_rebind(struct proxy_downstream *downstream)

@@ -28,6 +28,23 @@ int proxy_address_parse(struct fl_span text, uint16_t port, struct proxy_address
     return proxy_address_from_sockaddr(&raw, ret_address);
 }
 
+int proxy_address_parse_pair(struct fl_span text, struct proxy_address *ret_address)
+{
+    size_t colon = text.len;
+    uint64_t port;
+    while (colon > 0 && text.data[colon - 1] != ':')
+        colon--;
+    struct fl_span host = fl_span_make(text.data, colon > 0 ? colon - 1 : 0);
+    if (colon == 0 || !fl_span_to_u64(fl_span_from(text, colon), UINT16_MAX, &port) || port == 0)
+        return -EINVAL;
+    bool bracket = host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']';
+    if (bracket)
+        host = fl_span_make(host.data + 1, host.len - 2);
+    if (bracket != (fl_span_find(host, ':') < host.len))
+        return -EINVAL;
+    return proxy_address_parse(host, (uint16_t)port, ret_address);
+}
+
 int proxy_address_from_sockaddr(const struct sockaddr_storage *raw, struct proxy_address *ret_address)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)raw;

@@ -42,6 +42,9 @@ uint32_t proxy_address_hash(const struct proxy_address *address);
 /* The start gate's destination: FL_PASSTHROUGH_IPV4 or _IPV6, port FL_PORT_PROBE. */
 bool proxy_address_is_probe(const struct proxy_address *address);
 
+/* What proxy_address_print writes of a set one; a port of 0 is none. 0 or -EINVAL. */
+int proxy_address_parse_pair(struct fl_span text, struct proxy_address *ret_address) FL_MUST_CHECK;
+
 /* "10.0.0.1:80", "[::1]:80", "-" where none is set. Writes a NUL; returns the length. */
 size_t proxy_address_print(const struct proxy_address *address, char text[PROXY_ADDRESS_TEXT_MAX]);
 

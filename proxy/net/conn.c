@@ -39,7 +39,7 @@ void proxy_conn_step(struct proxy_handshake *handshake, bool first)
     proxy_conn_want_run(conn);
 }
 
-static void connected(struct proxy_conn *conn)
+void proxy_conn_connected(struct proxy_conn *conn)
 {
     fl_timer_cancel(&conn->timer);
     proxy_conn_rival_drop(conn);
@@ -64,7 +64,7 @@ static void connect_result(struct proxy_conn *conn)
 {
     int error = socket_error(conn);
     if (error == 0)
-        connected(conn);
+        proxy_conn_connected(conn);
     else if (!proxy_conn_rival_takes_over(conn))
         proxy_conn_fail_errno(conn, error);
 }
@@ -100,7 +100,7 @@ void proxy_conn_run(struct proxy_conn *conn)
 {
     if (conn->connected) {
         conn->connected = false;
-        connected(conn);
+        proxy_conn_connected(conn);
     }
     if (conn->failed && proxy_conn_is_owned(conn)) {
         proxy_conn_fail(conn, conn->end);
@@ -123,22 +123,32 @@ void proxy_conn_run(struct proxy_conn *conn)
     }
 }
 
-static int conn_new(struct proxy_turn *turn, int fd, const struct proxy_address *peer, struct proxy_conn **ret_conn)
+struct proxy_conn *proxy_conn_new(struct proxy_turn *turn, const struct proxy_address *peer)
 {
     struct proxy_conn *conn = calloc(1, sizeof(*conn));
     if (conn == NULL)
-        return -ENOMEM;
+        return NULL;
+    conn->source.fd = -1;
     conn->turn = turn;
     conn->peer = *peer;
     conn->high = PROXY_CONN_HIGH;
-    int result = fl_source_add(turn->loop, &conn->source, fd, CONN_EVENTS, proxy_conn_on_event);
-    if (result < 0) {
-        free(conn);
-        return result;
-    }
     turn->connections++;
     if (turn->connections > turn->peak)
         turn->peak = turn->connections;
+    return conn;
+}
+
+static int conn_new(struct proxy_turn *turn, int fd, const struct proxy_address *peer, struct proxy_conn **ret_conn)
+{
+    struct proxy_conn *conn = proxy_conn_new(turn, peer);
+    if (conn == NULL)
+        return -ENOMEM;
+    int result = fl_source_add(turn->loop, &conn->source, fd, CONN_EVENTS, proxy_conn_on_event);
+    if (result < 0) {
+        turn->connections--;
+        free(conn);
+        return result;
+    }
     *ret_conn = conn;
     return 0;
 }

@@ -84,6 +84,29 @@ struct proxy_transport_ops {
 int proxy_conn_accept(struct proxy_turn *turn, int fd, const struct proxy_address *peer,
                       struct proxy_conn **ret_conn) FL_MUST_CHECK;
 
+/* What carries a connection that has no socket of its own: a stream of another connection (http/tunnel.h). It says what
+ * comes by the proxy_conn_carried functions; what it is told never calls them, but proxy_conn_carried_reset. */
+struct proxy_carrier_ops {                             /* all must be given */
+    void (*send)(void *carrier, struct fl_span bytes); /* takes all */
+    bool (*is_backlogged)(const void *carrier);        /* asked after a send; proxy_conn_carried_writable follows */
+    void (*end)(void *carrier);                        /* our direction */
+    void (*hold)(void *carrier, bool on);              /* no more is wanted; and wanted again */
+    void (*close)(void *carrier, bool reset);          /* nothing follows but free */
+    void (*free)(void *carrier);
+};
+
+/* A connection over a carrier (owned on success). `timeout_ms` 0: it is open; else it is dialled, and must be open by
+ * then. 0 or -ENOMEM. */
+int proxy_conn_carry(struct proxy_turn *turn, const struct proxy_carrier_ops *ops, void *carrier,
+                     const struct proxy_address *peer, uint64_t timeout_ms, struct proxy_conn **ret_conn) FL_MUST_CHECK;
+/* `transport`: what proxy_conn_transport gives of it from now on, the carrier's; NULL allowed. */
+void proxy_conn_carried_open(struct proxy_conn *conn, void *transport);
+void proxy_conn_carried_data(struct proxy_conn *conn, struct fl_span bytes);
+void proxy_conn_carried_end(struct proxy_conn *conn);
+void proxy_conn_carried_writable(struct proxy_conn *conn);
+/* It is over, for a negative errno: the owner hears of it at the end of the turn. */
+void proxy_conn_carried_reset(struct proxy_conn *conn, int error);
+
 struct proxy_keepalive { /* of TCP; seconds and a count; 0: the kernel's own */
     uint32_t idle_s, interval_s, probes;
     uint32_t user_timeout_ms; /* what is not acknowledged, or not taken, for so long ends it (TCP_USER_TIMEOUT) */
@@ -135,7 +158,7 @@ uint64_t proxy_conn_bytes_received(const struct proxy_conn *conn); /* of the own
 uint64_t proxy_conn_bytes_sent(const struct proxy_conn *conn);     /* written by the owner */
 const struct proxy_address *proxy_conn_peer(const struct proxy_conn *conn);
 int proxy_conn_local(const struct proxy_conn *conn, struct proxy_address *ret_address) FL_MUST_CHECK;
-int proxy_conn_fd(const struct proxy_conn *conn);
+int proxy_conn_fd(const struct proxy_conn *conn); /* -1: it is carried */
 struct proxy_turn *proxy_conn_turn(const struct proxy_conn *conn);
 void *proxy_conn_transport(const struct proxy_conn *conn);   /* NULL: plain */
 int proxy_conn_errno(const struct proxy_conn *conn);         /* in on_closed: the socket's, negative; 0: none */

@@ -33,6 +33,8 @@ static void release(struct fl_deferred *deferred)
     struct proxy_conn *conn = FL_CONTAINER_OF(deferred, struct proxy_conn, deferred);
     if (conn->transport_ops != NULL)
         conn->transport_ops->free(conn->transport);
+    if (conn->carrier_ops != NULL)
+        conn->carrier_ops->free(conn->carrier);
     free(conn);
 }
 
@@ -57,6 +59,18 @@ static void closing_remove(struct proxy_conn *conn)
         turn->on_settled(turn);
 }
 
+static void close_socket(struct proxy_conn *conn, bool reset)
+{
+    int fd = conn->source.fd;
+    fl_source_remove(&conn->source);
+    if (reset) {
+        struct linger hard = {.l_onoff = 1};
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    }
+    close(fd);
+    conn->source.fd = -1;
+}
+
 void proxy_conn_finish(struct proxy_conn *conn, bool reset)
 {
     if (conn->state == CONN_CLOSED)
@@ -67,14 +81,10 @@ void proxy_conn_finish(struct proxy_conn *conn, bool reset)
     proxy_handshake_leave(&conn->turn->handshakes, &conn->handshake);
     fl_timer_cancel(&conn->timer);
     proxy_conn_rival_drop(conn);
-    int fd = conn->source.fd;
-    fl_source_remove(&conn->source);
-    if (reset) {
-        struct linger hard = {.l_onoff = 1};
-        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    }
-    close(fd);
-    conn->source.fd = -1;
+    if (conn->carrier_ops != NULL)
+        conn->carrier_ops->close(conn->carrier, reset);
+    else
+        close_socket(conn, reset);
     proxy_queue_clear(&conn->out, &conn->turn->pool);
     proxy_queue_clear(&conn->wire, &conn->turn->pool);
     proxy_conn_input_drop(conn);
@@ -165,6 +175,7 @@ void proxy_conn_run_closing(struct proxy_conn *conn)
     conn->readable = true;
     conn->paused = false;
     proxy_conn_input_drop(conn);
+    proxy_conn_carry_hold(conn);
     proxy_conn_read(conn);
 }
 
@@ -178,7 +189,8 @@ void proxy_conn_close(struct proxy_conn *conn, enum proxy_close how)
         return;
     }
     /* Unread bytes would turn close(2) into a reset that may overtake what we sent. */
-    conn->linger = how == PROXY_CLOSE_LINGER || conn->input != NULL || conn->readable;
+    conn->linger =
+        how == PROXY_CLOSE_LINGER || conn->input != NULL || conn->readable || (conn->carrier_ops != NULL && !conn->eof);
     conn->state = CONN_FLUSHING;
     closing_add(conn);
     if (conn->shut == CONN_SHUT_NO)

@@ -3,6 +3,7 @@
  *   conn.c        where it comes from, its events, the end of the turn; what its owner asks
  *   conn_read.c   socket ─► transport ─► owner: the turn's budget, what is kept, the peer's end
  *   conn_write.c  owner ─► transport ─► socket: queues, back-pressure, our end
+ *   conn_carry.c  a connection without a socket, over a stream of another one
  *   conn_rival.c  a second address while it is dialled
  *   conn_end.c    failing and closing: who is told, what is still flushed, when the memory goes
  *
@@ -33,6 +34,8 @@ struct proxy_conn {
     void *owner;
     const struct proxy_transport_ops *transport_ops; /* NULL: plain */
     void *transport;
+    const struct proxy_carrier_ops *carrier_ops; /* NULL: it has a socket */
+    void *carrier;
     struct proxy_queue out;  /* the owner's bytes */
     struct proxy_queue wire; /* the transport's: records */
     char *input;             /* received and not consumed: input[input_begin, input_end); NULL where there is none */
@@ -55,6 +58,7 @@ struct proxy_conn {
     bool connected;                   /* connect(2) succeeded at once */
     bool ready_listed;
     bool paused;
+    bool held;      /* the carrier was told to bring no more */
     bool redeliver; /* the owner wants to see the kept input again */
     bool raw_input; /* the kept input is for the transport */
     bool bulk;      /* its last reads were full ones */
@@ -109,6 +113,18 @@ int proxy_conn_socket(const struct proxy_address *peer) FL_MUST_CHECK; /* an fd,
 /* 0: connected; -EINPROGRESS; or another -errno. */
 int proxy_conn_dial(int fd, const struct proxy_address *peer, const struct proxy_dial *how) FL_MUST_CHECK;
 
+/* A new one on the turn, without a socket. NULL: memory is out. */
+struct proxy_conn *proxy_conn_new(struct proxy_turn *turn, const struct proxy_address *peer);
+/* It is dialled: its transport starts, or it is open. */
+void proxy_conn_connected(struct proxy_conn *conn);
+
+/* -- conn_carry.c -- */
+
+/* Whether the carrier brings more follows from what the owner takes. */
+void proxy_conn_carry_hold(struct proxy_conn *conn);
+/* As a send would: how many bytes it took. */
+size_t proxy_conn_carry_send(struct proxy_conn *conn, const struct iovec *iov, size_t count);
+
 /* -- conn_rival.c -- */
 
 void proxy_conn_rival_new(struct proxy_conn *conn, const struct proxy_dial *how);
@@ -118,6 +134,10 @@ bool proxy_conn_rival_takes_over(struct proxy_conn *conn);
 
 /* -- conn_read.c -- */
 
+/* From the socket or the carrier, to the transport or the owner. */
+void proxy_conn_feed(struct proxy_conn *conn, struct fl_span bytes);
+/* The peer's FIN. */
+void proxy_conn_socket_eof(struct proxy_conn *conn);
 /* Reads until the socket is empty, the owner pauses or the turn's share is used up. */
 void proxy_conn_read(struct proxy_conn *conn);
 /* STARTING: there is something to do. */

@@ -100,7 +100,7 @@ int proxy_conn_ended(struct proxy_conn *conn)
     return conn->state == CONN_CLOSED ? -ECANCELED : 0;
 }
 
-static void feed(struct proxy_conn *conn, struct fl_span bytes)
+void proxy_conn_feed(struct proxy_conn *conn, struct fl_span bytes)
 {
     if (conn->state == CONN_LINGERING)
         return;
@@ -116,7 +116,7 @@ static void feed(struct proxy_conn *conn, struct fl_span bytes)
 }
 
 /* The socket's FIN. */
-static void socket_eof(struct proxy_conn *conn)
+void proxy_conn_socket_eof(struct proxy_conn *conn)
 {
     conn->readable = false;
     if (conn->state == CONN_LINGERING || conn->state == CONN_FLUSHING) {
@@ -140,8 +140,8 @@ static void socket_eof(struct proxy_conn *conn)
 
 static bool may_read(const struct proxy_conn *conn)
 {
-    return conn->readable && !conn->paused && !conn->failed && conn->state >= CONN_STARTING &&
-           conn->state != CONN_CLOSED && conn->state != CONN_FLUSHING &&
+    return conn->readable && conn->carrier_ops == NULL && !conn->paused && !conn->failed &&
+           conn->state >= CONN_STARTING && conn->state != CONN_CLOSED && conn->state != CONN_FLUSHING &&
            conn->input_end - conn->input_begin < PROXY_CONN_INPUT_MAX && !conn->raw_input;
 }
 
@@ -194,14 +194,14 @@ void proxy_conn_read(struct proxy_conn *conn)
             return;
         }
         if (got == 0) {
-            socket_eof(conn);
+            proxy_conn_socket_eof(conn);
             return;
         }
         if ((size_t)got < size && !conn->hung_up)
             conn->readable = false; /* drained; the next edge tells of more */
         conn->bulk = (size_t)got >= (conn->bulk ? PROXY_TURN_READ / 2 : PROXY_TURN_READ);
         conn->read_bytes += (size_t)got;
-        feed(conn, fl_span_make(conn->turn->scratch, (size_t)got));
+        proxy_conn_feed(conn, fl_span_make(conn->turn->scratch, (size_t)got));
     }
 }
 
@@ -223,7 +223,7 @@ void proxy_conn_run_input(struct proxy_conn *conn)
         conn->raw_input = false;
         proxy_conn_input_drop(conn);
         if (bytes.len > 0)
-            feed(conn, bytes);
+            proxy_conn_feed(conn, bytes);
         free(input);
     }
     if (conn->redeliver && !conn->paused && conn->state == CONN_OPEN) {
@@ -232,19 +232,21 @@ void proxy_conn_run_input(struct proxy_conn *conn)
     }
     if (conn->state != CONN_CLOSED)
         tell_eof(conn);
+    proxy_conn_carry_hold(conn);
     proxy_conn_read(conn);
 }
 
 void proxy_conn_pause(struct proxy_conn *conn)
 {
     conn->paused = true;
+    proxy_conn_carry_hold(conn);
 }
 
 void proxy_conn_resume(struct proxy_conn *conn)
 {
     conn->paused = false;
     conn->redeliver = true;
-    if (conn->input != NULL || conn->readable || (conn->eof && !conn->eof_told))
+    if (conn->input != NULL || conn->readable || conn->held || (conn->eof && !conn->eof_told))
         proxy_conn_want_run(conn);
 }
 

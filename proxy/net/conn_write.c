@@ -68,6 +68,8 @@ static size_t send_pieces(struct proxy_conn *conn, struct iovec *iov, size_t cou
 {
     struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
     size_t want = 0;
+    if (conn->carrier_ops != NULL)
+        return proxy_conn_carry_send(conn, iov, count);
     for (size_t i = 0; i < count; i++)
         want += iov[i].iov_len;
     ssize_t done;
@@ -121,10 +123,14 @@ void proxy_conn_send_end(struct proxy_conn *conn)
             send_queue(conn, &conn->wire);
         }
     }
-    bool closing = conn->state == CONN_FLUSHING && !conn->linger; /* close(2) sends the FIN */
+    bool closing =
+        conn->state == CONN_FLUSHING && !conn->linger && conn->carrier_ops == NULL; /* close(2) sends the FIN */
     if (conn->shut == CONN_SHUT_NOTIFIED && conn->wire.bytes == 0 && !conn->out_dead && !closing) {
         conn->shut = CONN_SHUT_DONE;
-        (void)shutdown(conn->source.fd, SHUT_WR);
+        if (conn->carrier_ops != NULL)
+            conn->carrier_ops->end(conn->carrier);
+        else
+            (void)shutdown(conn->source.fd, SHUT_WR);
     }
 }
 

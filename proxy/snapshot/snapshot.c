@@ -165,7 +165,13 @@ const struct proxy_listener *proxy_snapshot_listener_of(const struct proxy_snaps
     struct proxy_address any = {0};
     any.any.sa_family = address->any.sa_family; /* 0.0.0.0 or :: */
     proxy_address_set_port(&any, proxy_address_port(address));
-    return index_find(snapshot, &any);
+    found = index_find(snapshot, &any);
+    if (found != NULL || address->any.sa_family == AF_INET6)
+        return found;
+    any = (struct proxy_address){.any.sa_family = AF_INET6}; /* :: with ipv4_compat */
+    proxy_address_set_port(&any, proxy_address_port(address));
+    found = index_find(snapshot, &any);
+    return found != NULL && found->ipv4_compat ? found : NULL;
 }
 
 /* -- clusters -- */

@@ -139,6 +139,9 @@ struct proxy_hcm_config {
     size_t filter_count;
     const struct proxy_route_table *routes; /* held by the listener; cluster indexes are slots. NULL: */
     const struct proxy_slot *rds;           /* … it is this one of the snapshot in force */
+    /* It ends tunnels (HBONE): CONNECT becomes a connection of this listener, and nothing else is served; there are
+     * neither filters nor routes. NULL: it is for requests. */
+    const struct proxy_slot *tunnel;
     const struct proxy_access_log *access_logs;
     size_t access_log_count;
     enum proxy_codec codec;
@@ -263,6 +266,9 @@ struct proxy_endpoint {
     struct fl_span identity;
     const struct proxy_label *transport; /* filter_metadata["envoy.transport_socket_match"] */
     size_t transport_count;
+    /* Where that says tunnel: http: it is reached by HBONE, CONNECT to its address over HTTP/2 and mTLS at this one;
+     * not set: it is dialled itself. */
+    struct proxy_address gate;
     uint32_t weight;   /* ≥ 1 */
     uint32_t priority; /* 0 first */
     bool healthy;      /* health_status UNKNOWN, HEALTHY or DEGRADED */

@@ -7,6 +7,8 @@
 
 struct proxy_tls {
     struct proxy_conn *conn;
+    struct proxy_tls *of; /* it is a share: whose; counted. NULL: it is none */
+    unsigned references;
     struct fl_tls *session;
     const struct fl_span *preface; /* ours */
     bool server;
@@ -130,6 +132,8 @@ static const char *error_text(const void *transport)
 static void tls_free(void *transport)
 {
     struct proxy_tls *tls = transport;
+    if (--tls->references > 0)
+        return;
     tls->session = fl_tls_free(tls->session);
     fl_buf_done(&tls->input);
     free(tls->error);
@@ -166,11 +170,31 @@ int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *opt
         return result;
     }
     tls->conn = conn;
+    tls->references = 1;
     tls->server = options->server;
     tls->preface = options->preface;
     fl_buf_init(&tls->input, FL_PREFACE_HEAD + FL_PREFACE_BODY_MAX);
     proxy_conn_set_transport(conn, options->server ? &server_ops : &client_ops, tls, options->timeout_ms);
     return 0;
+}
+
+struct proxy_tls *proxy_tls_share(struct proxy_tls *tls)
+{
+    struct proxy_tls *shared = calloc(1, sizeof(*shared));
+    if (shared == NULL)
+        return NULL;
+    shared->of = tls;
+    shared->session = tls->session;
+    shared->opened = true;
+    tls->references++;
+    return shared;
+}
+
+void proxy_tls_unshare(struct proxy_tls *shared)
+{
+    if (shared != NULL)
+        tls_free(shared->of);
+    free(shared);
 }
 
 struct proxy_tls *proxy_tls_of(const struct proxy_conn *conn)
@@ -190,11 +214,13 @@ struct fl_span proxy_tls_own_identity(const struct proxy_tls *tls)
 
 struct fl_span proxy_tls_alpn(const struct proxy_tls *tls)
 {
-    return fl_tls_alpn(tls->session);
+    return tls->of == NULL ? fl_tls_alpn(tls->session) : (struct fl_span){NULL, 0};
 }
 
 struct fl_span proxy_tls_server_name(const struct proxy_tls *tls)
 {
+    if (tls->of != NULL)
+        return (struct fl_span){NULL, 0};
     return fl_tls_server_name(tls->session);
 }
 

@@ -27,6 +27,11 @@ struct proxy_tls_options {
  * nothing was put. */
 int proxy_tls_start(struct proxy_conn *conn, const struct proxy_tls_options *options) FL_MUST_CHECK;
 
+/* For a connection that `tls` carries (proxy_conn_carry): who the peer is, and we, as `tls` has it, and nothing of what
+ * was agreed on for the carrying connection. Lives on when that one is gone. NULL: memory is out. */
+struct proxy_tls *proxy_tls_share(struct proxy_tls *tls);
+void proxy_tls_unshare(struct proxy_tls *shared); /* NULL allowed */
+
 /* Of a connection; NULL where it is plain. */
 struct proxy_tls *proxy_tls_of(const struct proxy_conn *conn);
 

@@ -69,6 +69,7 @@ static void wake(struct proxy_host *host)
 {
     if (host->lane != NULL)
         proxy_lane_wake(host->lane);
+    proxy_hbone_refresh(host);
 }
 
 void proxy_cluster_run_retire(struct proxy_cluster_run *cluster)

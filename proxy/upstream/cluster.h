@@ -52,8 +52,10 @@ struct proxy_cluster_endpoint {
     struct proxy_address other; /* of the same host, in the other family; not set: none */
     uint32_t weight;            /* 0: unhealthy */
     uint32_t priority;
-    const void *transport;   /* what tls_of knows its TLS context by; NULL: plain */
-    struct fl_span identity; /* the one SPIFFE ID that it may show; empty: whom the context accepts */
+    const void *transport;     /* what tls_of knows its TLS context by; NULL: plain */
+    struct fl_span identity;   /* the one SPIFFE ID that it may show; empty: whom the context accepts */
+    struct proxy_address gate; /* not set: none. It is reached through a tunnel (HBONE): CONNECT to its address by
+                                  HTTP/2 to the gate, over TLS by `transport` with that identity */
 };
 
 /* Borrowed: what it points to must live until the next commit, or on_free (units that its owner holds). */

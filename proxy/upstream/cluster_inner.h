@@ -3,6 +3,7 @@
  *     cluster.c  its life          hosts.c  which host is next      stage.c  other options
  *     pool.c     get, put, drop    idle.c   connections that wait   limits.c what is counted
  *     request.c  streams           mux.h    … of shared connections: lane.c, mux.c, front.c
+ *     hbone.c     connections through tunnels
  */
 #ifndef PROXY_UPSTREAM_CLUSTER_INNER_H
 #define PROXY_UPSTREAM_CLUSTER_INNER_H
@@ -20,9 +21,12 @@ struct proxy_host { /* an address, with its connections */
     const void *transport;
     struct proxy_upstream *idle; /* the last one used first */
     struct proxy_lane *lane;     /* of its shared connections; NULL until there is one */
-    struct proxy_host *next;     /* in its bucket (ORIGINAL_DST) */
-    uint32_t uses;               /* connections, idle or in use: such a host goes with its last one */
-    uint32_t item;               /* index of its balance item (STATIC); PROXY_HOST_GONE */
+    struct proxy_address gate_address;
+    struct proxy_host *gate;   /* the tunnels' host, whose lane has their connections; NULL: none yet */
+    struct proxy_host *behind; /* it is that of this host, which owns it */
+    struct proxy_host *next;   /* in its bucket (ORIGINAL_DST) */
+    uint32_t uses;             /* connections, idle or in use: such a host goes with its last one */
+    uint32_t item;             /* index of its balance item (STATIC); PROXY_HOST_GONE */
 };
 
 /* The hosts of options that are not in force yet. */
@@ -95,6 +99,18 @@ void proxy_upstream_count(struct proxy_upstream *upstream);
 void proxy_upstream_uncount(struct proxy_upstream *upstream);
 /* proxy_upstream_put of a clean client, also in the event that told the end of its answer. */
 void proxy_upstream_put_read(struct proxy_upstream *upstream);
+
+/* -- hbone.c -- */
+
+static inline bool proxy_host_is_gated(const struct proxy_host *host)
+{
+    return proxy_address_is_set(&host->gate_address);
+}
+/* The host's fields have changed: so do its gate's. */
+void proxy_hbone_refresh(struct proxy_host *host);
+/* A connection to the host through a tunnel: as proxy_conn_connect, 0 or -errno. */
+int proxy_hbone_dial(struct proxy_cluster_run *cluster, struct proxy_host *host, struct fl_tls_context *context,
+                     struct proxy_conn **ret_conn) FL_MUST_CHECK;
 
 /* -- limits.c -- */
 

@@ -371,7 +371,7 @@ struct proxy_front *proxy_front_new(struct proxy_lane *lane, const struct proxy_
     front->upstream.stream = &front->stream;
     front->upstream.cluster = proxy_cluster_run_ref(lane->cluster);
     front->upstream.host = lane->host;
-    front->upstream.is_request = true;
+    front->upstream.is_request = lane->host->behind == NULL;
     lane->host->uses++;
     proxy_upstream_count(&front->upstream);
     return front;

@@ -28,13 +28,16 @@ static struct proxy_host *host_of_address(struct proxy_cluster_run *cluster, con
 
 void proxy_host_free(struct proxy_host *host)
 {
+    if (host->gate != NULL)
+        proxy_host_free(host->gate);
     proxy_lane_free(host->lane);
     free(host);
 }
 
 void proxy_host_release(struct proxy_cluster_run *cluster, struct proxy_host *host)
 {
-    if (host->uses > 0)
+    host = host->behind != NULL ? host->behind : host;
+    if (host->uses > 0 || (host->gate != NULL && host->gate->uses > 0))
         return;
     if (!cluster->options.original_dst) {
         if (host->item == PROXY_HOST_GONE)
@@ -112,6 +115,6 @@ int proxy_host_choose(struct proxy_cluster_run *cluster, const struct proxy_addr
 void proxy_host_count(struct proxy_upstream *upstream, int by)
 {
     struct proxy_cluster_run *cluster = upstream->cluster;
-    if (!cluster->options.original_dst && upstream->host->item != PROXY_HOST_GONE)
+    if (!cluster->options.original_dst && upstream->host->item != PROXY_HOST_GONE && upstream->host->behind == NULL)
         cluster->items[upstream->host->item].active += (uint32_t)by;
 }

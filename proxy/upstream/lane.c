@@ -134,13 +134,14 @@ int proxy_lane_request(struct proxy_cluster_run *cluster, struct proxy_host *hos
     struct proxy_lane *lane = lane_of(cluster, host);
     if (lane == NULL)
         return -ENOMEM;
-    if (!proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
+    bool counts = host->behind == NULL;
+    if (counts && !proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS))
         return proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
     struct proxy_front *front = proxy_front_new(lane, want, events, user);
-    if (front == NULL) {
+    if (front == NULL && counts)
         proxy_limit_give(cluster, PROXY_UPSTREAM_LIMIT_REQUESTS);
+    if (front == NULL)
         return -ENOMEM;
-    }
     int result = place(lane, context, front);
     if (result != PROXY_UPSTREAM_OK) {
         proxy_front_finish(front, PROXY_RESET_CANCELLED);

@@ -149,7 +149,8 @@ enum speech { SPEECH_HTTP1, SPEECH_HTTP2, SPEECH_SHARED };
 static enum speech speech_of(const struct proxy_mux *mux)
 {
     const struct proxy_tls *tls = proxy_tls_of(mux->carrier->conn);
-    enum proxy_cluster_http http = cluster_of(mux)->options.http;
+    enum proxy_cluster_http http =
+        mux->lane->host->behind != NULL ? PROXY_CLUSTER_HTTP2 : cluster_of(mux)->options.http;
     switch (tls != NULL ? fl_alpn_kind(proxy_tls_alpn(tls)) : FL_ALPN_KIND_UNKNOWN) {
     case FL_ALPN_KIND_SHARED:
         return SPEECH_SHARED;
@@ -168,7 +169,7 @@ static int start_session(struct proxy_mux *mux, bool shared)
 {
     const struct proxy_cluster_options *options = &cluster_of(mux)->options;
     const struct proxy_h2_options session = {
-        .tls = proxy_tls_of(mux->carrier->conn) != NULL,
+        .tls = proxy_tls_of(mux->carrier->conn) != NULL && !proxy_host_is_gated(mux->lane->host),
         .settings = options->h2,
         .high = options->buffer_limit_bytes,
         .pool = &cluster_of(mux)->turn->pool,

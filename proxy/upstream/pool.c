@@ -51,14 +51,16 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, stru
         .keepalive = options->keepalive,
         .timeout_ms = options->connect_timeout_ms,
     };
-    int result = proxy_conn_connect(cluster->turn, &host->address, &how, &upstream->conn);
+    const bool gated = proxy_host_is_gated(host);
+    int result = gated ? proxy_hbone_dial(cluster, host, context, &upstream->conn)
+                       : proxy_conn_connect(cluster->turn, &host->address, &how, &upstream->conn);
     if (result < 0) {
         free(upstream);
         return result;
     }
     proxy_conn_set_owner(upstream->conn, ops, owner);
     proxy_conn_set_high(upstream->conn, options->buffer_limit_bytes);
-    result = start_tls(options, host, context, use, upstream->conn);
+    result = gated ? 0 : start_tls(options, host, context, use, upstream->conn);
     if (result < 0) {
         proxy_conn_close(upstream->conn, PROXY_CLOSE_NOW);
         free(upstream);
@@ -68,7 +70,7 @@ static int dial(struct proxy_cluster_run *cluster, struct proxy_host *host, stru
     upstream->context = context;
     upstream->host = host;
     upstream->requests = 1;
-    upstream->pending = true;
+    upstream->pending = host->behind == NULL;
     cluster->connections++;
     proxy_cluster_tell(cluster, true);
     host->uses++;
@@ -80,6 +82,8 @@ int proxy_upstream_dial(struct proxy_cluster_run *cluster, struct proxy_host *ho
                         enum fl_alpn_use use, const struct proxy_conn_ops *ops, void *owner,
                         struct proxy_upstream **ret_upstream)
 {
+    if (host->behind != NULL) /* what goes through it is counted */
+        return dial(cluster, host, context, use, ops, owner, ret_upstream);
     if (!proxy_limit_take(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS))
         return proxy_limit_overflow(cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
     int result = PROXY_UPSTREAM_OVERFLOW;
@@ -192,7 +196,8 @@ static void count_done(struct proxy_upstream *upstream)
 {
     proxy_upstream_uncount(upstream);
     proxy_upstream_opened(upstream);
-    proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
+    if (upstream->host->behind == NULL)
+        proxy_limit_give(upstream->cluster, PROXY_UPSTREAM_LIMIT_CONNECTIONS);
 }
 
 /* read: what is unread belongs to the answer that is being told, to its last byte. */

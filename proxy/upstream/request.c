@@ -48,7 +48,8 @@ static struct offers offers_of(const struct fl_tls_context *context)
     return offers;
 }
 
-/* Whether a shared connection may come of it. A foreign peer need not take upgrades on one, nor keep NTLM apart. */
+/* Whether a shared connection may come of it (context NULL: by the setting alone). A foreign peer need not take
+ * upgrades on one, nor keep NTLM apart. */
 static bool may_share(const struct proxy_cluster_run *cluster, const struct fl_tls_context *context,
                       const struct proxy_upstream_want *want)
 {
@@ -86,7 +87,8 @@ int proxy_upstream_request(struct proxy_cluster_run *cluster, const struct proxy
         return result;
     result = proxy_host_context(cluster, host, &context);
     host->uses++; /* stays, while stale connections of it go */
-    if (result == 0 && may_share(cluster, context, want))
+    /* The ALPN of a tunnel's connection says nothing of what is inside. */
+    if (result == 0 && may_share(cluster, proxy_host_is_gated(host) ? NULL : context, want))
         result = request_over_any(cluster, host, context, want, events, user, ret_upstream);
     else if (result == 0)
         result = request_over_h1(cluster, host, 0, want, events, user, ret_upstream);

@@ -56,7 +56,8 @@ static struct proxy_host *finder_take(struct finder *finder, const struct proxy_
     uint32_t *link = &finder->heads[proxy_address_hash(&endpoint->address) & finder->mask];
     for (; *link != UINT32_MAX; link = &finder->nexts[*link]) {
         struct proxy_host *host = cluster->hosts[*link];
-        if (proxy_address_eq(&host->address, &endpoint->address) && fl_span_eq(host->identity, endpoint->identity)) {
+        if (proxy_address_eq(&host->address, &endpoint->address) && fl_span_eq(host->identity, endpoint->identity) &&
+            proxy_address_eq(&host->gate_address, &endpoint->gate)) {
             *link = finder->nexts[*link];
             return host;
         }
@@ -76,6 +77,7 @@ static int find_hosts(struct proxy_cluster_run *cluster, struct proxy_staged *st
             if (host == NULL)
                 return -ENOMEM;
             host->address = endpoint->address;
+            host->gate_address = endpoint->gate;
         } else {
             staged->items[i] = cluster->items[host->item];
         }
@@ -124,6 +126,7 @@ static void let_go(struct proxy_cluster_run *cluster, struct proxy_host *host)
     host->uses++;
     while (host->idle != NULL)
         proxy_idle_close(host->idle);
+    proxy_hbone_refresh(host);
     if (host->lane != NULL)
         proxy_lane_wake(host->lane);
     host->uses--;
@@ -144,6 +147,7 @@ void proxy_cluster_run_commit(struct proxy_cluster_run *cluster)
         staged->hosts[i]->other = staged->endpoints[i].other;
         staged->hosts[i]->identity = staged->endpoints[i].identity;
         staged->hosts[i]->transport = staged->endpoints[i].transport;
+        proxy_hbone_refresh(staged->hosts[i]);
     }
     free(cluster->items);
     cluster->options = staged->options;
