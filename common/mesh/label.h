@@ -98,7 +98,8 @@
 #define FL_LABEL_VERSION                "version"
 #define FL_LABEL_APP_NAME               "app.kubernetes.io/name"
 #define FL_LABEL_APP_VERSION            "app.kubernetes.io/version"
-#define FL_LABEL_ISTIO_TLS_MODE         "security.istio.io/tlsMode" /* "istio": the Pod has Istio's sidecar */
+#define FL_LABEL_ISTIO_TLS_MODE         "security.istio.io/tlsMode"    /* "istio": the Pod has Istio's sidecar */
+#define FL_ANNOTATION_AMBIENT           "ambient.istio.io/redirection" /* "enabled": Istio's ztunnel serves the Pod */
 #define FL_LABEL_CANONICAL_NAME         "service.istio.io/canonical-name"
 #define FL_LABEL_CANONICAL_REVISION     "service.istio.io/canonical-revision"
 

@@ -1,6 +1,6 @@
 /* Names of xDS resources between fairlead-control and fairlead-proxy, and the keys that travel in their metadata.
  *
- *   listeners   virtualOutbound, virtualInbound
+ *   listeners   virtualOutbound, virtualInbound, tunnelInbound (15008, where Istio's peers are ours)
  *               outbound|<ip>:<port>              one destination (IPv6 in brackets)
  *               outbound|*                        a subscription only: the Services of the proxy's own namespace
  *               gateway|<namespace>/<name>|<port>
@@ -39,6 +39,7 @@ enum fl_resource_kind {
     FL_RESOURCE_NONE,                /* not a name of ours */
     FL_RESOURCE_VIRTUAL_OUTBOUND,    /* listener */
     FL_RESOURCE_VIRTUAL_INBOUND,     /* listener */
+    FL_RESOURCE_TUNNEL_INBOUND,      /* listener */
     FL_RESOURCE_DESTINATION,         /* listener: ip, port */
     FL_RESOURCE_OWN_NAMESPACE,       /* listener: "outbound|*" */
     FL_RESOURCE_GATEWAY,             /* listener, routes: name_space, name, port; routes: section, may be empty */
@@ -77,6 +78,7 @@ int fl_resource_print(enum fl_resource_type type, const struct fl_resource_name 
 /* Names without parts. */
 #define FL_RESOURCE_NAME_VIRTUAL_OUTBOUND    "virtualOutbound"
 #define FL_RESOURCE_NAME_VIRTUAL_INBOUND     "virtualInbound"
+#define FL_RESOURCE_NAME_TUNNEL_INBOUND      "tunnelInbound"
 #define FL_RESOURCE_NAME_OWN_NAMESPACE       "outbound|*"
 #define FL_RESOURCE_NAME_PASSTHROUGH         "PassthroughCluster"
 #define FL_RESOURCE_NAME_BLACKHOLE           "BlackHoleCluster"

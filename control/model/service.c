@@ -85,9 +85,10 @@ void control_endpoint_judge(const struct control_model *model, struct control_en
 {
     control_workload_of_pod(endpoint->pod, &endpoint->workload);
     endpoint->istio = control_pod_is_istio(model, endpoint->pod);
-    endpoint->mtls =
-        endpoint->istio || (endpoint->workload.meshed &&
-                            control_workload_mtls(model, &endpoint->workload, endpoint->port) != CONTROL_MTLS_DISABLE);
+    endpoint->ambient = control_pod_is_ambient(model, endpoint->pod);
+    endpoint->mtls = endpoint->istio || endpoint->ambient ||
+                     (endpoint->workload.meshed &&
+                      control_workload_mtls(model, &endpoint->workload, endpoint->port) != CONTROL_MTLS_DISABLE);
 }
 
 static void fill(const struct control_model *model, const struct control_service *service,

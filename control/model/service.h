@@ -12,8 +12,10 @@ struct control_endpoint {
     bool usable;                      /* gets requests: ready (or published not ready), TCP */
     const struct control_pod *pod;    /* NULL: not a Pod of ours */
     struct control_workload workload; /* where pod != NULL; meshed is false otherwise */
-    bool mtls;  /* meshed, and its port's mode is not DISABLE: mTLS with its identity or failure; or istio */
-    bool istio; /* its sidecar is Istio's */
+    bool mtls;    /* meshed, and its port's mode is not DISABLE: mTLS with its identity or failure; or istio, or
+                  ambient */
+    bool istio;   /* its sidecar is Istio's */
+    bool ambient; /* Istio's ztunnel serves it: it is reached by HBONE */
     struct fl_span node, zone, hostname;
 };
 

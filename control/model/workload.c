@@ -62,6 +62,13 @@ bool control_pod_is_istio(const struct control_model *model, const struct contro
            !pod->host_network && !pod_meshed(pod);
 }
 
+bool control_pod_is_ambient(const struct control_model *model, const struct control_pod *pod)
+{
+    struct fl_span mode = fl_labels_get(&pod->object.metadata.annotations, FL_SPAN(FL_ANNOTATION_AMBIENT));
+    return control_model_settings(model).istio_peers && fl_span_eq_str(mode, FL_INJECT_ENABLED) && !pod->host_network &&
+           !pod_meshed(pod) && !control_pod_is_istio(model, pod);
+}
+
 static void name_workload(const struct fl_labels *labels, struct fl_span name, struct control_workload *workload)
 {
     static const char *const apps[] = {FL_LABEL_APP_NAME, FL_LABEL_APP};

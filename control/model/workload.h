@@ -25,6 +25,9 @@ struct control_workload {
 /* Whether a Pod that is not of our mesh has a sidecar of Istio's that the settings (istioPeers) let us speak to: by
  * Istio's label security.istio.io/tlsMode: istio. */
 bool control_pod_is_istio(const struct control_model *model, const struct control_pod *pod);
+/* The same for a Pod that Istio's ztunnel serves on its node: by the annotation ambient.istio.io/redirection: enabled
+ * of Istio's CNI plugin. */
+bool control_pod_is_ambient(const struct control_model *model, const struct control_pod *pod);
 void control_workload_of_pod(const struct control_pod *pod, struct control_workload *ret_workload);
 /* Its identity is the service account "<gateway>-fairlead" of its namespace; the text needs the arena. 0, -ENOMEM. */
 int control_workload_of_gateway(const struct control_gateway *gateway, struct fl_arena *arena,

@@ -26,6 +26,7 @@ static void touch_address(struct control_session *session, struct fl_span ip)
 static void touch_own_side(struct control_session *session)
 {
     control_session_touch(session, FL_RESOURCE_LISTENER, FL_SPAN(FL_RESOURCE_NAME_VIRTUAL_INBOUND));
+    control_session_touch(session, FL_RESOURCE_LISTENER, FL_SPAN(FL_RESOURCE_NAME_TUNNEL_INBOUND));
     control_session_touch(session, FL_RESOURCE_LISTENER, FL_SPAN(FL_RESOURCE_NAME_VIRTUAL_OUTBOUND));
     control_session_touch_prefix(session, FL_RESOURCE_CLUSTER, FL_SPAN("inbound|"));
     control_session_touch_groups(session, FL_RESOURCE_CLUSTER);

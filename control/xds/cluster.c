@@ -136,15 +136,15 @@ static void set_http(struct generation *generation, pb_cluster *cluster, enum co
 
 /* -- mTLS where an endpoint is meshed -- */
 
-static void add_match(struct generation *generation, pb_cluster *cluster, const char *name, const char *mode,
-                      pb_transport *transport)
+static void add_match(struct generation *generation, pb_cluster *cluster, const char *name, const char *key,
+                      const char *value, pb_transport *transport)
 {
     struct build *build = &generation->build;
     pb_socket_match *match = new_socket_match(build);
     match->name = literal(name);
     match->match = new_struct(build);
-    if (mode != NULL)
-        build_field(build, match->match, FL_METADATA_TLS_MODE, fl_span_str(mode));
+    if (key != NULL)
+        build_field(build, match->match, key, fl_span_str(value));
     match->transport_socket = transport;
     PUSH(build, cluster, transport_socket_matches, match);
 }
@@ -153,10 +153,15 @@ static void set_transport(struct generation *generation, pb_cluster *cluster, co
 {
     if (generation->view->role == CONTROL_ROLE_CLIENT)
         return; /* it has no certificate */
-    add_match(generation, cluster, "mesh", FL_METADATA_TLS_MODE_MESH, transport_upstream(generation, sni));
-    if (generation->settings.istio_peers)
-        add_match(generation, cluster, "istio", FL_METADATA_TLS_MODE_ISTIO, transport_istio(generation, sni));
-    add_match(generation, cluster, "plaintext", NULL, transport_plain(generation));
+    add_match(generation, cluster, "mesh", FL_METADATA_TLS_MODE, FL_METADATA_TLS_MODE_MESH,
+              transport_upstream(generation, sni));
+    if (generation->settings.istio_peers) {
+        add_match(generation, cluster, "istio", FL_METADATA_TLS_MODE, FL_METADATA_TLS_MODE_ISTIO,
+                  transport_istio(generation, sni));
+        add_match(generation, cluster, "hbone", FL_METADATA_TUNNEL, FL_METADATA_TUNNEL_HTTP,
+                  transport_tunnel(generation));
+    }
+    add_match(generation, cluster, "plaintext", NULL, NULL, transport_plain(generation));
 }
 
 static void set_eds(struct generation *generation, pb_cluster *cluster)
@@ -313,6 +318,7 @@ ProtobufCMessage *generate_cluster(struct generation *generation, const struct f
     case FL_RESOURCE_NONE:
     case FL_RESOURCE_VIRTUAL_OUTBOUND:
     case FL_RESOURCE_VIRTUAL_INBOUND:
+    case FL_RESOURCE_TUNNEL_INBOUND:
     case FL_RESOURCE_DESTINATION:
     case FL_RESOURCE_OWN_NAMESPACE:
     case FL_RESOURCE_GATEWAY:

@@ -12,7 +12,10 @@ static void set_metadata(struct generation *generation, pb_lb_endpoint *message,
     struct build *build = &generation->build;
     pb_struct *fairlead;
     struct fl_buf identity;
-    if (from->mtls)
+    if (from->ambient)
+        build_field(build, build_metadata(build, &message->metadata, FL_METADATA_SOCKET_MATCH), FL_METADATA_TUNNEL,
+                    FL_SPAN(FL_METADATA_TUNNEL_HTTP));
+    else if (from->mtls)
         build_field(build, build_metadata(build, &message->metadata, FL_METADATA_SOCKET_MATCH), FL_METADATA_TLS_MODE,
                     fl_span_str(from->istio ? FL_METADATA_TLS_MODE_ISTIO : FL_METADATA_TLS_MODE_MESH));
     if (from->pod == NULL)

@@ -299,6 +299,8 @@ static int visit_virtual(struct each *each)
     int result = visit_name(each, FL_RESOURCE_NAME_VIRTUAL_OUTBOUND);
     if (result == 0 && each->generation.view->role == CONTROL_ROLE_SIDECAR)
         result = visit_name(each, FL_RESOURCE_NAME_VIRTUAL_INBOUND);
+    if (result == 0 && each->generation.view->role == CONTROL_ROLE_SIDECAR && each->generation.settings.istio_peers)
+        result = visit_name(each, FL_RESOURCE_NAME_TUNNEL_INBOUND);
     return result;
 }
 

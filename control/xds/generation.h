@@ -38,6 +38,8 @@ char *name_of_workload(struct generation *generation, const struct control_ip *i
 
 /* -- transport sockets (transport.c) -- */
 pb_transport *transport_upstream(struct generation *generation, const char *sni);
+pb_transport *transport_tunnel(struct generation *generation);                 /* to the gate of tunnels: HTTP/2 */
+pb_transport *transport_tunnel_inbound(struct generation *generation);         /* … and ours */
 pb_transport *transport_istio(struct generation *generation, const char *sni); /* to a sidecar of Istio's */
 pb_transport *transport_plain(struct generation *generation);
 /* Which of the mesh's ALPN tokens, ours and Istio's, a chain takes. */
@@ -54,6 +56,7 @@ pb_hcm *http_manager(struct generation *generation, enum http_place place, const
 void http_set_rds(struct generation *generation, pb_hcm *manager, const char *name);
 /* Everything to one cluster. */
 void http_set_cluster(struct generation *generation, pb_hcm *manager, const char *name, const char *cluster);
+pb_hcm *http_tunnel_manager(struct generation *generation); /* it ends tunnels; connections go on in virtualInbound */
 pb_filter *http_filter(struct generation *generation, pb_hcm *manager); /* as a network filter */
 pb_filter *tcp_filter(struct generation *generation, pb_tcp_proxy *proxy);
 pb_tcp_proxy *tcp_proxy(struct generation *generation, const char *stat_prefix, const char *cluster);
@@ -91,6 +94,8 @@ ProtobufCMessage *gateway_routes(struct generation *generation, uint16_t port, s
 
 /* -- inbound (inbound.c) -- */
 ProtobufCMessage *inbound_listener(struct generation *generation, struct fl_span text);
+/* The end of tunnels, whose connections go on in that one. NULL where Istio's peers are not ours. */
+ProtobufCMessage *inbound_tunnel_listener(struct generation *generation, struct fl_span text);
 ProtobufCMessage *inbound_cluster(struct generation *generation, uint16_t port, struct fl_span text);
 
 #endif

@@ -1,6 +1,8 @@
 /* Connection managers and TCP proxies: what every listener's chains end in. */
 #include "control/xds/generation.h"
 
+#include "common/mesh/resource.h"
+
 #define HCM(member) ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__##member
 
 static void set_client_certificate(struct generation *generation, pb_hcm *manager, enum http_place place)
@@ -84,6 +86,27 @@ void http_set_cluster(struct generation *generation, pb_hcm *manager, const char
     PUSH(build, routes, virtual_hosts, host);
     manager->route_specifier_case = HCM(ROUTE_SPECIFIER_ROUTE_CONFIG);
     manager->route_config = routes;
+}
+
+pb_hcm *http_tunnel_manager(struct generation *generation)
+{
+    struct build *build = &generation->build;
+    pb_hcm *manager = new_hcm(build);
+    manager->stat_prefix = literal(FL_RESOURCE_NAME_TUNNEL_INBOUND);
+    manager->codec_type = HCM(CODEC_TYPE__HTTP2);
+    pb_hcm_upgrade *upgrade = new_hcm_upgrade(build);
+    upgrade->upgrade_type = literal("CONNECT");
+    PUSH(build, manager, upgrade_configs, upgrade);
+    http_set_cluster(generation, manager, FL_RESOURCE_NAME_TUNNEL_INBOUND, FL_RESOURCE_NAME_VIRTUAL_INBOUND);
+    pb_route *route = manager->route_config->virtual_hosts[0]->routes[0];
+    route->match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_CONNECT_MATCHER;
+    route->match->connect_matcher = new_connect_matcher(build);
+    pb_route_upgrade *ends = new_route_upgrade(build);
+    ends->upgrade_type = literal("CONNECT");
+    ends->connect_config = new_connect_config(build);
+    PUSH(build, route->route, upgrade_configs, ends);
+    add_router(generation, manager);
+    return manager;
 }
 
 static pb_filter *network_filter(struct generation *generation, const char *name, const ProtobufCMessage *config)

@@ -217,6 +217,8 @@ ProtobufCMessage *inbound_listener(struct generation *generation, struct fl_span
     inbound.listener->address = build_address(build, FL_SPAN("::"), FL_PORT_INBOUND);
     inbound.listener->address->socket_address->ipv4_compat = true;
     inbound.listener->traffic_direction = ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__INBOUND;
+    if (generation->settings.istio_peers) /* what comes for port 15008 is for the listener below */
+        inbound.listener->use_original_dst = build_bool(build, true);
     if (generation->view->pod == NULL) {
         refuse(&inbound);
     } else if (control_pod_inbound(generation->model, generation->view->pod, generation->arena, &inbounds) < 0) {
@@ -227,4 +229,22 @@ ProtobufCMessage *inbound_listener(struct generation *generation, struct fl_span
     }
     add_filters(&inbound);
     return &inbound.listener->base;
+}
+
+ProtobufCMessage *inbound_tunnel_listener(struct generation *generation, struct fl_span text)
+{
+    struct build *build = &generation->build;
+    if (!generation->settings.istio_peers || generation->view->pod == NULL)
+        return NULL;
+    pb_listener *listener = new_listener(build);
+    listener->name = build_text(build, text);
+    listener->address = build_address(build, FL_SPAN("::"), FL_PORT_HBONE);
+    listener->address->socket_address->ipv4_compat = true;
+    listener->bind_to_port = build_bool(build, false);
+    listener->traffic_direction = ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__INBOUND;
+    pb_chain *chain = new_chain(build);
+    chain->transport_socket = transport_tunnel_inbound(generation);
+    PUSH(build, chain, filters, http_filter(generation, http_tunnel_manager(generation)));
+    PUSH(build, listener, filter_chains, chain);
+    return &listener->base;
 }

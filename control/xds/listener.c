@@ -229,5 +229,7 @@ ProtobufCMessage *generate_listener(struct generation *generation, const struct 
         return virtual_outbound(generation, text);
     if (name->kind == FL_RESOURCE_VIRTUAL_INBOUND)
         return generation->view->role == CONTROL_ROLE_SIDECAR ? inbound_listener(generation, text) : NULL;
+    if (name->kind == FL_RESOURCE_TUNNEL_INBOUND)
+        return generation->view->role == CONTROL_ROLE_SIDECAR ? inbound_tunnel_listener(generation, text) : NULL;
     return name->kind == FL_RESOURCE_DESTINATION ? destination(generation, name, text) : NULL;
 }

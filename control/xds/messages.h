@@ -120,6 +120,12 @@
     X(query_match, Envoy__Config__Route__V3__QueryParameterMatcher,                                                                           \
       envoy__config__route__v3__query_parameter_matcher__descriptor)                                                                          \
     X(route_action, Envoy__Config__Route__V3__RouteAction, envoy__config__route__v3__route_action__descriptor)                                \
+    X(connect_matcher, Envoy__Config__Route__V3__RouteMatch__ConnectMatcher,                                                                  \
+      envoy__config__route__v3__route_match__connect_matcher__descriptor)                                                                     \
+    X(route_upgrade, Envoy__Config__Route__V3__RouteAction__UpgradeConfig,                                                                    \
+      envoy__config__route__v3__route_action__upgrade_config__descriptor)                                                                     \
+    X(connect_config, Envoy__Config__Route__V3__RouteAction__UpgradeConfig__ConnectConfig,                                                    \
+      envoy__config__route__v3__route_action__upgrade_config__connect_config__descriptor)                                                     \
     X(redirect, Envoy__Config__Route__V3__RedirectAction, envoy__config__route__v3__redirect_action__descriptor)                              \
     X(direct, Envoy__Config__Route__V3__DirectResponseAction,                                                                                 \
       envoy__config__route__v3__direct_response_action__descriptor)                                                                           \

@@ -115,6 +115,23 @@ pb_transport *transport_istio(struct generation *generation, const char *sni)
     return transport(generation, "envoy.transport_sockets.tls", &tls->base);
 }
 
+pb_transport *transport_tunnel(struct generation *generation)
+{
+    pb_upstream_tls *tls = new_upstream_tls(&generation->build);
+    tls->common_tls_context = mesh_tls(generation);
+    PUSH(&generation->build, tls->common_tls_context, alpn_protocols, literal("h2"));
+    return transport(generation, "envoy.transport_sockets.tls", &tls->base);
+}
+
+pb_transport *transport_tunnel_inbound(struct generation *generation)
+{
+    pb_downstream_tls *tls = new_downstream_tls(&generation->build);
+    tls->common_tls_context = mesh_tls(generation);
+    PUSH(&generation->build, tls->common_tls_context, alpn_protocols, literal("h2"));
+    tls->require_client_certificate = build_bool(&generation->build, true);
+    return transport(generation, "envoy.transport_sockets.tls", &tls->base);
+}
+
 pb_transport *transport_plain(struct generation *generation)
 {
     return transport(generation, "envoy.transport_sockets.raw_buffer", &new_raw_buffer(&generation->build)->base);

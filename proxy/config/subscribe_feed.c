@@ -95,7 +95,7 @@ void proxy_subscribe_drop(void *owner, enum fl_resource_type type, struct fl_spa
 int proxy_subscribe_begin(struct proxy_subscribe *subscribe)
 {
     static const char *const names[] = {FL_RESOURCE_NAME_VIRTUAL_OUTBOUND, FL_RESOURCE_NAME_VIRTUAL_INBOUND,
-                                        FL_RESOURCE_NAME_OWN_NAMESPACE};
+                                        FL_RESOURCE_NAME_TUNNEL_INBOUND, FL_RESOURCE_NAME_OWN_NAMESPACE};
     int result = 0;
     if (subscribe->options.discovery->all_clusters)
         proxy_ads_want_all(subscribe->ads, FL_RESOURCE_CLUSTER);

@@ -26,6 +26,7 @@ static void names_are_read_and_printed_back(void **state)
     } rows[] = {
         {LDS, "virtualOutbound", FL_RESOURCE_VIRTUAL_OUTBOUND, 0, "", "", "", "", ""},
         {LDS, "virtualInbound", FL_RESOURCE_VIRTUAL_INBOUND, 0, "", "", "", "", ""},
+        {LDS, "tunnelInbound", FL_RESOURCE_TUNNEL_INBOUND, 0, "", "", "", "", ""},
         {LDS, "outbound|*", FL_RESOURCE_OWN_NAMESPACE, 0, "", "", "", "", ""},
         {LDS, "outbound|10.0.0.1:80", FL_RESOURCE_DESTINATION, 80, "10.0.0.1", "", "", "", ""},
         {LDS, "outbound|[fd00::1]:65535", FL_RESOURCE_DESTINATION, 65535, "fd00::1", "", "", "", ""},

@@ -481,7 +481,7 @@ static void start_on_demand(const char *state_folder)
     discovery.on_demand = true;
     discovery.all_listeners = discovery.all_clusters = false;
     start(state_folder);
-    await(said, "LDS{node virtualOutbound virtualInbound outbound|*");
+    await(said, "LDS{node virtualOutbound virtualInbound tunnelInbound outbound|*");
 }
 
 static void test_on_demand(void **state)
