@@ -5,6 +5,7 @@
 #include <ares.h>
 #include <errno.h>
 #include <netdb.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define SOCKETS_MAX 32u /* of c-ares at a time; beyond it a server is as good as silent */
@@ -263,7 +264,9 @@ static void ask(struct proxy_asked *asked)
                                                              : AF_UNSPEC;
     const struct ares_addrinfo_hints hints = {
         .ai_family = family, .ai_flags = ARES_AI_NOSORT, .ai_socktype = SOCK_STREAM};
-    ares_getaddrinfo(asked->resolver->channel, question->name, NULL, &hints, on_result, asked);
+    /* RFC 6761 §6.3. c-ares 1.18 loses memory where the hosts file has no IPv6 address for it. */
+    bool own = family == AF_INET6 && strcasecmp(question->name, "localhost") == 0;
+    ares_getaddrinfo(asked->resolver->channel, own ? "::1" : question->name, NULL, &hints, on_result, asked);
 }
 
 /* By what resolv.conf says now. */
