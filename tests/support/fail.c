@@ -6,7 +6,7 @@
 #include <string.h>
 
 static size_t countdown; /* 0: none fails */
-static bool happened;
+static bool happened, lasts;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -20,7 +20,13 @@ char *__wrap_strndup(const char *text, size_t size);
 void fail_at(size_t nth)
 {
     countdown = nth;
-    happened = false;
+    happened = lasts = false;
+}
+
+void fail_from(size_t nth)
+{
+    fail_at(nth);
+    lasts = true;
 }
 
 void fail_stop(void)
@@ -47,6 +53,7 @@ static bool fails(void)
 {
     if (countdown == 0 || --countdown > 0)
         return false;
+    countdown = lasts;
     happened = true;
     errno = ENOMEM;
     return true;

@@ -19,9 +19,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-void fail_at(size_t nth); /* the nth allocation from now on fails (1: the next); once */
-void fail_stop(void);     /* none fails any more */
-bool fail_happened(void); /* whether one failed since fail_at */
+void fail_at(size_t nth);   /* the nth allocation from now on fails (1: the next); once */
+void fail_from(size_t nth); /* the nth from now on and all that follow fail */
+void fail_stop(void);       /* none fails any more */
+bool fail_happened(void);   /* whether one failed since fail_at */
 
 /* For the macro: stops, and tells whether another round is to come after this one (1: the first). */
 bool fail_again(size_t round);
