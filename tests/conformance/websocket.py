@@ -4,16 +4,14 @@ that speaks frames octet by octet; the server is Node's ws. Each case directly, 
 
     websocket.py PROXY CONTROL TOOLS
 """
-import os
 import pathlib
-import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 import zlib
 
+import node
 import two
 
 WS_VERSION = "8.21.0"
@@ -353,20 +351,9 @@ def judge(title, dial):
     return len(failures)
 
 
-def install(folder):
-    """Node's ws below the folder; False where that cannot be."""
-    if (folder / "node_modules/ws").exists():
-        return True
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        return False
-    folder.mkdir(parents=True, exist_ok=True)
-    return subprocess.run(["npm", "install", "--silent", "--no-save", "--ignore-scripts", "--prefix", folder, f"ws@{WS_VERSION}"],
-                          capture_output=True, check=False).returncode == 0
-
-
 def main():
     modules = pathlib.Path(sys.argv[3]) / "node"
-    if not install(modules):
+    if not node.install(modules, "ws", WS_VERSION):
         print("skipped: Node with its package ws is not here")
         return SKIPPED
     two.up()
@@ -374,7 +361,7 @@ def main():
     with tempfile.NamedTemporaryFile("w", suffix=".js") as script:
         script.write(SERVER)
         script.flush()
-        two.start("b", ["node", script.name, port], port=port, env={**os.environ, "NODE_PATH": str(modules / "node_modules")})
+        two.start("b", ["node", script.name, port], port=port, env=node.environment(modules))
         failed = judge("directly", lambda: two.support.dial("b", "127.0.0.1", port))
         failed += judge("through two sidecars", lambda: two.support.dial("a", two.SERVICE, port))
     two.alive()
