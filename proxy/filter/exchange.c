@@ -171,8 +171,10 @@ static void on_end(void *user, struct proxy_headers *trailers)
     }
     exchange->request_done = true;
     exchange->request_done_ns = exchange->active_ns;
-    if (exchange->hcm->restored && trailers != NULL) /* names that are none stay as they came */
-        (void)!proxy_restore_unpack_trailers(trailers, exchange->data->scratch + PROXY_DATA_SCRATCH, PROXY_DATA_NAMES);
+    if (exchange->hcm->restored && trailers != NULL &&
+        proxy_restore_unpack_trailers(trailers, exchange->data->scratch + PROXY_DATA_SCRATCH, PROXY_DATA_NAMES) < 0)
+        proxy_stats_parse_error(exchange->data->options.stats, PROXY_SIDE_DOWNSTREAM, "http2.restore");
+    /* … and names that are none stay as they came: it could be wrong about nothing else. */
     proxy_router_request_done(exchange, trailers);
 }
 

@@ -28,7 +28,7 @@
  *
  * The private field is never taken from an application: pack removes what a message says under its name, in both
  * directions and in trailers. Unpack takes the word of the last hop, which is an authenticated sidecar: a value that is
- * none is -EPROTO, and the message is not to be used.
+ * none (or longer than pack makes it, or says a place twice) is -EPROTO, and the message is not to be used.
  */
 #ifndef PROXY_HTTP_RESTORE_H
 #define PROXY_HTTP_RESTORE_H

@@ -182,6 +182,16 @@ static int insert(struct proxy_headers *headers, size_t place, struct fl_span na
     return proxy_headers_insert(headers, place < headers->count ? place : headers->count, name, value);
 }
 
+/* Pack says it once, and of answers only what they have: twice would be two fields. */
+static bool may_place(const struct proxy_message *message, char kind)
+{
+    enum proxy_header_id id = kind == 'h'   ? PROXY_HEADER_HOST
+                              : kind == 'e' ? PROXY_HEADER_TRANSFER_ENCODING
+                              : kind == 't' ? PROXY_HEADER_TE
+                                            : PROXY_HEADER_UPGRADE;
+    return message->headers.first[id] == 0 && (message->status == 0 || kind == 'e' || kind == 'u');
+}
+
 /* A field goes to its place; they come in the order of their places. */
 static bool place_one(struct unpacker *unpacker, struct proxy_message *message, struct movers *movers)
 {
@@ -189,7 +199,7 @@ static bool place_one(struct unpacker *unpacker, struct proxy_message *message, 
     char kind = unpacker->rest.data[0];
     uint64_t place;
     unpacker->rest = fl_span_from(unpacker->rest, 1);
-    if (!take_number(unpacker, 10, 3, &place))
+    if (!take_number(unpacker, 10, 3, &place) || !may_place(message, kind))
         return false;
     switch (kind) {
     case 'h':
@@ -353,7 +363,7 @@ static int unpack(struct proxy_message *message, char *names, size_t size)
     if (message->headers.first[PROXY_HEADER_FAIRLEAD_HTTP] == 0)
         return 0;
     proxy_headers_remove(&message->headers, RESTORE_FIELD);
-    if (!take_number(&unpacker, 2, 1, &minor) || !take_case(&unpacker))
+    if (value.len > PROXY_RESTORE_VALUE_MAX || !take_number(&unpacker, 2, 1, &minor) || !take_case(&unpacker))
         return -EPROTO;
     message->major = 1;
     message->minor = (uint8_t)minor;
@@ -381,7 +391,7 @@ int proxy_restore_unpack_trailers(struct proxy_headers *trailers, char *names, s
     if (trailers->first[PROXY_HEADER_FAIRLEAD_HTTP] == 0)
         return 0;
     proxy_headers_remove(trailers, RESTORE_FIELD);
-    if (!take_case(&unpacker))
+    if (value.len > PROXY_RESTORE_VALUE_MAX || !take_case(&unpacker))
         return -EPROTO;
     if (unpacker.capitalised)
         capitalise(&unpacker, trailers);

@@ -386,10 +386,11 @@ static void messages_of_http2_get_nothing(void **state)
 static void bad_values_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",      "1",      "2t",         "1x",       "1t,",
-                                      "1tc",   "1t,q",   "1t,h",       "1t,h9999", "1t,n9x1",
-                                      "1t,n0", "1t,n0y", "1t,c,h1",    "1t,z",     "1t,rx",
-                                      "1t,e",  "11",     "1t,n0x1,h0", "1t,c,,c",  "1t,n0x11111111111111111"};
+    static const char *const bad[] = {"",         "1",        "2t",         "1x",       "1t,",
+                                      "1tc",      "1t,q",     "1t,h",       "1t,h9999", "1t,n9x1",
+                                      "1t,n0",    "1t,n0y",   "1t,c,h1",    "1t,z",     "1t,rx",
+                                      "1t,e",     "11",       "1t,n0x1,h0", "1t,c,,c",  "1t,n0x11111111111111111",
+                                      "1l,h0,h0", "1l,h0,h1", "1l,e0,e1",   "1l,t0,t1", "1l,u0,u1"};
     for (size_t i = 0; i < FL_COUNT(bad); i++) {
         proxy_message_init(&message);
         message.major = 2;
@@ -403,10 +404,28 @@ static void bad_values_are_refused(void **state)
     }
 }
 
-static void a_reason_is_refused_where_it_is_none(void **state)
+/* Each of its items is one, but pack makes none that long. */
+static void a_value_that_is_too_long(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"1t,ra b", "1t,ra\nb", "1t,r%0a", "1t,r%0D", "1t,r%", "1t,r%1", "1t,r\x80"};
+    static char value[PROXY_RESTORE_VALUE_MAX + 3] = "1t";
+    for (size_t len = PROXY_RESTORE_VALUE_MAX; len <= PROXY_RESTORE_VALUE_MAX + 2; len += 2) {
+        proxy_message_init(&message);
+        message.major = 2;
+        message.status = 200;
+        for (size_t at = 2; at < len; at += 2)
+            memcpy(value + at, ",c", 2);
+        add(&message, FL_SPAN(PROXY_RESTORE_FIELD), fl_span_make(value, len));
+        bool fits = len <= PROXY_RESTORE_VALUE_MAX;
+        assert_int_equal(proxy_restore_unpack_response(&message, names, sizeof(names)), fits ? 0 : -EPROTO);
+    }
+}
+
+static void an_answers_value_that_is_none(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"1t,ra b", "1t,ra\nb", "1t,r%0a", "1t,r%0D", "1t,r%",
+                                      "1t,r%1",  "1t,r\x80", "1t,h0",   "1t,t0"};
     for (size_t i = 0; i < FL_COUNT(bad); i++) {
         proxy_message_init(&message);
         message.major = 2;
@@ -444,7 +463,8 @@ int main(void)
         cmocka_unit_test(trailers_keep_their_case),
         cmocka_unit_test(messages_of_http2_get_nothing),
         cmocka_unit_test(bad_values_are_refused),
-        cmocka_unit_test(a_reason_is_refused_where_it_is_none),
+        cmocka_unit_test(a_value_that_is_too_long),
+        cmocka_unit_test(an_answers_value_that_is_none),
         cmocka_unit_test(a_full_list_and_little_memory_change_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
