@@ -489,13 +489,15 @@ def listener(which, hcm):
 
 
 class Proxy:
-    """hcm: more fields of the connection managers; clusters: of the clusters. stop() asserts that it ends well, which with
-    AddressSanitizer says also that nothing has leaked."""
+    """hcm: more fields of the connection managers; clusters: of the clusters; change: what else is done to the
+    configuration. stop() asserts that it ends well, which with AddressSanitizer says also that nothing has leaked."""
 
-    def __init__(self, hcm=None, clusters=None, files=None, options=(), workers=1):
+    def __init__(self, hcm=None, clusters=None, files=None, options=(), workers=1, change=None):
         self.config = {"node": {"id": "x", "cluster": "x"}, "admin": {"address": address(ADMIN)}, "static_resources": {
             "listeners": [*(listener(which, hcm or {}) for which in (BAD1, BAD2, GOOD1, GOOD2)), *(listener(which, {}) for which in OTHERS)],
             "clusters": [cluster(which, **(clusters or {})) for which in (BAD1, BAD2, GOOD1, GOOD2)]}}
+        if change is not None:
+            change(self.config)
         self.path, self.log = FOLDER / "proxy.json", FOLDER / "proxy.log"
         self.write()
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) if files else None
