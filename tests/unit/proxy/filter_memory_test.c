@@ -136,7 +136,30 @@ static void exchange_without_memory(enum version client, enum version server, vo
     fixture_done(&s.f);
 }
 
-static void in_every_pair_of_versions(void (*ration)(size_t))
+/* The client has gone before its answer came. */
+static void cancel_without_memory(enum version client, enum version server, void (*ration)(size_t), size_t nth)
+{
+    struct scene s = {.client_version = client, .server_version = server};
+    struct fl_span request = asked[client];
+    fixture_init_with(&s.f, true, server == HTTP2 ? speak_http2 : NULL);
+    s.client = fixture_client(&s.f);
+    s.origin = fixture_side(-1);
+    ration(nth);
+    side_say_bytes(&s.f, &s.client, request.data, request.len);
+    while (take_origin(&s))
+        side_hear(&s.f, &s.origin);
+    side_abort(&s.client);
+    fixture_run(&s.f);
+    fail_stop();
+    assert_int_equal(s.f.data.downstream_count, 0);
+    leave(&s);
+    the_next_is_served(&s);
+    fixture_done(&s.f);
+}
+
+typedef void scene_play(enum version client, enum version server, void (*ration)(size_t), size_t nth);
+
+static void in_every_pair_of_versions(scene_play *play, void (*ration)(size_t))
 {
     for (enum version client = HTTP1; client <= HTTP2; client++) {
         for (enum version server = HTTP1; server <= HTTP2; server++) {
@@ -144,7 +167,7 @@ static void in_every_pair_of_versions(void (*ration)(size_t))
             {
                 size_t nth = fail_round_;
                 fail_stop();
-                exchange_without_memory(client, server, ration, nth);
+                play(client, server, ration, nth);
             }
         }
     }
@@ -153,13 +176,19 @@ static void in_every_pair_of_versions(void (*ration)(size_t))
 static void one_allocation_fails(void **state)
 {
     (void)state;
-    in_every_pair_of_versions(fail_at);
+    in_every_pair_of_versions(exchange_without_memory, fail_at);
 }
 
 static void all_fail_from_one_on(void **state)
 {
     (void)state;
-    in_every_pair_of_versions(fail_from);
+    in_every_pair_of_versions(exchange_without_memory, fail_from);
+}
+
+static void all_fail_while_the_client_goes(void **state)
+{
+    (void)state;
+    in_every_pair_of_versions(cancel_without_memory, fail_from);
 }
 
 int main(void)
@@ -167,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_allocation_fails),
         cmocka_unit_test(all_fail_from_one_on),
+        cmocka_unit_test(all_fail_while_the_client_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
