@@ -153,13 +153,19 @@ class Server:
         self.udp.bind((self.address, 53))
         self.tcp.bind((self.address, 53))
         self.tcp.listen(64)
-        threading.Thread(target=self.serve_udp, args=(self.udp,), daemon=True).start()
-        threading.Thread(target=self.serve_tcp, args=(self.tcp,), daemon=True).start()
+        self.threads = [threading.Thread(target=serve, args=(sock,), daemon=True)
+                        for serve, sock in ((self.serve_udp, self.udp), (self.serve_tcp, self.tcp))]
+        for thread in self.threads:
+            thread.start()
 
     def stop(self):
+        """Nothing listens any more when this returns: a thread within recvfrom would keep the port."""
         for sock in (self.udp, self.tcp):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(PATIENCE)
+        for sock in (self.udp, self.tcp):
             sock.close()
 
     def serve_udp(self, sock):
@@ -168,7 +174,9 @@ class Server:
                 packet, peer = sock.recvfrom(65535)
             except OSError:
                 return
-            if packet:
+            if not packet:  # it is shut down
+                return
+            with contextlib.suppress(OSError):
                 self.one(packet, "udp", peer, lambda data, peer=peer: sock.sendto(data, peer))
 
     def serve_tcp(self, sock):

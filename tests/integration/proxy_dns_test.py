@@ -127,8 +127,11 @@ class Messages(Base):
         self.assertEqual(self.server.count("cookie.test"), 2)
 
     def test_questions_are_shared(self):
+        def late():  # those that come behind the answer have it from the cache
+            return sum(self.pod.metric("fairlead_dns_queries_total", result=result) for result in ("shared", "cache"))
+
         self.server.put("slow.test", A, record(A, 300, FOUR))
-        waiting = []
+        waiting, before = [], late()
         self.server.hook = lambda server, packet, send: waiting.append((packet, send)) or True
         sockets = [self.pod.socket() for _ in range(50)]
         try:
@@ -147,7 +150,8 @@ class Messages(Base):
             for sock in sockets:
                 sock.close()
         self.assertEqual(self.server.count("slow.test"), 1)
-        self.assertEqual(self.pod.metric("fairlead_dns_queries_total", result="shared"), 49)
+        self.assertEqual(late() - before, 49)
+        self.assertGreater(self.pod.metric("fairlead_dns_queries_total", result="shared"), 0)
 
     def test_pipelined_by_tcp(self):
         for i in range(40):
@@ -354,7 +358,8 @@ class Bounds(Base):
         self.server.hook = None
         self.assertEqual(self.pod.metric("fairlead_dns_cache_entries"), 2048)
         self.assertLess(self.pod.metric("fairlead_dns_cache_bytes"), 1 << 20)
-        self.assertLess(self.pod.private_kib() - before, 512)
+        if b"__asan_init" not in program.read_bytes():  # that keeps what was freed
+            self.assertLess(self.pod.private_kib() - before, 512)
 
 
 class WithoutControlPlane(unittest.TestCase):
