@@ -388,8 +388,10 @@ def client(which, **how):
 # -- those who behave -------------------------------------------------------------------------------------------------
 
 def text_of(path):
-    """A good server's body: /name/length."""
-    name, length = path.strip("/").split("/")
+    """A good server's body: /name/length; of another path, which a monkey may ask for, nothing."""
+    name, _, length = path.strip("/").partition("/")
+    if not name or not length.isdigit():
+        return b""
     return (name.encode() * (int(length) // len(name) + 1))[:int(length)]
 
 
@@ -599,7 +601,8 @@ def main(tests, good=True, proxy=True, others=True, **how):
 
     def others_were_served():
         others.stop()
-        assert not [error for server in servers for error in server.errors]
+        errors = [error for server in servers for error in server.errors]
+        assert not errors, errors[0]
 
     def it_ends_well():
         state["proxy"].stop()

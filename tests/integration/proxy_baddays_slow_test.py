@@ -46,7 +46,7 @@ def large_answers_without_window():
         before = proxy.rss_kib()
         with counted(proxy, "istio_requests_total", 100, response_flags="SI"), dial(which) as sock:
             peer = H2(sock, hello=settings(window=0), taking=False)
-            numbers = [peer.request("/a/500000") for _ in range(100)]
+            numbers = [peer.request("/a/2000000") for _ in range(100)]
             for one in numbers:
                 while not peer.stream(one).fields:
                     peer.next()
