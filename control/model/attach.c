@@ -40,14 +40,6 @@ bool control_hostname_intersect(struct fl_span a, struct fl_span b, struct fl_sp
 /* -- routes and listeners -------------------------------------------------------------------------------------------
  */
 
-size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents)
-{
-    const struct control_http_route *http = control_as_http_route(route);
-    const struct control_tcp_route *tcp = control_as_tcp_route(route);
-    *ret_parents = http != NULL ? http->parents : tcp != NULL ? tcp->parents : NULL;
-    return http != NULL ? http->parent_count : tcp != NULL ? tcp->parent_count : 0;
-}
-
 bool control_is_gateway(const struct control_reference *reference, const struct control_gateway *gateway)
 {
     return fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY)) &&
@@ -63,12 +55,25 @@ bool control_gateway_is_ours(const struct control_model *model, const struct con
                          : fl_span_eq_str(gateway->class_name, "fairlead");
 }
 
+bool control_listener_can_take(const struct control_listener *listener, enum control_kind kind)
+{
+    switch (listener->protocol) {
+    case CONTROL_LISTENER_HTTP:
+    case CONTROL_LISTENER_HTTPS:
+        return kind == CONTROL_HTTP_ROUTE || kind == CONTROL_GRPC_ROUTE;
+    case CONTROL_LISTENER_TLS:
+        return kind == CONTROL_TCP_ROUTE && !listener->tls_passthrough;
+    case CONTROL_LISTENER_TCP:
+        return kind == CONTROL_TCP_ROUTE;
+    case CONTROL_LISTENER_UNSUPPORTED:
+        break;
+    }
+    return false;
+}
+
 bool control_listener_takes_kind(const struct control_listener *listener, enum control_kind kind)
 {
-    bool http = listener->protocol == CONTROL_LISTENER_HTTP || listener->protocol == CONTROL_LISTENER_HTTPS;
-    bool tcp = listener->protocol == CONTROL_LISTENER_TCP ||
-               (listener->protocol == CONTROL_LISTENER_TLS && !listener->tls_passthrough);
-    if (kind == CONTROL_HTTP_ROUTE ? !http : !tcp)
+    if (!control_listener_can_take(listener, kind))
         return false;
     for (size_t i = 0; i < listener->kind_count; i++)
         if (fl_span_eq_str(listener->kinds[i].kind, control_kind_name(kind)) &&

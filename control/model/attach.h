@@ -24,6 +24,8 @@ bool control_hostname_intersect(struct fl_span a, struct fl_span b, struct fl_sp
 bool control_hostname_covers(struct fl_span wide, struct fl_span narrow);
 
 bool control_is_gateway(const struct control_reference *reference, const struct control_gateway *gateway);
+/* Whether its protocol is one for routes of this kind; whether it takes them: of those that allowedRoutes.kinds has. */
+bool control_listener_can_take(const struct control_listener *listener, enum control_kind kind);
 bool control_listener_takes_kind(const struct control_listener *listener, enum control_kind kind);
 /* Whether its class is one of ours: the GatewayClass names our controller; a class "fairlead" needs no object. */
 bool control_gateway_is_ours(const struct control_model *model, const struct control_gateway *gateway);
@@ -32,8 +34,5 @@ bool control_gateway_is_ours(const struct control_model *model, const struct con
 struct fl_span control_message(struct fl_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void control_condition_add(struct control_conditions *conditions, const char *type, bool status, const char *reason,
                            struct fl_span message);
-
-/* parentRefs of an HTTPRoute or TCPRoute. */
-size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents);
 
 #endif

@@ -14,6 +14,8 @@ static bool path_matches(const struct control_http_match *match, struct fl_span 
 {
     if (match->path_match == CONTROL_PATH_EXACT)
         return fl_span_eq(match->path, path);
+    if (match->path_match == CONTROL_PATH_SUFFIX)
+        return fl_span_ends_with(path, match->path);
     if (match->path.len == 1)
         return path.len > 0 && path.data[0] == '/';
     return fl_span_starts_with(path, match->path) && (path.len == match->path.len || path.data[match->path.len] == '/');
@@ -43,9 +45,19 @@ static bool query_matches(const struct control_name_value *wanted, const struct 
     return false;
 }
 
+static bool is_grpc(const struct control_request *request)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (fl_span_eq_nocase(request->headers[i].name, FL_SPAN("content-type")))
+            return fl_span_starts_with(request->headers[i].value, FL_SPAN("application/grpc"));
+    return false;
+}
+
 struct control_verdict control_match_explain(const struct control_http_match *match,
                                              const struct control_request *request)
 {
+    if (match->grpc && !is_grpc(request))
+        return (struct control_verdict){CONTROL_MISMATCH_GRPC, 0};
     if (!path_matches(match, path_of(request)))
         return (struct control_verdict){CONTROL_MISMATCH_PATH, 0};
     if (match->method.len > 0 && !fl_span_eq(match->method, request->method))
@@ -71,7 +83,10 @@ size_t control_route_hit(const struct control_route_list *list, const struct con
 
 static int print_match(const struct control_http_match *match, struct fl_buf *out)
 {
-    int result = fl_buf_printf(out, "%s %.*s", match->path_match == CONTROL_PATH_EXACT ? "path =" : "path under",
+    static const char *const words[] = {[CONTROL_PATH_PREFIX] = "path under",
+                                        [CONTROL_PATH_EXACT] = "path =",
+                                        [CONTROL_PATH_SUFFIX] = "path ending in"};
+    int result = fl_buf_printf(out, "%s%s %.*s", match->grpc ? "gRPC, " : "", words[match->path_match],
                                FL_SPAN_ARG(match->path));
     if (result == 0 && match->method.len > 0)
         result = fl_buf_printf(out, ", method %.*s", FL_SPAN_ARG(match->method));
@@ -89,6 +104,8 @@ static int print_verdict(const struct control_http_match *match, struct control_
     switch (verdict.mismatch) {
     case CONTROL_MATCHES:
         return fl_buf_append_str(out, "matches");
+    case CONTROL_MISMATCH_GRPC:
+        return fl_buf_append_str(out, "no: its content-type is not application/grpc");
     case CONTROL_MISMATCH_PATH:
         return fl_buf_append_str(out, "no: the path differs");
     case CONTROL_MISMATCH_METHOD:
@@ -160,13 +177,13 @@ static int print_answer(const struct control_route_entry *entry, struct fl_buf *
 {
     const struct control_http_rule *rule = entry->rule;
     if (rule->filters.unsupported.len > 0)
-        return fl_buf_printf(out, "  500: %.*s\n", FL_SPAN_ARG(rule->filters.unsupported));
+        return fl_buf_printf(out, "  %u: %.*s\n", entry->answer, FL_SPAN_ARG(rule->filters.unsupported));
     if (rule->filters.redirect != NULL)
         return print_redirect(rule->filters.redirect, out);
     if (entry->destinations.count == 0)
-        return fl_buf_append_str(out, "  500: the rule has no backendRefs\n");
+        return fl_buf_printf(out, "  %u: the rule has no backendRefs\n", entry->answer);
     if (entry->destinations.total == 0)
-        return fl_buf_append_str(out, "  500: every backend has weight 0\n");
+        return fl_buf_printf(out, "  %u: every backend has weight 0\n", entry->answer);
     int result = 0;
     for (size_t i = 0; i < entry->destinations.count && result == 0; i++)
         result = print_destination(&entry->destinations.items[i], entry->destinations.total, out);

@@ -16,6 +16,7 @@ struct control_request {
 /* Why an entry does not match; the first reason in this order. */
 enum control_mismatch {
     CONTROL_MATCHES,
+    CONTROL_MISMATCH_GRPC, /* it is no gRPC request */
     CONTROL_MISMATCH_PATH,
     CONTROL_MISMATCH_METHOD,
     CONTROL_MISMATCH_HEADER, /* index tells which */

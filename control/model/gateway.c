@@ -116,13 +116,12 @@ static int collect_certificates(const struct building *building, struct control_
 /* allowedRoutes.kinds that we do not have for this protocol. */
 static bool has_wrong_kind(const struct control_listener *listener)
 {
-    bool http = listener->protocol == CONTROL_LISTENER_HTTP || listener->protocol == CONTROL_LISTENER_HTTPS;
-    const char *kind = control_kind_name(http ? CONTROL_HTTP_ROUTE : CONTROL_TCP_ROUTE);
-    for (size_t i = 0; i < listener->kind_count; i++)
-        if (!fl_span_eq_str(listener->kinds[i].kind, kind) ||
-            !fl_span_eq_str(listener->kinds[i].group, control_kind_group(CONTROL_HTTP_ROUTE)))
-            return true;
-    return false;
+    size_t known = 0;
+    for (enum control_kind kind = 0; kind < CONTROL_KIND_COUNT; kind++)
+        for (size_t i = 0; i < listener->kind_count && control_listener_can_take(listener, kind); i++)
+            known += fl_span_eq_str(listener->kinds[i].kind, control_kind_name(kind)) &&
+                     fl_span_eq_str(listener->kinds[i].group, control_kind_group(kind));
+    return known < listener->kind_count;
 }
 
 static const char *protocol_error(const struct control_listener *listener)
@@ -162,6 +161,7 @@ static int judge_listener(const struct building *building, struct control_listen
     control_condition_add(conditions, "Programmed", view->in_force, view->in_force ? "Programmed" : "Invalid",
                           FL_SPAN(""));
     view->http_route = control_listener_takes_kind(listener, CONTROL_HTTP_ROUTE);
+    view->grpc_route = control_listener_takes_kind(listener, CONTROL_GRPC_ROUTE);
     view->tcp_route_kind = control_listener_takes_kind(listener, CONTROL_TCP_ROUTE);
     return 0;
 }
@@ -181,7 +181,7 @@ static bool attaches(const struct building *building, const struct control_liste
     return false;
 }
 
-struct attached { /* HTTPRoutes of a listener */
+struct attached { /* HTTPRoutes and GRPCRoutes of a listener */
     const struct control_http_route **routes;
     size_t count;
 };
@@ -293,7 +293,7 @@ static int attach_routes(const struct building *building, struct control_listene
         if (!attaches(building, view->listener, routes.items[i]))
             continue;
         view->attached++;
-        if (routes.items[i]->kind == CONTROL_HTTP_ROUTE)
+        if (control_as_http_route(routes.items[i]) != NULL)
             attached.routes[attached.count++] = control_as_http_route(routes.items[i]);
         else
             result = attach_tcp(building, control_as_tcp_route(routes.items[i]), view);

@@ -35,8 +35,8 @@ struct control_listener_view {
     size_t host_count;
     const struct control_tcp_route *tcp_route; /* protocol TCP, or TLS terminated */
     struct control_destinations tcp;
-    uint32_t attached;               /* attachedRoutes */
-    bool http_route, tcp_route_kind; /* supportedKinds */
+    uint32_t attached;                           /* attachedRoutes */
+    bool http_route, grpc_route, tcp_route_kind; /* supportedKinds */
 };
 
 struct control_gateway_view {
@@ -62,7 +62,7 @@ struct control_parent_views {
     const struct control_parent_view *items; /* in the route's order */
     size_t count;
 };
-/* `route` is an HTTPRoute or a TCPRoute. 0, -ENOMEM. */
+/* `route` is of any kind of route. 0, -ENOMEM. */
 int control_route_parents(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
                           struct control_parent_views *ret_parents) FL_MUST_CHECK;
 

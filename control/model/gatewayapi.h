@@ -114,9 +114,16 @@ struct control_http_filters {
     struct fl_span unsupported;
 };
 
-enum control_path_match { CONTROL_PATH_PREFIX, CONTROL_PATH_EXACT };
+enum control_path_match {
+    CONTROL_PATH_PREFIX,
+    CONTROL_PATH_EXACT,
+    CONTROL_PATH_SUFFIX, /* a GRPCRoute's method of any service: "/Method" */
+};
 
 struct control_http_match {
+    /* A GRPCRoute's: gRPC requests alone, by their content-type. A service and method are "/service/Method" exactly,
+     * a service alone is that prefix. */
+    bool grpc;
     enum control_path_match path_match;
     struct fl_span path;   /* "/" where none was given; a prefix without its trailing slash, unless it is "/" */
     struct fl_span method; /* empty: any */
@@ -149,7 +156,7 @@ struct control_http_rule {
     struct fl_position position;
 };
 
-struct control_http_route {
+struct control_http_route { /* an HTTPRoute, or a GRPCRoute in the same words: object.kind tells */
     struct control_object object;
     const struct control_parent *parents;
     size_t parent_count;
@@ -184,8 +191,12 @@ struct control_reference_grant {
 
 const struct control_gateway_class *control_as_gateway_class(const struct control_object *object);
 const struct control_gateway *control_as_gateway(const struct control_object *object);
-const struct control_http_route *control_as_http_route(const struct control_object *object);
+const struct control_http_route *control_as_http_route(const struct control_object *object); /* GRPCRoutes too */
 const struct control_tcp_route *control_as_tcp_route(const struct control_object *object);
 const struct control_reference_grant *control_as_reference_grant(const struct control_object *object);
+
+bool control_kind_is_route(enum control_kind kind);
+/* parentRefs of a route of any kind; 0 for what is no route. */
+size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents);
 
 #endif

@@ -63,14 +63,6 @@ static bool target_key(const struct control_object *object, uint32_t sub, struct
     return true;
 }
 
-static size_t parents_of(const struct control_object *object, const struct control_parent **ret_parents)
-{
-    const struct control_http_route *http = control_as_http_route(object);
-    const struct control_tcp_route *tcp = control_as_tcp_route(object);
-    *ret_parents = http != NULL ? http->parents : tcp != NULL ? tcp->parents : NULL;
-    return http != NULL ? http->parent_count : tcp != NULL ? tcp->parent_count : 0;
-}
-
 static bool parent_kind(const struct control_reference *reference, unsigned *ret_kind)
 {
     bool service = fl_span_eq_str(reference->kind, "Service") && reference->group.len == 0;
@@ -90,7 +82,7 @@ static bool same_parent(const struct control_reference *a, const struct control_
 static bool route_key(const struct control_object *object, uint32_t sub, struct control_index_key *ret_key)
 {
     const struct control_parent *parents = NULL;
-    size_t count = parents_of(object, &parents);
+    size_t count = control_route_parent_list(object, &parents);
     unsigned kind = 0;
     if (sub >= count || !parent_kind(&parents[sub].reference, &kind))
         return false;
@@ -137,7 +129,7 @@ static uint32_t subs_of(enum control_index_kind kind, const struct control_objec
     if (kind == CONTROL_INDEX_POD_IPS)
         return pod != NULL ? (uint32_t)pod->ip_count : 0;
     if (kind == CONTROL_INDEX_ROUTES)
-        return (uint32_t)parents_of(object, &parents);
+        return (uint32_t)control_route_parent_list(object, &parents);
     if (kind == CONTROL_INDEX_TARGETS)
         return policy != NULL ? (uint32_t)policy->target.name_count : 0;
     return 1;

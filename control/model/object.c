@@ -86,7 +86,6 @@ CAST(SERVICE_ACCOUNT, service_account)
 CAST(SECRET, secret)
 CAST(GATEWAY_CLASS, gateway_class)
 CAST(GATEWAY, gateway)
-CAST(HTTP_ROUTE, http_route)
 CAST(TCP_ROUTE, tcp_route)
 CAST(REFERENCE_GRANT, reference_grant)
 CAST(AUTHORIZATION_POLICY, authorization_policy)
@@ -95,3 +94,22 @@ CAST(PEER_AUTHENTICATION, peer_authentication)
 CAST(TRAFFIC_POLICY, traffic_policy)
 CAST(TELEMETRY, telemetry)
 CAST(MESH_SETTINGS, mesh_settings)
+
+const struct control_http_route *control_as_http_route(const struct control_object *object)
+{
+    bool http = object != NULL && (object->kind == CONTROL_HTTP_ROUTE || object->kind == CONTROL_GRPC_ROUTE);
+    return http ? FL_CONTAINER_OF(counted(object), struct control_http_route, object) : NULL;
+}
+
+bool control_kind_is_route(enum control_kind kind)
+{
+    return kind == CONTROL_HTTP_ROUTE || kind == CONTROL_GRPC_ROUTE || kind == CONTROL_TCP_ROUTE;
+}
+
+size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents)
+{
+    const struct control_http_route *http = control_as_http_route(route);
+    const struct control_tcp_route *tcp = control_as_tcp_route(route);
+    *ret_parents = http != NULL ? http->parents : tcp != NULL ? tcp->parents : NULL;
+    return http != NULL ? http->parent_count : tcp != NULL ? tcp->parent_count : 0;
+}

@@ -66,7 +66,7 @@ static void judge_service(const struct control_model *model, const struct contro
     view->accepted = protocol;
     const char *message = service == NULL ? "there is no such Service"
                           : !port         ? "the Service has no such TCP port"
-                          : !protocol     ? "the port's protocol is TCP, which an HTTPRoute has no effect on"
+                          : !protocol     ? "the port's protocol is TCP, which routes of this kind have no effect on"
                           : has_hostnames ? "hostnames do not count where the parent is a Service"
                                           : "";
     control_condition_add(&view->conditions, "Accepted", protocol, protocol ? "Accepted" : "NoMatchingParent",
@@ -132,6 +132,12 @@ static struct fl_span finding_text(const struct finding *finding, struct fl_aren
     return control_message(arena, "%.*s; and %zu more", FL_SPAN_ARG(text), finding->count - FINDINGS_MAX);
 }
 
+/* In gRPC that is UNAVAILABLE. */
+static const char *answer_of(const struct control_object *route)
+{
+    return route->kind == CONTROL_GRPC_ROUTE ? "503" : "500";
+}
+
 static int find_in(const struct control_model *model, const struct control_object *route, size_t rule,
                    const struct control_backend *backends, size_t count, struct fl_arena *arena,
                    struct findings *findings)
@@ -148,25 +154,28 @@ static int find_in(const struct control_model *model, const struct control_objec
         if (wrong->backend->port != 0)
             snprintf(port, sizeof(port), ":%u", wrong->backend->port);
         add_finding(&findings->backends, control_backend_reason(wrong->error),
-                    "rule %zu: backend %.*s/%.*s%s %s; its share of the requests is answered 500", rule,
-                    FL_SPAN_ARG(reference->name_space), FL_SPAN_ARG(reference->name), port, words_of(wrong));
+                    "rule %zu: backend %.*s/%.*s%s %s; its share of the requests is answered %s", rule,
+                    FL_SPAN_ARG(reference->name_space), FL_SPAN_ARG(reference->name), port, words_of(wrong),
+                    answer_of(route));
     }
     if (result == 0 && destinations.count > 0 && destinations.total == 0)
-        add_finding(&findings->rules, "NoBackendRefs", "rule %zu answers 500: every backend has weight 0", rule);
+        add_finding(&findings->rules, "NoBackendRefs", "rule %zu answers %s: every backend has weight 0", rule,
+                    answer_of(route));
     return result;
 }
 
-static void find_in_rule(const struct control_http_rule *rule, size_t index, struct findings *findings)
+static void find_in_rule(const struct control_http_rule *rule, size_t index, const char *answer,
+                         struct findings *findings)
 {
     if (rule->dropped.len > 0) {
         if (findings->dropped_count++ == 0)
             findings->dropped = rule->dropped;
         add_finding(&findings->rules, "UnsupportedValue", "Dropped Rule %zu: %.*s", index, FL_SPAN_ARG(rule->dropped));
     } else if (rule->filters.unsupported.len > 0) {
-        add_finding(&findings->rules, "UnsupportedValue", "rule %zu answers 500: %.*s", index,
+        add_finding(&findings->rules, "UnsupportedValue", "rule %zu answers %s: %.*s", index, answer,
                     FL_SPAN_ARG(rule->filters.unsupported));
     } else if (rule->backend_count == 0 && rule->filters.redirect == NULL) {
-        add_finding(&findings->rules, "NoBackendRefs", "rule %zu has no backendRefs: it answers 500", index);
+        add_finding(&findings->rules, "NoBackendRefs", "rule %zu has no backendRefs: it answers %s", index, answer);
     }
 }
 
@@ -181,7 +190,7 @@ static int find(const struct control_model *model, const struct control_object *
         return find_in(model, route, 0, tcp->backends, tcp->backend_count, arena, findings);
     for (size_t i = 0; http != NULL && i < http->rule_count && result == 0; i++) {
         const struct control_http_rule *rule = &http->rules[i];
-        find_in_rule(rule, i, findings);
+        find_in_rule(rule, i, answer_of(route), findings);
         result = find_in(model, route, i, rule->backends, rule->backend_count, arena, findings);
     }
     return result;

@@ -79,10 +79,24 @@ int control_hostname_compare(struct fl_span a, struct fl_span b)
     return larger_first(a.len, b.len);
 }
 
+/* A GRPCRoute's service comes before its method; every path is last. */
+static int path_rank(const struct control_http_match *match)
+{
+    switch (match->path_match) {
+    case CONTROL_PATH_EXACT:
+        return 0;
+    case CONTROL_PATH_PREFIX:
+        return match->path.len > 1 ? 1 : 3;
+    case CONTROL_PATH_SUFFIX:
+        break;
+    }
+    return 2;
+}
+
 static int compare_matches(const struct control_http_match *a, const struct control_http_match *b)
 {
-    if (a->path_match != b->path_match)
-        return a->path_match == CONTROL_PATH_EXACT ? -1 : 1;
+    if (path_rank(a) != path_rank(b))
+        return path_rank(a) < path_rank(b) ? -1 : 1;
     int order = larger_first(a->path.len, b->path.len);
     if (order == 0)
         order = larger_first(a->method.len > 0, b->method.len > 0);
@@ -135,7 +149,7 @@ static int append_rule(const struct control_model *model, const struct control_h
     struct control_destinations destinations;
     if (rule->dropped.len > 0)
         return 0;
-    int result = control_destinations_resolve(model, CONTROL_HTTP_ROUTE, route->object.metadata.name_space,
+    int result = control_destinations_resolve(model, route->object.kind, route->object.metadata.name_space,
                                               rule->backends, rule->backend_count, arena, &destinations);
     if (result < 0)
         return result;
@@ -149,7 +163,9 @@ static int append_rule(const struct control_model *model, const struct control_h
             .match_index = i,
             .hostname = hostname,
             .destinations = destinations,
-            .answer = refused ? 500 : 0,
+            .answer = !refused                                   ? 0
+                      : route->object.kind == CONTROL_GRPC_ROUTE ? 503
+                                                                 : 500,
         };
     return 0;
 }
@@ -188,14 +204,6 @@ struct control_route_list control_route_builder_finish(struct control_route_buil
 
 /* -- a Service's routes -------------------------------------------------------------------------------------------- */
 
-static size_t parents_of(const struct control_object *object, const struct control_parent **ret_parents)
-{
-    const struct control_http_route *http = control_as_http_route(object);
-    const struct control_tcp_route *tcp = control_as_tcp_route(object);
-    *ret_parents = http != NULL ? http->parents : tcp != NULL ? tcp->parents : NULL;
-    return http != NULL ? http->parent_count : tcp != NULL ? tcp->parent_count : 0;
-}
-
 static bool is_service(const struct control_reference *reference, const struct control_service *service)
 {
     return reference->group.len == 0 && fl_span_eq_str(reference->kind, "Service") &&
@@ -207,7 +215,7 @@ static bool binds(const struct control_object *object, const struct control_serv
                   const struct control_port *port)
 {
     const struct control_parent *parents = NULL;
-    size_t count = parents_of(object, &parents);
+    size_t count = control_route_parent_list(object, &parents);
     for (size_t i = 0; i < count; i++) {
         bool section = parents[i].section.len == 0 || fl_span_eq(parents[i].section, port->name);
         if (is_service(&parents[i].reference, service) && section &&
@@ -245,20 +253,20 @@ static bool selected(const struct selection *selection, enum control_kind kind, 
            binds(object, selection->service, selection->port);
 }
 
-static int collect_http(const struct control_model *model, const struct selection *selection, struct fl_arena *arena,
-                        struct control_service_routes *routes)
+static int collect_http(const struct control_model *model, enum control_kind kind, const struct selection *selection,
+                        struct fl_arena *arena, struct control_service_routes *routes)
 {
     struct control_route_builder builder;
     size_t room = 0, bound = 0;
     for (size_t i = 0; i < selection->routes.count; i++) {
-        if (!selected(selection, CONTROL_HTTP_ROUTE, i))
+        if (!selected(selection, kind, i))
             continue;
         room += control_route_entries(control_as_http_route(selection->routes.items[i]));
         bound++;
     }
     int result = control_route_builder_start(&builder, room, arena);
     for (size_t i = 0; result == 0 && i < selection->routes.count; i++)
-        if (selected(selection, CONTROL_HTTP_ROUTE, i))
+        if (selected(selection, kind, i))
             result = control_route_builder_append(&builder, model, control_as_http_route(selection->routes.items[i]),
                                                   FL_SPAN(""), arena);
     if (result < 0 || bound == 0)
@@ -283,10 +291,22 @@ static int collect_tcp(const struct control_model *model, const struct selection
     return 0;
 }
 
+/* Of several kinds at one port the most specific one counts, as GAMMA says. */
+static int collect(const struct control_model *model, enum control_kind kind, struct fl_span client_namespace,
+                   struct selection *selection, struct fl_arena *arena, struct control_service_routes *routes)
+{
+    const struct control_service *service = selection->service;
+    bool consumer = has_consumer(selection->routes, kind, service, selection->port, client_namespace);
+    selection->name_space = consumer ? client_namespace : service->object.metadata.name_space;
+    return kind == CONTROL_TCP_ROUTE ? collect_tcp(model, selection, arena, routes)
+                                     : collect_http(model, kind, selection, arena, routes);
+}
+
 int control_service_routes(const struct control_model *model, const struct control_service *service,
                            const struct control_port *port, struct fl_span client_namespace, struct fl_arena *arena,
                            struct control_service_routes *ret_routes)
 {
+    static const enum control_kind kinds[] = {CONTROL_GRPC_ROUTE, CONTROL_HTTP_ROUTE, CONTROL_TCP_ROUTE};
     const struct fl_metadata *metadata = &service->object.metadata;
     struct selection selection = {
         .routes = control_model_routes_of(model, CONTROL_SERVICE, metadata->name_space, metadata->name),
@@ -298,14 +318,9 @@ int control_service_routes(const struct control_model *model, const struct contr
     *ret_routes = routes;
     if (port->transport != CONTROL_TCP)
         return 0;
-    bool consumer = has_consumer(selection.routes, CONTROL_HTTP_ROUTE, service, port, client_namespace);
-    selection.name_space = consumer ? client_namespace : metadata->name_space;
-    if (port->protocol != CONTROL_PROTOCOL_TCP)
-        result = collect_http(model, &selection, arena, &routes);
-    consumer = has_consumer(selection.routes, CONTROL_TCP_ROUTE, service, port, client_namespace);
-    selection.name_space = consumer ? client_namespace : metadata->name_space;
-    if (result == 0 && routes.routing == CONTROL_ROUTING_NONE)
-        result = collect_tcp(model, &selection, arena, &routes);
+    for (size_t i = port->protocol == CONTROL_PROTOCOL_TCP ? 2 : 0;
+         i < FL_COUNT(kinds) && result == 0 && routes.routing == CONTROL_ROUTING_NONE; i++)
+        result = collect(model, kinds[i], client_namespace, &selection, arena, &routes);
     if (result == 0)
         *ret_routes = routes;
     return result;

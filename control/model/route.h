@@ -44,7 +44,8 @@ struct control_route_entry { /* one match of one rule */
     uint32_t rule_index, match_index; /* in the route, from 0 */
     struct fl_span hostname;          /* gateways: the hostname by which the route is here; empty: any */
     struct control_destinations destinations;
-    /* 0: forward, or redirect where rule->filters.redirect; 500: no usable backend at all, or an unsupported filter */
+    /* 0: forward, or redirect where rule->filters.redirect; 500 (of a GRPCRoute 503, which is UNAVAILABLE): no usable
+     * backend at all, or an unsupported filter */
     uint16_t answer;
 };
 
@@ -60,8 +61,8 @@ enum control_routing {
 };
 
 struct control_service_routes {
-    enum control_routing routing; /* of an HTTPRoute and a TCPRoute at one port the HTTPRoute counts, unless the port's
-                                     protocol is TCP: there HTTPRoutes have no effect */
+    enum control_routing routing; /* of several kinds at one port the most specific counts: GRPCRoute, HTTPRoute,
+                                     TCPRoute; where the port's protocol is TCP the first two have no effect */
     struct control_route_list http;
     const struct control_tcp_route *tcp_route; /* the oldest, then by name */
     struct control_destinations tcp;
@@ -72,7 +73,7 @@ int control_service_routes(const struct control_model *model, const struct contr
                            const struct control_port *port, struct fl_span client_namespace, struct fl_arena *arena,
                            struct control_service_routes *ret_routes) FL_MUST_CHECK;
 
-/* Backends of one rule of a route in `name_space`; kind is HTTP_ROUTE or TCP_ROUTE. 0, -ENOMEM. */
+/* Backends of one rule of a route in `name_space`; kind is the route's. 0, -ENOMEM. */
 int control_destinations_resolve(const struct control_model *model, enum control_kind kind, struct fl_span name_space,
                                  const struct control_backend *backends, size_t count, struct fl_arena *arena,
                                  struct control_destinations *ret_destinations) FL_MUST_CHECK;

@@ -91,8 +91,8 @@ static struct fl_json *metadata_of(struct report *report, struct fl_span name_sp
 static struct fl_json *kind_of(struct report *report, const struct control_listener_view *view)
 {
     struct fl_json *kinds = fl_json_new_array();
-    const enum control_kind known[] = {CONTROL_HTTP_ROUTE, CONTROL_TCP_ROUTE};
-    const bool takes[] = {view->http_route, view->tcp_route_kind};
+    const enum control_kind known[] = {CONTROL_HTTP_ROUTE, CONTROL_GRPC_ROUTE, CONTROL_TCP_ROUTE};
+    const bool takes[] = {view->http_route, view->grpc_route, view->tcp_route_kind};
     for (size_t i = 0; i < FL_COUNT(known); i++) {
         if (!takes[i])
             continue;
@@ -295,8 +295,8 @@ static struct fl_json *class_status(struct report *report, const struct control_
 
 bool control_status_has(enum control_kind kind)
 {
-    return kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_GATEWAY || kind == CONTROL_HTTP_ROUTE ||
-           kind == CONTROL_TCP_ROUTE || kind >= CONTROL_AUTHORIZATION_POLICY;
+    return kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_GATEWAY || control_kind_is_route(kind) ||
+           kind >= CONTROL_AUTHORIZATION_POLICY;
 }
 
 static struct fl_json *head_of(struct report *report, enum control_kind kind)
@@ -391,11 +391,11 @@ static struct fl_json *object_of(struct report *report, const struct control_obj
     struct fl_json *json = head_of(report, object->kind);
     set(report, json, "metadata", metadata_of(report, object->metadata.name_space, object->metadata.name));
     set(report, json, "origin", origin_of(report, &object->origin));
-    struct fl_json *status =
-        object->kind == CONTROL_GATEWAY         ? gateway_status(report, control_as_gateway(object))
-        : object->kind == CONTROL_GATEWAY_CLASS ? class_status(report, control_as_gateway_class(object))
-        : object->kind == CONTROL_HTTP_ROUTE || object->kind == CONTROL_TCP_ROUTE ? route_status(report, object)
-                                                                                  : own_status(report, object);
+    struct fl_json *status = object->kind == CONTROL_GATEWAY ? gateway_status(report, control_as_gateway(object))
+                             : object->kind == CONTROL_GATEWAY_CLASS
+                                 ? class_status(report, control_as_gateway_class(object))
+                             : control_kind_is_route(object->kind) ? route_status(report, object)
+                                                                   : own_status(report, object);
     add_problems(report, object, status);
     add_refusal(report, object, status);
     set(report, json, "status", status);

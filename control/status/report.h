@@ -9,7 +9,7 @@
 
 #define CONTROL_STATUS_TEXT_MAX (1u << 20) /* of one object */
 
-/* Kinds that have a status: GatewayClass, Gateway, HTTPRoute, TCPRoute and those of fairlead.io. */
+/* Kinds that have a status: GatewayClass, Gateway, every kind of route, and those of fairlead.io. */
 bool control_status_has(enum control_kind kind);
 
 /* Appends {apiVersion, kind, metadata, origin, status: {conditions | parents | listeners …}} as a JSON object. Of the

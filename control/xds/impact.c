@@ -137,6 +137,12 @@ static void touch_service(struct finding *finding, const struct control_model *m
     fl_arena_reset(&finding->scratch);
 }
 
+static bool has_http_routes(const struct control_model *model)
+{
+    return control_model_all(model, CONTROL_HTTP_ROUTE).count > 0 ||
+           control_model_all(model, CONTROL_GRPC_ROUTE).count > 0;
+}
+
 /* Everything that is called by it; its Pods' inbound side; routes that may send there. */
 static void on_service(struct finding *finding, const struct control_model *model, const struct control_object *object)
 {
@@ -145,7 +151,7 @@ static void on_service(struct finding *finding, const struct control_model *mode
     for (size_t i = 0; i < service->ip_count; i++)
         add_address(finding, &service->ips[i]);
     add_namespace(finding, object->metadata.name_space);
-    if (control_model_all(model, CONTROL_HTTP_ROUTE).count > 0)
+    if (has_http_routes(model))
         add_type(finding, FL_RESOURCE_ROUTES);
     if (control_model_all(model, CONTROL_TCP_ROUTE).count > 0)
         add_type(finding, FL_RESOURCE_LISTENER);
@@ -198,9 +204,10 @@ static void on_pod(struct finding *finding, const struct control_model *model, c
 
 /* -- routes and policies -- */
 
-static void on_parents(struct finding *finding, const struct control_model *model, const struct control_parent *parents,
-                       size_t count)
+static void on_parents(struct finding *finding, const struct control_model *model, const struct control_object *route)
 {
+    const struct control_parent *parents = NULL;
+    size_t count = control_route_parent_list(route, &parents);
     for (size_t i = 0; i < count; i++) {
         const struct control_reference *reference = &parents[i].reference;
         const struct control_service *service = NULL;
@@ -222,7 +229,7 @@ static void on_targets(struct finding *finding, const struct control_model *mode
         if (service != NULL)
             touch_service(finding, model, service, false);
     }
-    if (control_model_all(model, CONTROL_HTTP_ROUTE).count > 0)
+    if (has_http_routes(model))
         add_type(finding, FL_RESOURCE_ROUTES); /* retries go by where a route leads */
 }
 
@@ -259,10 +266,9 @@ static void on_object(struct finding *finding, const struct control_model *model
         on_pod(finding, model, object);
         break;
     case CONTROL_HTTP_ROUTE:
-        on_parents(finding, model, control_as_http_route(object)->parents, control_as_http_route(object)->parent_count);
-        break;
+    case CONTROL_GRPC_ROUTE:
     case CONTROL_TCP_ROUTE:
-        on_parents(finding, model, control_as_tcp_route(object)->parents, control_as_tcp_route(object)->parent_count);
+        on_parents(finding, model, object);
         break;
     case CONTROL_TRAFFIC_POLICY:
         on_targets(finding, model, object);

@@ -16,6 +16,17 @@ static pb_header_match *header(struct generation *generation, struct fl_span nam
     return match;
 }
 
+/* By its end, or by its beginning. */
+static pb_header_match *header_beside(struct generation *generation, struct fl_span name, struct fl_span part, bool end)
+{
+    pb_header_match *match = header(generation, name, part);
+    pb_string_match *string = match->string_match;
+    string->match_pattern_case = end ? ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_SUFFIX
+                                     : ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_PREFIX;
+    *(end ? &string->suffix : &string->prefix) = string->exact;
+    return match;
+}
+
 static pb_query_match *query(struct generation *generation, const struct control_name_value *from)
 {
     pb_query_match *match = new_query_match(&generation->build);
@@ -46,12 +57,17 @@ static pb_route_match *match_of(struct generation *generation, const struct cont
 {
     struct build *build = &generation->build;
     pb_route_match *match = new_route_match(build);
-    bool everything = from->path.len <= 1;
+    bool everything = from->path.len <= 1 || from->path_match == CONTROL_PATH_SUFFIX;
     set_path(match,
              from->path_match == CONTROL_PATH_EXACT ? PATH_EXACT
              : everything                           ? PATH_PREFIX
                                                     : PATH_SEPARATED,
              everything ? literal("/") : build_text(build, from->path));
+    if (from->grpc)
+        PUSH(build, match, headers,
+             header_beside(generation, FL_SPAN("content-type"), FL_SPAN("application/grpc"), false));
+    if (from->path_match == CONTROL_PATH_SUFFIX)
+        PUSH(build, match, headers, header_beside(generation, FL_SPAN(":path"), from->path, true));
     if (from->method.len > 0)
         PUSH(build, match, headers, header(generation, FL_SPAN(":method"), from->method));
     for (size_t i = 0; i < from->header_count; i++)

@@ -214,6 +214,17 @@ int control_read_filters(struct fl_reader *reader, const struct fl_json *value, 
     return result;
 }
 
+int control_read_grpc_filters(struct fl_reader *reader, const struct fl_json *value, void *field,
+                              const struct fl_row *row)
+{
+    struct control_http_filters *filters = field;
+    int result = control_read_filters(reader, value, field, row);
+    if (result == 0 && (filters->redirect != NULL || filters->rewrite != NULL))
+        return fl_reader_fail(reader, value, "a GRPCRoute has no filter %s",
+                              filters->redirect != NULL ? "RequestRedirect" : "URLRewrite");
+    return result;
+}
+
 /* A backend's own filters: a struct in the arena. */
 int control_read_filters_part(struct fl_reader *reader, const struct fl_json *value, void *field,
                               const struct fl_row *row)

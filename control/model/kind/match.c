@@ -148,12 +148,13 @@ static const struct fl_row match_rows[] = {
 static const struct fl_table match_table = {match_rows, FL_TABLE_IGNORE_UNKNOWN};
 
 const struct control_http_match control_match_all = {.path_match = CONTROL_PATH_PREFIX, .path = {"/", 1}};
+const struct control_http_match control_match_grpc = {
+    .grpc = true, .path_match = CONTROL_PATH_PREFIX, .path = {"/", 1}};
 
-int control_read_matches(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+static int read_matches(struct fl_reader *reader, const struct fl_json *value, const struct fl_table *table,
+                        const struct control_http_match *start, struct control_http_rule *rule)
 {
-    struct control_http_rule *rule = field;
     size_t count = fl_json_count(value), i = 0;
-    (void)row;
     if (!fl_json_is(value, FL_JSON_ARRAY))
         return fl_reader_expected(reader, value, "an array");
     if (count > CONTROL_MATCHES_MAX)
@@ -162,9 +163,9 @@ int control_read_matches(struct fl_reader *reader, const struct fl_json *value, 
     if (matches == NULL)
         return -ENOMEM;
     for (const struct fl_json *item = fl_json_first(value); item != NULL; item = fl_json_next(item)) {
-        struct match_reading reading = {.match = control_match_all};
+        struct match_reading reading = {.match = *start};
         size_t mark = fl_reader_enter_at(reader, i);
-        int result = fl_table_read(reader, item, &match_table, &reading);
+        int result = fl_table_read(reader, item, table, &reading);
         fl_reader_leave(reader, mark);
         if (result < 0)
             return result;
@@ -177,4 +178,91 @@ int control_read_matches(struct fl_reader *reader, const struct fl_json *value, 
         rule->match_count = count;
     }
     return 0;
+}
+
+int control_read_matches(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    (void)row;
+    return read_matches(reader, value, &match_table, &control_match_all, field);
+}
+
+/* -- GRPCRoute ----------------------------------------------------------------------------------------------------- */
+
+struct method_texts {
+    struct fl_span type, service, method;
+};
+
+/* What stands in a path between two slashes: no slash, nothing that a path cannot hold. */
+static int read_method_part(struct fl_reader *reader, const struct fl_json *value, void *field,
+                            const struct fl_row *row)
+{
+    struct fl_span text = fl_json_string(value);
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] == '/' || text.data[i] == '?' || text.data[i] == '#' || (unsigned char)text.data[i] <= ' ')
+            return fl_reader_fail(reader, value, "a character that %s cannot hold", row->name);
+    return fl_read_string(reader, value, field, row);
+}
+
+#define AT(member) offsetof(struct method_texts, member)
+static const struct fl_row method_rows[] = {
+    {"type", fl_read_string, AT(type), OPT, 0, 0, NULL},
+    {"service", read_method_part, AT(service), OPT, 0, 1024, NULL},
+    {"method", read_method_part, AT(method), OPT, 0, 1024, NULL},
+    {0},
+};
+static const struct fl_table method_table = {method_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static int set_path(struct fl_reader *reader, const struct method_texts *texts, struct control_http_match *match)
+{
+    bool service = texts->service.len > 0, method = texts->method.len > 0;
+    size_t len = texts->service.len + service + texts->method.len + method;
+    char *path = fl_arena_alloc(reader->context, len);
+    if (path == NULL)
+        return -ENOMEM;
+    char *at = path;
+    if (service) {
+        *at++ = '/';
+        memcpy(at, texts->service.data, texts->service.len);
+        at += texts->service.len;
+    }
+    if (method) {
+        *at++ = '/';
+        memcpy(at, texts->method.data, texts->method.len);
+    }
+    match->path = fl_span_make(path, len);
+    match->path_match = !method ? CONTROL_PATH_PREFIX : service ? CONTROL_PATH_EXACT : CONTROL_PATH_SUFFIX;
+    return 0;
+}
+
+static int read_grpc_method(struct fl_reader *reader, const struct fl_json *value, void *field,
+                            const struct fl_row *row)
+{
+    struct match_reading *reading = field;
+    struct method_texts texts = {FL_SPAN(""), FL_SPAN(""), FL_SPAN("")};
+    (void)row;
+    int result = fl_table_read(reader, value, &method_table, &texts);
+    if (result < 0)
+        return result;
+    if (texts.service.len == 0 && texts.method.len == 0)
+        return fl_reader_fail(reader, value, "service or method: one of them is required");
+    if (fl_span_eq_str(texts.type, "RegularExpression"))
+        reading->unsupported = FL_SPAN("a method match of type RegularExpression is not supported");
+    else if (texts.type.len > 0 && !fl_span_eq_str(texts.type, "Exact"))
+        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact");
+    return set_path(reader, &texts, &reading->match);
+}
+
+static const struct fl_row grpc_match_rows[] = {
+    {"method", read_grpc_method, 0, OPT, 0, 0, NULL},
+    {"headers", read_match_headers, 0, OPT, 0, 0, NULL},
+    {0},
+};
+static const struct fl_table grpc_match_table = {grpc_match_rows, FL_TABLE_IGNORE_UNKNOWN};
+
+int control_read_grpc_matches(struct fl_reader *reader, const struct fl_json *value, void *field,
+                              const struct fl_row *row)
+{
+    (void)row;
+    return read_matches(reader, value, &grpc_match_table, &control_match_grpc, field);
 }

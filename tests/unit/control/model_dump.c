@@ -32,7 +32,12 @@ static void say_entry(struct dump *dump, const struct control_route_entry *entry
 {
     const struct control_http_match *match = entry->match;
     say(dump, "      %.*s/%.*s#%u.%u %s%.*s", NAME(&entry->route->object), entry->rule_index, entry->match_index,
-        match->path_match == CONTROL_PATH_EXACT ? "=" : "", FL_SPAN_ARG(match->path));
+        match->path_match == CONTROL_PATH_EXACT    ? "="
+        : match->path_match == CONTROL_PATH_SUFFIX ? "*"
+                                                   : "",
+        FL_SPAN_ARG(match->path));
+    if (match->grpc)
+        say(dump, " grpc");
     if (match->method.len > 0)
         say(dump, " %.*s", FL_SPAN_ARG(match->method));
     for (size_t i = 0; i < match->header_count; i++)
@@ -218,7 +223,7 @@ static void say_object(struct dump *dump, const struct control_object *object)
         say_pod(dump, control_as_pod(object));
     else if (object->kind == CONTROL_GATEWAY)
         say_gateway(dump, control_as_gateway(object));
-    else if (object->kind == CONTROL_HTTP_ROUTE || object->kind == CONTROL_TCP_ROUTE)
+    else if (control_kind_is_route(object->kind))
         say_route(dump, object);
     else
         say(dump, "  %.*s/%.*s\n", NAME(object));
