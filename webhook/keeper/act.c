@@ -32,7 +32,7 @@ bool keeper_act_is_blocked(const void *owner, const struct keeper_configuration 
     for (size_t i = 0; i < KEEPER_CONFIGURATIONS_MAX; i++) {
         const struct keeper_blocked *blocked = &keeper->blocked[i];
         if (strcmp(blocked->name, configuration->name) == 0)
-            return strcmp(blocked->version, configuration->version) == 0 && keeper_now_ms() < blocked->until_ms;
+            return strcmp(blocked->version, configuration->version) == 0 && fl_boot_ms() < blocked->until_ms;
     }
     return false;
 }
@@ -47,7 +47,7 @@ static void block(struct keeper *keeper, const struct keeper_configuration *conf
         blocked = &keeper->blocked[0];
     snprintf(blocked->name, sizeof(blocked->name), "%s", configuration->name);
     snprintf(blocked->version, sizeof(blocked->version), "%s", configuration->version);
-    blocked->until_ms = keeper_now_ms() + KEEPER_BLOCKED_MS;
+    blocked->until_ms = fl_boot_ms() + KEEPER_BLOCKED_MS;
     if (!known)
         fl_log(FL_LOG_ERROR, "the caBundle belongs to another field manager; see --force-conflicts",
                FL_LOG_STR("configuration", configuration->name), FL_LOG_STR("manager", manager));
@@ -348,8 +348,8 @@ void keeper_act(struct keeper *keeper)
         failed(keeper, result, &err);
         return;
     }
-    view->now = keeper_wall_us() / 1000000;
-    view->now_ms = keeper_now_ms();
+    view->now = fl_wall_us() / 1000000;
+    view->now_ms = fl_boot_ms();
     keeper_observe(&keeper->memory, digests, view);
     if (!view->clock_steady)
         fl_log(FL_LOG_DEBUG, "the clock jumped", FL_LOG_NUM("now", view->now));

@@ -20,7 +20,7 @@ static uint64_t draw(uint64_t below)
 {
     uint64_t number = 0;
     if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
-        number = (uint64_t)keeper_wall_us();
+        number = (uint64_t)fl_wall_us();
     return below > 0 ? number % below : 0;
 }
 
@@ -29,7 +29,7 @@ static void beat(struct keeper *keeper)
     struct fl_err err = {0};
     if (keeper->options->heartbeat == NULL)
         return;
-    uint64_t stale_at_ms = keeper_now_ms() + 3 * keeper_election_period_ms(&keeper->election) + HEARTBEAT_MS;
+    uint64_t stale_at_ms = fl_boot_ms() + 3 * fl_kube_election_period_ms(&keeper->election) + HEARTBEAT_MS;
     bool failed = keeper_heartbeat_write(keeper->options->heartbeat, stale_at_ms, &err) < 0;
     if (failed && !keeper->heartbeat_failed)
         fl_log(FL_LOG_ERROR, "cannot write the heartbeat", FL_LOG_STR("error", err.text));
@@ -39,7 +39,7 @@ static void beat(struct keeper *keeper)
 /* Tells what changed, and begins or ends to act. */
 static void follow(struct keeper *keeper)
 {
-    bool holds = keeper_election_holds(&keeper->election, keeper_now_ms());
+    bool holds = fl_kube_election_holds(&keeper->election, fl_boot_ms());
     if (holds == keeper->holds)
         return;
     keeper->holds = holds;
@@ -56,7 +56,7 @@ static void follow(struct keeper *keeper)
 
 static void tick_in(struct keeper *keeper, uint64_t ms)
 {
-    uint64_t now = keeper_now_ms(), until = keeper->election.held_until_ms;
+    uint64_t now = fl_boot_ms(), until = keeper->election.held_until_ms;
     if (keeper->holds && until > now && until - now < ms)
         ms = until - now; /* to stop in time */
     fl_timer_set(keeper->loop, &keeper->lease_timer, ms, on_due);
@@ -64,7 +64,7 @@ static void tick_in(struct keeper *keeper, uint64_t ms)
 
 static void trouble(struct keeper *keeper, const struct fl_err *err)
 {
-    keeper_election_lost(&keeper->election);
+    fl_kube_election_lost(&keeper->election);
     if (strcmp(err->text, keeper->lease_told.text) != 0)
         fl_log(FL_LOG_WARNING, "cannot keep the Lease", FL_LOG_STR("error", err->text));
     keeper->lease_told = *err;
@@ -72,18 +72,18 @@ static void trouble(struct keeper *keeper, const struct fl_err *err)
         fl_loop_stop(keeper->loop, 0);
         return;
     }
-    uint64_t retry = keeper_election_period_ms(&keeper->election) / 4;
+    uint64_t retry = fl_kube_election_period_ms(&keeper->election) / 4;
     retry = retry < RETRY_MS ? retry : RETRY_MS;
     tick_in(keeper, retry / 2 + draw(retry));
 }
 
 /* The Lease in the answer: 0 with it, or told and tried again. */
-static bool take_lease(struct keeper *keeper, const struct fl_kube_answer *answer, struct keeper_lease *lease)
+static bool take_lease(struct keeper *keeper, const struct fl_kube_answer *answer, struct fl_kube_lease_state *lease)
 {
     struct fl_err err = {0};
     int result = fl_kube_answer_check(answer, &err);
     if (result == 0)
-        result = keeper_lease_read(answer->body, lease, &err);
+        result = fl_kube_lease_parse(answer->body, lease, &err);
     if (result < 0)
         trouble(keeper, &err);
     return result == 0;
@@ -92,7 +92,7 @@ static bool take_lease(struct keeper *keeper, const struct fl_kube_answer *answe
 static void on_read(void *owner, const struct fl_kube_answer *answer)
 {
     struct keeper *keeper = owner;
-    struct keeper_lease lease = {.there = false};
+    struct fl_kube_lease_state lease = {.there = false};
     keeper->lease_exchange = NULL;
     if (keeper->stopping) {
         release(keeper);
@@ -100,37 +100,37 @@ static void on_read(void *owner, const struct fl_kube_answer *answer)
     }
     if (answer->status != 404 && !take_lease(keeper, answer, &lease))
         return;
-    keeper_election_saw(&keeper->election, &lease, keeper_now_ms());
+    fl_kube_election_saw(&keeper->election, &lease, fl_boot_ms());
     follow(keeper);
-    if (keeper_election_next(&keeper->election, keeper_now_ms()) != KEEPER_ELECTION_WAIT) {
+    if (fl_kube_election_next(&keeper->election, fl_boot_ms()) != FL_KUBE_ELECTION_WAIT) {
         tick(keeper);
         return;
     }
-    keeper_election_lost(&keeper->election); /* to be read again */
-    uint64_t period = keeper_election_period_ms(&keeper->election);
+    fl_kube_election_lost(&keeper->election); /* to be read again */
+    uint64_t period = fl_kube_election_period_ms(&keeper->election);
     tick_in(keeper, period / 2 + draw(period / 2));
 }
 
 static void on_write(void *owner, const struct fl_kube_answer *answer)
 {
     struct keeper *keeper = owner;
-    struct keeper_lease lease;
+    struct fl_kube_lease_state lease;
     keeper->lease_exchange = NULL;
     if (answer->status == 409 && !keeper->stopping) { /* somebody was quicker */
-        keeper_election_lost(&keeper->election);
+        fl_kube_election_lost(&keeper->election);
         tick_in(keeper, 50 + draw(200));
         return;
     }
     if (!take_lease(keeper, answer, &lease))
         return;
     keeper->lease_told.text[0] = '\0';
-    keeper_election_won(&keeper->election, &lease, keeper->lease_start_ms, keeper_now_ms());
+    fl_kube_election_won(&keeper->election, &lease, keeper->lease_start_ms, fl_boot_ms());
     if (keeper->stopping) {
         release(keeper);
         return;
     }
     follow(keeper);
-    tick_in(keeper, keeper_election_period_ms(&keeper->election));
+    tick_in(keeper, fl_kube_election_period_ms(&keeper->election));
 }
 
 static void send(struct keeper *keeper, const char *method, struct fl_span body,
@@ -146,12 +146,12 @@ static void send(struct keeper *keeper, const char *method, struct fl_span body,
         .path = path,
         .content_type = strcmp(method, "PATCH") == 0 ? "application/merge-patch+json" : NULL,
         .body = body,
-        .body_max = KEEPER_LEASE_MAX,
-        .timeout_ms = keeper_election_request_ms(&keeper->election),
+        .body_max = FL_KUBE_LEASE_MAX,
+        .timeout_ms = fl_kube_election_request_ms(&keeper->election),
         .on_done = on_done,
         .owner = keeper,
     };
-    keeper->lease_start_ms = keeper_now_ms();
+    keeper->lease_start_ms = fl_boot_ms();
     if (fl_kube_send(keeper->client, &request, &keeper->lease_exchange, &err) < 0)
         trouble(keeper, &err);
 }
@@ -161,8 +161,8 @@ static void send_write(struct keeper *keeper, bool release,
 {
     struct fl_buf body;
     fl_buf_init(&body, BODY_MAX);
-    if (keeper_lease_print(&keeper->election, keeper->options->lease, keeper->options->name_space, keeper_wall_us(),
-                           release, &body) < 0) {
+    if (fl_kube_lease_print(&keeper->election, keeper->options->lease, keeper->options->name_space, fl_wall_us(),
+                            release, &body) < 0) {
         struct fl_err err = {-ENOMEM, "out of memory"};
         trouble(keeper, &err);
     } else {
@@ -177,14 +177,14 @@ static void tick(struct keeper *keeper)
     follow(keeper);
     if (keeper->lease_exchange != NULL || keeper->stopping)
         return;
-    switch (keeper_election_next(&keeper->election, keeper_now_ms())) {
-    case KEEPER_ELECTION_READ:
-    case KEEPER_ELECTION_WAIT:
+    switch (fl_kube_election_next(&keeper->election, fl_boot_ms())) {
+    case FL_KUBE_ELECTION_READ:
+    case FL_KUBE_ELECTION_WAIT:
         send(keeper, "GET", (struct fl_span){NULL, 0}, on_read);
         break;
-    case KEEPER_ELECTION_MAKE:
-    case KEEPER_ELECTION_TAKE:
-    case KEEPER_ELECTION_RENEW:
+    case FL_KUBE_ELECTION_MAKE:
+    case FL_KUBE_ELECTION_TAKE:
+    case FL_KUBE_ELECTION_RENEW:
         send_write(keeper, false, on_write);
         break;
     }
@@ -217,7 +217,7 @@ static void on_released(void *owner, const struct fl_kube_answer *answer)
 /* What is not ours, or may not be, is left. */
 static void release(struct keeper *keeper)
 {
-    if (keeper->election.known && keeper_election_holds(&keeper->election, keeper_now_ms()))
+    if (keeper->election.known && fl_kube_election_holds(&keeper->election, fl_boot_ms()))
         send_write(keeper, true, on_released);
     else
         fl_loop_stop(keeper->loop, 0);

@@ -2,8 +2,8 @@
 #ifndef WEBHOOK_KEEPER_KEEPER_H
 #define WEBHOOK_KEEPER_KEEPER_H
 
+#include "common/kube/election.h"
 #include "webhook/keeper/cabundle.h"
-#include "webhook/keeper/lease.h"
 #include "webhook/keeper/policy.h"
 
 #define KEEPER_NAMES_MAX 16 /* of the leaf, with the NULL at their end */

@@ -166,10 +166,10 @@ bool keeper_look_send(struct keeper *keeper, const struct fl_kube_request *reque
 {
     struct fl_kube_request full = *request;
     struct fl_err err = {0};
-    full.timeout_ms = keeper_election_request_ms(&keeper->election);
+    full.timeout_ms = fl_kube_election_request_ms(&keeper->election);
     full.on_done = on_answer;
     full.owner = keeper;
-    if (!keeper_election_holds(&keeper->election, keeper_now_ms()))
+    if (!fl_kube_election_holds(&keeper->election, fl_boot_ms()))
         fl_err_set(&err, -EPERM, "the Lease is not ours any more");
     else if (fl_kube_send(keeper->client, &full, &keeper->exchange, &err) == 0)
         return true;

@@ -1,7 +1,7 @@
 /* fairlead-keeper: options in, keeper_run, exit code out. */
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/kube/object.h"
-#include "webhook/keeper/clock.h"
 #include "webhook/keeper/heartbeat.h"
 #include "webhook/keeper/keeper.h"
 
@@ -113,7 +113,7 @@ struct command_line {
     const char *domain;
     const char *extra[KEEPER_NAMES_MAX]; /* --dns-name */
     size_t extra_count;
-    char identity[KEEPER_IDENTITY_MAX];
+    char identity[FL_KUBE_HOLDER_MAX];
     char names[2][FL_KUBE_NAME_MAX * 2 + 16];
     enum fl_log_level level;
     enum fl_log_format format;
@@ -154,7 +154,7 @@ static int take_dns_name(struct command_line *line, const char *value)
 static int take_lease_seconds(struct keeper_options *options, const char *value)
 {
     uint64_t seconds;
-    if (!fl_span_to_u64(fl_span_str(value), KEEPER_LEASE_SECONDS_MAX, &seconds) || seconds < KEEPER_LEASE_SECONDS_MIN)
+    if (!fl_span_to_u64(fl_span_str(value), FL_KUBE_LEASE_SECONDS_MAX, &seconds) || seconds < FL_KUBE_LEASE_SECONDS_MIN)
         return wrong("--lease-duration: expected seconds from 3 to 3600", value);
     options->lease_seconds = (unsigned)seconds;
     return 0;
@@ -295,7 +295,7 @@ static int check(const struct command_line *line)
     if (strcmp(options->secret, options->ca_secret) == 0)
         return wrong("--secret and --ca-secret: the webhook mounts the first, and must not see the second",
                      options->secret);
-    if (options->identity != NULL && (*options->identity == '\0' || strlen(options->identity) >= KEEPER_IDENTITY_MAX))
+    if (options->identity != NULL && (*options->identity == '\0' || strlen(options->identity) >= FL_KUBE_HOLDER_MAX))
         return wrong("--identity: expected 1 to 253 bytes", options->identity);
     if (options->context != NULL && options->kubeconfig == NULL)
         return wrong("--context: it is one of a --kubeconfig, which is missing", options->context);
@@ -338,14 +338,14 @@ static void fill_names(struct command_line *line)
 /* Of this process and no other, also where a host's name is used again. */
 static void fill_identity(struct command_line *line)
 {
-    char host[KEEPER_IDENTITY_MAX - 20] = "";
+    char host[FL_KUBE_HOLDER_MAX - 20] = "";
     uint64_t number = 0;
     if (line->options.identity != NULL)
         return;
     if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
         snprintf(host, sizeof(host), "keeper");
     if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-        number = (uint64_t)keeper_wall_us();
+        number = (uint64_t)fl_wall_us();
     snprintf(line->identity, sizeof(line->identity), "%s_%016" PRIx64, host, number);
     line->options.identity = line->identity;
 }
@@ -353,7 +353,7 @@ static void fill_identity(struct command_line *line)
 static int check_heartbeat(const char *path)
 {
     struct fl_err err = {0};
-    if (keeper_heartbeat_check(path, keeper_now_ms(), &err) == 0)
+    if (keeper_heartbeat_check(path, fl_boot_ms(), &err) == 0)
         return 0;
     fprintf(stderr, "fairlead-keeper: %s\n", err.text);
     return 1;
@@ -367,7 +367,7 @@ int main(int argc, char **argv)
                     .secret = "fairlead-webhook-tls",
                     .ca_secret = "fairlead-webhook-ca",
                     .lease = "fairlead-keeper",
-                    .lease_seconds = KEEPER_LEASE_SECONDS_DEFAULT},
+                    .lease_seconds = FL_KUBE_LEASE_SECONDS_DEFAULT},
         .domain = "cluster.local",
         .level = FL_LOG_INFO,
         .format = FL_LOG_JSON,

@@ -5,11 +5,11 @@
 #ifndef WEBHOOK_KEEPER_STATE_H
 #define WEBHOOK_KEEPER_STATE_H
 
+#include "common/base/clock.h"
 #include "common/kube/client.h"
 #include "common/kube/watch.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
-#include "webhook/keeper/clock.h"
 #include "webhook/keeper/keeper.h"
 #include "webhook/keeper/material.h"
 
@@ -43,7 +43,7 @@ struct keeper {
     bool stopping;
 
     /* elect */
-    struct keeper_election election;
+    struct fl_kube_election election;
     struct fl_kube_exchange *lease_exchange;
     struct fl_timer lease_timer;
     uint64_t lease_start_ms;

@@ -1,6 +1,6 @@
 /* Answers of the API server as the keeper reads them: a Secret (both of them), a configuration, a Lease, a Status. What
  * is read leads to a step, and what is sent is JSON again. */
-#include "webhook/keeper/lease.h"
+#include "common/kube/election.h"
 #include "webhook/keeper/material.h"
 
 #include <stdio.h>
@@ -27,15 +27,16 @@ static void expect_json(struct fl_buf *text)
 
 static void read_lease(struct fl_span text)
 {
-    struct keeper_election election = {.identity = "me", .seconds = 30};
-    struct keeper_lease lease;
+    struct fl_kube_election election = {.identity = "me", .seconds = 30};
+    struct fl_kube_lease_state lease;
     struct fl_buf out;
-    if (keeper_lease_read(text, &lease, NULL) < 0)
+    if (fl_kube_lease_parse(text, &lease, NULL) < 0)
         return;
-    keeper_election_saw(&election, &lease, 1000);
-    EXPECT(keeper_election_next(&election, 1000 + KEEPER_LEASE_SECONDS_MAX * UINT64_C(1000)) == KEEPER_ELECTION_TAKE);
+    fl_kube_election_saw(&election, &lease, 1000);
+    EXPECT(fl_kube_election_next(&election, 1000 + FL_KUBE_LEASE_SECONDS_MAX * UINT64_C(1000)) ==
+           FL_KUBE_ELECTION_TAKE);
     fl_buf_init(&out, 1u << 20);
-    EXPECT(keeper_lease_print(&election, "n", "s", 1, false, &out) == 0);
+    EXPECT(fl_kube_lease_print(&election, "n", "s", 1, false, &out) == 0);
     expect_json(&out);
 }
 

@@ -1,4 +1,4 @@
-#include "webhook/keeper/lease.h"
+#include "common/kube/election.h"
 
 #include "common/base/print.h"
 #include "common/doc/json.h"
@@ -19,45 +19,45 @@ static void copy_text(const struct fl_json *value, char *text, size_t size)
     text[span.len] = '\0';
 }
 
-int keeper_lease_read(struct fl_span json, struct keeper_lease *ret_lease, struct fl_err *err)
+int fl_kube_lease_parse(struct fl_span json, struct fl_kube_lease_state *ret_lease, struct fl_err *err)
 {
-    const struct fl_json_limits limits = {.bytes_max = KEEPER_LEASE_MAX};
+    const struct fl_json_limits limits = {.bytes_max = FL_KUBE_LEASE_MAX};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *root = NULL;
     int result = fl_json_parse(json, &limits, &root, err);
     if (result < 0)
         return result == -ENOMEM ? result : -EINVAL;
-    struct keeper_lease lease = {.there = true, .seconds = RELEASED_SECONDS};
+    struct fl_kube_lease_state lease = {.there = true, .seconds = RELEASED_SECONDS};
     const struct fl_json *spec = fl_json_get(root, "spec");
     copy_text(fl_json_get(fl_json_get(root, "metadata"), "resourceVersion"), lease.version, sizeof(lease.version));
     if (!fl_span_eq_str(fl_json_string(fl_json_get(root, "kind")), "Lease") || lease.version[0] == '\0')
         return fl_err_set(err, -EINVAL, "the answer is not a Lease with a version");
     copy_text(fl_json_get(spec, "holderIdentity"), lease.holder, sizeof(lease.holder));
-    fl_json_int(fl_json_get(spec, "leaseDurationSeconds"), 1, KEEPER_LEASE_SECONDS_MAX, &lease.seconds);
+    fl_json_int(fl_json_get(spec, "leaseDurationSeconds"), 1, FL_KUBE_LEASE_SECONDS_MAX, &lease.seconds);
     fl_json_int(fl_json_get(spec, "leaseTransitions"), 0, INT32_MAX - 1, &lease.transitions);
     *ret_lease = lease;
     return 0;
 }
 
-static bool is_ours(const struct keeper_election *election)
+static bool is_ours(const struct fl_kube_election *election)
 {
     return election->seen.there && strcmp(election->seen.holder, election->identity) == 0;
 }
 
-enum keeper_election_step keeper_election_next(const struct keeper_election *election, uint64_t now_ms)
+enum fl_kube_election_step fl_kube_election_next(const struct fl_kube_election *election, uint64_t now_ms)
 {
-    const struct keeper_lease *seen = &election->seen;
+    const struct fl_kube_lease_state *seen = &election->seen;
     if (!election->known)
-        return KEEPER_ELECTION_READ;
+        return FL_KUBE_ELECTION_READ;
     if (!seen->there)
-        return KEEPER_ELECTION_MAKE;
+        return FL_KUBE_ELECTION_MAKE;
     if (is_ours(election))
-        return keeper_election_holds(election, now_ms) ? KEEPER_ELECTION_RENEW : KEEPER_ELECTION_TAKE;
+        return fl_kube_election_holds(election, now_ms) ? FL_KUBE_ELECTION_RENEW : FL_KUBE_ELECTION_TAKE;
     if (seen->holder[0] == '\0' || now_ms - election->seen_ms >= (uint64_t)seen->seconds * 1000)
-        return KEEPER_ELECTION_TAKE;
-    return KEEPER_ELECTION_WAIT;
+        return FL_KUBE_ELECTION_TAKE;
+    return FL_KUBE_ELECTION_WAIT;
 }
 
-void keeper_election_saw(struct keeper_election *election, const struct keeper_lease *lease, uint64_t now_ms)
+void fl_kube_election_saw(struct fl_kube_election *election, const struct fl_kube_lease_state *lease, uint64_t now_ms)
 {
     bool same = election->seen.there == lease->there && strcmp(election->seen.version, lease->version) == 0 &&
                 election->seen_ms != 0;
@@ -69,30 +69,30 @@ void keeper_election_saw(struct keeper_election *election, const struct keeper_l
         election->held_until_ms = 0;
 }
 
-void keeper_election_won(struct keeper_election *election, const struct keeper_lease *lease, uint64_t start_ms,
-                         uint64_t now_ms)
+void fl_kube_election_won(struct fl_kube_election *election, const struct fl_kube_lease_state *lease, uint64_t start_ms,
+                          uint64_t now_ms)
 {
-    keeper_election_saw(election, lease, now_ms);
+    fl_kube_election_saw(election, lease, now_ms);
     if (is_ours(election))
         election->held_until_ms = start_ms + election->seconds * UINT64_C(1000) * 2 / 3;
 }
 
-void keeper_election_lost(struct keeper_election *election)
+void fl_kube_election_lost(struct fl_kube_election *election)
 {
     election->known = false;
 }
 
-bool keeper_election_holds(const struct keeper_election *election, uint64_t now_ms)
+bool fl_kube_election_holds(const struct fl_kube_election *election, uint64_t now_ms)
 {
     return now_ms < election->held_until_ms;
 }
 
-uint64_t keeper_election_period_ms(const struct keeper_election *election)
+uint64_t fl_kube_election_period_ms(const struct fl_kube_election *election)
 {
     return election->seconds * UINT64_C(1000) / 3;
 }
 
-unsigned keeper_election_request_ms(const struct keeper_election *election)
+unsigned fl_kube_election_request_ms(const struct fl_kube_election *election)
 {
     unsigned ms = election->seconds * 1000 / 6;
     return ms < 5000 ? ms : 5000;
@@ -108,10 +108,10 @@ static void print_time(struct fl_print *print, const char *name, int64_t now_us)
     fl_print(print, ",\"%s\":\"%s.%06dZ\"", name, text, (int)(now_us % 1000000));
 }
 
-int keeper_lease_print(const struct keeper_election *election, const char *name, const char *name_space, int64_t now_us,
-                       bool release, struct fl_buf *out)
+int fl_kube_lease_print(const struct fl_kube_election *election, const char *name, const char *name_space,
+                        int64_t now_us, bool release, struct fl_buf *out)
 {
-    const struct keeper_lease *seen = &election->seen;
+    const struct fl_kube_lease_state *seen = &election->seen;
     struct fl_print print = {.out = out};
     fl_print(&print, "{");
     if (!seen->there) {
