@@ -36,7 +36,8 @@ static int start(struct keeper *keeper, struct fl_err *err)
         result = fl_signals_init(&keeper->signals, keeper->loop, (const int[]){SIGTERM, SIGINT, 0}, on_signal);
     if (result < 0)
         return fl_err_errno(err, result, "cannot start the loop");
-    return connect_api(keeper, err);
+    result = connect_api(keeper, err);
+    return result < 0 ? result : keeper_elect_start(keeper, err);
 }
 
 static void stop(struct keeper *keeper)
@@ -44,8 +45,7 @@ static void stop(struct keeper *keeper)
     if (keeper->loop == NULL)
         return;
     keeper_look_stop(keeper);
-    keeper->lease_exchange = fl_kube_cancel(keeper->lease_exchange);
-    fl_timer_cancel(&keeper->lease_timer);
+    keeper->lease = fl_kube_lease_free(keeper->lease);
     fl_signals_done(&keeper->signals);
     keeper->client = fl_kube_client_free(keeper->client);
     keeper->loop = fl_loop_free(keeper->loop);
@@ -61,7 +61,6 @@ int keeper_run(const struct keeper_options *options, struct fl_err *err)
     if (result == 0) {
         fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("server", fl_kube_client_server(keeper->client)),
                FL_LOG_STR("identity", options->identity));
-        keeper_elect_start(keeper);
         result = fl_loop_run(keeper->loop);
         if (result < 0)
             fl_err_errno(err, result, "the loop ended");

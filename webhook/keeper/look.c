@@ -166,10 +166,10 @@ bool keeper_look_send(struct keeper *keeper, const struct fl_kube_request *reque
 {
     struct fl_kube_request full = *request;
     struct fl_err err = {0};
-    full.timeout_ms = fl_kube_election_request_ms(&keeper->election);
+    full.timeout_ms = fl_kube_lease_request_ms(keeper->lease);
     full.on_done = on_answer;
     full.owner = keeper;
-    if (!fl_kube_election_holds(&keeper->election, fl_boot_ms()))
+    if (!fl_kube_lease_leads(keeper->lease))
         fl_err_set(&err, -EPERM, "the Lease is not ours any more");
     else if (fl_kube_send(keeper->client, &full, &keeper->exchange, &err) == 0)
         return true;
@@ -214,7 +214,7 @@ static void ask_next(struct keeper *keeper)
  * then, and a write that names the version which was read does not undo what another keeper did in between. */
 static void look(struct keeper *keeper)
 {
-    if (!keeper->holds || keeper->stopping)
+    if (!fl_kube_lease_leads(keeper->lease))
         return;
     if (keeper->phase != KEEPER_RESTING) {
         keeper->look_again = true;

@@ -1,15 +1,14 @@
 /* fairlead-keeper: options in, keeper_run, exit code out. */
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/kube/lease.h"
 #include "common/kube/object.h"
 #include "webhook/keeper/heartbeat.h"
 #include "webhook/keeper/keeper.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -335,21 +334,6 @@ static void fill_names(struct command_line *line)
         options->names[2 + i] = line->extra[i];
 }
 
-/* Of this process and no other, also where a host's name is used again. */
-static void fill_identity(struct command_line *line)
-{
-    char host[FL_KUBE_HOLDER_MAX - 20] = "";
-    uint64_t number = 0;
-    if (line->options.identity != NULL)
-        return;
-    if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
-        snprintf(host, sizeof(host), "keeper");
-    if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-        number = (uint64_t)fl_wall_us();
-    snprintf(line->identity, sizeof(line->identity), "%s_%016" PRIx64, host, number);
-    line->options.identity = line->identity;
-}
-
 static int check_heartbeat(const char *path)
 {
     struct fl_err err = {0};
@@ -381,7 +365,10 @@ int main(int argc, char **argv)
     if (line.check)
         return check_heartbeat(line.options.heartbeat);
     fill_names(&line);
-    fill_identity(&line);
+    if (line.options.identity == NULL) {
+        fl_kube_lease_identity("keeper", line.identity);
+        line.options.identity = line.identity;
+    }
     fl_log_open("fairlead-keeper", STDERR_FILENO, line.format, line.level);
     if (keeper_run(&line.options, &err) < 0) {
         fl_log(FL_LOG_ERROR, "cannot start", FL_LOG_STR("error", err.text));

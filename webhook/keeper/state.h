@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/kube/client.h"
+#include "common/kube/lease.h"
 #include "common/kube/watch.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
@@ -43,13 +44,8 @@ struct keeper {
     bool stopping;
 
     /* elect */
-    struct fl_kube_election election;
-    struct fl_kube_exchange *lease_exchange;
-    struct fl_timer lease_timer;
-    uint64_t lease_start_ms;
-    bool holds; /* as it was told in the log */
+    struct fl_kube_lease *lease;
     bool heartbeat_failed;
-    struct fl_err lease_told;
 
     /* look and act */
     enum keeper_phase phase;
@@ -77,7 +73,7 @@ struct keeper {
 };
 
 /* elect.c */
-void keeper_elect_start(struct keeper *keeper);
+int keeper_elect_start(struct keeper *keeper, struct fl_err *err) FL_MUST_CHECK;
 void keeper_elect_stop(struct keeper *keeper); /* releases the Lease, then stops the loop */
 
 /* look.c: begins once the Lease is ours; ends what is under way. */
