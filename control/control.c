@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "common/base/log_limit.h"
 #include "common/grpc/server.h"
+#include "common/kube/kubeconfig.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
 #include "common/mesh/identity.h"
@@ -10,6 +11,7 @@
 #include "control/ca/identities.h"
 #include "control/pages.h"
 #include "control/source/directory.h"
+#include "control/source/kubernetes.h"
 #include "control/status/writer.h"
 #include "control/xds/server.h"
 
@@ -42,7 +44,9 @@ struct control {
     struct fl_timer drain, status_timer;
     struct fl_metrics *metrics;
     struct control_store *store;
-    struct control_directory *directory;
+    struct control_directory *directory; /* the source: this one, */
+    struct fl_kube_client *client;       /* or the API server's */
+    struct control_kubernetes *kubernetes;
     struct control_status_writer *status;
     struct control_proxies *proxies;
     struct fl_grpc_server *grpc;
@@ -57,16 +61,31 @@ struct control {
     uint32_t connections;         /* that descriptors are left for */
     uint16_t port, plaintext_port;
     bool draining, ready;
-    bool disagree; /* issuer and settings, over the trust domain */
+    bool synced, serving; /* the source has told its first state; there is a certificate of our own, or no need of it */
+    struct fl_err failure; /* why the loop was stopped */
+    bool disagree;         /* issuer and settings, over the trust domain */
 };
 
 /* -- the model changes -- */
 
+static void count_model(const struct control *control, uint64_t *ret_objects, uint64_t *ret_problems)
+{
+    struct control_directory_stats directory = {0};
+    struct control_kubernetes_stats kubernetes = {0};
+    if (control->directory != NULL)
+        directory = control_directory_stats(control->directory);
+    if (control->kubernetes != NULL)
+        kubernetes = control_kubernetes_stats(control->kubernetes);
+    *ret_objects = directory.objects + kubernetes.objects;
+    *ret_problems = directory.problems + kubernetes.problems;
+}
+
 static void tell_model(struct control *control)
 {
-    struct control_directory_stats stats = control_directory_stats(control->directory);
-    fl_gauge_set(control->objects, (double)stats.objects);
-    fl_gauge_set(control->problems, (double)stats.problems);
+    uint64_t objects, problems;
+    count_model(control, &objects, &problems);
+    fl_gauge_set(control->objects, (double)objects);
+    fl_gauge_set(control->problems, (double)problems);
 }
 
 static void on_status(struct fl_timer *timer)
@@ -218,13 +237,43 @@ static int start_basis(struct control *control, struct fl_err *err)
     return 0;
 }
 
+static void on_synced(void *owner);
+
+static int start_kubernetes(struct control *control, const struct control_options *options, struct fl_err *err)
+{
+    struct fl_kube_access access = {0};
+    int result = options->kubeconfig != NULL ? fl_kubeconfig_load(options->kubeconfig, options->context, &access, err)
+                                             : fl_kube_in_cluster(NULL, &access, err);
+    if (result == 0)
+        result = fl_kube_client_new(control->loop, &access, "fairlead-control/" FL_VERSION, &control->client, err);
+    if (result < 0)
+        return result;
+    const char *own = fl_kube_client_namespace(control->client);
+    const struct control_kubernetes_options source = {
+        .name_space = options->name_space != NULL ? options->name_space
+                      : own != NULL               ? own
+                                                  : CONTROL_ROOT_NAMESPACE,
+        .metrics = control->metrics,
+        .on_commit = on_commit,
+        .on_synced = on_synced,
+        .owner = control,
+    };
+    fl_log(FL_LOG_INFO, "following the API server", FL_LOG_STR("server", fl_kube_client_server(control->client)),
+           FL_LOG_STR("namespace", source.name_space));
+    return control_kubernetes_open(control->loop, control->client, control->store, &source, &control->kubernetes, err);
+}
+
 static int start_source(struct control *control, const struct control_options *options, struct fl_err *err)
 {
     const char prefix[] = "directory:";
-    if (strncmp(options->source, prefix, sizeof(prefix) - 1) != 0)
-        return fl_err_set(err, -EINVAL, "--source: expected directory:PATH, got %s", options->source);
-    int result = control_directory_open(control->loop, control->store, options->source + sizeof(prefix) - 1, on_commit,
+    int result;
+    if (strcmp(options->source, "kubernetes") == 0)
+        result = start_kubernetes(control, options, err);
+    else if (strncmp(options->source, prefix, sizeof(prefix) - 1) == 0)
+        result = control_directory_open(control->loop, control->store, options->source + sizeof(prefix) - 1, on_commit,
                                         control, &control->directory, err);
+    else
+        result = fl_err_set(err, -EINVAL, "--source: expected kubernetes or directory:PATH, got %s", options->source);
     if (result == 0 && options->status != NULL)
         result = control_status_writer_open(options->status, &control->status, err);
     if (result == 0)
@@ -237,7 +286,9 @@ static void say_ready(struct control *control);
 /* The issuer is there, and with it our own certificate: before, nobody could be served on the TLS port. */
 static void on_serving(void *owner)
 {
-    say_ready(owner);
+    struct control *control = owner;
+    control->serving = true;
+    say_ready(control);
 }
 
 static int start_identities(struct control *control, struct fl_err *err)
@@ -317,6 +368,11 @@ static int start_listeners(struct control *control, const struct control_options
         result = listen_on(control, options->listen, true, &control->port, err);
     if (result == 0 && options->listen_plaintext != NULL)
         result = listen_on(control, options->listen_plaintext, false, &control->plaintext_port, err);
+    return result;
+}
+
+static int start_pages(struct control *control, const struct control_options *options, struct fl_err *err)
+{
     const struct control_pages_options pages = {
         .loop = control->loop,
         .address = options->http,
@@ -324,17 +380,30 @@ static int start_listeners(struct control *control, const struct control_options
         .store = control->store,
         .proxies = control->proxies,
     };
-    if (result == 0 && options->http != NULL)
-        result = control_pages_new(&pages, &control->pages, err);
-    return result;
+    return options->http != NULL ? control_pages_new(&pages, &control->pages, err) : 0;
+}
+
+/* Before, a proxy would be told of a part of the cluster. */
+static void on_synced(void *owner)
+{
+    struct control *control = owner;
+    control->synced = true;
+    if (control->draining)
+        return;
+    int result = start_listeners(control, control->options, &control->failure);
+    if (result < 0)
+        fl_loop_stop(control->loop, result);
+    else
+        say_ready(control);
 }
 
 static void say_ready(struct control *control)
 {
     const struct control_options *options = control->options;
-    struct control_directory_stats stats = control_directory_stats(control->directory);
-    if (control->ready)
+    uint64_t objects, problems;
+    if (control->ready || !control->synced || !control->serving)
         return;
+    count_model(control, &objects, &problems);
     control->ready = true;
     if (control->pages != NULL)
         control_pages_set_ready(control->pages, true);
@@ -345,8 +414,7 @@ static void say_ready(struct control *control)
     fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("source", options->source), FL_LOG_NUM("port", control->port),
            FL_LOG_NUM("plaintext_port", control->plaintext_port),
            FL_LOG_NUM("http_port", control->pages != NULL ? control_pages_port(control->pages) : 0),
-           FL_LOG_NUM("objects", stats.objects), FL_LOG_NUM("problems", stats.problems),
-           FL_LOG_STR("version", FL_VERSION));
+           FL_LOG_NUM("objects", objects), FL_LOG_NUM("problems", problems), FL_LOG_STR("version", FL_VERSION));
 }
 
 static void stop(struct control *control)
@@ -357,6 +425,8 @@ static void stop(struct control *control)
     fl_grpc_server_free(control->grpc);
     control_identities_free(control->identities);
     control_directory_close(control->directory);
+    control_kubernetes_close(control->kubernetes);
+    fl_kube_client_free(control->client);
     control_proxies_free(control->proxies);
     control_problems_unref(control->told);
     control_status_writer_close(control->status);
@@ -377,11 +447,14 @@ int control_run(const struct control_options *options, struct fl_err *err)
     if (result == 0)
         result = start_servers(&control, err);
     if (result == 0)
-        result = start_listeners(&control, options, err);
+        result = start_pages(&control, options, err);
     if (result == 0) {
-        if (control.identities == NULL)
-            say_ready(&control);
+        control.serving = control.identities == NULL;
+        if (control.directory != NULL)
+            on_synced(&control);
         result = fl_loop_run(control.loop);
+        if (result < 0 && control.failure.code < 0)
+            *err = control.failure;
         fl_log_message(FL_LOG_INFO, "stopped");
     }
     stop(&control);

@@ -1,5 +1,6 @@
 /* fairlead-control: options in, control_run, exit code out. */
 #include "common/base/log.h"
+#include "common/kube/object.h"
 #include "common/mesh/label.h"
 #include "control/ca/authority.h"
 #include "control/ca/command.h"
@@ -12,13 +13,16 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: fairlead-control --source directory:PATH [options]\n"
+    "usage: fairlead-control --source kubernetes|directory:PATH [options]\n"
     "       fairlead-control token create ...   (see fairlead-control token create --help)\n"
     "       fairlead-control ca rotate ...\n"
     "\n"
     "Tells proxies what to do (xDS), and issues their identities.\n"
     "\n"
+    "  --source kubernetes          the cluster whose API server --kubeconfig names, else the pod's own\n"
     "  --source directory:PATH      the folder of YAML that a cluster would hold; followed as it changes\n"
+    "  --kubeconfig FILE            of the API server; --context NAME: of the kubeconfig (default: its current one)\n"
+    "  --namespace NAME             of the installation (default: the service account's, or the context's)\n"
     "  --listen ADDR:PORT           xDS and certificates over TLS (default " CONTROL_LISTEN_DEFAULT
     "); port 0 takes any\n"
     "                               free one (the \"ready\" log line tells); \"none\": not at all\n"
@@ -50,6 +54,9 @@ static const char usage[] =
 
 enum option_id {
     OPTION_SOURCE = 256,
+    OPTION_KUBECONFIG,
+    OPTION_CONTEXT,
+    OPTION_NAMESPACE,
     OPTION_LISTEN,
     OPTION_PLAINTEXT,
     OPTION_HTTP,
@@ -74,6 +81,9 @@ enum option_id {
 
 static const struct option long_options[] = {
     {"source", required_argument, NULL, OPTION_SOURCE},
+    {"kubeconfig", required_argument, NULL, OPTION_KUBECONFIG},
+    {"context", required_argument, NULL, OPTION_CONTEXT},
+    {"namespace", required_argument, NULL, OPTION_NAMESPACE},
     {"listen", required_argument, NULL, OPTION_LISTEN},
     {"listen-plaintext", required_argument, NULL, OPTION_PLAINTEXT},
     {"http", required_argument, NULL, OPTION_HTTP},
@@ -192,15 +202,49 @@ static int take_ca_option(struct control_options *options, int id, const char *v
     }
 }
 
+/* Those of the source. 1: it is none of them. */
+static int take_source_option(struct control_options *options, int id, const char *value)
+{
+    switch (id) {
+    case OPTION_SOURCE:
+        options->source = value;
+        return 0;
+    case OPTION_KUBECONFIG:
+        options->kubeconfig = value;
+        return 0;
+    case OPTION_CONTEXT:
+        options->context = value;
+        return 0;
+    case OPTION_NAMESPACE:
+        options->name_space = value;
+        return fl_is_dns_label(fl_span_str(value)) ? 0 : wrong("--namespace: expected a namespace's name", value);
+    default:
+        return 1;
+    }
+}
+
+static int check_source(const struct control_options *options)
+{
+    bool kubernetes = options->source != NULL && strcmp(options->source, "kubernetes") == 0;
+    if (options->source == NULL)
+        return wrong("--source kubernetes or --source directory:PATH is missing", NULL);
+    if (!kubernetes && !fl_span_starts_with(fl_span_str(options->source), FL_SPAN("directory:")))
+        return wrong("--source: expected kubernetes or directory:PATH", options->source);
+    if (!kubernetes && (options->kubeconfig != NULL || options->context != NULL || options->name_space != NULL))
+        return wrong("--kubeconfig, --context and --namespace need --source kubernetes", NULL);
+    if (options->context != NULL && options->kubeconfig == NULL)
+        return wrong("--context needs --kubeconfig", NULL);
+    return 0;
+}
+
 static int take_option(struct command_line *line, int id, const char *value)
 {
     int result = take_ca_option(&line->options, id, value);
+    if (result > 0)
+        result = take_source_option(&line->options, id, value);
     if (result <= 0)
         return result;
     switch (id) {
-    case OPTION_SOURCE:
-        line->options.source = value;
-        return 0;
     case OPTION_BUDGET:
         return take_mib("--proxy-budget: expected MiB, 4 to 1048576", value, &line->options.budget_mib);
     case OPTION_LISTEN:
@@ -253,11 +297,7 @@ static int parse(int argc, char **argv, struct command_line *line)
         return result;
     if (optind < argc)
         return wrong("unexpected argument", argv[optind]);
-    if (line->options.source == NULL)
-        return wrong("--source directory:PATH is missing", NULL);
-    return fl_span_starts_with(fl_span_str(line->options.source), FL_SPAN("directory:"))
-               ? 0
-               : wrong("--source: expected directory:PATH", line->options.source);
+    return check_source(&line->options);
 }
 
 int main(int argc, char **argv)

@@ -21,7 +21,7 @@
 #define FL_KUBE_TIMEOUT_MS         10000u     /* of an exchange, unless the request says otherwise */
 #define FL_KUBE_CONNECT_MS         5000u      /* to connect and shake hands, of that time */
 #define FL_KUBE_REQUESTS_MAX       128        /* under way at once, streams included */
-#define FL_KUBE_CONNECTIONS_MAX    16         /* the rest waits, within its time */
+#define FL_KUBE_CONNECTIONS_MAX    64         /* a watch has one for itself; the rest waits, within its time */
 #define FL_KUBE_CONNECTION_SECONDS 300
 #define FL_KUBE_PATH_MAX           8192
 

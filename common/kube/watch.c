@@ -220,6 +220,7 @@ static void good_stream(struct fl_kube_watch *watch)
 static bool take_event(struct fl_kube_watch *watch, const struct fl_kube_event *event)
 {
     watch->stats.events++;
+    watch->stats.heard_ms = fl_loop_now_ms(watch->loop);
     if (event->type == FL_KUBE_EVENT_ERROR) {
         struct fl_err err = {0};
         struct fl_span message = fl_json_string(fl_json_get(event->object, "message"));
@@ -297,6 +298,7 @@ static void end_list(struct fl_kube_watch *watch, struct fl_span version)
     }
     keep_version(watch, version);
     watch->resumes = 0;
+    watch->stats.heard_ms = fl_loop_now_ms(watch->loop);
     watch->stats.synced = true;
     if (watch->options.on_synced != NULL)
         watch->options.on_synced(watch->options.owner);

@@ -52,6 +52,7 @@ struct fl_kube_watch_stats {
     uint64_t watches;  /* begun */
     uint64_t events;   /* received, bookmarks included */
     uint64_t troubles; /* told by on_trouble */
+    uint64_t heard_ms; /* when the last event or list came, on the loop's clock; 0: none yet */
     size_t objects;    /* known now */
     bool synced;       /* a list has been completed since the start */
     bool watching;     /* a stream is asked for or open */

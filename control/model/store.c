@@ -112,6 +112,19 @@ int control_store_remove(struct control_store *store, struct control_key key)
     return 0;
 }
 
+const struct control_object *control_store_find(const struct control_store *store, struct control_key key)
+{
+    for (size_t i = store->count; i > 0; i--)
+        if (control_key_compare(&store->pending[i - 1].key, &key) == 0)
+            return store->pending[i - 1].object;
+    return control_model_get(store->model, key);
+}
+
+bool control_store_is_pending(const struct control_store *store)
+{
+    return store->count > 0 || store->problems != store->model->problems;
+}
+
 void control_store_set_problems(struct control_store *store, const struct control_problems *problems)
 {
     struct control_problems *held = control_problems_ref(problems);

@@ -38,6 +38,11 @@ void control_store_set_issuer(struct control_store *store, struct fl_span trust_
 int control_store_put(struct control_store *store, const struct control_object *object) FL_MUST_CHECK;
 /* 0, also where it was not there; -ENOMEM. */
 int control_store_remove(struct control_store *store, struct control_key key) FL_MUST_CHECK;
+/* What a commit would have of this key; NULL: nothing. Borrowed until the next call. Looks through all that waits for
+ * the commit: for what is rare. */
+const struct control_object *control_store_find(const struct control_store *store, struct control_key key);
+/* Whether anything waits for a commit. */
+bool control_store_is_pending(const struct control_store *store);
 /* What the source could not put (shown in status); replaces the list before; takes a reference. */
 void control_store_set_problems(struct control_store *store, const struct control_problems *problems);
 
