@@ -27,6 +27,14 @@ int cli_cluster_open(const char *kubeconfig, const char *context, struct cli_clu
     return result;
 }
 
+int cli_cluster_open_for(const struct cli_access *access, struct cli_cluster *ret_cluster, struct fl_err *err)
+{
+    int result = cli_cluster_open(access->kubeconfig, access->context, ret_cluster, err);
+    if (result == 0)
+        ret_cluster->timeout_ms = access->timeout_ms;
+    return result;
+}
+
 void cli_cluster_close(struct cli_cluster *cluster)
 {
     fl_kube_client_free(cluster->client);
@@ -40,11 +48,13 @@ const char *cli_cluster_namespace(const struct cli_cluster *cluster)
     return name != NULL && name[0] != '\0' ? name : "default";
 }
 
-static int call(struct cli_cluster *cluster, const struct fl_kube_request *request, struct fl_buf *body,
+static int call(struct cli_cluster *cluster, const struct fl_kube_request *asked, struct fl_buf *body,
                 struct fl_err *err)
 {
     unsigned status = 0;
-    int result = fl_kube_call(cluster->client, request, body, &status, err);
+    struct fl_kube_request request = *asked;
+    request.timeout_ms = cluster->timeout_ms;
+    int result = fl_kube_call(cluster->client, &request, body, &status, err);
     if (result == 0)
         result = fl_kube_status_check(status, fl_buf_span(body), err);
     if (result < 0)

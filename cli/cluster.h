@@ -3,6 +3,8 @@
 #ifndef CLI_CLUSTER_H
 #define CLI_CLUSTER_H
 
+#include "cli/option.h"
+
 #include "common/doc/json.h"
 #include "common/kube/client.h"
 
@@ -11,12 +13,16 @@
 struct cli_cluster {
     struct fl_loop *loop;
     struct fl_kube_client *client;
+    unsigned timeout_ms; /* of each request; 0: the client's own */
 };
 
 /* `kubeconfig` and `context` NULL: as kubectl looks for them. 0, or negative with the reason; nothing to release then.
  */
 int cli_cluster_open(const char *kubeconfig, const char *context, struct cli_cluster *ret_cluster,
                      struct fl_err *err) FL_MUST_CHECK;
+/* The same with what options said. */
+int cli_cluster_open_for(const struct cli_access *access, struct cli_cluster *ret_cluster,
+                         struct fl_err *err) FL_MUST_CHECK;
 void cli_cluster_close(struct cli_cluster *cluster); /* a zeroed one is fine */
 
 /* The context's namespace, or "default". */

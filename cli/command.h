@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+struct cli_command;
+
 #define CLI_OK     0
 #define CLI_FAILED 1 /* it was asked rightly and could not be answered */
 #define CLI_USAGE  2
@@ -19,6 +21,10 @@ int cli_proxy_config(int argc, char **argv); /* proxyconfig.c */
 int cli_status(int argc, char **argv);       /* status.c */
 int cli_route(int argc, char **argv);        /* route.c */
 int cli_cni(int argc, char **argv);          /* cni.c */
+int cli_check(int argc, char **argv);        /* check.c */
+
+/* Those that have a table (option.h). */
+extern const struct cli_command cli_check_command;
 
 /* "fairlead <command>: <text>" and a hint at --help, to stderr; returns CLI_USAGE. */
 int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

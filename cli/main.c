@@ -1,7 +1,6 @@
 /* fairlead: what a person types. Picks the subcommand; each stands in a file of its own. */
 #include "cli/command.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +12,7 @@ static const struct {
     {"inject", cli_inject, "manifests with the sidecar added, as the webhook would add it"},
     {"uninject", cli_uninject, "the same manifests without the sidecar again"},
     {"explain", cli_explain, "why is a pod in the mesh or not, what is set for it, which rules does it get"},
+    {"check", cli_check, "is the mesh as it should be, and what mends it where it is not"},
     {"pause", cli_pause, "break-glass: new pods of a namespace pass without the mesh"},
     {"resume", cli_resume, "takes back a pause"},
     {"status", cli_status, "the proxies that a control plane knows: in sync or not, certificate ages"},
@@ -22,32 +22,6 @@ static const struct {
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-int cli_wrong(const char *command, const char *format, ...)
-{
-    va_list arguments;
-    fprintf(stderr, "fairlead %s: ", command);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, " (fairlead %s --help tells how)\n", command);
-    return CLI_USAGE;
-}
-
-int cli_failed(const char *command, const char *text)
-{
-    fprintf(stderr, "fairlead %s: %s\n", command, text);
-    return CLI_FAILED;
-}
-
-int cli_take_output(const char *command, const char *value, bool *ret_json)
-{
-    bool json = strcmp(value, "json") == 0;
-    if (!json && strcmp(value, "table") != 0)
-        return cli_wrong(command, "expected -o table or json, got \"%s\"", value);
-    *ret_json = json;
-    return -1;
-}
 
 static void print_usage(FILE *out)
 {

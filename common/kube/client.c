@@ -322,6 +322,11 @@ struct fl_kube_client *fl_kube_client_free(struct fl_kube_client *client)
     return NULL;
 }
 
+int64_t fl_kube_client_date(const struct fl_kube_client *client)
+{
+    return client->date;
+}
+
 const char *fl_kube_client_server(const struct fl_kube_client *client)
 {
     return client->access.server;

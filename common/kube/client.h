@@ -86,6 +86,10 @@ int fl_kube_answer_check(const struct fl_kube_answer *answer, struct fl_err *err
  * -EMSGSIZE. */
 int fl_kube_escape(struct fl_buf *out, struct fl_span text) FL_MUST_CHECK;
 
+/* The Date header of the last answer, seconds since 1970; 0: none has come. It is as exact as a second and the time
+ * that the answer took. */
+int64_t fl_kube_client_date(const struct fl_kube_client *client);
+
 /* The server's URL, for logs. */
 const char *fl_kube_client_server(const struct fl_kube_client *client);
 /* "namespace" of the context or service account; NULL: none. */

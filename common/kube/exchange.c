@@ -116,6 +116,16 @@ static void end(struct fl_kube_exchange *exchange, struct fl_kube_answer *answer
     free(exchange);
 }
 
+static void note_date(struct fl_kube_exchange *exchange)
+{
+    struct curl_header *header;
+    if (curl_easy_header(exchange->easy, "Date", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return;
+    time_t date = curl_getdate(header->value, NULL);
+    if (date > 0)
+        exchange->client->date = date;
+}
+
 void fl_kube_exchange_finish(struct fl_kube_exchange *exchange, CURLcode code)
 {
     struct fl_err err = {0};
@@ -132,6 +142,7 @@ void fl_kube_exchange_finish(struct fl_kube_exchange *exchange, CURLcode code)
                        exchange->reason[0] != '\0' ? exchange->reason : curl_easy_strerror(code));
     } else if (curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK) {
         answer.status = (unsigned)status;
+        note_date(exchange);
         if (curl_easy_getinfo(exchange->easy, CURLINFO_RETRY_AFTER, &retry_after) == CURLE_OK && retry_after > 0)
             answer.retry_after = retry_after < UINT16_MAX ? (unsigned)retry_after : UINT16_MAX;
     }

@@ -63,6 +63,7 @@ struct fl_kube_client {
     struct fl_kube_exchange *exchanges;
     struct fl_kube_exchange *ready;
     size_t count;      /* exchanges */
+    int64_t date;      /* of the last answer */
     bool unauthorized; /* a 401 came: the credentials are read anew before the next request */
     bool doomed;       /* one of the exchanges is */
     bool dead;         /* freed: the memory lives until the turn ends */
