@@ -2,6 +2,7 @@
 
 #include "common/mesh/identity.h"
 #include "common/mesh/label.h"
+#include "common/mesh/place.h"
 #include "common/mesh/port.h"
 #include "webhook/value.h"
 
@@ -77,15 +78,18 @@ static int read_ignored(struct fl_reader *reader, const struct fl_json *value, v
     return 0;
 }
 
-/* "10.0.0.1:15012,[fd00::1]:15012". */
-static int addresses_check(struct fl_span text, struct fl_err *err)
+/* "10.0.0.1:15012,[fd00::1]:15012,control.mesh.svc:15012", or "none". */
+static int places_check(struct fl_span text, struct fl_err *err)
 {
     struct fl_span rest = text, part;
+    struct fl_place place;
+    if (fl_span_eq_str(text, FL_PLACE_NONE))
+        return 0;
     if (text.len > WEBHOOK_CONFIG_ADDRESSES)
         return fl_err_set(err, -EINVAL, "longer than %d bytes", WEBHOOK_CONFIG_ADDRESSES);
     while (fl_span_split(&rest, ',', &part))
-        if (!webhook_is_address(part))
-            return fl_err_set(err, -EINVAL, "\"%.*s\" is not an address; expected IP:port, IPv6 in brackets",
+        if (!fl_place_parse(part, &place))
+            return fl_err_set(err, -EINVAL, "\"%.*s\": expected " FL_PLACE_EXPECTED ", or " FL_PLACE_NONE,
                               WEBHOOK_SHOW(part));
     return 0;
 }
@@ -96,7 +100,7 @@ static int name_check(struct fl_span text, struct fl_err *err)
 }
 
 static const struct check audience = {audience_check}, trust_domain = {trust_domain_check}, label = {label_check},
-                          addresses = {addresses_check}, name = {name_check};
+                          places = {places_check}, name = {name_check};
 
 static int read_setting(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
 {
@@ -136,7 +140,7 @@ static int read_levels(struct fl_reader *reader, const struct fl_json *value, vo
 #define CHECKED(member, check) .read = read_checked, FIELD(member), .detail = &(check)
 
 static const struct fl_row control_rows[] = {
-    {.name = "address", CHECKED(control_address, addresses), .flags = FL_ROW_REQUIRED},
+    {.name = "address", CHECKED(control_address, places), .flags = FL_ROW_REQUIRED},
     {.name = "name", CHECKED(control_name, name)},
     {0},
 };

@@ -17,7 +17,8 @@
  *   podOverrides: true                        false: the pod's inject label does not count
  *   allowHostPath: false                      true: annotations may give the proxy hostPath volumes
  *   control:                                  without it a sidecar wants a bootstrap file in its volume
- *     address: 10.96.0.5:15012                of fairlead-control; several are separated by commas
+ *     address: control.mesh.svc:15012         of fairlead-control, or IP:port; several are separated by commas. "none":
+ *                                             sidecars pass everything through, without certificates
  *     name: fairlead-control.fairlead-system.svc
  *   tokenAudience: fairlead-ca                of the sidecar's service-account token
  *   trustDomain: cluster.local                of the identity that the audit annotation tells
@@ -38,7 +39,7 @@ struct webhook_config {
     enum webhook_level levels[WEBHOOK_SETTING_COUNT]; /* how far down each may be set */
     bool levels_said[WEBHOOK_SETTING_COUNT];          /* whether the file says so (resolve.h) */
     struct fl_span token_audience, trust_domain, revision, own_namespace;
-    struct fl_span control_address, control_name; /* address empty: no control plane */
+    struct fl_span control_address, control_name; /* address empty: a bootstrap file; "none": neither */
     uint32_t uid, gid;
     bool pod_overrides, allow_host_path;
     struct fl_span ignored[WEBHOOK_CONFIG_IGNORED];

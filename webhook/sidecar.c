@@ -2,6 +2,7 @@
 
 #include "common/mesh/container.h"
 #include "common/mesh/label.h"
+#include "common/mesh/place.h"
 #include "webhook/budget.h"
 #include "webhook/pod.h"
 #include "webhook/status.h"
@@ -131,11 +132,16 @@ static bool needs_gate(const struct webhook_settings *settings, const struct fl_
     return false;
 }
 
+static bool has_control(const struct webhook_config *config)
+{
+    return config->control_address.len > 0 && !fl_span_eq_str(config->control_address, FL_PLACE_NONE);
+}
+
 static struct fl_json *make_volumes(const struct webhook_config *config, const struct webhook_settings *settings)
 {
     FL_CLEANUP(fl_cleanup_json) struct fl_json *list = fl_json_new_array();
     if (list == NULL || fl_json_append(list, fl_container_volume()) < 0 ||
-        fl_json_append(list, fl_container_token_volume(config->token_audience, config->control_address.len > 0)) < 0)
+        fl_json_append(list, fl_container_token_volume(config->token_audience, has_control(config))) < 0)
         return NULL;
     for (const struct fl_json *item = fl_json_first(settings->volumes); item != NULL; item = fl_json_next(item)) {
         if (fl_json_append(list, fl_json_copy(item)) < 0)

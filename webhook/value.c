@@ -247,22 +247,6 @@ bool webhook_is_dns_name(struct fl_span text)
     return true;
 }
 
-bool webhook_is_address(struct fl_span text)
-{
-    bool v6 = text.len > 0 && text.data[0] == '[';
-    size_t begin = v6 ? 1 : 0, end = fl_span_find(text, v6 ? ']' : ':');
-    struct fl_span port = fl_span_from(text, end < text.len ? end + begin : end);
-    struct in6_addr address;
-    char ip[INET6_ADDRSTRLEN];
-    uint64_t number;
-    if (end <= begin || end - begin >= sizeof(ip) || port.len < 2 || port.data[0] != ':')
-        return false;
-    memcpy(ip, text.data + begin, end - begin);
-    ip[end - begin] = '\0';
-    return strlen(ip) == end - begin && inet_pton(v6 ? AF_INET6 : AF_INET, ip, &address) == 1 &&
-           fl_span_to_u64(fl_span_from(port, 1), UINT16_MAX, &number) && number > 0;
-}
-
 void webhook_keep(char *field, size_t size, struct fl_span text)
 {
     size_t len = fl_utf8_cut(text, size - 1).len; /* half a character would be another text for whoever reads it */

@@ -23,8 +23,6 @@ int webhook_pull_policy_check(struct fl_span text, struct fl_err *err) FL_MUST_C
 bool webhook_is_label(struct fl_span text);
 /* A DNS name: labels with dots between, ≤ WEBHOOK_NAME_MAX bytes. */
 bool webhook_is_dns_name(struct fl_span text);
-/* "10.0.0.1:15012" or "[fd00::1]:15012": an IP address, no name, and a port that is not 0. */
-bool webhook_is_address(struct fl_span text);
 
 /* Copies the text into a field of `size` bytes, cut where it is too long, NUL-terminated. */
 void webhook_keep(char *field, size_t size, struct fl_span text);

@@ -320,6 +320,8 @@ int fl_grpc_client_connect(struct fl_grpc_client *client)
 {
     if (client->state != FL_GRPC_CLIENT_IDLE)
         return -EALREADY;
+    if (client->address_count == 0)
+        return -EDESTADDRREQ;
     client->state = FL_GRPC_CLIENT_CONNECTING;
     client->at = 0;
     client->peer = client->addresses[0];
@@ -410,12 +412,11 @@ int fl_grpc_client_new(struct fl_loop *loop, const struct fl_grpc_client_options
     client->authority = fl_span_dup(options->authority);
     take_limits(client, options);
     int result = client->authority != NULL ? 0 : -ENOMEM;
-    if (result == 0)
+    if (result == 0 && options->address_count > 0)
         result = fl_grpc_client_set_addresses(client, options->addresses, options->address_count);
     if (result < 0) {
         release_client(&client->deferred);
-        return fl_err_errno(err, result, "gRPC client: %s",
-                            result == -EINVAL ? "1 to 16 addresses are needed" : "set-up");
+        return fl_err_errno(err, result, "gRPC client: %s", result == -EINVAL ? "more than 16 addresses" : "set-up");
     }
     *ret_client = client;
     return 0;

@@ -35,8 +35,8 @@ struct fl_grpc_call;
 enum fl_grpc_client_state { FL_GRPC_CLIENT_IDLE, FL_GRPC_CLIENT_CONNECTING, FL_GRPC_CLIENT_CONNECTED };
 
 struct fl_grpc_client_options {
-    const struct fl_grpc_address *addresses; /* tried in turn, copied; at least one */
-    size_t address_count;
+    const struct fl_grpc_address *addresses; /* tried in turn, copied */
+    size_t address_count;                    /* 0: they are set before the first connect */
     struct fl_tls_context *tls; /* counted; a client's context with ALPN "h2". NULL: plaintext with prior knowledge */
     struct fl_span authority;   /* ":authority", copied; not empty */
     /* From where to dial addresses of its family, copied; NULL: the kernel chooses. Where it is not on this host the
@@ -68,7 +68,8 @@ int fl_grpc_client_new(struct fl_loop *loop, const struct fl_grpc_client_options
 /* Closes; no callback comes any more, neither on_lost nor a call's on_end: the calls are gone. NULL is allowed. */
 struct fl_grpc_client *fl_grpc_client_free(struct fl_grpc_client *client);
 
-/* 0, -EALREADY where it is not idle, -ENOMEM. What the network says comes by on_lost. */
+/* 0, -EALREADY where it is not idle, -EDESTADDRREQ without an address, -ENOMEM. What the network says comes by on_lost.
+ */
 int fl_grpc_client_connect(struct fl_grpc_client *client) FL_MUST_CHECK;
 /* Ends the connection, if any: each call gets on_end with UNAVAILABLE before this returns; on_lost does not come. */
 void fl_grpc_client_close(struct fl_grpc_client *client);

@@ -257,7 +257,7 @@ static struct fl_json *root_source(void)
 {
     struct fl_json *item = with(object_of("key", text(FL_ROOT_KEY)), "path", text(FL_ROOT_KEY));
     struct fl_json *map = with(object_of("name", text(FL_ROOT_MAP)), "items", array_of(item));
-    return object_of("configMap", with(map, "optional", fl_json_new_bool(true)));
+    return object_of("configMap", map);
 }
 
 struct fl_json *fl_container_token_volume(struct fl_span audience, bool root)

@@ -27,10 +27,9 @@ struct fl_container {
     struct fl_span workload;                                             /* owner's name; empty: left out */
     struct fl_span cpu_request, cpu_limit, memory_request, memory_limit; /* quantities; empty: left out */
     struct fl_span ephemeral_storage_request, ephemeral_storage_limit;
-    struct fl_span
-        control_address;         /* of the control plane; empty: none, and -c FL_BOOTSTRAP_PATH is the configuration */
-    struct fl_span control_name; /* empty: left out */
-    struct fl_span trust_domain; /* empty: left out */
+    struct fl_span control_address; /* of the control plane, or "none" (place.h); empty: -c FL_BOOTSTRAP_PATH instead */
+    struct fl_span control_name;    /* empty: left out */
+    struct fl_span trust_domain;    /* empty: left out */
     uint32_t uid, gid;
     uint32_t start_seconds;       /* how long it may take to start; 0: 600 */
     uint32_t drain_seconds;       /* classic */
@@ -59,7 +58,8 @@ struct fl_json *fl_container_render_gate(const struct fl_container *container);
 
 /* The two volumes, owned by the caller; NULL when memory is out. The first is kept in memory. The second holds the
  * service-account token for `audience` as FL_TOKEN_PATH/token, readable by the proxy whatever uid it runs as, and with
- * `root` what FL_ROOT_MAP holds as FL_ROOT_PATH (a pod starts without it, and the proxy says that it is missing). */
+ * `root` what FL_ROOT_MAP holds as FL_ROOT_PATH. Until that is in the pod's namespace the kubelet starts nothing of the
+ * pod, says so in an Event, and tries again within seconds; one that is optional would come a minute later. */
 struct fl_json *fl_container_volume(void);
 struct fl_json *fl_container_token_volume(struct fl_span audience, bool root);
 

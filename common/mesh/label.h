@@ -77,15 +77,17 @@
 #define FL_ENV_WORKLOAD        "FAIRLEAD_WORKLOAD" /* the owner's name (Deployment …) as far as admission can tell */
 
 /* The same, given where there is a control plane: the proxy then builds its bootstrap from the environment. */
-#define FL_ENV_CONTROL_ADDRESS "FAIRLEAD_CONTROL_ADDRESS" /* "10.96.0.5:15012", several separated by commas */
-#define FL_ENV_CONTROL_NAME    "FAIRLEAD_CONTROL_NAME"    /* the DNS name in its certificate */
-#define FL_ENV_CA_ADDRESS      "FAIRLEAD_CA_ADDRESS"      /* absent: the control plane's */
-#define FL_ENV_CA_NAME         "FAIRLEAD_CA_NAME"
-#define FL_ENV_ROOT_FILE       "FAIRLEAD_ROOT_FILE"  /* whom to trust as control plane; absent: FL_ROOT_PATH */
-#define FL_ENV_TOKEN_FILE      "FAIRLEAD_TOKEN_FILE" /* absent: FL_TOKEN_PATH "/token" */
-#define FL_ENV_TRUST_DOMAIN    "FAIRLEAD_TRUST_DOMAIN"
-#define FL_ENV_CLUSTER_ID      "FAIRLEAD_CLUSTER_ID"
-#define FL_ENV_GATEWAY         "FAIRLEAD_GATEWAY" /* "<namespace>/<name>" of the Gateway: the gateway role */
+#define FL_ENV_CONTROL_ADDRESS                                                                                         \
+    "FAIRLEAD_CONTROL_ADDRESS"                      /* "10.96.0.5:15012", "control.mesh.svc:15012", several            \
+                                                       separated by commas; "none": pass-through (place.h) */
+#define FL_ENV_CONTROL_NAME "FAIRLEAD_CONTROL_NAME" /* the DNS name in its certificate */
+#define FL_ENV_CA_ADDRESS   "FAIRLEAD_CA_ADDRESS"   /* absent: the control plane's */
+#define FL_ENV_CA_NAME      "FAIRLEAD_CA_NAME"
+#define FL_ENV_ROOT_FILE    "FAIRLEAD_ROOT_FILE"  /* whom to trust as control plane; absent: FL_ROOT_PATH */
+#define FL_ENV_TOKEN_FILE   "FAIRLEAD_TOKEN_FILE" /* absent: FL_TOKEN_PATH "/token" */
+#define FL_ENV_TRUST_DOMAIN "FAIRLEAD_TRUST_DOMAIN"
+#define FL_ENV_CLUSTER_ID   "FAIRLEAD_CLUSTER_ID"
+#define FL_ENV_GATEWAY      "FAIRLEAD_GATEWAY" /* "<namespace>/<name>" of the Gateway: the gateway role */
 
 /* The pod's labels, for telemetry; empty where it has none of that name. */
 #define FL_ENV_LABEL_APP                "FAIRLEAD_LABEL_APP"

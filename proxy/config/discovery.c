@@ -2,16 +2,19 @@
 
 #include "common/mesh/identity.h"
 #include "common/mesh/label.h"
+#include "common/mesh/place.h"
 #include "common/mesh/resource.h"
 #include "common/pki/bundle.h"
 #include "common/pki/cert.h"
 #include "common/pki/key.h"
 #include "common/xds/message.h"
 #include "proxy/config/messages.h"
+#include "proxy/config/whereabouts.h"
 
 #include <errno.h>
 
-#define ADS "$.dynamic_resources.ads_config"
+#define ADS        "$.dynamic_resources.ads_config"
+#define PLACES_MAX 4096 /* bytes of the list */
 
 struct reading {
     const pb_bootstrap *bootstrap;
@@ -74,7 +77,7 @@ static int read_node(struct reading *reading)
     discovery->node_id = fl_span_str(node->id);
     discovery->on_demand = fl_span_eq_str(metadata_of(reading, FL_NODE_DISCOVERY), FL_NODE_DISCOVERY_ON_DEMAND);
     discovery->token_file = metadata_of(reading, FL_ENV_TOKEN_FILE);
-    discovery->identity.addresses = metadata_of(reading, FL_ENV_CA_ADDRESS);
+    discovery->identity.places = metadata_of(reading, FL_ENV_CA_ADDRESS);
     discovery->identity.server_name = metadata_of(reading, FL_ENV_CA_NAME);
     discovery->identity.root_file = metadata_of(reading, FL_ENV_ROOT_FILE);
     discovery->identity.token_file = discovery->token_file;
@@ -154,46 +157,53 @@ static const pb_cluster *find_cluster(const struct reading *reading)
     return NULL;
 }
 
-static int add_address(struct reading *reading, const pb_endpoint *endpoint)
+static int add_place(struct reading *reading, const pb_endpoint *endpoint, bool named, struct fl_buf *places)
 {
-    struct proxy_discovery *discovery = reading->discovery;
     bool plain = endpoint->host_identifier_case == ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT;
     const pb_address *address = plain ? endpoint->endpoint->address : NULL;
+    struct fl_span cluster = reading->discovery->cluster;
+    struct fl_place place;
     if (address == NULL || address->address_case != ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS)
-        return FAIL(reading, "cluster %.*s: an endpoint without socket_address", FL_SPAN_ARG(discovery->cluster));
-    if (discovery->address_count == FL_GRPC_ADDRESSES_MAX)
-        return FAIL(reading, "cluster %.*s: more than %d endpoints", FL_SPAN_ARG(discovery->cluster),
-                    FL_GRPC_ADDRESSES_MAX);
-    struct fl_buf text;
-    fl_buf_init(&text, 256);
+        return FAIL(reading, "cluster %.*s: an endpoint without socket_address", FL_SPAN_ARG(cluster));
     const char *host = address->socket_address->address;
-    int result = fl_buf_printf(&text, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
-                               address->socket_address->port_value);
-    if (result == 0)
-        result = fl_grpc_address_parse(fl_buf_span(&text), &discovery->addresses[discovery->address_count]);
-    fl_buf_done(&text);
-    if (result == -ENOMEM)
+    uint32_t port = address->socket_address->port_value;
+    size_t start = places->len > 0 ? places->len + 1 : 0;
+    int result = fl_buf_printf(places, strchr(host, ':') != NULL ? "%s[%s]:%u" : "%s%s:%u", start > 0 ? "," : "", host,
+                               (unsigned)port);
+    if (result == -EMSGSIZE)
+        return FAIL(reading, "cluster %.*s: endpoints: longer than %zu bytes", FL_SPAN_ARG(cluster), places->max);
+    if (result < 0)
         return fl_err_set(reading->err, result, "out of memory");
-    if (result != 0)
-        return FAIL(reading, "cluster %.*s: \"%s\" port %u is not an IP address and port",
-                    FL_SPAN_ARG(discovery->cluster), host, address->socket_address->port_value);
-    discovery->address_count++;
+    if (!fl_place_parse(fl_span_from(fl_buf_span(places), start), &place) || (place.is_name && !named))
+        return FAIL(reading, "cluster %.*s: \"%s\" port %u is not %s", FL_SPAN_ARG(cluster), host, (unsigned)port,
+                    named ? FL_PLACE_EXPECTED : "an IP address and port");
     return 0;
 }
 
-static int read_addresses(struct reading *reading, const pb_cluster *cluster)
+static int read_places(struct reading *reading, const pb_cluster *cluster)
 {
     const pb_assignment *assignment = cluster->load_assignment;
+    bool typed =
+        cluster->cluster_discovery_type_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
+    bool named = typed && (cluster->type == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STRICT_DNS ||
+                           cluster->type == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS);
+    FL_CLEANUP(fl_buf_done) struct fl_buf places;
+    size_t count = 0;
     int result = 0;
-    if (cluster->cluster_discovery_type_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE &&
-        cluster->type != ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC)
-        return FAIL(reading, "cluster %s: type: expected STATIC: it leads to the xDS server", cluster->name);
-    for (size_t i = 0; assignment != NULL && i < assignment->n_endpoints && result == 0; i++)
-        for (size_t k = 0; k < assignment->endpoints[i]->n_lb_endpoints && result == 0; k++)
-            result = add_address(reading, assignment->endpoints[i]->lb_endpoints[k]);
-    if (result == 0 && reading->discovery->address_count == 0)
-        return FAIL(reading, "cluster %s: load_assignment: expected an endpoint at least", cluster->name);
-    return result;
+    fl_buf_init(&places, PLACES_MAX);
+    if (typed && !named && cluster->type != ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC)
+        return FAIL(reading, "cluster %s: type: expected STATIC, STRICT_DNS or LOGICAL_DNS: it leads to the xDS server",
+                    cluster->name);
+    for (size_t i = 0; assignment != NULL && i < assignment->n_endpoints; i++)
+        for (size_t k = 0; k < assignment->endpoints[i]->n_lb_endpoints && result == 0; k++, count++)
+            result = add_place(reading, assignment->endpoints[i]->lb_endpoints[k], named, &places);
+    if (result < 0)
+        return result;
+    if (count == 0 || count > PROXY_WHEREABOUTS_MAX)
+        return FAIL(reading, "cluster %s: load_assignment: expected 1 to %d endpoints, got %zu", cluster->name,
+                    PROXY_WHEREABOUTS_MAX, count);
+    reading->discovery->places = fl_arena_copy(reading->arena, fl_buf_span(&places));
+    return reading->discovery->places.data != NULL ? 0 : fl_err_set(reading->err, -ENOMEM, "out of memory");
 }
 
 /* --- its TLS ---------------------------------------------------------------------------------------------------- */
@@ -368,7 +378,7 @@ static int read_cluster(struct reading *reading)
     if (cluster == NULL)
         return FAIL(reading, ADS ".grpc_services[0].envoy_grpc.cluster_name: there is no static cluster \"%.*s\"",
                     FL_SPAN_ARG(discovery->cluster));
-    int result = read_addresses(reading, cluster);
+    int result = read_places(reading, cluster);
     if (result == 0)
         result = read_transport(reading, cluster->transport_socket);
     if (discovery->authority.len == 0)

@@ -4,12 +4,11 @@
  *   dynamic_resources.ads_config    api_type GRPC or DELTA_GRPC; transport_api_version V3; one grpc_services.envoy_grpc
  *                                   with cluster_name, authority; initial_metadata
  *   lds_config, cds_config          {ads: {}}; where one is absent, its type is not asked for as a whole
- *   that cluster                    STATIC; addresses are IP addresses; raw_buffer, or an UpstreamTlsContext with
- *                                   trusted_ca, names, sni, and a client certificate from files or as the secret
- *                                   `default`, which is our own. It serves the control plane alone: no
- *                                   route leads to it
- *   node.metadata                   FAIRLEAD_DISCOVERY: on-demand; FAIRLEAD_CA_ADDRESS (our identity is to be had
- *                                   there), FAIRLEAD_CA_NAME, FAIRLEAD_ROOT_FILE, FAIRLEAD_TOKEN_FILE
+ *   that cluster                    STATIC with IP addresses, STRICT_DNS or LOGICAL_DNS with names, too; raw_buffer, or
+ * an UpstreamTlsContext with trusted_ca, names, sni, and a client certificate from files or as the secret `default`,
+ * which is our own. It serves the control plane alone: no route leads to it node.metadata FAIRLEAD_DISCOVERY:
+ * on-demand; FAIRLEAD_CA_ADDRESS (our identity is to be had there), FAIRLEAD_CA_NAME, FAIRLEAD_ROOT_FILE,
+ * FAIRLEAD_TOKEN_FILE
  *
  * A bearer token (the file is read at each connection) goes with a stream that has no client certificate to show, and
  * only over TLS or to a loopback address.
@@ -40,8 +39,7 @@ struct proxy_discovery {
     struct fl_span node_id;
     struct fl_span cluster; /* its name */
     struct fl_span authority;
-    struct fl_grpc_address addresses[FL_GRPC_ADDRESSES_MAX];
-    size_t address_count;
+    struct fl_span places; /* "10.0.0.1:15012,control.mesh.svc:15012" (whereabouts.h) */
     struct fl_grpc_metadata metadata[PROXY_DISCOVERY_METADATA_MAX];
     size_t metadata_count;
     struct fl_span token_file; /* empty: none */
@@ -54,7 +52,7 @@ struct proxy_discovery {
         size_t name_count;
     } tls;
     struct {
-        struct fl_span addresses; /* "ip:port", with commas between; empty: we have no identity to ask for */
+        struct fl_span places; /* as those above; empty: we have no identity to ask for */
         struct fl_span server_name, root_file, token_file;
         struct fl_span uri; /* our SPIFFE ID, where the node tells trust domain, namespace and account; else empty */
     } identity;

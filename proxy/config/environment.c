@@ -1,14 +1,16 @@
 #include "proxy/config/environment.h"
 
 #include "common/base/print.h"
-#include "common/grpc/address.h"
 #include "common/mesh/identity.h"
 #include "common/mesh/label.h"
+#include "common/mesh/place.h"
 #include "common/mesh/port.h"
 #include "common/mesh/resource.h"
 #include "proxy/net/address.h"
 
 #include <errno.h>
+
+#define PLACES_MAX 4
 
 struct reading {
     const char *(*get)(void *owner, const char *name);
@@ -59,14 +61,33 @@ static int check_identity(const struct reading *reading, const char *name, struc
     return result == -EINVAL || result == -EMSGSIZE ? wrong(reading, name, right) : result;
 }
 
-static int check_addresses(const struct reading *reading, const char *name)
+static bool has_no_control(const struct reading *reading)
+{
+    return fl_span_eq_str(value_of(reading, FL_ENV_CONTROL_ADDRESS), FL_PLACE_NONE);
+}
+
+static int check_places(const struct reading *reading, const char *name)
 {
     struct fl_span rest = value_of(reading, name), part;
     size_t count = 0;
-    for (struct fl_grpc_address address; fl_span_split(&rest, ',', &part); count++)
-        if (fl_grpc_address_parse(fl_span_trim(part), &address) != 0 || count >= 4)
+    for (struct fl_place place; fl_span_split(&rest, ',', &part); count++)
+        if (!fl_place_parse(fl_span_trim(part), &place) || count >= PLACES_MAX)
             return wrong(reading, name,
-                         "up to four addresses as 10.0.0.1:15012 or [fd00::1]:15012, with commas between");
+                         "up to four places as 10.0.0.1:15012, [fd00::1]:15012 or control.mesh.svc:15012, with commas "
+                         "between");
+    return 0;
+}
+
+static int check_control(const struct reading *reading)
+{
+    if (value_of(reading, FL_ENV_CONTROL_ADDRESS).len == 0)
+        return wrong(reading, FL_ENV_CONTROL_ADDRESS,
+                     "where the control plane is, as control.mesh.svc:15012 or 10.0.0.1:15012, several with commas "
+                     "between, or none (or give a configuration by -c FILE)");
+    if (!has_no_control(reading))
+        return check_places(reading, FL_ENV_CONTROL_ADDRESS);
+    if (value_of(reading, FL_ENV_GATEWAY).len > 0)
+        return wrong(reading, FL_ENV_CONTROL_ADDRESS, "a control plane, which a gateway cannot be without");
     return 0;
 }
 
@@ -104,14 +125,10 @@ static int check(const struct reading *reading)
     identity.trust_domain = value_or(reading, FL_ENV_TRUST_DOMAIN, FL_SPAN(FL_TRUST_DOMAIN_DEFAULT));
     if (result == 0)
         result = check_identity(reading, FL_ENV_TRUST_DOMAIN, identity, "a trust domain, as cluster.local");
-    if (result == 0 && value_of(reading, FL_ENV_CONTROL_ADDRESS).len == 0)
-        result = wrong(reading, FL_ENV_CONTROL_ADDRESS,
-                       "the control plane's address as 10.0.0.1:15012, several with commas between "
-                       "(or give a configuration by -c FILE)");
     if (result == 0)
-        result = check_addresses(reading, FL_ENV_CONTROL_ADDRESS);
+        result = check_control(reading);
     if (result == 0)
-        result = check_addresses(reading, FL_ENV_CA_ADDRESS);
+        result = check_places(reading, FL_ENV_CA_ADDRESS);
     if (result == 0 && !is_name(value_or(reading, FL_ENV_CONTROL_NAME, FL_SPAN(FL_CONTROL_NAME))))
         result = wrong(reading, FL_ENV_CONTROL_NAME, "the DNS name in the control plane's certificate");
     if (result == 0 && !is_name(value_or(reading, FL_ENV_CA_NAME, FL_SPAN("a"))))
@@ -182,6 +199,8 @@ static void put_node(struct reading *reading, struct fl_span ip)
     put_member(reading, indent, "TRUST_DOMAIN",
                value_or(reading, FL_ENV_TRUST_DOMAIN, FL_SPAN(FL_TRUST_DOMAIN_DEFAULT)));
     put_labels(reading);
+    if (has_no_control(reading))
+        return;
     put_member(reading, indent, FL_NODE_GATEWAY, gateway);
     put_member(reading, indent, FL_NODE_DISCOVERY, discovery);
     put_member(reading, indent, FL_ENV_CA_ADDRESS, value_or(reading, FL_ENV_CA_ADDRESS, control));
@@ -211,17 +230,21 @@ static void put_endpoints(struct reading *reading)
                               "      endpoints:\n"
                               "      - lb_endpoints:\n");
     while (fl_span_split(&rest, ',', &part)) {
-        struct fl_span text = fl_span_trim(part);
-        size_t colon = text.len;
-        while (colon > 0 && text.data[colon - 1] != ':')
-            colon--;
-        struct fl_span host = fl_span_make(text.data, colon - 1), port = fl_span_from(text, colon);
-        if (host.data[0] == '[')
-            host = fl_span_make(host.data + 1, host.len - 2);
+        struct fl_place place = {0};
+        (void)fl_place_parse(fl_span_trim(part), &place); /* checked before */
         fl_print(&reading->print, "        - endpoint: {address: {socket_address: {address: ");
-        fl_print_json(&reading->print, host);
-        fl_print(&reading->print, ", port_value: %.*s}}}\n", FL_SPAN_ARG(port));
+        fl_print_json(&reading->print, place.host);
+        fl_print(&reading->print, ", port_value: %u}}}\n", (unsigned)place.port);
     }
+}
+
+static bool has_names(const struct reading *reading)
+{
+    struct fl_span rest = value_of(reading, FL_ENV_CONTROL_ADDRESS), part;
+    for (struct fl_place place; fl_span_split(&rest, ',', &part);)
+        if (fl_place_parse(fl_span_trim(part), &place) && place.is_name)
+            return true;
+    return false;
 }
 
 static void put_control(struct reading *reading)
@@ -231,12 +254,13 @@ static void put_control(struct reading *reading)
              "static_resources:\n"
              "  clusters:\n"
              "  - name: " PROXY_ENVIRONMENT_CONTROL "\n"
-             "    type: STATIC\n"
+             "    type: %s\n"
              "    connect_timeout: 5s\n"
              "    typed_extension_protocol_options:\n"
              "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
              "        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n"
-             "        explicit_http_config: {http2_protocol_options: {}}\n");
+             "        explicit_http_config: {http2_protocol_options: {}}\n",
+             has_names(reading) ? "STRICT_DNS" : "STATIC");
     put_endpoints(reading);
     fl_print(&reading->print,
              "    transport_socket:\n"
@@ -258,6 +282,55 @@ static void put_control(struct reading *reading)
     fl_print(&reading->print, "}}\n");
 }
 
+/* Without a control plane: what was captured goes on as it came, byte by byte. */
+static void put_listener(struct reading *reading, const char *name, const char *direction, unsigned port,
+                         const char *cluster)
+{
+    fl_print(&reading->print,
+             "  - name: %s\n"
+             "    traffic_direction: %s\n"
+             "    address: {socket_address: {address: \"::\", port_value: %u, ipv4_compat: true}}\n"
+             "    listener_filters:\n"
+             "    - name: envoy.filters.listener.original_dst\n"
+             "      typed_config:\n"
+             "        \"@type\": type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst\n"
+             "    default_filter_chain:\n"
+             "      filters:\n"
+             "      - name: envoy.filters.network.tcp_proxy\n"
+             "        typed_config:\n"
+             "          \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy\n"
+             "          stat_prefix: %s\n"
+             "          cluster: %s\n",
+             name, direction, port, cluster, cluster);
+}
+
+static void put_cluster(struct reading *reading, const char *name, bool inbound)
+{
+    fl_print(&reading->print,
+             "  - name: %s\n"
+             "    type: ORIGINAL_DST\n"
+             "    lb_policy: CLUSTER_PROVIDED\n"
+             "    connect_timeout: 10s\n",
+             name);
+    if (inbound)
+        fl_print(&reading->print,
+                 "    upstream_bind_config:\n"
+                 "      source_address: {address: " FL_PASSTHROUGH_IPV4 ", port_value: 0}\n"
+                 "      extra_source_addresses: [{address: {address: \"" FL_PASSTHROUGH_IPV6 "\", port_value: 0}}]\n");
+}
+
+static void put_passthrough(struct reading *reading)
+{
+    fl_print(&reading->print, "static_resources:\n  listeners:\n");
+    put_listener(reading, FL_RESOURCE_NAME_VIRTUAL_INBOUND, "INBOUND", FL_PORT_INBOUND,
+                 FL_RESOURCE_NAME_INBOUND_PASSTHROUGH);
+    put_listener(reading, FL_RESOURCE_NAME_VIRTUAL_OUTBOUND, "OUTBOUND", FL_PORT_OUTBOUND,
+                 FL_RESOURCE_NAME_PASSTHROUGH);
+    fl_print(&reading->print, "  clusters:\n");
+    put_cluster(reading, FL_RESOURCE_NAME_INBOUND_PASSTHROUGH, true);
+    put_cluster(reading, FL_RESOURCE_NAME_PASSTHROUGH, false);
+}
+
 int proxy_environment_print(const char *(*get)(void *owner, const char *name), void *owner, struct fl_buf *out,
                             struct fl_err *err)
 {
@@ -273,8 +346,12 @@ int proxy_environment_print(const char *(*get)(void *owner, const char *name), v
     put_node(&reading, ip);
     fl_print(&reading.print, "admin:\n  address: {socket_address: {address: 127.0.0.1, port_value: %u}}\n",
              (unsigned)port);
-    put_dynamic(&reading);
-    put_control(&reading);
+    if (has_no_control(&reading)) {
+        put_passthrough(&reading);
+    } else {
+        put_dynamic(&reading);
+        put_control(&reading);
+    }
     return reading.print.result == 0
                ? 0
                : fl_err_set(err, reading.print.result, "the environment makes no bootstrap: it is too long");

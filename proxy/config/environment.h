@@ -5,7 +5,8 @@
  *   POD_NAME, POD_NAMESPACE, SERVICE_ACCOUNT   required
  *   POD_IPS                    required: addresses with commas between; the first one names the node
  *   NODE_NAME, FAIRLEAD_WORKLOAD, FAIRLEAD_CLUSTER_ID, FAIRLEAD_LABEL_*   for telemetry
- *   FAIRLEAD_CONTROL_ADDRESS   required: "ip:port", several with commas between; tried in turn
+ *   FAIRLEAD_CONTROL_ADDRESS   required: "ip:port" or "name:port", several with commas between; tried in turn. "none":
+ *                              there is no control plane, and all traffic passes through, without a certificate
  *   FAIRLEAD_CONTROL_NAME      the DNS name in its certificate; default FL_CONTROL_NAME
  *   FAIRLEAD_CA_ADDRESS        as the control address; default: the same
  *   FAIRLEAD_CA_NAME           default: FAIRLEAD_CONTROL_NAME

@@ -12,6 +12,7 @@
 #include "common/xds/certificate.h"
 #include "proxy/config/credential.h"
 #include "proxy/config/token.h"
+#include "proxy/config/whereabouts.h"
 
 #include <errno.h>
 #include <sys/random.h>
@@ -46,6 +47,7 @@ struct proxy_identity {
     uint32_t validity_s;
     void (*on_identity)(void *owner, const struct proxy_identity_held *held);
     void *owner;
+    struct proxy_whereabouts *whereabouts;
     struct fl_grpc_client *client;
     struct fl_grpc_call *call;
     struct fl_backoff backoff;
@@ -97,6 +99,7 @@ static void finish_attempt(struct proxy_identity *identity)
     fl_grpc_call_cancel(identity->call);
     identity->call = NULL;
     identity->key = fl_key_unref(identity->key);
+    proxy_whereabouts_cancel(identity->whereabouts);
     fl_grpc_client_close(identity->client);
 }
 
@@ -316,7 +319,7 @@ static void start_attempt(struct proxy_identity *identity)
     int result = make_context(identity, &context, &err);
     if (result == 0) {
         fl_grpc_client_set_tls(identity->client, context);
-        result = fl_grpc_client_connect(identity->client);
+        result = proxy_whereabouts_connect(identity->whereabouts, identity->client);
         if (result < 0)
             fl_err_errno(&err, result, "cannot connect");
     }
@@ -383,22 +386,6 @@ static int copy_options(const struct proxy_identity_options *options, struct pro
     return result;
 }
 
-static int read_addresses(const char *const *texts, struct fl_grpc_address *addresses, size_t *ret_count,
-                          struct fl_err *err)
-{
-    size_t count = 0;
-    for (; texts != NULL && texts[count] != NULL; count++) {
-        if (count == PROXY_IDENTITY_ADDRESSES_MAX)
-            return fl_err_set(err, -EINVAL, "more than %d addresses of the certificate authority",
-                              PROXY_IDENTITY_ADDRESSES_MAX);
-        if (fl_grpc_address_parse(fl_span_str(texts[count]), &addresses[count]) < 0)
-            return fl_err_set(err, -EINVAL, "address of the certificate authority: expected IP:port, got \"%s\"",
-                              texts[count]);
-    }
-    *ret_count = count;
-    return count > 0 ? 0 : fl_err_set(err, -EINVAL, "no address of the certificate authority");
-}
-
 static int check_options(const struct proxy_identity_options *options, struct fl_err *err)
 {
     if (options->server_name == NULL || options->server_name[0] == '\0')
@@ -411,22 +398,24 @@ static int check_options(const struct proxy_identity_options *options, struct fl
 static int set_up(const struct proxy_identity_options *options, struct proxy_identity *identity, struct fl_err *err)
 {
     static const struct fl_grpc_client_ops ops = {on_connected, on_lost};
-    struct fl_grpc_address addresses[PROXY_IDENTITY_ADDRESSES_MAX];
-    size_t count;
     if (copy_options(options, identity) < 0)
         return fl_err_set(err, -ENOMEM, "identity: out of memory");
-    int result = read_addresses(options->addresses, addresses, &count, err);
+    const struct proxy_whereabouts_options whereabouts = {.loop = options->loop,
+                                                          .places = options->places,
+                                                          .resolv_conf = options->resolv_conf,
+                                                          .on_failed = on_lost,
+                                                          .owner = identity};
+    int result = proxy_whereabouts_new(&whereabouts, &identity->whereabouts, err);
     if (result < 0)
-        return result;
-    const struct fl_grpc_client_options for_client = {.addresses = addresses,
-                                                      .address_count = count,
-                                                      .authority = fl_span_str(identity->server_name),
+        return fl_err_prefix(err, "certificate authority"), result;
+    const struct fl_grpc_client_options for_client = {.authority = fl_span_str(identity->server_name),
                                                       .message_max = ANSWER_MAX};
     return fl_grpc_client_new(options->loop, &for_client, &ops, identity, &identity->client, err);
 }
 
 static void release(struct proxy_identity *identity)
 {
+    proxy_whereabouts_free(identity->whereabouts);
     free(identity->server_name);
     free(identity->root_file);
     free(identity->token_file);

@@ -23,7 +23,6 @@ struct fl_loop;
 struct fl_metrics;
 struct proxy_identity;
 
-#define PROXY_IDENTITY_ADDRESSES_MAX  16
 #define PROXY_IDENTITY_VALIDITY_S     86400
 #define PROXY_IDENTITY_CALL_MS        10000 /* a call that takes longer has failed */
 #define PROXY_IDENTITY_BACKOFF_MS     1000  /* doubles, with jitter … */
@@ -39,14 +38,15 @@ struct proxy_identity_held {
 struct proxy_identity_options {
     struct fl_loop *loop;
     struct fl_metrics *metrics;
-    const char *const *addresses; /* "127.0.0.1:15012", "[::1]:15012": tried in turn; ends with NULL */
-    const char *server_name;      /* the DNS name that its certificate must have */
-    const char *root_file;        /* PEM; read anew for each call */
-    const char *token_file;       /* read anew for each call: it is rotated */
-    const char *volume;           /* a folder in memory, of this proxy alone; NULL: nothing is kept */
-    const char *uri;              /* our SPIFFE ID: no other is accepted. NULL: what the first answer says */
-    uint32_t validity_s;          /* asked for; 0: PROXY_IDENTITY_VALIDITY_S */
-    uint32_t backoff_ms;          /* 0: PROXY_IDENTITY_BACKOFF_MS */
+    struct fl_span places;   /* "127.0.0.1:15012, control.mesh.svc:15012" (whereabouts.h): tried in turn */
+    const char *resolv_conf; /* NULL: /etc/resolv.conf */
+    const char *server_name; /* the DNS name that its certificate must have */
+    const char *root_file;   /* PEM; read anew for each call */
+    const char *token_file;  /* read anew for each call: it is rotated */
+    const char *volume;      /* a folder in memory, of this proxy alone; NULL: nothing is kept */
+    const char *uri;         /* our SPIFFE ID: no other is accepted. NULL: what the first answer says */
+    uint32_t validity_s;     /* asked for; 0: PROXY_IDENTITY_VALIDITY_S */
+    uint32_t backoff_ms;     /* 0: PROXY_IDENTITY_BACKOFF_MS */
     void (*on_identity)(void *owner, const struct proxy_identity_held *held); /* may free the identity */
     void *owner;
 };

@@ -1,6 +1,7 @@
 #include "proxy/config/live.h"
 
 #include "common/base/log.h"
+#include "common/mesh/label.h"
 #include "common/xds/message.h"
 #include "proxy/config/environment.h"
 #include "proxy/config/identity.h"
@@ -109,35 +110,21 @@ static void on_identity(void *owner, const struct proxy_identity_held *held)
     live->options.on_change(live->options.owner);
 }
 
-/* "a:1, b:2" as an array of C strings in the arena. */
-static int split_addresses(struct proxy_live *live, const char *addresses[PROXY_IDENTITY_ADDRESSES_MAX + 1],
-                           struct fl_err *err)
+static const char *resolv_conf(void)
 {
-    struct fl_span rest = live->discovery.identity.addresses, part;
-    size_t count = 0;
-    while (fl_span_split(&rest, ',', &part)) {
-        if (count == PROXY_IDENTITY_ADDRESSES_MAX)
-            return fl_err_set(err, -EINVAL, "$.node.metadata.FAIRLEAD_CA_ADDRESS: at most %d addresses", (int)count);
-        addresses[count] = fl_arena_str(&live->arena, fl_span_trim(part));
-        if (addresses[count++] == NULL)
-            return fl_err_set(err, -ENOMEM, "out of memory");
-    }
-    addresses[count] = NULL;
-    return 0;
+    const char *file = getenv(FL_ENV_RESOLV_CONF);
+    return file != NULL && *file != '\0' ? file : NULL;
 }
 
 static int start_identity(struct proxy_live *live, struct fl_err *err)
 {
-    const char *addresses[PROXY_IDENTITY_ADDRESSES_MAX + 1];
-    if (live->discovery.identity.addresses.len == 0)
+    if (live->discovery.identity.places.len == 0)
         return 0;
-    int result = split_addresses(live, addresses, err);
-    if (result != 0)
-        return result;
     const struct proxy_identity_options options = {
         .loop = live->options.loop,
         .metrics = live->options.metrics,
-        .addresses = addresses,
+        .places = live->discovery.identity.places,
+        .resolv_conf = resolv_conf(),
         .server_name = live->discovery.identity.server_name.data,
         .root_file = live->discovery.identity.root_file.data,
         .token_file = live->discovery.identity.token_file.data,
@@ -178,6 +165,7 @@ static int start_subscribe(struct proxy_live *live, struct fl_err *err)
         .metrics = live->options.metrics,
         .assembly = live->options.assembly,
         .discovery = &live->discovery,
+        .resolv_conf = resolv_conf(),
         .state_folder = live->options.state_folder,
         .demand = {.max = setting("FAIRLEAD_DESTINATIONS_MAX"),
                    .idle_ms = setting("FAIRLEAD_DESTINATION_IDLE_S") * 1000},

@@ -34,7 +34,7 @@ static struct fl_span peer_text(const struct proxy_subscribe *subscribe, char te
 {
     const struct fl_grpc_address *peer = fl_grpc_client_peer(subscribe->client);
     if (peer == NULL)
-        peer = &subscribe->options.discovery->addresses[0];
+        return proxy_whereabouts_text(subscribe->whereabouts);
     return fl_span_make(text, fl_grpc_address_print(peer, text));
 }
 
@@ -71,6 +71,7 @@ static void lose(struct proxy_subscribe *subscribe, const char *reason)
     bool was_open = subscribe->call != NULL;
     tell_lost(subscribe, reason, !was_open ? UNREACHED : subscribe->answered ? ENDED : REFUSED);
     fl_grpc_call_cancel(fl_take(subscribe->call));
+    proxy_whereabouts_cancel(subscribe->whereabouts);
     fl_grpc_client_close(subscribe->client);
     fl_buf_clear(&subscribe->unsent);
     if (was_open)
@@ -247,7 +248,7 @@ static void connect_now(struct fl_timer *timer)
     if (result == 0) {
         subscribe->showed_own = shows_certificate(subscribe);
         fl_grpc_client_set_tls(subscribe->client, context);
-        result = fl_grpc_client_connect(subscribe->client);
+        result = proxy_whereabouts_connect(subscribe->whereabouts, subscribe->client);
         if (result < 0)
             fl_err_errno(&err, result, "connect");
     }
@@ -288,6 +289,7 @@ int proxy_subscribe_identity(struct proxy_subscribe *subscribe, const struct pro
     if (subscribe->call != NULL && !subscribe->showed_own && first)
         return 0; /* let in by its token a moment ago: good until the certificate is renewed */
     fl_grpc_call_cancel(fl_take(subscribe->call));
+    proxy_whereabouts_cancel(subscribe->whereabouts);
     fl_grpc_client_close(subscribe->client);
     fl_buf_clear(&subscribe->unsent);
     subscribe->since_ms = proxy_subscribe_now(subscribe);
@@ -300,13 +302,21 @@ int proxy_subscribe_identity(struct proxy_subscribe *subscribe, const struct pro
 static int make_client(struct proxy_subscribe *subscribe, struct fl_err *err)
 {
     const struct proxy_discovery *discovery = subscribe->options.discovery;
+    const struct proxy_whereabouts_options whereabouts = {
+        .loop = subscribe->options.loop,
+        .places = discovery->places,
+        .resolv_conf = subscribe->options.resolv_conf,
+        .on_failed = on_lost,
+        .owner = subscribe,
+    };
     const struct fl_grpc_client_options options = {
-        .addresses = discovery->addresses,
-        .address_count = discovery->address_count,
         .authority = discovery->authority,
         .message_max = PROXY_ADS_MESSAGE_MAX,
         .keepalive_ms = KEEPALIVE_MS,
     };
+    int result = proxy_whereabouts_new(&whereabouts, &subscribe->whereabouts, err);
+    if (result < 0)
+        return result;
     return fl_grpc_client_new(subscribe->options.loop, &options, &client_ops, subscribe, &subscribe->client, err);
 }
 
@@ -382,6 +392,7 @@ struct proxy_subscribe *proxy_subscribe_free(struct proxy_subscribe *subscribe)
     fl_timer_cancel(&subscribe->retry);
     proxy_subscribe_save_pending(subscribe);
     fl_timer_cancel(&subscribe->tick);
+    subscribe->whereabouts = proxy_whereabouts_free(subscribe->whereabouts);
     subscribe->client = fl_grpc_client_free(subscribe->client); /* and its call */
     subscribe->ads = proxy_ads_free(subscribe->ads);
     subscribe->demand = proxy_demand_free(subscribe->demand);

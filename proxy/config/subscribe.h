@@ -40,6 +40,7 @@ struct proxy_subscribe_options {
     struct fl_metrics *metrics;
     struct proxy_assembly *assembly;
     const struct proxy_discovery *discovery; /* outlives it */
+    const char *resolv_conf;                 /* NULL: /etc/resolv.conf */
     const char *state_folder;                /* NULL: nothing is kept */
     struct proxy_demand_options demand;      /* max and idle_ms alone */
     /* The assembly has something to publish. Never from within proxy_subscribe_new. */

@@ -8,12 +8,14 @@
 #include "proxy/config/ads.h"
 #include "proxy/config/question.h"
 #include "proxy/config/subscribe.h"
+#include "proxy/config/whereabouts.h"
 
 struct proxy_subscribe {
     struct proxy_subscribe_options options;
     struct proxy_ads *ads;
 
     /* stream (subscribe.c) */
+    struct proxy_whereabouts *whereabouts;
     struct fl_grpc_client *client;
     struct fl_grpc_call *call; /* NULL: no stream */
     struct fl_backoff backoff;

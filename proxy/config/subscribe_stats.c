@@ -98,8 +98,8 @@ static void put_stream(struct fl_print *page, const struct proxy_subscribe *subs
     const struct proxy_discovery *discovery = subscribe->options.discovery;
     const struct fl_grpc_address *peer = fl_grpc_client_peer(subscribe->client);
     char text[FL_GRPC_ADDRESS_TEXT_MAX];
-    struct fl_span address =
-        fl_span_make(text, fl_grpc_address_print(peer != NULL ? peer : &discovery->addresses[0], text));
+    struct fl_span address = peer != NULL ? fl_span_make(text, fl_grpc_address_print(peer, text))
+                                          : proxy_whereabouts_text(subscribe->whereabouts);
     fl_print(page, "{\"connected\":%s,\"since_s\":%" PRIu64 ",\"connects\":%" PRIu64 ",\"delta\":%s,\"on_demand\":%s",
              subscribe->call != NULL ? "true" : "false", (proxy_subscribe_now(subscribe) - subscribe->since_ms) / 1000,
              subscribe->connects, discovery->delta ? "true" : "false", discovery->on_demand ? "true" : "false");

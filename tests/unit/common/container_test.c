@@ -185,7 +185,7 @@ static void the_trust_bundle_beside_the_token(void **state)
         fl_container_token_volume(FL_SPAN("fairlead-ca"), true),
         "{\"name\":\"fairlead-token\",\"projected\":{\"defaultMode\":292,\"sources\":[{\"serviceAccountToken\":"
         "{\"audience\":\"fairlead-ca\",\"expirationSeconds\":43200,\"path\":\"token\"}},{\"configMap\":{\"name\":"
-        "\"fairlead-root\",\"items\":[{\"key\":\"root-cert.pem\",\"path\":\"root-cert.pem\"}],\"optional\":true}}]}}");
+        "\"fairlead-root\",\"items\":[{\"key\":\"root-cert.pem\",\"path\":\"root-cert.pem\"}]}}]}}");
 }
 
 static void every_failed_allocation_gives_null_and_leaks_nothing(void **state)

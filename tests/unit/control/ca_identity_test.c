@@ -62,11 +62,10 @@ static void on_identity(void *owner, const struct proxy_identity_held *held)
 
 static void proxy_start(struct proxy *proxy, const char *uri, const char *name)
 {
-    const char *const addresses[] = {world.address_text, NULL};
     struct fl_err err = {0};
     const struct proxy_identity_options options = {.loop = world.loop,
                                                    .metrics = proxy->metrics,
-                                                   .addresses = addresses,
+                                                   .places = fl_span_str(world.address_text),
                                                    .server_name = name,
                                                    .root_file = root_file,
                                                    .token_file = token_file,
@@ -433,18 +432,17 @@ static void the_callback_may_free_it(void **state)
 static void settings_that_are_wrong(void **state)
 {
     (void)state;
-    static const char *const good[] = {"127.0.0.1:1", NULL}, *const name[] = {"localhost:1", NULL},
-                             *const none[] = {NULL};
+    static const struct fl_span good = FL_SPAN("127.0.0.1:1"), wrong = FL_SPAN("127.0.0.1"), none = {NULL, 0};
     const struct {
         struct proxy_identity_options options;
         const char *reason;
     } rows[] = {
-        {{.addresses = none, .server_name = "a", .root_file = "b", .token_file = "c"}, "no address"},
-        {{.addresses = name, .server_name = "a", .root_file = "b", .token_file = "c"}, "expected IP:port"},
-        {{.addresses = good, .server_name = "", .root_file = "b", .token_file = "c"}, "no server name"},
-        {{.addresses = good, .server_name = "a", .token_file = "c"}, "no file of roots"},
-        {{.addresses = good, .server_name = "a", .root_file = "b"}, "no file of a token"},
-        {{.addresses = good, .server_name = "a", .root_file = "b", .token_file = "c", .uri = "x"}, "not a SPIFFE ID"},
+        {{.places = none, .server_name = "a", .root_file = "b", .token_file = "c"}, "expected IP:port"},
+        {{.places = wrong, .server_name = "a", .root_file = "b", .token_file = "c"}, "expected IP:port"},
+        {{.places = good, .server_name = "", .root_file = "b", .token_file = "c"}, "no server name"},
+        {{.places = good, .server_name = "a", .token_file = "c"}, "no file of roots"},
+        {{.places = good, .server_name = "a", .root_file = "b"}, "no file of a token"},
+        {{.places = good, .server_name = "a", .root_file = "b", .token_file = "c", .uri = "x"}, "not a SPIFFE ID"},
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         struct proxy_identity_options options = rows[i].options;
@@ -461,13 +459,12 @@ static void settings_that_are_wrong(void **state)
 static void when_memory_runs_out(void **state)
 {
     (void)state;
-    const char *const addresses[] = {world.address_text, NULL};
     FAIL_EACH_ALLOCATION
     {
         struct proxy_identity *identity;
         const struct proxy_identity_options options = {.loop = world.loop,
                                                        .metrics = world.metrics,
-                                                       .addresses = addresses,
+                                                       .places = fl_span_str(world.address_text),
                                                        .server_name = WORLD_NAME,
                                                        .root_file = root_file,
                                                        .token_file = token_file,

@@ -23,6 +23,9 @@
 #define CLUSTER(endpoints, extra)                                                                                      \
     "static_resources: {clusters: [{name: xds, type: STATIC, load_assignment: {cluster_name: xds, endpoints: "         \
     "[{lb_endpoints: [" endpoints "]}]}" extra "}]}\n"
+#define NAMED(type, host)                                                                                              \
+    "static_resources: {clusters: [{name: xds, type: " type ", load_assignment: {cluster_name: xds, endpoints: "       \
+    "[{lb_endpoints: [" ENDPOINT(host) "]}]}}]}\n"
 #define TLS(common)                                                                                                    \
     ", transport_socket: {name: envoy.transport_sockets.tls, typed_config: {\"@type\": "                               \
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, sni: control, "                 \
@@ -72,7 +75,7 @@ static void test_taken(void **state)
         0);
     assert_true(world.discovery.present && world.discovery.delta && world.discovery.all_clusters &&
                 world.discovery.all_listeners && !world.discovery.on_demand && !world.discovery.tls.on);
-    assert_int_equal(world.discovery.address_count, 2);
+    assert_true(fl_span_eq_str(world.discovery.places, "10.0.0.1:15012,[::1]:15012"));
     assert_true(fl_span_eq_str(world.discovery.authority, "xds"));
     done(&world);
     assert_int_equal(
@@ -86,10 +89,23 @@ static void test_taken(void **state)
     assert_true(fl_span_eq_str(world.discovery.authority, "control"));
     assert_true(fl_span_eq_str(world.discovery.tls.roots.path, "/r.pem"));
     assert_int_equal(world.discovery.tls.name_count, 1);
-    assert_true(fl_span_eq_str(world.discovery.identity.addresses, "1.1.1.1:1"));
-    assert_true(proxy_discovery_may_send_token(&world.discovery, &world.discovery.addresses[0]));
+    assert_true(fl_span_eq_str(world.discovery.identity.places, "1.1.1.1:1"));
+    struct fl_grpc_address peer;
+    assert_int_equal(fl_grpc_address_parse(world.discovery.places, &peer), 0);
+    assert_true(proxy_discovery_may_send_token(&world.discovery, &peer));
     world.discovery.tls.on = false; /* in plaintext it goes nowhere */
-    assert_false(proxy_discovery_may_send_token(&world.discovery, &world.discovery.addresses[0]));
+    assert_false(proxy_discovery_may_send_token(&world.discovery, &peer));
+    done(&world);
+}
+
+static void test_named(void **state)
+{
+    (void)state;
+    struct world world;
+    assert_int_equal(read_text(&world, NODE DYNAMIC("GRPC", SERVICE) NAMED("STRICT_DNS", "control.mesh.svc")), 0);
+    assert_true(fl_span_eq_str(world.discovery.places, "control.mesh.svc:15012"));
+    done(&world);
+    assert_int_equal(read_text(&world, NODE DYNAMIC("GRPC", SERVICE) NAMED("LOGICAL_DNS", "10.0.0.1")), 0);
     done(&world);
 }
 
@@ -108,8 +124,12 @@ static void test_refused(void **state)
          "google_grpc: not supported"},
         {"no service", NODE DYNAMIC("GRPC", "grpc_services: []"), "grpc_services: expected one, got 0"},
         {"no such cluster", NODE DYNAMIC("GRPC", SERVICE), "there is no static cluster \"xds\""},
-        {"a name for an address", NODE DYNAMIC("GRPC", SERVICE) CLUSTER(ENDPOINT("control"), ""), "not an IP address"},
-        {"no endpoints", NODE DYNAMIC("GRPC", SERVICE) CLUSTER("", ""), "expected an endpoint"},
+        {"a name in a cluster of addresses", NODE DYNAMIC("GRPC", SERVICE) CLUSTER(ENDPOINT("control"), ""),
+         "not an IP address"},
+        {"a name that is none", NODE DYNAMIC("GRPC", SERVICE) NAMED("STRICT_DNS", "con_trol"), "DNS name and port"},
+        {"endpoints from elsewhere", NODE DYNAMIC("GRPC", SERVICE) NAMED("EDS", "control"),
+         "expected STATIC, STRICT_DNS"},
+        {"no endpoints", NODE DYNAMIC("GRPC", SERVICE) CLUSTER("", ""), "expected 1 to 16 endpoints, got 0"},
         {"listeners from a file",
          NODE "dynamic_resources: {ads_config: {api_type: GRPC, transport_api_version: V3, " SERVICE
               "}, lds_config: {path: /x}}\n" CLUSTER(ENDPOINT("1.1.1.1"), ""),
@@ -185,10 +205,8 @@ static void test_context(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_token),
-        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_taken), cmocka_unit_test(test_named),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_token), cmocka_unit_test(test_context),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,8 @@ static void test_refused(void **state)
         {"no addresses", {"POD_IPS", NULL}, "POD_IPS is not set: expected the pod's IP addresses, with commas between"},
         {"an address that is a name", {"POD_IPS", "pod"}, NULL},
         {"no control plane", {"FAIRLEAD_CONTROL_ADDRESS", NULL}, NULL},
-        {"a control plane by name", {"FAIRLEAD_CONTROL_ADDRESS", "control:15012"}, NULL},
+        {"a control plane by a name that is none", {"FAIRLEAD_CONTROL_ADDRESS", "control_plane:15012"}, NULL},
+        {"none, and one", {"FAIRLEAD_CONTROL_ADDRESS", "none,10.0.0.1:15012"}, NULL},
         {"a control plane without a port", {"FAIRLEAD_CONTROL_ADDRESS", "10.0.0.1"}, NULL},
         {"five of them", {"FAIRLEAD_CONTROL_ADDRESS", "1.1.1.1:1,1.1.1.1:2,1.1.1.1:3,1.1.1.1:4,1.1.1.1:5"}, NULL},
         {"a CA without a port", {"FAIRLEAD_CA_ADDRESS", "10.0.0.1"}, NULL},
@@ -144,6 +145,39 @@ static void test_printed(void **state)
     check(&(struct change){"FAIRLEAD_ROOT_FILE", "/a b/r.pem"}, id, "trusted_ca: {filename: \"/a b/r.pem\"}");
 }
 
+static void test_named(void **state)
+{
+    (void)state;
+    static const char id[] = "sidecar~10.0.0.7~web-0.demo~demo.svc.cluster.local";
+    check(NULL, id, "    type: STATIC\n");
+    check(&(struct change){"FAIRLEAD_CONTROL_ADDRESS", "control.mesh.svc.:15012"}, id, "    type: STRICT_DNS\n");
+    check(&(struct change){"FAIRLEAD_CONTROL_ADDRESS", "control.mesh.svc.:15012"}, id,
+          "{address: \"control.mesh.svc\", port_value: 15012}");
+    check(&(struct change){"FAIRLEAD_CA_ADDRESS", "ca.mesh.svc:443"}, id, "FAIRLEAD_CA_ADDRESS: \"ca.mesh.svc:443\"");
+}
+
+/* No control plane: everything passes through, nothing is asked of anybody. */
+static void test_none(void **state)
+{
+    (void)state;
+    struct change none = {"FAIRLEAD_CONTROL_ADDRESS", "none"};
+    struct fl_err err = {0};
+    struct fl_buf out;
+    struct fl_arena arena;
+    fl_buf_init(&out, PROXY_ENVIRONMENT_TEXT_MAX);
+    fl_arena_init(&arena, 1 << 20);
+    if (proxy_environment_print(get, &none, &out, &err) != 0)
+        fail_msg("%s", err.text);
+    const Envoy__Config__Bootstrap__V3__Bootstrap *bootstrap = read_back(fl_buf_span(&out), &arena);
+    assert_null(bootstrap->dynamic_resources);
+    assert_int_equal(bootstrap->static_resources->n_listeners, 2);
+    assert_int_equal(bootstrap->static_resources->n_clusters, 2);
+    assert_null(strstr(fl_buf_str(&out), "FAIRLEAD_CA_ADDRESS"));
+    assert_null(strstr(fl_buf_str(&out), "FAIRLEAD_DISCOVERY"));
+    fl_arena_done(&arena);
+    fl_buf_done(&out);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -166,9 +200,8 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_printed),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_printed), cmocka_unit_test(test_named),
+        cmocka_unit_test(test_none),    cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

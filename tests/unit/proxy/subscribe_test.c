@@ -307,8 +307,8 @@ static void start(const char *state_folder)
         .on_answer = on_answer,
     };
     struct fl_err err;
-    discovery.addresses[0] = address;
-    discovery.address_count = 1;
+    char place[FL_GRPC_ADDRESS_TEXT_MAX];
+    discovery.places = fl_span_make(place, fl_grpc_address_print(&address, place));
     if (proxy_subscribe_new(&options, &client, &err) != 0)
         fail_msg("%s", err.text);
 }

@@ -126,42 +126,12 @@ static void test_words(void **state)
     assert_false(webhook_is_dns_name(FL_SPAN("Control")));
 }
 
-static void test_addresses(void **state)
-{
-    (void)state;
-    static const struct {
-        struct fl_span text;
-        bool good;
-    } rows[] = {
-        {FL_SPAN("10.0.0.1:15012"), true},
-        {FL_SPAN("[fd00::1]:1"), true},
-        {FL_SPAN("10.0.0.1"), false},
-        {FL_SPAN("10.0.0.1:"), false},
-        {FL_SPAN("10.0.0.1:0"), false},
-        {FL_SPAN("10.0.0.1:65536"), false},
-        {FL_SPAN("fd00::1:1"), false},
-        {FL_SPAN("[10.0.0.1]:1"), false},
-        {FL_SPAN("control:15012"), false},
-        {FL_SPAN(""), false},
-        {FL_SPAN("[]:1"), false},
-        {FL_SPAN("[fd00::1"), false},
-        {FL_SPAN(":1"), false},
-        {FL_SPAN("10.0.0.1\0:1"), false},
-        {FL_SPAN("[fd00::1]1"), false},
-    };
-    for (size_t i = 0; i < FL_COUNT(rows); i++) {
-        if (webhook_is_address(rows[i].text) != rows[i].good)
-            fail_msg("%s", rows[i].text.data);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_images),
         cmocka_unit_test(test_quantities),
         cmocka_unit_test(test_words),
-        cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
