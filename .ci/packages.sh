@@ -5,9 +5,9 @@ packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev l
   libssl-dev libc-ares-dev libmnl-dev libcurl4-openssl-dev libprotobuf-c-dev libnghttp2-dev protobuf-c-compiler protobuf-compiler
   zlib1g-dev)
 packages_quickstart=(iproute2 nftables containernetworking-plugins nginx-light curl openssl python3 python3-yaml util-linux)
-packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils iptables procps musl-tools strace nghttp2-client nghttp2-server)
+packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils ca-certificates iptables procps musl-tools strace nghttp2-client nghttp2-server)
 packages_conformance=(nghttp2-client nghttp2-server wrk haproxy)
-packages_cluster=(python3-grpcio gcc libc6-dev libseccomp-dev pkg-config jq curl openssl iproute2 nftables iptables conntrack busybox-static
+packages_cluster=(python3-grpcio gcc binutils ca-certificates libc6-dev libseccomp-dev pkg-config jq curl openssl iproute2 nftables iptables conntrack busybox-static
   procps python3 python3-yaml util-linux)
 
 # Runs a command as root: directly, or by sudo where we are not root.

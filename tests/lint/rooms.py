@@ -12,7 +12,7 @@ import re
 import rule
 
 COMPONENTS = ("common", "webhook", "cni", "proxy", "control", "cli", "charts")
-OTHERS = ("tests", "tests/lint", "tests/bench", "tests/cluster")
+OTHERS = ("tests", "tests/lint", "tests/bench", "tests/cluster", "images")
 
 
 def rooms_of(tree, component):
