@@ -165,7 +165,8 @@ enum h2_kind {
 
 struct h2_budget {
     uint32_t left;
-    uint32_t work, at_ms; /* when it was last filled */
+    uint32_t at_ms; /* when it was last filled */
+    uint32_t work;  /* up to where it was made use of */
 };
 
 struct proxy_h2 {

@@ -280,6 +280,31 @@ def answers_before_the_upload_was_taken():
     eventually(lambda: s.the_proxy().open("upstream") <= 4, "their connections end")
 
 
+def a_server_that_reads_late_gives_its_windows_at_once():
+    """It has not run for a while: then 3,000 small frames are there, and it says two WINDOW_UPDATEs for each of them."""
+    asked = threading.Event()
+
+    def serve(sock):
+        peer, count = H2(sock, server=True, taking=False), 0
+        while not peer.stream(1).ended:
+            kind, _, number, _ = peer.next()
+            count += kind == DATA
+            if kind == HEADERS:
+                asked.set()
+        assert count >= 3000, count
+        peer.send(*(frame(WINDOW, 0, one, struct.pack("!I", 10)) for _ in range(count) for one in (0, number)))
+        peer.answer(1)
+        peer.to_end()
+    with s.Server(BAD2, serve), dial(BAD2) as sock:
+        peer = H2(sock)
+        one = peer.request("/x", method="POST", end=False)
+        assert asked.wait(s.PATIENCE)
+        for at in range(30):
+            peer.send(*(frame(DATA, END_STREAM if (at, last) == (29, 99) else 0, one, b"0123456789") for last in range(100)))
+        stream = peer.over(one)
+        assert (stream.status, stream.body) == (200, b"ok"), (stream.status, stream.body)
+
+
 def servers_that_never_answer():
     """Half-open: nothing comes any more. The stream's idle time is 2 s here."""
     proxy = s.the_proxy()
@@ -302,5 +327,6 @@ if __name__ == "__main__":
     s.main((http1_servers_that_end_at_every_byte, http2_servers_that_end_at_every_byte,
             answers_until_close_are_whole_by_a_fin_alone, wrong_answers_of_http1, wrong_answers_of_http2,
             every_frame_of_a_server_in_every_state, many_streams_of_a_connection_that_breaks,
-            answers_before_the_upload_was_taken, servers_that_never_answer),
+            answers_before_the_upload_was_taken, a_server_that_reads_late_gives_its_windows_at_once,
+            servers_that_never_answer),
            hcm={"stream_idle_timeout": "2s"})

@@ -107,6 +107,25 @@ static void test_budgets_come_back(void **state)
     pair_done(&pair);
 }
 
+/* A peer that reads late says all at once what it would have said in between: what work has won waits for it, up to
+ * 16,384 frames' worth. */
+static void test_late_reactions(void **state)
+{
+    (void)state;
+    begin(NULL);
+    feed("PREFACE; SETTINGS; HEADERS eh 1 POST");
+    for (unsigned i = 0; i < 6000; i++)
+        feed("DATA - 1 'x'");
+    for (unsigned i = 0; i < 6000; i++)
+        feed("WINDOW - 0 00000001; WINDOW - 1 00000001; PING - 0 8*00");
+    assert_false(pair.server.over);
+    for (unsigned i = 0; i < 40000; i++)
+        feed("DATA - 1 'x'");
+    unsigned count = count_until_over("WINDOW - 0 00000001", 400000);
+    assert_in_range(count, 163840, 163840 + 2000);
+    assert_over(PROXY_H2_ERROR_WINDOW_FLOOD);
+}
+
 static void test_rapid_reset(void **state)
 {
     (void)state;
@@ -307,17 +326,12 @@ static void test_window_is_held_to(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floods),
-        cmocka_unit_test(test_budgets_come_back),
-        cmocka_unit_test(test_rapid_reset),
-        cmocka_unit_test(test_made_you_reset),
-        cmocka_unit_test(test_bad_requests_count),
-        cmocka_unit_test(test_continuation),
-        cmocka_unit_test(test_control_frames_queue),
-        cmocka_unit_test(test_answers_queue),
-        cmocka_unit_test(test_hpack_bomb),
-        cmocka_unit_test(test_too_many_fields),
-        cmocka_unit_test(test_window_is_held_to),
+        cmocka_unit_test(test_floods),          cmocka_unit_test(test_budgets_come_back),
+        cmocka_unit_test(test_late_reactions),  cmocka_unit_test(test_rapid_reset),
+        cmocka_unit_test(test_made_you_reset),  cmocka_unit_test(test_bad_requests_count),
+        cmocka_unit_test(test_continuation),    cmocka_unit_test(test_control_frames_queue),
+        cmocka_unit_test(test_answers_queue),   cmocka_unit_test(test_hpack_bomb),
+        cmocka_unit_test(test_too_many_fields), cmocka_unit_test(test_window_is_held_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
