@@ -6,6 +6,7 @@
 #include "control/model/object.h"
 
 #define CONTROL_PORTS_MAX     256  /* of a Service, slice or Pod */
+#define CONTROL_INGRESS_MAX   16   /* of a Service's load balancer; more are not looked at */
 #define CONTROL_ENDPOINTS_MAX 1000 /* of one EndpointSlice, as in Kubernetes */
 #define CONTROL_ADDRESSES_MAX 100  /* of one endpoint; the first is used */
 
@@ -41,6 +42,8 @@ struct control_service {
     struct fl_labels selector; /* count 0: none, selects nothing */
     const struct control_port *ports;
     size_t port_count;
+    const struct fl_span *ingress; /* status.loadBalancer.ingress: an IP address or a host name each */
+    size_t ingress_count;
 };
 
 #define CONTROL_ENDPOINT_READY       1u /* conditions.ready; absent counts as true */

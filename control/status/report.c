@@ -13,6 +13,7 @@ struct report {
     const struct control_refusals *refusals; /* NULL: none are known */
     struct fl_arena arena;
     int result;
+    bool for_api; /* what stands in status itself */
 };
 
 static void set(struct report *report, struct fl_json *object, const char *name, struct fl_json *value)
@@ -150,6 +151,10 @@ static struct fl_json *route_status(struct report *report, const struct control_
         report->result = result;
     for (size_t i = 0; i < views.count; i++) {
         bool service = fl_span_eq_str(views.items[i].parent->reference.kind, "Service");
+        if (report->for_api && !views.items[i].ours) {
+            append(report, parents, fl_json_new_null());
+            continue;
+        }
         struct fl_json *parent = fl_json_new_object();
         set(report, parent, "parentRef", parent_reference(report, views.items[i].parent));
         set_text(report, parent, "controllerName",
@@ -158,7 +163,7 @@ static struct fl_json *route_status(struct report *report, const struct control_
         append(report, parents, parent);
     }
     set(report, status, "parents", parents);
-    if (views.count == 0) {
+    if (views.count == 0 && !report->for_api) {
         struct fl_json *conditions = fl_json_new_array();
         append(report, conditions,
                condition(report, "Accepted", false, "NoParentRefs",
@@ -296,7 +301,7 @@ static struct fl_json *class_status(struct report *report, const struct control_
 bool control_status_has(enum control_kind kind)
 {
     return kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_GATEWAY || control_kind_is_route(kind) ||
-           kind >= CONTROL_AUTHORIZATION_POLICY;
+           fl_span_eq_str(FL_SPAN("fairlead.io"), control_kind_group(kind));
 }
 
 static struct fl_json *head_of(struct report *report, enum control_kind kind)
@@ -386,16 +391,20 @@ static struct fl_json *refusals_of(struct report *report)
     return array;
 }
 
+static struct fl_json *status_of(struct report *report, const struct control_object *object)
+{
+    return object->kind == CONTROL_GATEWAY         ? gateway_status(report, control_as_gateway(object))
+           : object->kind == CONTROL_GATEWAY_CLASS ? class_status(report, control_as_gateway_class(object))
+           : control_kind_is_route(object->kind)   ? route_status(report, object)
+                                                   : own_status(report, object);
+}
+
 static struct fl_json *object_of(struct report *report, const struct control_object *object)
 {
     struct fl_json *json = head_of(report, object->kind);
     set(report, json, "metadata", metadata_of(report, object->metadata.name_space, object->metadata.name));
     set(report, json, "origin", origin_of(report, &object->origin));
-    struct fl_json *status = object->kind == CONTROL_GATEWAY ? gateway_status(report, control_as_gateway(object))
-                             : object->kind == CONTROL_GATEWAY_CLASS
-                                 ? class_status(report, control_as_gateway_class(object))
-                             : control_kind_is_route(object->kind) ? route_status(report, object)
-                                                                   : own_status(report, object);
+    struct fl_json *status = status_of(report, object);
     add_problems(report, object, status);
     add_refusal(report, object, status);
     set(report, json, "status", status);
@@ -453,6 +462,33 @@ int control_status_problem(const struct control_problem *problem, struct fl_buf 
     struct report report;
     start(&report, NULL);
     return finish(&report, problem_of(&report, problem), out);
+}
+
+static bool is_ours(const struct control_model *model, const struct control_object *object)
+{
+    if (object->kind == CONTROL_GATEWAY)
+        return control_gateway_is_ours(model, control_as_gateway(object));
+    return object->kind != CONTROL_GATEWAY_CLASS ||
+           fl_span_eq_str(control_as_gateway_class(object)->controller, CONTROL_GATEWAY_CONTROLLER);
+}
+
+int control_status_tree(const struct control_model *model, const struct control_object *object,
+                        struct fl_json **ret_status)
+{
+    struct report report;
+    struct fl_json *status = NULL;
+    if (is_ours(model, object)) {
+        start(&report, model);
+        report.for_api = true;
+        status = status_of(&report, object);
+        fl_arena_done(&report.arena);
+        if (status == NULL || report.result < 0) {
+            fl_json_free(status);
+            return report.result < 0 ? report.result : -ENOMEM;
+        }
+    }
+    *ret_status = status;
+    return 0;
 }
 
 /* -- everything ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #define CONTROL_STATUS_REPORT_H
 
 #include "common/base/buf.h"
+#include "common/doc/json.h"
 #include "control/model/gateway.h"
 #include "control/model/store.h"
 
@@ -18,6 +19,13 @@ bool control_status_has(enum control_kind kind);
 int control_status_object(const struct control_model *model, const struct control_object *object,
                           struct fl_buf *out) FL_MUST_CHECK;
 int control_status_problem(const struct control_problem *problem, struct fl_buf *out) FL_MUST_CHECK;
+
+/* What the API's status of the object should say, without times and generations: {conditions}, and for a Gateway
+ * {listeners}, for a route {parents} alone, in the order of spec.parentRefs, null where the parent is none of ours.
+ * *ret_status is the caller's (fl_json_free); NULL: the whole object is none of ours, but another controller's. 0,
+ * -ENOMEM. */
+int control_status_tree(const struct control_model *model, const struct control_object *object,
+                        struct fl_json **ret_status) FL_MUST_CHECK;
 
 #define CONTROL_STATUS_FIRST 5 /* problems that the summary tells */
 

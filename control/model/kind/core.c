@@ -3,6 +3,7 @@
 #include "common/mesh/label.h"
 #include "common/pki/cert.h"
 #include "common/xds/scalar.h"
+#include "control/model/kind/ingress.h"
 #include "control/model/kind/kinds.h"
 #include "control/model/kind/row.h"
 
@@ -249,10 +250,12 @@ static int read_service(struct fl_reader *reader, const struct fl_json *document
     service->selector = spec.selector;
     service->ports = spec.ports;
     service->port_count = spec.port_count;
-    if (!fl_span_eq_str(spec.type, "ExternalName"))
-        return read_service_ips(reader, document, &spec, service);
-    service->external_name = spec.external_name;
-    return 0;
+    if (fl_span_eq_str(spec.type, "ExternalName")) {
+        service->external_name = spec.external_name;
+        return 0;
+    }
+    result = read_service_ips(reader, document, &spec, service);
+    return result == 0 ? control_read_ingress(reader, document, service) : result;
 }
 
 const struct control_kind_reader control_read_service = {sizeof(struct control_service), read_service, NULL};
