@@ -39,13 +39,14 @@ def helm(command, *arguments, values=None):
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def render(values=None, namespace=SYSTEM):
+def render(values=None, namespace=SYSTEM, arguments=()):
     """{(kind, name): object}"""
-    done = helm("template", "fairlead", CHART, "--namespace", namespace, values=values)
+    done = helm("template", "fairlead", CHART, "--namespace", namespace, *arguments, values=values)
     assert done.returncode == 0, done.stderr
     things = [thing for thing in yaml.safe_load_all(done.stdout) if thing]
     named = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
-    assert len(named) == len(things), "two objects of one kind and name"
+    places = {(thing["kind"], thing["metadata"]["name"], thing["metadata"].get("namespace")) for thing in things}
+    assert len(places) == len(things), "two objects of one kind and name"
     return named
 
 
@@ -79,6 +80,7 @@ MODES = {
                       "keeper": {"replicas": 2}, "webhook": {"hostNetwork": True, "port": 10250}, "commonLabels": {"team": "mesh"},
                       "imagePullSecrets": [{"name": "pull"}]},
     "without policies": {"policies": {"enabled": False}},
+    "without a control plane": {"control": {"mode": "none"}},
     "pods do not decide": {"config": {"podOverrides": False, "levels": {"proxyImage": "pod", "privilegedApps": "pod"}}},
 }
 
@@ -118,8 +120,13 @@ class Rendered(unittest.TestCase):
             "Service", "ServiceAccount")}
         bound = {f"ValidatingAdmissionPolicy{kind}/fairlead-{name}" for kind in ("", "Binding") for name in policies}
         operators = {"ClusterRole/fairlead-namespaces"}
-        self.assertEqual(set(kinds("as it comes")), keeper | webhook | bound | operators)
-        self.assertEqual(set(kinds("without policies")), keeper | webhook)
+        accounts = ("ClusterRole", "ClusterRoleBinding", "Deployment", "Role", "RoleBinding", "ServiceAccount")
+        control = {f"{kind}/fairlead-{part}" for kind in accounts for part in ("control", "deployer")} | {
+            f"{kind}/fairlead-control" for kind in ("PodDisruptionBudget", "Service")}
+        self.assertEqual(set(kinds("as it comes")), keeper | webhook | control | bound | operators)
+        self.assertEqual(set(kinds("without a control plane")), keeper | webhook | bound | operators)
+        self.assertEqual(set(kinds("without policies")), keeper | webhook | control)
+        webhook |= control
         of_keeper = {f"ValidatingAdmissionPolicy{kind}/fairlead-keeper.{what}" for kind in ("", "Binding") for what in ("admission", "secrets")}
         self.assertEqual(set(kinds("an own Secret")), webhook | operators | bound - of_keeper)
         self.assertEqual(set(kinds("cert-manager")), webhook | operators | bound - of_keeper | {"Issuer/fairlead-webhook", "Certificate/fairlead-webhook"})
@@ -177,7 +184,7 @@ class Rendered(unittest.TestCase):
 
     def test_the_webhook_is_reached(self):
         for things in self.in_every_mode():
-            suffix = next(name for kind, name in things if kind == "Service").removeprefix("fairlead-webhook")
+            suffix = next(name for kind, name in things if kind == "MutatingWebhookConfiguration").removeprefix("fairlead-webhook")
             name = f"fairlead-webhook{suffix}"
             deployment, service = things["Deployment", name], things["Service", name]
             template = deployment["spec"]["template"]
@@ -216,7 +223,7 @@ class Rendered(unittest.TestCase):
             return sorted(container["image"] for (kind, _), thing in self.modes[mode].items() if kind == "Deployment"
                           for container in thing["spec"]["template"]["spec"]["containers"])
         version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-        self.assertEqual(images("as it comes"), [f"fairlead/fairlead-keeper:{version}", f"fairlead/fairlead-webhook:{version}"])
+        self.assertEqual(images("as it comes"), [f"fairlead/fairlead-{name}:{version}" for name in ("control", "control", "keeper", "webhook")])
         self.assertTrue(all(image.startswith("mirror.example:5000/fairlead/") for image in images("everything on")))
         pinned = render({"webhook": {"image": {"digest": "sha256:" + "0" * 64}}})["Deployment", "fairlead-webhook"]
         self.assertEqual(pinned["spec"]["template"]["spec"]["containers"][0]["image"], "fairlead/fairlead-webhook@sha256:" + "0" * 64)
@@ -233,8 +240,8 @@ class Rendered(unittest.TestCase):
             for (kind, name), thing in things.items():
                 for rule in thing.get("rules", ()) if kind in ("Role", "ClusterRole") else ():
                     self.assertFalse({"*"} & {*rule["verbs"], *rule["resources"], *rule["apiGroups"]}, name)
-                    if "secrets" in rule["resources"] and rule["verbs"] != ["create"]:
-                        self.assertTrue(rule["resourceNames"])
+                    if "secrets" in rule["resources"] and rule["verbs"] not in (["create"], ["get"]):
+                        self.assertTrue(rule.get("resourceNames"), name)
 
     # -- the webhook configuration ------------------------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ def with_images(agent=False):
     for program, where in (("fairlead-webhook", "webhook"), ("fairlead-keeper", "keeper"), *([("fairlead-agent", "cni")] if agent else [])):
         repository, tag = image.load(program).split(":")
         values |= {f"{where}.image.repository": repository, f"{where}.image.tag": tag}
-    return {**values, "config.proxyImage": image.load("fairlead-proxy")}
+    # A lane that wants a control plane brings its own.
+    return {**values, "config.proxyImage": image.load("fairlead-proxy"), "control.mode": "none"}
 
 
 def uninstall(namespace="fairlead-system", release="fairlead"):

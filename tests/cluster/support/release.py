@@ -69,7 +69,16 @@ def goldens():
         patch = json.loads(text).get("patch")
         if patch:
             before = yaml.safe_load(pod.read_text())
-            yield folder.name, before, apply_patch(before, patch)
+            yield folder.name, before, controlled(apply_patch(before, patch))
+
+
+def controlled(pod):
+    """With a control plane, as the chart has one: the goldens' configuration has none, so their sidecars name a bootstrap file."""
+    for key in ("initContainers", "containers"):
+        for container in pod["spec"].get(key, ()):
+            if container["name"] == "fairlead-proxy" and container.get("args", [])[:1] == ["-c"]:
+                del container["args"][:2]
+    return pod
 
 
 def creatable(pod, namespace, name="web"):
