@@ -3,7 +3,7 @@
 
 packages_build=(build-essential cmake ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libcjson-dev libyaml-dev
   libssl-dev libc-ares-dev libmnl-dev libcurl4-openssl-dev libprotobuf-c-dev libnghttp2-dev protobuf-c-compiler protobuf-compiler
-  zlib1g-dev)
+  zlib1g-dev libpcre2-dev)
 packages_quickstart=(iproute2 nftables containernetworking-plugins nginx-light curl openssl python3 python3-yaml util-linux)
 packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils ca-certificates iptables procps musl-tools strace nghttp2-client nghttp2-server)
 packages_conformance=(nghttp2-client nghttp2-server wrk haproxy)

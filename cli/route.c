@@ -183,7 +183,7 @@ static bool read_header(const char *text, struct question *question)
     if (question->request.header_count == HEADERS_MAX || !fl_span_split(&rest, ':', &name) || rest.data == NULL ||
         name.len == 0)
         return false;
-    question->headers[question->request.header_count++] = (struct control_name_value){name, fl_span_trim(rest)};
+    question->headers[question->request.header_count++] = (struct control_name_value){name, fl_span_trim(rest), false};
     return true;
 }
 

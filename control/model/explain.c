@@ -1,5 +1,7 @@
 #include "control/model/explain.h"
 
+#include "common/regex/pattern.h"
+
 #include <errno.h>
 
 /* -- one match ----------------------------------------------------------------------------------------------------- */
@@ -9,11 +11,27 @@ static struct fl_span path_of(const struct control_request *request)
     return fl_span_make(request->path.data, fl_span_find(request->path, '?'));
 }
 
+static bool regex_matches(struct fl_span text, struct fl_span value)
+{
+    struct fl_pattern *pattern = NULL;
+    struct fl_err err = {0};
+    bool matches = fl_pattern_new(text, &pattern, &err) == 0 && fl_pattern_matches(pattern, value);
+    fl_pattern_free(pattern);
+    return matches;
+}
+
+static bool value_matches(const struct control_name_value *wanted, struct fl_span value)
+{
+    return wanted->regex ? regex_matches(wanted->value, value) : fl_span_eq(wanted->value, value);
+}
+
 /* A prefix ends at a '/': "/a" fits "/a" and "/a/b", not "/ab". */
 static bool path_matches(const struct control_http_match *match, struct fl_span path)
 {
     if (match->path_match == CONTROL_PATH_EXACT)
         return fl_span_eq(match->path, path);
+    if (match->path_match == CONTROL_PATH_REGEX)
+        return regex_matches(match->path, path);
     if (match->path_match == CONTROL_PATH_SUFFIX)
         return fl_span_ends_with(path, match->path);
     if (match->path.len == 1)
@@ -25,7 +43,7 @@ static bool header_matches(const struct control_name_value *wanted, const struct
 {
     for (size_t i = 0; i < request->header_count; i++)
         if (fl_span_eq_nocase(request->headers[i].name, wanted->name))
-            return fl_span_eq(request->headers[i].value, wanted->value);
+            return value_matches(wanted, request->headers[i].value);
     return false;
 }
 
@@ -40,7 +58,7 @@ static bool query_matches(const struct control_name_value *wanted, const struct 
         if (!fl_span_eq(fl_span_make(pair.data, equals), wanted->name))
             continue;
         struct fl_span value = equals < pair.len ? fl_span_from(pair, equals + 1) : FL_SPAN("");
-        return fl_span_eq(value, wanted->value);
+        return value_matches(wanted, value);
     }
     return false;
 }
@@ -85,17 +103,18 @@ static int print_match(const struct control_http_match *match, struct fl_buf *ou
 {
     static const char *const words[] = {[CONTROL_PATH_PREFIX] = "path under",
                                         [CONTROL_PATH_EXACT] = "path =",
+                                        [CONTROL_PATH_REGEX] = "path ~",
                                         [CONTROL_PATH_SUFFIX] = "path ending in"};
     int result = fl_buf_printf(out, "%s%s %.*s", match->grpc ? "gRPC, " : "", words[match->path_match],
                                FL_SPAN_ARG(match->path));
     if (result == 0 && match->method.len > 0)
         result = fl_buf_printf(out, ", method %.*s", FL_SPAN_ARG(match->method));
     for (size_t i = 0; i < match->header_count && result == 0; i++)
-        result = fl_buf_printf(out, ", header %.*s: %.*s", FL_SPAN_ARG(match->headers[i].name),
-                               FL_SPAN_ARG(match->headers[i].value));
+        result = fl_buf_printf(out, ", header %.*s%s %.*s", FL_SPAN_ARG(match->headers[i].name),
+                               match->headers[i].regex ? " ~" : ":", FL_SPAN_ARG(match->headers[i].value));
     for (size_t i = 0; i < match->query_count && result == 0; i++)
-        result = fl_buf_printf(out, ", query %.*s=%.*s", FL_SPAN_ARG(match->queries[i].name),
-                               FL_SPAN_ARG(match->queries[i].value));
+        result = fl_buf_printf(out, ", query %.*s%s%.*s", FL_SPAN_ARG(match->queries[i].name),
+                               match->queries[i].regex ? "~" : "=", FL_SPAN_ARG(match->queries[i].value));
     return result;
 }
 

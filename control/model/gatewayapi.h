@@ -80,6 +80,7 @@ struct control_backend { /* backendRefs[] */
 struct control_name_value {
     struct fl_span name; /* header: lower case; query parameter: as written */
     struct fl_span value;
+    bool regex; /* of a match: the value is a regular expression for the whole */
 };
 
 struct control_header_changes {
@@ -117,6 +118,7 @@ struct control_http_filters {
 enum control_path_match {
     CONTROL_PATH_PREFIX,
     CONTROL_PATH_EXACT,
+    CONTROL_PATH_REGEX,  /* the whole path; `path` is the expression */
     CONTROL_PATH_SUFFIX, /* a GRPCRoute's method of any service: "/Method" */
 };
 
@@ -127,9 +129,9 @@ struct control_http_match {
     enum control_path_match path_match;
     struct fl_span path;   /* "/" where none was given; a prefix without its trailing slash, unless it is "/" */
     struct fl_span method; /* empty: any */
-    const struct control_name_value *headers; /* all, exactly */
+    const struct control_name_value *headers; /* all */
     size_t header_count;
-    const struct control_name_value *queries; /* all, exactly */
+    const struct control_name_value *queries; /* all */
     size_t query_count;
 };
 

@@ -79,18 +79,21 @@ int control_hostname_compare(struct fl_span a, struct fl_span b)
     return larger_first(a.len, b.len);
 }
 
-/* A GRPCRoute's service comes before its method; every path is last. */
+/* An expression comes after what is exact, and before every prefix, as with other implementations; a GRPCRoute's
+ * service comes before its method; every path is last. */
 static int path_rank(const struct control_http_match *match)
 {
     switch (match->path_match) {
     case CONTROL_PATH_EXACT:
         return 0;
     case CONTROL_PATH_PREFIX:
-        return match->path.len > 1 ? 1 : 3;
+        return match->path.len > 1 ? 2 : 4;
+    case CONTROL_PATH_REGEX:
+        return 1;
     case CONTROL_PATH_SUFFIX:
         break;
     }
-    return 2;
+    return 3;
 }
 
 static int compare_matches(const struct control_http_match *a, const struct control_http_match *b)

@@ -36,6 +36,9 @@
     X(empty, Google__Protobuf__Empty, google__protobuf__empty__descriptor)                                                                    \
     X(percent, Envoy__Type__V3__Percent, envoy__type__v3__percent__descriptor)                                                                \
     X(string_match, Envoy__Type__Matcher__V3__StringMatcher, envoy__type__matcher__v3__string_matcher__descriptor)                            \
+    X(regex, Envoy__Type__Matcher__V3__RegexMatcher, envoy__type__matcher__v3__regex_matcher__descriptor)                                     \
+    X(regex_rewrite, Envoy__Type__Matcher__V3__RegexMatchAndSubstitute,                                                                       \
+      envoy__type__matcher__v3__regex_match_and_substitute__descriptor)                                                                       \
     X(path_match, Envoy__Type__Matcher__V3__PathMatcher, envoy__type__matcher__v3__path_matcher__descriptor)                                  \
     X(metadata_match, Envoy__Type__Matcher__V3__MetadataMatcher,                                                                              \
       envoy__type__matcher__v3__metadata_matcher__descriptor)                                                                                 \

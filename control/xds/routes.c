@@ -7,12 +7,36 @@
 
 /* -- matches -- */
 
+static pb_regex *regex(struct generation *generation, struct fl_span text)
+{
+    pb_regex *message = new_regex(&generation->build);
+    message->regex = build_text(&generation->build, text);
+    return message;
+}
+
+static pb_string_match *string_of(struct generation *generation, const struct control_name_value *from)
+{
+    pb_string_match *match = build_exact(&generation->build, from->value);
+    if (from->regex) {
+        match->match_pattern_case = ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_SAFE_REGEX;
+        match->safe_regex = regex(generation, from->value);
+    }
+    return match;
+}
+
 static pb_header_match *header(struct generation *generation, struct fl_span name, struct fl_span value)
 {
     pb_header_match *match = new_header_match(&generation->build);
     match->name = build_text(&generation->build, name);
     match->header_match_specifier_case = ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_STRING_MATCH;
     match->string_match = build_exact(&generation->build, value);
+    return match;
+}
+
+static pb_header_match *header_of(struct generation *generation, const struct control_name_value *from)
+{
+    pb_header_match *match = header(generation, from->name, from->value);
+    match->string_match = string_of(generation, from);
     return match;
 }
 
@@ -33,15 +57,19 @@ static pb_query_match *query(struct generation *generation, const struct control
     match->name = build_text(&generation->build, from->name);
     match->query_parameter_match_specifier_case =
         ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_STRING_MATCH;
-    match->string_match = build_exact(&generation->build, from->value);
+    match->string_match = string_of(generation, from);
     return match;
 }
 
-enum path_form { PATH_EXACT, PATH_PREFIX, PATH_SEPARATED };
+enum path_form { PATH_EXACT, PATH_PREFIX, PATH_SEPARATED, PATH_REGEX };
 
-static void set_path(pb_route_match *match, enum path_form form, char *path)
+static void set_path(struct generation *generation, pb_route_match *match, enum path_form form, char *path)
 {
-    if (form == PATH_EXACT) {
+    if (form == PATH_REGEX) {
+        match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX;
+        match->safe_regex = new_regex(&generation->build);
+        match->safe_regex->regex = path;
+    } else if (form == PATH_EXACT) {
         match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH;
         match->path = path;
     } else if (form == PATH_PREFIX) {
@@ -57,11 +85,13 @@ static pb_route_match *match_of(struct generation *generation, const struct cont
 {
     struct build *build = &generation->build;
     pb_route_match *match = new_route_match(build);
-    bool everything = from->path.len <= 1 || from->path_match == CONTROL_PATH_SUFFIX;
-    set_path(match,
-             from->path_match == CONTROL_PATH_EXACT ? PATH_EXACT
-             : everything                           ? PATH_PREFIX
-                                                    : PATH_SEPARATED,
+    bool everything =
+        (from->path.len <= 1 && from->path_match != CONTROL_PATH_REGEX) || from->path_match == CONTROL_PATH_SUFFIX;
+    set_path(generation, match,
+             from->path_match == CONTROL_PATH_EXACT   ? PATH_EXACT
+             : from->path_match == CONTROL_PATH_REGEX ? PATH_REGEX
+             : everything                             ? PATH_PREFIX
+                                                      : PATH_SEPARATED,
              everything ? literal("/") : build_text(build, from->path));
     if (from->grpc)
         PUSH(build, match, headers,
@@ -71,7 +101,7 @@ static pb_route_match *match_of(struct generation *generation, const struct cont
     if (from->method.len > 0)
         PUSH(build, match, headers, header(generation, FL_SPAN(":method"), from->method));
     for (size_t i = 0; i < from->header_count; i++)
-        PUSH(build, match, headers, header(generation, from->headers[i].name, from->headers[i].value));
+        PUSH(build, match, headers, header_of(generation, &from->headers[i]));
     for (size_t i = 0; i < from->query_count; i++)
         PUSH(build, match, query_parameters, query(generation, &from->queries[i]));
     return match;
@@ -79,8 +109,8 @@ static pb_route_match *match_of(struct generation *generation, const struct cont
 
 /* -- headers -- */
 
-/* '%' begins an operator there. */
-static char *header_value(struct build *build, struct fl_span value)
+/* The value with each of that character twice. */
+static char *doubled(struct build *build, struct fl_span value, char special)
 {
     char *text = fl_arena_alloc(build->arena, 2 * value.len + 1);
     size_t len = 0;
@@ -90,8 +120,8 @@ static char *header_value(struct build *build, struct fl_span value)
     }
     for (size_t i = 0; i < value.len; i++) {
         text[len++] = value.data[i];
-        if (value.data[i] == '%')
-            text[len++] = '%';
+        if (value.data[i] == special)
+            text[len++] = special;
     }
     text[len] = '\0';
     return text;
@@ -104,7 +134,7 @@ static void option(struct generation *generation, size_t *count, void ***array, 
     pb_header_option *message = new_header_option(build);
     message->header = new_header_value(build);
     message->header->key = build_text(build, from->name);
-    message->header->value = header_value(build, from->value);
+    message->header->value = doubled(build, from->value, '%'); /* which begins an operator there */
     message->append_action =
         overwrite ? ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__OVERWRITE_IF_EXISTS_OR_ADD
                   : ENVOY__CONFIG__CORE__V3__HEADER_VALUE_OPTION__HEADER_APPEND_ACTION__APPEND_IF_EXISTS_OR_ADD;
@@ -278,10 +308,9 @@ static const struct control_service *first_service(const struct control_destinat
 /* -- changes of paths -- */
 
 struct path_change {
-    bool impossible; /* the proxy cannot do it */
-    bool twice;      /* a prefix becomes nothing: "/a/b" to "/b" and "/a" to "/" are two routes */
-    char *prefix;    /* the new prefix, or NULL */
-    char *full;      /* redirects: the new path, or NULL */
+    bool twice;   /* a prefix becomes nothing: "/a/b" to "/b" and "/a" to "/" are two routes */
+    char *prefix; /* the new prefix, or NULL */
+    char *full;   /* the new path, or NULL */
 };
 
 static struct fl_span trim_slash(struct fl_span path)
@@ -296,14 +325,11 @@ static struct path_change change_path(struct generation *generation, enum contro
 {
     struct build *build = &generation->build;
     struct path_change change = {0};
-    if (kind == CONTROL_PATH_REPLACE_FULL && redirect)
+    if (kind == CONTROL_PATH_REPLACE_FULL && (redirect || match->path_match != CONTROL_PATH_EXACT))
         change.full = build_text(build, path.len > 0 ? path : FL_SPAN("/"));
-    else if (kind == CONTROL_PATH_REPLACE_FULL && match->path_match == CONTROL_PATH_EXACT)
+    else if (kind == CONTROL_PATH_REPLACE_FULL)
         change.prefix = build_text(build, path.len > 0 ? path : FL_SPAN("/"));
-    else if (kind == CONTROL_PATH_REPLACE_FULL ||
-             (kind == CONTROL_PATH_REPLACE_PREFIX && match->path_match != CONTROL_PATH_PREFIX))
-        change.impossible = true;
-    if (kind != CONTROL_PATH_REPLACE_PREFIX || change.impossible)
+    if (kind != CONTROL_PATH_REPLACE_PREFIX) /* whose matches are all prefixes: kind/httproute.c */
         return change;
     struct fl_span prefix = trim_slash(path);
     if (match->path.len <= 1 || prefix.len == 0)
@@ -377,6 +403,16 @@ static struct path_change set_redirect(struct generation *generation, pb_route *
     return change;
 }
 
+/* Whatever the path is, `text` takes its place. */
+static pb_regex_rewrite *whole_path(struct generation *generation, const char *text)
+{
+    struct build *build = &generation->build;
+    pb_regex_rewrite *rewrite = new_regex_rewrite(build);
+    rewrite->pattern = regex(generation, FL_SPAN("^/.*"));
+    rewrite->substitution = doubled(build, fl_span_str(text), '\\'); /* which begins a group there */
+    return rewrite;
+}
+
 static struct path_change set_forward(struct generation *generation, pb_route *route,
                                       const struct control_route_entry *entry)
 {
@@ -396,6 +432,8 @@ static struct path_change set_forward(struct generation *generation, pb_route *r
     if (rewrite != NULL) {
         change = change_path(generation, rewrite->path_change, rewrite->path, entry->match, false);
         action->prefix_rewrite = change.prefix != NULL ? change.prefix : literal("");
+        if (change.full != NULL)
+            action->regex_rewrite = whole_path(generation, change.full);
     }
     if (rewrite != NULL && rewrite->hostname.len > 0) {
         action->host_rewrite_specifier_case =
@@ -437,8 +475,8 @@ static void add_twin(struct generation *generation, pb_virtual_host *host, pb_ro
     pb_route *twin = new_route(build);
     *twin = *route;
     twin->match = match_of(generation, match);
-    set_path(twin->match, PATH_EXACT, build_text(build, match->path));
-    set_path(route->match, PATH_PREFIX, build_textf(build, "%.*s/", FL_SPAN_ARG(match->path)));
+    set_path(generation, twin->match, PATH_EXACT, build_text(build, match->path));
+    set_path(generation, route->match, PATH_PREFIX, build_textf(build, "%.*s/", FL_SPAN_ARG(match->path)));
     PUSH(build, host, routes, twin);
 }
 
@@ -458,12 +496,8 @@ static void add_route(struct generation *generation, pb_virtual_host *host, cons
         change = set_redirect(generation, route, filters->redirect, entry->match, listener_port);
     else
         change = set_forward(generation, route, entry);
-    if (change.impossible) {
-        set_direct(generation, route, 500);
-        route->name = build_textf(build, "%s:unsupported_rewrite", route->name);
-    } else if (change.twice) {
+    if (change.twice)
         add_twin(generation, host, route, entry->match);
-    }
     PUSH(build, host, routes, route);
 }
 
@@ -482,7 +516,7 @@ static void add_straight(struct generation *generation, pb_virtual_host *host, c
     struct build *build = &generation->build;
     pb_route *route = new_route(build);
     route->match = new_route_match(build);
-    set_path(route->match, PATH_PREFIX, literal("/"));
+    set_path(generation, route->match, PATH_PREFIX, literal("/"));
     route->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE;
     route->route = new_route_action(build);
     route->route->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;

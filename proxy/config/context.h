@@ -51,6 +51,7 @@ struct compile {
     struct fl_err *err;
     bool lenient;                        /* the present listener's HTTP/1 (its metadata) */
     bool names;                          /* endpoints may be names */
+    bool patterns;                       /* matchers may be regular expressions: whoever keeps them makes them */
     bool local;                          /* the bootstrap: DataSources may name files and variables */
     const struct fl_map *known_clusters; /* the names that there are; NULL: any may come later */
     struct compile_need *needs;          /* of the present resource, each once */

@@ -6,7 +6,8 @@ int compile_string_match(struct compile *compile, const char *field, const pb_st
                          struct proxy_string_match *match)
 {
     struct compile_mark mark = compile_enter(compile, field);
-    int result = COMPILE_REFUSE(compile, message, "safe_regex", "custom");
+    int result = compile->patterns ? COMPILE_REFUSE(compile, message, "custom")
+                                   : COMPILE_REFUSE(compile, message, "safe_regex", "custom");
     if (result != 0)
         return result;
     match->ignore_case = message->ignore_case != 0;
@@ -22,6 +23,10 @@ int compile_string_match(struct compile *compile, const char *field, const pb_st
     case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_SUFFIX:
         match->kind = PROXY_STRING_SUFFIX;
         match->text = fl_span_str(message->suffix);
+        break;
+    case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_SAFE_REGEX:
+        match->kind = PROXY_STRING_REGEX;
+        match->text = fl_span_str(message->safe_regex->regex);
         break;
     default:
         match->kind = PROXY_STRING_CONTAINS;
@@ -55,6 +60,8 @@ static int read_header_value(struct compile *compile, const pb_header_match *mes
         return set_string(compile, "suffix_match", PROXY_STRING_SUFFIX, message->suffix_match, match);
     case HEADER(CONTAINS_MATCH):
         return set_string(compile, "contains_match", PROXY_STRING_CONTAINS, message->contains_match, match);
+    case HEADER(SAFE_REGEX_MATCH):
+        return set_string(compile, "safe_regex_match", PROXY_STRING_REGEX, message->safe_regex_match->regex, match);
     case HEADER(STRING_MATCH):
         match->kind = PROXY_VALUE_STRING;
         return compile_string_match(compile, "string_match", message->string_match, &match->string);
@@ -75,7 +82,7 @@ static int read_header_value(struct compile *compile, const pb_header_match *mes
 
 int compile_header_match(struct compile *compile, const pb_header_match *message, struct proxy_header_match *match)
 {
-    int result = COMPILE_REFUSE(compile, message, "safe_regex_match");
+    int result = compile->patterns ? 0 : COMPILE_REFUSE(compile, message, "safe_regex_match");
     if (result == 0)
         result = compile_required(compile, "name", message->name);
     if (result != 0)
@@ -107,8 +114,10 @@ static int read_query_match(struct compile *compile, const pb_query_match *messa
 
 int compile_route_match(struct compile *compile, const pb_route_match *message, struct proxy_route_match *match)
 {
-    int result = COMPILE_ONLY(compile, message, "prefix", "path", "path_separated_prefix", "case_sensitive", "headers",
-                              "query_parameters");
+    int result = compile->patterns ? COMPILE_ONLY(compile, message, "prefix", "path", "path_separated_prefix",
+                                                  "safe_regex", "case_sensitive", "headers", "query_parameters")
+                                   : COMPILE_ONLY(compile, message, "prefix", "path", "path_separated_prefix",
+                                                  "case_sensitive", "headers", "query_parameters");
     struct proxy_header_match *headers = fl_arena_array(&compile->scratch, message->n_headers, sizeof(*headers));
     struct proxy_query_match *queries =
         fl_arena_array(&compile->scratch, message->n_query_parameters, sizeof(*queries));
@@ -137,6 +146,9 @@ int compile_route_match(struct compile *compile, const pb_route_match *message, 
     } else if (message->path_specifier_case == MATCH(PATH_SEPARATED_PREFIX)) {
         match->path_kind = PROXY_PATH_SEPARATED_PREFIX;
         match->path = fl_span_str(message->path_separated_prefix);
+    } else if (message->path_specifier_case == MATCH(SAFE_REGEX)) {
+        match->path_kind = PROXY_PATH_REGEX;
+        match->path = fl_span_str(message->safe_regex->regex);
     } else if (message->path_specifier_case == MATCH(PREFIX)) {
         match->path_kind = PROXY_PATH_PREFIX;
         match->path = fl_span_str(message->prefix);

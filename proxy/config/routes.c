@@ -160,10 +160,9 @@ static int read_duration(struct compile *compile, const pb_max_stream_duration *
 
 static int read_action(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
 {
-    int result =
-        COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
-                       "inline_cluster_specifier_plugin", "regex_rewrite", "path_rewrite_policy", "host_rewrite_header",
-                       "host_rewrite_path_regex", "hedge_policy", "retry_policy_typed_config");
+    int result = COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
+                                "inline_cluster_specifier_plugin", "path_rewrite_policy", "host_rewrite_header",
+                                "host_rewrite_path_regex", "hedge_policy", "retry_policy_typed_config");
     if (result != 0)
         return result;
     switch ((int)message->cluster_specifier_case) {
@@ -191,6 +190,13 @@ static int read_action(struct compile *compile, const pb_route_action *message, 
         return compile_fail_at(compile, "auto_host_rewrite", "auto_host_rewrite is not supported");
     route->prefix_rewrite = fl_span_str(message->prefix_rewrite);
     route->has_prefix_rewrite = route->prefix_rewrite.len > 0;
+    if (message->regex_rewrite != NULL) {
+        const Envoy__Type__Matcher__V3__RegexMatcher *pattern = message->regex_rewrite->pattern;
+        if (pattern == NULL || pattern->regex[0] == '\0')
+            return compile_fail_at(compile, "regex_rewrite", "pattern must be set");
+        route->regex_rewrite = fl_span_str(pattern->regex);
+        route->substitution = fl_span_str(message->regex_rewrite->substitution);
+    }
     result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
     if (result == 0)
         result = read_timeout(compile, "idle_timeout", message->idle_timeout, &route->idle_timeout_ms);
@@ -300,7 +306,9 @@ static int read_route(struct compile *compile, const pb_route *message, struct p
     if (message->match == NULL)
         return compile_fail_at(compile, "match", "must be set");
     struct compile_mark mark = compile_enter(compile, "match");
+    compile->patterns = true; /* the table makes them */
     result = compile_route_match(compile, message->match, &route->match);
+    compile->patterns = false;
     if (result != 0)
         return result;
     compile_leave(compile, mark);

@@ -4,7 +4,8 @@
 
 #include <errno.h>
 
-#define TABLE_MAX (256u << 20) /* bytes; a configuration that needs more is refused with -ENOMEM */
+#define PATTERN_BYTES_MAX (16u << 20)  /* of all expressions of a table; more are refused */
+#define TABLE_MAX         (256u << 20) /* bytes; a configuration that needs more is refused with -ENOMEM */
 
 struct compiler {
     struct proxy_route_table *table;
@@ -143,6 +144,34 @@ static int copy_edits(struct compiler *compiler, struct proxy_header_edits *edit
     return result;
 }
 
+/* The table holds it, and frees it. */
+static int make_pattern(struct compiler *compiler, struct fl_span text, const struct fl_pattern **ret_pattern)
+{
+    struct proxy_route_table *table = compiler->table;
+    struct proxy_pattern *holder = fl_arena_alloc(&table->arena, sizeof(*holder));
+    if (holder == NULL)
+        return -ENOMEM;
+    int result = fl_pattern_new(text, &holder->pattern, compiler->err);
+    if (result == -EINVAL)
+        fl_err_prefix(compiler->err, "\"%.*s\"", (int)(text.len < 200 ? text.len : 200), text.data);
+    if (result < 0)
+        return result;
+    holder->next = table->patterns;
+    table->patterns = holder;
+    table->pattern_bytes += fl_pattern_size(holder->pattern);
+    if (table->pattern_bytes > PATTERN_BYTES_MAX)
+        return fl_err_set(compiler->err, -EINVAL, "regular expressions take more than %u bytes", PATTERN_BYTES_MAX);
+    *ret_pattern = holder->pattern;
+    return 0;
+}
+
+static int copy_string(struct compiler *compiler, struct proxy_string_match *string)
+{
+    if (string->kind == PROXY_STRING_REGEX)
+        return make_pattern(compiler, string->text, &string->pattern);
+    return copy_text(compiler, string->text, &string->text);
+}
+
 static bool pseudo_name(struct fl_span name)
 {
     return fl_span_eq_str(name, ":method") || fl_span_eq_str(name, ":path") || fl_span_eq_str(name, ":authority") ||
@@ -161,7 +190,7 @@ static int copy_headers(struct compiler *compiler, const struct proxy_header_mat
             return refuse(compiler, "match: not a header name", copy[i].name);
         result = copy_text(compiler, copy[i].name, &copy[i].name);
         if (result == 0)
-            result = copy_text(compiler, copy[i].string.text, &copy[i].string.text);
+            result = copy_string(compiler, &copy[i].string);
     }
     return result;
 }
@@ -178,7 +207,7 @@ static int copy_queries(struct compiler *compiler, struct proxy_route_match *mat
             return refuse(compiler, "match: a query parameter needs a name", copy[i].name);
         result = copy_text(compiler, copy[i].name, &copy[i].name);
         if (result == 0)
-            result = copy_text(compiler, copy[i].string.text, &copy[i].string.text);
+            result = copy_string(compiler, &copy[i].string);
     }
     return result;
 }
@@ -186,12 +215,15 @@ static int copy_queries(struct compiler *compiler, struct proxy_route_match *mat
 static int copy_match(struct compiler *compiler, struct proxy_route_match *match)
 {
     struct fl_span path = match->path;
+    bool regex = match->path_kind == PROXY_PATH_REGEX;
     bool separated = match->path_kind == PROXY_PATH_SEPARATED_PREFIX;
-    if (fl_span_find(path, '#') < path.len || fl_span_find(path, '?') < path.len)
+    if (!regex && (fl_span_find(path, '#') < path.len || fl_span_find(path, '?') < path.len))
         return refuse(compiler, "match: a path has neither '?' nor '#'", path);
     if (separated && (path.len < 2 || path.data[0] != '/' || path.data[path.len - 1] == '/'))
         return refuse(compiler, "match: path_separated_prefix begins with '/' and does not end with it", path);
     int result = copy_text(compiler, path, &match->path);
+    if (result == 0 && regex)
+        result = make_pattern(compiler, path, &match->pattern);
     if (result == 0)
         result = copy_headers(compiler, &match->headers, match->header_count);
     return result == 0 ? copy_queries(compiler, match) : result;
@@ -279,12 +311,36 @@ static int copy_action(struct compiler *compiler, struct proxy_route *route)
     return fl_err_set(compiler->err, -EINVAL, "no action");
 }
 
+static bool fits_path(struct fl_span text)
+{
+    return proxy_header_value_valid(text) && fl_span_find(text, ' ') == text.len &&
+           fl_span_find(text, '\t') == text.len && fl_span_find(text, '#') == text.len;
+}
+
+static int copy_regex_rewrite(struct compiler *compiler, struct proxy_route *route)
+{
+    bool prefix = route->has_prefix_rewrite || (route->action == PROXY_ROUTE_REDIRECT && route->redirect.has_prefix);
+    if (prefix && route->match.path_kind == PROXY_PATH_REGEX)
+        return fl_err_set(compiler->err, -EINVAL, "prefix_rewrite needs a match by prefix or path");
+    if (route->regex_rewrite.len == 0)
+        return 0;
+    if (prefix)
+        return fl_err_set(compiler->err, -EINVAL, "of prefix_rewrite and regex_rewrite there is one at most");
+    if (!fits_path(route->substitution))
+        return refuse(compiler, "regex_rewrite: not fit for a path", route->substitution);
+    int result = make_pattern(compiler, route->regex_rewrite, &route->rewrite_pattern);
+    if (result == 0)
+        result = fl_pattern_check(route->rewrite_pattern, route->substitution, compiler->err);
+    if (result == 0)
+        result = copy_text(compiler, route->regex_rewrite, &route->regex_rewrite);
+    return result == 0 ? copy_text(compiler, route->substitution, &route->substitution) : result;
+}
+
 /* Texts that end up in a request line or in Host. */
 static int copy_rewrites(struct compiler *compiler, struct proxy_route *route)
 {
     struct fl_span prefix = route->prefix_rewrite, host = route->host_rewrite_literal;
-    if (!proxy_header_value_valid(prefix) || fl_span_find(prefix, ' ') < prefix.len ||
-        fl_span_find(prefix, '\t') < prefix.len || fl_span_find(prefix, '#') < prefix.len)
+    if (!fits_path(prefix))
         return refuse(compiler, "prefix_rewrite: not fit for a path", prefix);
     if (!proxy_authority_valid(host))
         return refuse(compiler, "host_rewrite_literal: not a host", host);
@@ -301,6 +357,8 @@ static int copy_route(struct compiler *compiler, struct proxy_route *route)
         result = copy_action(compiler, route);
     if (result == 0)
         result = copy_rewrites(compiler, route);
+    if (result == 0)
+        result = copy_regex_rewrite(compiler, route);
     if (result == 0)
         result = copy_retry(compiler, &route->retry);
     if (result == 0)

@@ -24,6 +24,8 @@ static bool contains(struct fl_span text, struct fl_span part, bool ignore_case)
 bool proxy_string_match(const struct proxy_string_match *match, struct fl_span text)
 {
     struct fl_span want = match->text;
+    if (match->kind == PROXY_STRING_REGEX)
+        return fl_pattern_matches(match->pattern, text);
     if (want.len > text.len)
         return false;
     switch (match->kind) {
@@ -35,6 +37,8 @@ bool proxy_string_match(const struct proxy_string_match *match, struct fl_span t
         return equal(fl_span_from(text, text.len - want.len), want, match->ignore_case);
     case PROXY_STRING_CONTAINS:
         return contains(text, want, match->ignore_case);
+    case PROXY_STRING_REGEX:
+        break;
     }
     return false;
 }

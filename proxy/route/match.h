@@ -1,5 +1,5 @@
 /* Matchers: of strings, header fields and query parameters (Envoy's StringMatcher, HeaderMatcher, QueryParameterMatcher
- * in the subset that we have; regular expressions are not among them yet, and config refuses them by name).
+ * in the subset that we have; regular expressions, with bounds, in routes alone).
  *
  * Plain immutable data, filled by config and copied by the route table. Pure; bounded by the size of the head: a field
  * that comes several times is matched as one value joined by "," (RFC 9110 §5.3); a query is cut into parameters
@@ -8,16 +8,24 @@
 #ifndef PROXY_ROUTE_MATCH_H
 #define PROXY_ROUTE_MATCH_H
 
+#include "common/regex/pattern.h"
 #include "proxy/http/message.h"
 
 #define PROXY_QUERY_PARAMETERS_MAX 1000
 
-enum proxy_string_kind { PROXY_STRING_EXACT, PROXY_STRING_PREFIX, PROXY_STRING_SUFFIX, PROXY_STRING_CONTAINS };
+enum proxy_string_kind {
+    PROXY_STRING_EXACT,
+    PROXY_STRING_PREFIX,
+    PROXY_STRING_SUFFIX,
+    PROXY_STRING_CONTAINS,
+    PROXY_STRING_REGEX, /* the whole value */
+};
 
 struct proxy_string_match {
     enum proxy_string_kind kind;
     bool ignore_case; /* ASCII */
     struct fl_span text;
+    const struct fl_pattern *pattern; /* REGEX: what the route table made of the text */
 };
 
 enum proxy_value_kind {

@@ -48,16 +48,37 @@ static size_t matched(const struct proxy_route *route, struct fl_span path)
     return route->match.path_kind == PROXY_PATH_EXACT ? path.len : route->match.path.len;
 }
 
+/* What stands in place of the beginning of the path; *ret_rest is what of the path stays behind it. */
+static int new_front(const struct proxy_route *route, const struct proxy_message *request, char *scratch, size_t size,
+                     size_t *ret_len, struct fl_span *ret_rest)
+{
+    struct fl_span old = proxy_message_path_only(request), front = route->prefix_rewrite;
+    if (route->rewrite_pattern != NULL) {
+        int result = fl_pattern_replace(route->rewrite_pattern, old, route->substitution, scratch, size, &front);
+        *ret_rest = fl_span_from(request->path, old.len);
+        *ret_len = front.len;
+        return result;
+    }
+    if (front.len > size)
+        return -EMSGSIZE;
+    if (front.len > 0)
+        memcpy(scratch, front.data, front.len);
+    *ret_rest = fl_span_from(request->path, matched(route, old));
+    *ret_len = front.len;
+    return 0;
+}
+
 static int rewrite_path(const struct proxy_route *route, struct proxy_message *request, char *scratch, size_t size)
 {
-    struct fl_span prefix = route->prefix_rewrite;
-    struct fl_span rest = fl_span_from(request->path, matched(route, proxy_message_path_only(request)));
-    if (rest.len > size || prefix.len > size - rest.len)
+    struct fl_span rest = {NULL, 0};
+    size_t front = 0;
+    int result = new_front(route, request, scratch, size, &front, &rest);
+    if (result < 0)
+        return result;
+    if (rest.len > size - front)
         return -EMSGSIZE;
-    if (prefix.len > 0)
-        memcpy(scratch, prefix.data, prefix.len);
-    memcpy(scratch + prefix.len, rest.data, rest.len);
-    struct fl_span path = fl_span_make(scratch, prefix.len + rest.len);
+    memcpy(scratch + front, rest.data, rest.len);
+    struct fl_span path = fl_span_make(scratch, front + rest.len);
     if (path.len == 0 || path.data[0] != '/') { /* a path begins with '/', whatever was configured */
         if (path.len == size)
             return -EMSGSIZE;
@@ -83,7 +104,7 @@ int proxy_route_rewrite_request(const struct proxy_route_table *table, const str
     const struct proxy_header_edits *const levels[4] = {cluster != NULL ? &cluster->request : NULL, &route->request,
                                                         &found->virtual_host->request, &config->request};
     int result = 0;
-    if (route->has_prefix_rewrite && has_path(request))
+    if ((route->has_prefix_rewrite || route->rewrite_pattern != NULL) && has_path(request))
         result = rewrite_path(route, request, scratch, scratch_size);
     bool connect =
         request->target_form == PROXY_TARGET_AUTHORITY; /* its target is where the tunnel leads, with a port */

@@ -5,9 +5,10 @@
 
 #include "proxy/route/table.h"
 
-/* Applies prefix_rewrite, host_rewrite_literal and the header edits of cluster, route, virtual host and table, in this
- * order (or the reverse where most_specific_wins). `scratch` needs the path's length, that of prefix_rewrite, and 1.
- * 0, -E2BIG (too many fields), -EMSGSIZE (scratch too small). `cluster` may be NULL. */
+/* Applies prefix_rewrite or regex_rewrite, host_rewrite_literal and the header edits of cluster, route, virtual host
+ * and table, in this order (or the reverse where most_specific_wins). `scratch` needs the path's length, that of
+ * prefix_rewrite (or what the substitution makes of the path), and 1. 0, -ENOMEM, -E2BIG (too many fields; an
+ * expression whose bounds do not suffice), -EMSGSIZE (scratch too small). `cluster` may be NULL. */
 int proxy_route_rewrite_request(const struct proxy_route_table *table, const struct proxy_route_found *found,
                                 const struct proxy_weighted_cluster *cluster, struct proxy_message *request,
                                 char *scratch, size_t scratch_size) FL_MUST_CHECK;

@@ -28,6 +28,8 @@ static bool path_match(const struct proxy_route_match *match, struct fl_span pat
     struct fl_span want = match->path;
     if (fl_span_eq(path, FL_SPAN("*")) && is_everything(match))
         return true;
+    if (match->path_kind == PROXY_PATH_REGEX)
+        return fl_pattern_matches(match->pattern, path);
     if (path.len < want.len)
         return false;
     struct fl_span front = fl_span_make(path.data, want.len);
@@ -40,6 +42,8 @@ static bool path_match(const struct proxy_route_match *match, struct fl_span pat
         return path.len == want.len;
     case PROXY_PATH_SEPARATED_PREFIX:
         return path.len == want.len || path.data[want.len] == '/';
+    case PROXY_PATH_REGEX:
+        break;
     }
     return false;
 }
@@ -91,6 +95,8 @@ const struct proxy_weighted_cluster *proxy_route_pick(const struct proxy_route *
 
 struct proxy_route_table *proxy_route_table_free(struct proxy_route_table *table)
 {
+    for (struct proxy_pattern *at = table != NULL ? table->patterns : NULL; at != NULL; at = at->next)
+        fl_pattern_free(at->pattern);
     if (table != NULL)
         fl_arena_done(&table->arena);
     free(table);
@@ -104,5 +110,5 @@ const struct proxy_route_config *proxy_route_table_config(const struct proxy_rou
 
 size_t proxy_route_table_size(const struct proxy_route_table *table)
 {
-    return sizeof(*table) + table->arena.used;
+    return sizeof(*table) + table->arena.used + table->pattern_bytes;
 }

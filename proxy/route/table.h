@@ -46,12 +46,14 @@ enum proxy_path_kind {
     PROXY_PATH_PREFIX,
     PROXY_PATH_EXACT,            /* "path" */
     PROXY_PATH_SEPARATED_PREFIX, /* /a matches /a and /a/b, not /ab; no '/' at its end, no '?' or '#' */
+    PROXY_PATH_REGEX,            /* the whole path; `path` is the expression */
 };
 
 struct proxy_route_match {
     enum proxy_path_kind path_kind;
-    struct fl_span path; /* compared with the request's path without its query */
-    bool ignore_case;    /* of the path */
+    struct fl_span path;              /* compared with the request's path without its query */
+    const struct fl_pattern *pattern; /* REGEX; made when compiled */
+    bool ignore_case;                 /* of the path; not of an expression */
     const struct proxy_header_match *headers;
     size_t header_count;
     const struct proxy_query_match *queries;
@@ -151,8 +153,13 @@ struct proxy_route {
     uint32_t grpc_timeout_offset_ms;        /* taken off grpc-timeout, where that is longer */
     const struct proxy_retry_policy *retry; /* NULL: the virtual host's; compiled: NULL is none */
     bool has_prefix_rewrite;
-    struct fl_span prefix_rewrite;       /* replaces the matched prefix (or the whole exact path); the query stays */
-    struct fl_span host_rewrite_literal; /* empty: none; not applied to CONNECT */
+    struct fl_span prefix_rewrite; /* replaces the matched prefix (or the whole exact path); the query stays */
+    /* What matches in the path (without its query) is replaced; not beside prefix_rewrite. Empty: none. A path for
+     * which the expression's bounds do not suffice is refused. */
+    struct fl_span regex_rewrite;
+    struct fl_span substitution;              /* \0 to \9, and \\ */
+    const struct fl_pattern *rewrite_pattern; /* made when compiled */
+    struct fl_span host_rewrite_literal;      /* empty: none; not applied to CONNECT */
     struct proxy_header_edits request, response;
 };
 

@@ -1,5 +1,6 @@
 #include "control/model/kind/match.h"
 
+#include "common/regex/pattern.h"
 #include "control/model/kind/row.h"
 
 #include <errno.h>
@@ -24,8 +25,21 @@ static const struct fl_table path_table = {path_rows, FL_TABLE_IGNORE_UNKNOWN};
 /* What the reader of one match notes beside the match. */
 struct match_reading {
     struct control_http_match match;
-    struct fl_span unsupported; /* static text: the rule is dropped */
+    struct fl_span unsupported; /* the rule is dropped, and why */
 };
+
+/* What is no regular expression costs the rule, not the route. 0, -ENOMEM. */
+static int check_regex(struct fl_reader *reader, const char *what, struct fl_span text, struct match_reading *reading)
+{
+    struct fl_pattern *pattern = NULL;
+    struct fl_err err = {0};
+    int result = fl_pattern_new(text, &pattern, &err);
+    fl_pattern_free(pattern);
+    if (result != -EINVAL || reading->unsupported.len > 0)
+        return result == -EINVAL ? 0 : result;
+    fl_err_prefix(&err, "%s \"%.*s\"", what, (int)(text.len < 128 ? text.len : 128), text.data);
+    return control_copy(reader, fl_span_str(err.text), &reading->unsupported);
+}
 
 static bool is_prefix_type(struct fl_span type)
 {
@@ -41,12 +55,13 @@ static int read_match_path(struct fl_reader *reader, const struct fl_json *value
     if (result < 0)
         return result;
     bool exact = fl_span_eq_str(texts.type, "Exact");
-    if (!exact && !is_prefix_type(texts.type)) {
-        reading->unsupported = FL_SPAN("a path match of type RegularExpression is not supported");
-        return fl_span_eq_str(texts.type, "RegularExpression")
-                   ? 0
-                   : fl_reader_expected(reader, fl_json_get(value, "type"), "Exact or PathPrefix");
+    if (fl_span_eq_str(texts.type, "RegularExpression")) {
+        reading->match.path_match = CONTROL_PATH_REGEX;
+        result = check_regex(reader, "path", texts.value, reading);
+        return result < 0 ? result : control_copy(reader, texts.value, &reading->match.path);
     }
+    if (!exact && !is_prefix_type(texts.type))
+        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact, PathPrefix or RegularExpression");
     if (texts.value.len == 0 || texts.value.data[0] != '/')
         return fl_reader_expected(reader, fl_json_get(value, "value"), "a path that begins with '/'");
     if (fl_span_find(texts.value, '?') < texts.value.len || fl_span_find(texts.value, '#') < texts.value.len)
@@ -84,11 +99,13 @@ static int read_match_item(struct fl_reader *reader, const struct fl_json *value
     int result = fl_table_read(reader, value, &item_table, &item);
     if (result < 0)
         return result;
-    if (fl_span_eq_str(item.type, "RegularExpression"))
-        reading->unsupported = header ? FL_SPAN("a header match of type RegularExpression is not supported")
-                                      : FL_SPAN("a query match of type RegularExpression is not supported");
-    else if (item.type.len > 0 && !fl_span_eq_str(item.type, "Exact"))
-        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact");
+    ret_item->regex = fl_span_eq_str(item.type, "RegularExpression");
+    if (!ret_item->regex && item.type.len > 0 && !fl_span_eq_str(item.type, "Exact"))
+        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact or RegularExpression");
+    if (ret_item->regex)
+        result = check_regex(reader, header ? "header" : "query parameter", item.value, reading);
+    if (result < 0)
+        return result;
     result = header ? control_read_header_name(reader, fl_json_get(value, "name"), &ret_item->name, NULL)
                     : control_copy(reader, item.name, &ret_item->name);
     return result < 0 ? result : control_copy(reader, item.value, &ret_item->value);
@@ -193,25 +210,50 @@ struct method_texts {
 };
 
 /* What stands in a path between two slashes: no slash, nothing that a path cannot hold. */
-static int read_method_part(struct fl_reader *reader, const struct fl_json *value, void *field,
-                            const struct fl_row *row)
+static int check_part(struct fl_reader *reader, const struct fl_json *value, const char *name, struct fl_span text)
 {
-    struct fl_span text = fl_json_string(value);
     for (size_t i = 0; i < text.len; i++)
         if (text.data[i] == '/' || text.data[i] == '?' || text.data[i] == '#' || (unsigned char)text.data[i] <= ' ')
-            return fl_reader_fail(reader, value, "a character that %s cannot hold", row->name);
-    return fl_read_string(reader, value, field, row);
+            return fl_reader_fail(reader, fl_json_get(value, name), "a character that a %s cannot hold", name);
+    return 0;
+}
+
+static int check_method(struct fl_reader *reader, const struct fl_json *value, const struct method_texts *texts)
+{
+    int result = check_part(reader, value, "service", texts->service);
+    return result < 0 ? result : check_part(reader, value, "method", texts->method);
 }
 
 #define AT(member) offsetof(struct method_texts, member)
 static const struct fl_row method_rows[] = {
     {"type", fl_read_string, AT(type), OPT, 0, 0, NULL},
-    {"service", read_method_part, AT(service), OPT, 0, 1024, NULL},
-    {"method", read_method_part, AT(method), OPT, 0, 1024, NULL},
+    {"service", fl_read_string, AT(service), OPT, 0, 1024, NULL},
+    {"method", fl_read_string, AT(method), OPT, 0, 1024, NULL},
     {0},
 };
 static const struct fl_table method_table = {method_rows, FL_TABLE_IGNORE_UNKNOWN};
 #undef AT
+
+/* A part that is not given is any. */
+static int set_regex(struct fl_reader *reader, const struct method_texts *texts, struct match_reading *reading)
+{
+    struct fl_span any = FL_SPAN("[^/]+"), service = texts->service.len > 0 ? texts->service : any;
+    struct fl_span method = texts->method.len > 0 ? texts->method : any;
+    struct fl_buf path;
+    fl_buf_init(&path, FL_PATTERN_MAX);
+    int result = check_regex(reader, "service", service, reading);
+    if (result == 0)
+        result = check_regex(reader, "method", method, reading);
+    if (result == 0)
+        result = fl_buf_printf(&path, "/(?:%.*s)/(?:%.*s)", FL_SPAN_ARG(service), FL_SPAN_ARG(method));
+    if (result == 0)
+        result = control_copy(reader, fl_buf_span(&path), &reading->match.path);
+    if (result == 0)
+        result = check_regex(reader, "service and method", reading->match.path, reading);
+    fl_buf_done(&path);
+    reading->match.path_match = CONTROL_PATH_REGEX;
+    return result;
+}
 
 static int set_path(struct fl_reader *reader, const struct method_texts *texts, struct control_http_match *match)
 {
@@ -247,9 +289,12 @@ static int read_grpc_method(struct fl_reader *reader, const struct fl_json *valu
     if (texts.service.len == 0 && texts.method.len == 0)
         return fl_reader_fail(reader, value, "service or method: one of them is required");
     if (fl_span_eq_str(texts.type, "RegularExpression"))
-        reading->unsupported = FL_SPAN("a method match of type RegularExpression is not supported");
-    else if (texts.type.len > 0 && !fl_span_eq_str(texts.type, "Exact"))
-        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact");
+        return set_regex(reader, &texts, reading);
+    if (texts.type.len > 0 && !fl_span_eq_str(texts.type, "Exact"))
+        return fl_reader_expected(reader, fl_json_get(value, "type"), "Exact or RegularExpression");
+    result = check_method(reader, value, &texts);
+    if (result < 0)
+        return result;
     return set_path(reader, &texts, &reading->match);
 }
 

@@ -34,7 +34,13 @@ static const struct proxy_header_edit edits[] = {
 static const struct fl_span removals[] = {TEXT("x-n")};
 static const struct proxy_weighted_cluster clusters[] = {{.name = TEXT("one"), .weight = 1},
                                                          {.name = TEXT("two"), .weight = 7}};
+static const struct proxy_header_match pattern[] = {{.name = TEXT("x-r"), VALUE(REGEX, false, "(a|b)*c?")}};
 static const struct proxy_route routes[] = {
+    {.match = {.path = TEXT("/r/(\\w+/)*\\w*"), .path_kind = PROXY_PATH_REGEX, .headers = LIST(pattern)},
+     .action = PROXY_ROUTE_WEIGHTED,
+     .clusters = LIST(clusters),
+     .regex_rewrite = TEXT("^/([^/]*)/(.*)"),
+     .substitution = TEXT("/\\2/\\1/\\0")},
     {.match = {.path = TEXT("/h"), .headers = LIST(headers)},
      .action = PROXY_ROUTE_WEIGHTED,
      .clusters = LIST(clusters),

@@ -19,7 +19,9 @@
 
 static void matches_one_by_one(void **state)
 {
-    static const struct control_name_value header = {SPAN("x-a"), SPAN("1")}, query = {SPAN("q"), SPAN("a b")};
+    static const struct control_name_value header = {SPAN("x-a"), SPAN("1"), false};
+    static const struct control_name_value query = {SPAN("q"), SPAN("a b"), false};
+    static const struct control_name_value pattern = {SPAN("x-a"), SPAN("[12]"), true};
     static const struct {
         const char *name;
         struct control_http_match match;
@@ -39,6 +41,32 @@ static void matches_one_by_one(void **state)
          "/a/",
          "",
          CONTROL_MISMATCH_PATH},
+        {"expression", {.path_match = CONTROL_PATH_REGEX, .path = SPAN("/a|/b.")}, "GET", "/bc?q", "", CONTROL_MATCHES},
+        {"expression of the whole",
+         {.path_match = CONTROL_PATH_REGEX, .path = SPAN("/a|/b.")},
+         "GET",
+         "/ac",
+         "",
+         CONTROL_MISMATCH_PATH},
+        {"end of a path",
+         {.path_match = CONTROL_PATH_SUFFIX, .path = SPAN("/Get")},
+         "GET",
+         "/a/Get",
+         "",
+         CONTROL_MATCHES},
+        {"gRPC alone", {.grpc = true, .path = SPAN("/")}, "POST", "/", "", CONTROL_MISMATCH_GRPC},
+        {"header by expression",
+         {.path = SPAN("/"), .headers = &pattern, .header_count = 1},
+         "GET",
+         "/",
+         "2",
+         CONTROL_MATCHES},
+        {"header by another expression",
+         {.path = SPAN("/"), .headers = &pattern, .header_count = 1},
+         "GET",
+         "/",
+         "12",
+         CONTROL_MISMATCH_HEADER},
         {"method", {.path = SPAN("/"), .method = SPAN("POST")}, "GET", "/", "", CONTROL_MISMATCH_METHOD},
         {"header", {.path = SPAN("/"), .headers = &header, .header_count = 1}, "GET", "/", "1", CONTROL_MATCHES},
         {"header of another value",
@@ -63,7 +91,7 @@ static void matches_one_by_one(void **state)
     };
     (void)state;
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
-        const struct control_name_value given = {FL_SPAN("X-A"), fl_span_str(rows[i].header)};
+        const struct control_name_value given = {FL_SPAN("X-A"), fl_span_str(rows[i].header), false};
         const struct control_request request = {fl_span_str(rows[i].method), fl_span_str(rows[i].path), &given, 1};
         enum control_mismatch mismatch = control_match_explain(&rows[i].match, &request).mismatch;
         if (mismatch != rows[i].expected)
@@ -133,7 +161,7 @@ static void the_answer_is_in_words(void **state)
                                             &arena, &routes),
                      0);
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
-        const struct control_name_value given = {FL_SPAN("X-Test"), fl_span_str(rows[i].header)};
+        const struct control_name_value given = {FL_SPAN("X-Test"), fl_span_str(rows[i].header), false};
         const struct control_request request = {FL_SPAN("GET"), fl_span_str(rows[i].path), &given, 1};
         struct fl_buf out;
         fl_buf_init(&out, 1 << 16);

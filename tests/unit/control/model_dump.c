@@ -33,6 +33,7 @@ static void say_entry(struct dump *dump, const struct control_route_entry *entry
     const struct control_http_match *match = entry->match;
     say(dump, "      %.*s/%.*s#%u.%u %s%.*s", NAME(&entry->route->object), entry->rule_index, entry->match_index,
         match->path_match == CONTROL_PATH_EXACT    ? "="
+        : match->path_match == CONTROL_PATH_REGEX  ? "~"
         : match->path_match == CONTROL_PATH_SUFFIX ? "*"
                                                    : "",
         FL_SPAN_ARG(match->path));
@@ -41,9 +42,11 @@ static void say_entry(struct dump *dump, const struct control_route_entry *entry
     if (match->method.len > 0)
         say(dump, " %.*s", FL_SPAN_ARG(match->method));
     for (size_t i = 0; i < match->header_count; i++)
-        say(dump, " %.*s:%.*s", FL_SPAN_ARG(match->headers[i].name), FL_SPAN_ARG(match->headers[i].value));
+        say(dump, " %.*s%s%.*s", FL_SPAN_ARG(match->headers[i].name), match->headers[i].regex ? "~" : ":",
+            FL_SPAN_ARG(match->headers[i].value));
     for (size_t i = 0; i < match->query_count; i++)
-        say(dump, " ?%.*s=%.*s", FL_SPAN_ARG(match->queries[i].name), FL_SPAN_ARG(match->queries[i].value));
+        say(dump, " ?%.*s%s%.*s", FL_SPAN_ARG(match->queries[i].name), match->queries[i].regex ? "~" : "=",
+            FL_SPAN_ARG(match->queries[i].value));
     if (entry->hostname.len > 0)
         say(dump, " host %.*s", FL_SPAN_ARG(entry->hostname));
     if (entry->rule->request_timeout_ms > 0)

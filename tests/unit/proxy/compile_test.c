@@ -347,9 +347,13 @@ static const struct {
      ".match: prefix, path, safe_regex, connect_matcher, path_separated_prefix or path_match_policy must be set"},
     {"two paths", ROUTE "              - {match: {prefix: /, path: /x}, route: {cluster: c}}\n",
      "b.yaml:20:43: " AT_ROUTE ".match.path: only one of prefix and path may be set"},
-    {"regular expression", ROUTE "              - {match: {safe_regex: {regex: a}}, route: {cluster: c}}\n",
-     "b.yaml:20:38: " AT_ROUTE ".match.safe_regex: safe_regex is not supported (supported: prefix, path, "
-     "path_separated_prefix, case_sensitive, headers, query_parameters)"},
+    {"regular expression", ROUTE "              - {match: {safe_regex: {regex: 'a('}}, route: {cluster: c}}\n",
+     "b.yaml:16:13: " AT_FILTER
+     ".route_config: virtual host v: route 0 (): \"a(\": no regular expression, at its octet "
+     "2: missing closing parenthesis"},
+    {"rewrite without an expression",
+     ROUTE "              - {match: {prefix: /}, route: {cluster: c, regex_rewrite: {substitution: /}}}\n",
+     "b.yaml:20:73: " AT_ROUTE ".route.regex_rewrite: pattern must be set"},
     {"unknown field in a route match", ROUTE "              - {match: {prefix: /, headres: []}, route: {cluster: c}}\n",
      "b.yaml:20:46: " AT_ROUTE ".match.headres: there is no such field in envoy.config.route.v3.RouteMatch"},
     {"route without action", ROUTE "              - {match: {prefix: /}}\n",
@@ -369,9 +373,12 @@ static const struct {
      ROUTE "              - {match: {prefix: /, headers: [{present_match: true}]}, route: {cluster: c}}\n",
      "b.yaml:20:47: " AT_ROUTE ".match.headers[0].name: must be set"},
     {"header match by regular expression",
-     ROUTE "              - {match: {prefix: /, headers: [{name: a, string_match: {safe_regex: {regex: x}}}]}, route: "
-           "{cluster: c}}\n",
-     "b.yaml:20:84: " AT_ROUTE ".match.headers[0].string_match.safe_regex: safe_regex is not supported"},
+     ROUTE
+     "              - {match: {prefix: /, headers: [{name: a, string_match: {safe_regex: {regex: ')'}}}]}, route: "
+     "{cluster: c}}\n",
+     "b.yaml:16:13: " AT_FILTER
+     ".route_config: virtual host v: route 0 (): \")\": no regular expression, at its octet 0: "
+     "unmatched closing parenthesis"},
     {"header match with an empty matcher",
      ROUTE "              - {match: {prefix: /, headers: [{name: a, string_match: {}}]}, route: {cluster: c}}\n",
      "b.yaml:20:71: " AT_ROUTE

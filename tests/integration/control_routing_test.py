@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""What Gateway API's routes do to requests that pass: which backend gets them, with which path, host and fields, and where
+redirects lead. Control plane and gateway are ours, the backends tell what arrived. Gateway API's own suite does not
+look at most of this for the mesh, whose route tables are made by the same code.
+
+    control_routing_test.py FAIRLEAD-CONTROL FAIRLEAD-PROXY
+"""
+import sys
+import unittest
+
+from routing_support import Backend, Gateway, free_port, gateway, route, service
+
+RULES = """
+  - matches: [{path: {type: PathPrefix, value: /prefix/one}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /one}}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /strip}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /full}}]
+    filters: [{type: URLRewrite, urlRewrite: {hostname: inner.example, path: {type: ReplaceFullPath, replaceFullPath: /one}}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: Exact, value: /exact}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: '/a\\1b'}}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /backslash}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: '/a\\1b%'}}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: RegularExpression, value: '/v[0-9]+/.*'}, queryParams: [{type: RegularExpression, name: q, value: a|b}]}]
+    backendRefs: [{name: other, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /headers}, headers: [{type: RegularExpression, name: x-kind, value: '(a|b)c*'}]}]
+    backendRefs: [{name: other, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /headers}}]
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: {set: [{name: X-Set, value: new}], add: [{name: X-Add, value: more}], remove: [X-Remove]}
+    - type: ResponseHeaderModifier
+      responseHeaderModifier: {set: [{name: X-Backend, value: somebody}], add: [{name: x-answer, value: '100%'}]}
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /weights}}]
+    backendRefs:
+    - name: web
+      port: 80
+      weight: 3
+      filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-share, value: three}]}}]
+    - name: other
+      port: 80
+      weight: 1
+      filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-share, value: one}]}}]
+    - {name: never, port: 80, weight: 0}
+  - matches: [{path: {type: PathPrefix, value: /none}}]
+    backendRefs: [{name: nobody, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /to/host}}]
+    filters: [{type: RequestRedirect, requestRedirect: {hostname: new.example}}]
+  - matches: [{path: {type: PathPrefix, value: /to/prefix}}]
+    filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301, path: {type: ReplacePrefixMatch, replacePrefixMatch: /there}}}]
+  - matches: [{path: {type: PathPrefix, value: /to/root}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+  - matches: [{path: {type: PathPrefix, value: /to/full}}]
+    filters: [{type: RequestRedirect, requestRedirect: {statusCode: 303, path: {type: ReplaceFullPath, replaceFullPath: /there}}}]
+  - matches: [{path: {type: PathPrefix, value: /to/scheme}}]
+    filters: [{type: RequestRedirect, requestRedirect: {scheme: https, statusCode: 307}}]
+  - matches: [{path: {type: PathPrefix, value: /to/port}}]
+    filters: [{type: RequestRedirect, requestRedirect: {port: 8083, statusCode: 308}}]
+"""
+
+GRPC = """
+  - matches: [{method: {service: shop.Cart, method: Add}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{method: {service: shop.Cart}}]
+    backendRefs: [{name: other, port: 80}]
+  - matches: [{method: {type: RegularExpression, service: 'shop[.](Bill|Tax)'}}]
+    backendRefs: [{name: other, port: 80}]
+  - matches: [{method: {method: Anywhere}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{method: {service: gone.Service}}]
+    backendRefs: [{name: nobody, port: 80}]
+"""
+
+
+class Routing(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.web, cls.other = Backend("web"), Backend("other")
+        cls.addClassCleanup(cls.web.close)
+        cls.addClassCleanup(cls.other.close)
+        cls.port = free_port()
+        listeners = f"  - {{name: http, port: {cls.port}, protocol: HTTP, allowedRoutes: {{namespaces: {{from: All}}}}}}"
+        world = (gateway(listeners) + service("web", cls.web.port) + service("other", cls.other.port)
+                 + service("never", free_port()) + route("rules", RULES) + route("grpc", GRPC, "grpc.example", "GRPCRoute"))
+        cls.gateway = Gateway(CONTROL, PROXY, {"world.yaml": world})
+        cls.enterClassContext(cls.gateway)
+
+    def ask(self, path, **how):
+        return self.gateway.ask(self.port, path, **how)
+
+    def test_paths_and_hosts_that_arrive(self):
+        for path, arrives, host in (
+                ("/prefix/one/two", "/one/two", "a.example"),
+                ("/prefix/one?x=/prefix/one", "/one?x=/prefix/one", "a.example"),
+                ("/strip/three", "/three", "a.example"),
+                ("/strip", "/", "a.example"),
+                ("/strip/", "/", "a.example"),
+                ("/strip?q", "/?q", "a.example"),
+                ("/full/one/two?x=1", "/one?x=1", "inner.example"),
+                ("/exact", "/a\\1b", "a.example"),
+                ("/backslash/x?y", "/a\\1b%?y", "a.example")):
+            with self.subTest(path):
+                status, _, told = self.ask(path)
+                self.assertEqual((status, told["path"], told["host"]), (200, arrives, host))
+
+    def test_what_no_rule_takes(self):
+        for path in ("/prefix/onetwo", "/stripped", "/exact/", "/"):
+            self.assertEqual(self.ask(path)[0], 404, path)
+
+    def test_regular_expressions(self):
+        for path, backend in (("/v12/x?q=a", "other"), ("/v12/x?q=c", 404), ("/v/x?q=a", 404), ("/x/v1/x?q=a", 404)):
+            status, _, told = self.ask(path)
+            self.assertEqual(told["backend"] if status == 200 else status, backend, path)
+        for kind, backend in (("acc", "other"), ("c", "web"), ("ac!", "web")):
+            self.assertEqual(self.ask("/headers", headers=[("x-kind", kind)])[2]["backend"], backend, kind)
+
+    def test_fields_that_arrive(self):
+        status, fields, told = self.ask("/headers", headers=[("x-set", "old"), ("X-Add", "one"), ("x-remove", "me")])
+        self.assertEqual((status, told["headers"]["x-set"], told["headers"]["x-add"]), (200, "new", "one,more"))
+        self.assertNotIn("x-remove", told["headers"])
+        self.assertEqual((fields["x-backend"], fields["x-answer"]), ("somebody", "100%"))
+
+    def test_weights_and_the_filters_of_each_backend(self):
+        share = {"web": 0, "other": 0}
+        for _ in range(200):
+            told = self.ask("/weights")[2]
+            share[told["backend"]] += 1
+            self.assertEqual(told["headers"]["x-share"], {"web": "three", "other": "one"}[told["backend"]])
+        self.assertTrue(110 <= share["web"] <= 185, share)
+
+    def test_a_backend_that_is_not_there(self):
+        self.assertEqual(self.ask("/none")[0], 500)
+
+    def test_where_redirects_lead(self):
+        here = f"a.example:{self.port}"
+        for path, status, location in (
+                ("/to/host/x?y=1", 302, "http://new.example/to/host/x?y=1"),
+                ("/to/prefix/x?y", 301, f"http://{here}/there/x?y"),
+                ("/to/prefix", 301, f"http://{here}/there"),
+                ("/to/root/x", 302, f"http://{here}/x"),
+                ("/to/root", 302, f"http://{here}/"),
+                ("/to/full/x?y", 303, f"http://{here}/there?y"),
+                ("/to/scheme/x", 307, "https://a.example:443/to/scheme/x"),
+                ("/to/port/x", 308, "http://a.example:8083/to/port/x")):
+            with self.subTest(path):
+                answer, fields, _ = self.ask(path, host=here)
+                self.assertEqual((answer, fields["location"]), (status, location))
+
+    def test_methods_of_grpc(self):
+        for path, backend, grpc_status in (
+                ("/shop.Cart/Add", "web", None), ("/shop.Cart/Get", "other", None), ("/shop.Bill/Pay", "other", None),
+                ("/any.Service/Anywhere", "web", None), ("/any.Service/Nowhere", None, "12"),
+                ("/shop.Bills/Pay", None, "12"), ("/gone.Service/Get", None, "14")):
+            with self.subTest(path):
+                before = len(self.web.seen) + len(self.other.seen)
+                _, fields, told = self.ask(path, host="grpc.example", method="POST", body=b"",
+                                           headers=[("content-type", "application/grpc")])
+                if backend is None:
+                    self.assertEqual(fields["grpc-status"], grpc_status)
+                    self.assertEqual(len(self.web.seen) + len(self.other.seen), before)
+                else:
+                    self.assertEqual((told["backend"], told["path"]), (backend, path))
+        self.assertEqual(self.ask("/shop.Cart/Add", host="grpc.example", method="POST", body=b"")[0], 404)
+
+
+if __name__ == "__main__":
+    CONTROL, PROXY = sys.argv[1:3]
+    del sys.argv[1:3]
+    unittest.main()
