@@ -12,6 +12,11 @@ const char *control_auth_word(enum control_auth_outcome outcome)
     return words[outcome];
 }
 
+bool control_auth_is_final(enum control_auth_outcome outcome)
+{
+    return outcome != CONTROL_AUTH_UNAVAILABLE && outcome != CONTROL_AUTH_BUSY;
+}
+
 static void finish(struct control_authentication *authentication, enum control_auth_outcome outcome)
 {
     static const struct control_caller nobody;

@@ -1,6 +1,5 @@
-/* Who asks: from a bearer token to an identity. One interface, so that who judges tokens can be
- * another; here are tokens signed by a key of a folder (control_tokens_new, below). Used by CreateCertificate and by
- * ADS.
+/* Who asks: from a bearer token to an identity. One interface, two judges: a key of a folder that tokens are signed by
+ * (control_tokens_new, below), and the API server (reviews.h). Used by CreateCertificate and by ADS.
  *
  * Asynchronous: the answer comes by on_done, perhaps before control_authenticate has returned. A token is never kept
  * past that, and never logged: what is told is the outcome's word and, where the token was ours, whose it is.
@@ -17,7 +16,8 @@
 
 #define CONTROL_TOKEN_MAX 16384 /* bytes of a bearer token */
 
-/* X(id, word). Every outcome but OK is a refusal; UNAVAILABLE alone says nothing about the token. */
+/* X(id, word). Every outcome but OK is a refusal; UNAVAILABLE and BUSY say nothing about the token: to be tried again.
+ */
 #define CONTROL_AUTH_OUTCOMES(X)                                                                                       \
     X(OK, "ok")                                                                                                        \
     X(MISSING, "token_missing")     /* none, or not "Bearer …" */                                                    \
@@ -27,7 +27,9 @@
     X(NOT_YET, "token_not_yet")                                                                                        \
     X(AUDIENCE, "token_audience") /* meant for another service */                                                      \
     X(SUBJECT, "token_subject")   /* of no service account */                                                          \
-    X(UNAVAILABLE, "authenticator_unavailable")
+    X(REFUSED, "token_refused")   /* the API server says no, whatever the token says of itself */                      \
+    X(UNAVAILABLE, "authenticator_unavailable")                                                                        \
+    X(BUSY, "authenticator_busy") /* too many tokens at once, of all or of this peer */
 
 enum control_auth_outcome {
 #define X(id, word) CONTROL_AUTH_##id,
@@ -37,16 +39,20 @@ enum control_auth_outcome {
 };
 
 const char *control_auth_word(enum control_auth_outcome outcome);
+bool control_auth_is_final(enum control_auth_outcome outcome); /* it is about the token, not about us */
 
 /* Who it is. Also filled, as far as it is known, where a token of ours was refused as EXPIRED, NOT_YET or AUDIENCE: for
  * the log line. */
 struct control_caller {
-    char name_space[64];       /* empty: not known */
-    char service_account[254]; /* a DNS-1123 subdomain */
-    time_t expires;            /* of the token */
+    char name_space[64];        /* empty: not known */
+    char service_account[254];  /* a DNS-1123 subdomain */
+    char pod[254], pod_uid[64]; /* that the token is bound to; empty: to none, or not known */
+    time_t expires;             /* of the token */
 };
 
 struct control_authentication {
+    struct fl_span peer; /* who pays for the look: an address, borrowed while it runs; empty: nobody */
+    bool vouched;        /* the peer has also shown a certificate of ours: before others where many wait */
     /* The authentication is over; its memory is the owner's again. */
     void (*on_done)(struct control_authentication *authentication, enum control_auth_outcome outcome,
                     const struct control_caller *caller);

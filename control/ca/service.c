@@ -140,8 +140,8 @@ static void refuse_caller(struct call *call, enum control_auth_outcome outcome, 
     fl_counter_add(call->service->unauthenticated[outcome], 1);
     name_caller(caller, known, sizeof(known));
     log_refused(call, word, "", known);
-    fl_grpc_stream_finish(call->stream,
-                          outcome == CONTROL_AUTH_UNAVAILABLE ? FL_GRPC_UNAVAILABLE : FL_GRPC_UNAUTHENTICATED, word);
+    fl_grpc_stream_finish(call->stream, control_auth_is_final(outcome) ? FL_GRPC_UNAUTHENTICATED : FL_GRPC_UNAVAILABLE,
+                          word);
 }
 
 /* --- the issuer's answer --- */
@@ -275,6 +275,8 @@ static void on_message(void *owner, struct fl_span message)
         return;
     }
     call->authentication.on_done = on_authenticated;
+    call->authentication.peer = fl_grpc_address_source(fl_grpc_stream_peer(call->stream));
+    call->authentication.vouched = fl_grpc_stream_identity(call->stream).len > 0;
     control_authenticate(call->service->authenticator, &call->authentication,
                          fl_grpc_stream_metadata(call->stream, "authorization"));
 }

@@ -27,6 +27,13 @@ int control_token_make(const struct fl_key *key, const struct control_caller *ca
 enum control_auth_outcome control_token_check(const struct fl_key *public_key, struct fl_span token,
                                               const char *audience, time_t now, struct control_caller *ret_caller);
 
+/* What a token says of itself, nothing of it verified: MALFORMED, SUBJECT, EXPIRED, NOT_YET or AUDIENCE where by its
+ * own claims nobody would take it, UNAVAILABLE, else OK. Of any issuer and algorithm. ret_caller as above. */
+enum control_auth_outcome control_token_claims(struct fl_span token, const char *audience, time_t now,
+                                               struct control_caller *ret_caller);
+/* "system:serviceaccount:<namespace>:<name>" into the two: OK, SUBJECT, UNAVAILABLE (memory). */
+enum control_auth_outcome control_token_subject(struct fl_span subject, struct control_caller *ret_caller);
+
 /* The folder's key pair, made where there is none (linked into place: who is second reads the first one's).
  * ret_key: the private one. */
 int control_token_key_open(const char *folder, struct fl_key **ret_key, struct fl_err *err) FL_MUST_CHECK;

@@ -440,7 +440,7 @@ static void on_authenticated(struct control_authentication *authentication, enum
     char domain[FL_IDENTITY_TRUST_DOMAIN_MAX + 1] = "";
     struct fl_buf identity;
     if (outcome != CONTROL_AUTH_OK) {
-        finish(stream, outcome == CONTROL_AUTH_UNAVAILABLE ? FL_GRPC_UNAVAILABLE : FL_GRPC_UNAUTHENTICATED,
+        finish(stream, control_auth_is_final(outcome) ? FL_GRPC_UNAUTHENTICATED : FL_GRPC_UNAVAILABLE,
                stream->proxies->stats.ended_denied, control_auth_word(outcome));
         return;
     }
@@ -466,6 +466,7 @@ static void identify(struct stream *stream)
     struct fl_span source = fl_grpc_address_source(fl_grpc_stream_peer(stream->grpc));
     int64_t from, to = 0;
     stream->authentication.on_done = on_authenticated;
+    stream->authentication.peer = source;
     if (fl_grpc_stream_is_plaintext(stream->grpc)) {
         admit(stream, source, 0);
     } else if (identity.len > 0 && identity.len <= FL_IDENTITY_MAX) {

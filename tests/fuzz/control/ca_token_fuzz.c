@@ -52,6 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (control_token_check(the_key(), fl_buf_span(&token), "fairlead-ca", NOW, &caller) == CONTROL_AUTH_OK &&
         (control_caller_identity(&caller, "cluster.local", &uri, NULL) != 0 || caller.expires + 30 <= NOW))
         abort();
+    if (control_token_claims(fl_buf_span(&token), "fairlead-ca", NOW, &caller) == CONTROL_AUTH_OK &&
+        (caller.service_account[0] == '\0' || caller.expires + 30 <= NOW))
+        abort();
     fl_buf_done(&token);
     fl_buf_done(&uri);
     return 0;
