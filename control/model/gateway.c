@@ -234,6 +234,21 @@ static int compare_hosts(const void *a, const void *b)
     return memcmp(one->hostname.data, other->hostname.data, one->hostname.len); /* of one length */
 }
 
+/* Another listener of the port and protocol has this host, or more of it than this one: requests for it are that one's,
+ * and routes of this one have no part in them. */
+static bool is_anothers(const struct building *building, const struct control_listener *listener, struct fl_span host)
+{
+    for (size_t i = 0; i < building->gateway->listener_count; i++) {
+        const struct control_listener *other = &building->gateway->listeners[i];
+        if (other->port == listener->port && other->protocol == listener->protocol &&
+            control_hostname_compare(other->hostname, listener->hostname) < 0 &&
+            control_hostname_covers(listener->hostname, other->hostname) &&
+            control_hostname_covers(other->hostname, host))
+            return true;
+    }
+    return false;
+}
+
 static struct fl_span star_if_any(struct fl_span hostname)
 {
     return hostname.len > 0 ? hostname : FL_SPAN("*");
@@ -254,7 +269,8 @@ static int collect_hosts(const struct building *building, const struct attached 
     for (size_t i = 0; i < attached->count; i++)
         for (size_t k = 0; k < attached->routes[i]->hostname_count; k++) {
             struct fl_span common;
-            if (control_hostname_intersect(own, attached->routes[i]->hostnames[k], &common))
+            if (control_hostname_intersect(own, attached->routes[i]->hostnames[k], &common) &&
+                !is_anothers(building, view->listener, common))
                 hosts[count++].hostname = common;
         }
     qsort(hosts, count, sizeof(*hosts), compare_hosts);

@@ -22,7 +22,7 @@ struct control_host {        /* one virtual host */
     struct fl_span hostname; /* "shop.example.com", "*.example.com", or "*" */
     /* Always there: the listener's own hostname (or "*"), so that what no route wants there is a 404 and does not fall
      * to another listener of the port. */
-    struct control_route_list routes; /* whose hostname covers this one, most specific first */
+    struct control_route_list routes; /* whose hostname covers this one, most specific first; none of other listeners */
 };
 
 struct control_listener_view {

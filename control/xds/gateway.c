@@ -122,6 +122,24 @@ static void add_host(struct generation *generation, pb_routes *table, const stru
     PUSH(build, table, virtual_hosts, host);
 }
 
+/* Connections of TLS are told apart by server name, requests on them are not: one that is for another listener of the port
+ * is sent back to be made there (421, RFC 9110 §15.5.20). */
+static void add_misdirected(struct generation *generation, pb_routes *table, const struct control_gateway_view *view,
+                            const struct control_listener_view *own)
+{
+    for (size_t i = 0; i < view->listener_count; i++) {
+        const struct control_listener *other = view->listeners[i].listener;
+        const struct control_host host = {.hostname = other->hostname.len > 0 ? other->hostname : FL_SPAN("*")};
+        if (&view->listeners[i] == own || !is_here(&view->listeners[i], own->listener->port) ||
+            other->protocol != CONTROL_LISTENER_HTTPS)
+            continue;
+        size_t before = table->n_virtual_hosts;
+        add_host(generation, table, &host, own->listener->port);
+        if (table->n_virtual_hosts > before)
+            routes_add_answer(generation, table->virtual_hosts[before], 421);
+    }
+}
+
 ProtobufCMessage *gateway_routes(struct generation *generation, uint16_t port, struct fl_span section,
                                  struct fl_span text)
 {
@@ -142,6 +160,8 @@ ProtobufCMessage *gateway_routes(struct generation *generation, uint16_t port, s
         found = true;
         for (size_t k = 0; k < listener->host_count; k++)
             add_host(generation, table, &listener->hosts[k], port);
+        if (section.len > 0)
+            add_misdirected(generation, table, &view, listener);
     }
     return found ? &table->base : NULL;
 }

@@ -84,6 +84,8 @@ void policies_http(struct generation *generation, pb_hcm *manager, bool *ret_pat
 void policies_tcp(struct generation *generation, pb_chain *chain);
 
 /* -- routes (routes.c) -- */
+/* Everything is answered by that. */
+void routes_add_answer(struct generation *generation, pb_virtual_host *host, uint32_t status);
 void routes_add(struct generation *generation, pb_virtual_host *host, const struct control_route_list *list,
                 uint16_t listener_port);
 

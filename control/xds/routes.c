@@ -501,6 +501,15 @@ static void add_route(struct generation *generation, pb_virtual_host *host, cons
     PUSH(build, host, routes, route);
 }
 
+void routes_add_answer(struct generation *generation, pb_virtual_host *host, uint32_t status)
+{
+    pb_route *route = new_route(&generation->build);
+    route->match = new_route_match(&generation->build);
+    set_path(generation, route->match, PATH_PREFIX, literal("/"));
+    set_direct(generation, route, status);
+    PUSH(&generation->build, host, routes, route);
+}
+
 void routes_add(struct generation *generation, pb_virtual_host *host, const struct control_route_list *list,
                 uint16_t listener_port)
 {

@@ -32,7 +32,7 @@ WRAPPED = {
     "libmnl/*": ["cni/capture"],
     "linux/netfilter/*": ["cni/capture"],
     "ares.h": ["proxy/upstream"],
-    "pcre2.h": ["proxy/route"],
+    "pcre2.h": ["common/regex"],
     "zlib.h": [],
     "cmocka.h": [],
 }
