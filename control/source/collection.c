@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define AGAIN_MS    1000 /* behind memory that was out */
+#define AGAIN       10 /* behind memory that was out, a part of look_ms: so much of it */
 #define PATH_ROOM   256
 #define LISTED_MAX  (256u << 20) /* bytes of the names of one list */
 #define ERROR_ROOM  FL_ERR_TEXT_MAX
@@ -212,7 +212,7 @@ static void on_change(void *owner, enum fl_kube_change change, const struct fl_j
                                             collection->api_version, object))
         collection->again = true;
     if (collection->again)
-        start_in(collection, AGAIN_MS);
+        start_in(collection, collection->options.look_ms / AGAIN);
 }
 
 static void on_synced(void *owner)
@@ -222,7 +222,7 @@ static void on_synced(void *owner)
     if (collection->fresh &&
         !collection->options.on_sweep(collection->options.owner, collection->options.kind, collection)) {
         collection->again = true;
-        start_in(collection, AGAIN_MS);
+        start_in(collection, collection->options.look_ms / AGAIN);
         return;
     }
     collection->fresh = false;
@@ -307,6 +307,8 @@ static void start(struct control_collection *collection)
         .field_selector = pods ? ALIVE : NULL,
         .page = pods ? PODS_PAGE : OTHERS_PAGE,
         .objects_max = objects_max(collection->options.kind),
+        .backoff_ms = collection->options.backoff_ms,
+        .backoff_max_ms = collection->options.backoff_ms * 16,
         .on_change = on_change,
         .on_synced = on_synced,
         .on_trouble = on_trouble,
@@ -319,7 +321,7 @@ static void start(struct control_collection *collection)
     if (result == 0)
         result = fl_kube_watch_new(collection->loop, collection->client, &options, &collection->watch);
     if (result < 0) /* memory is out */
-        start_in(collection, AGAIN_MS);
+        start_in(collection, collection->options.look_ms / AGAIN);
 }
 
 static void on_due(struct fl_timer *timer)

@@ -17,7 +17,7 @@ struct control_collection;
 
 struct control_collection_options {
     enum control_kind kind;
-    uint32_t look_ms, gone_ms;
+    uint32_t look_ms, gone_ms, backoff_ms; /* kubernetes.h has the first two, watch.h the third (0: its default) */
     /* As fl_kube_watch_options.on_change; `api_version` is the collection's ("v1", "apps/v1"). False: memory was out,
      * and everything is to be told again. */
     bool (*on_change)(void *owner, enum control_kind kind, enum fl_kube_change change, const char *api_version,

@@ -8,81 +8,18 @@
 #include "control/model/reader.h"
 #include "control/source/collection.h"
 #include "control/source/invalid.h"
+#include "control/source/meter.h"
+#include "control/source/referred.h"
 #include "control/source/trim.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <time.h>
 
-#define RETRY_MS   1000 /* behind a commit for which memory was out */
+#define AGAIN      10   /* behind a commit for which memory was out, a part of look_ms: so much of it */
 #define TICK_MS    2000 /* for metrics, and whether kinds are well again */
 #define SHARE      4    /* of the time that commits may take: one in so many */
 #define TRIM_COUNT 1000 /* changes of a commit, from which on freed memory goes back to the kernel */
-
-static const char *const kind_names[] = {"kind"};
-static const struct fl_metric_family objects_family = {
-    .name = "fairlead_control_source_objects",
-    .help = "Objects of a kind in the model.",
-    .kind = FL_METRIC_GAUGE,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const struct fl_metric_family synced_family = {
-    .name = "fairlead_control_source_synced",
-    .help = "Whether a kind is followed: 1, 0 while it fails or waits, -1 where the API server does not know it.",
-    .kind = FL_METRIC_GAUGE,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const struct fl_metric_family silence_family = {
-    .name = "fairlead_control_source_silence_seconds",
-    .help = "Since the API server last said anything on a kind (it does about once a minute).",
-    .kind = FL_METRIC_GAUGE,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const struct fl_metric_family lists_family = {
-    .name = "fairlead_control_source_lists_total",
-    .help = "Lists of a kind that were begun.",
-    .kind = FL_METRIC_COUNTER,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const struct fl_metric_family watches_family = {
-    .name = "fairlead_control_source_watches_total",
-    .help = "Watches of a kind that were begun.",
-    .kind = FL_METRIC_COUNTER,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const struct fl_metric_family events_family = {
-    .name = "fairlead_control_source_events_total",
-    .help = "Events of a kind that were received, bookmarks included.",
-    .kind = FL_METRIC_COUNTER,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const struct fl_metric_family troubles_family = {
-    .name = "fairlead_control_source_failures_total",
-    .help = "Lists and watches of a kind that failed.",
-    .kind = FL_METRIC_COUNTER,
-    .label_names = kind_names,
-    .label_count = 1,
-};
-static const double lag_buckets[] = {0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10};
-static const struct fl_metric_family lag_family = {
-    .name = "fairlead_control_source_lag_seconds",
-    .help = "From the first event of a change to the end of its commit.",
-    .kind = FL_METRIC_HISTOGRAM,
-    .buckets = lag_buckets,
-    .bucket_count = FL_COUNT(lag_buckets),
-};
-
-struct kind_metrics {
-    struct fl_gauge *objects, *synced, *silence;
-    struct fl_counter *lists, *watches, *events, *troubles;
-    struct control_collection_stats told; /* what the counters have */
-};
 
 struct control_kubernetes {
     struct fl_loop *loop;
@@ -90,16 +27,17 @@ struct control_kubernetes {
     struct control_kubernetes_options options;
     char *name_space;                                           /* owned */
     struct control_collection *collections[CONTROL_KIND_COUNT]; /* NULL: not followed */
-    struct kind_metrics metrics[CONTROL_KIND_COUNT];
-    struct fl_histogram *lag;
+    struct control_meter meter;
+    struct control_referred *referred;
     struct control_invalid invalid;
     struct fl_timer settle, wait, tick;
     uint64_t dirty_since_ms;        /* 0: clean */
     uint64_t committed_ms, cost_ms; /* the end of the last commit, and how long it took, followers included */
     bool invalid_changed;
-    bool listed, synced; /* the first commit has been; on_synced has been */
-    bool waited;         /* for the kinds that may fail */
-    bool failing;        /* memory was out at the last commit */
+    bool listed, asked, synced; /* the first commit has been; the Secrets were asked for; on_synced has been */
+    bool waited;                /* for the kinds that may fail */
+    bool unreferred;            /* memory was out when the Secrets were brought to the model */
+    bool failing;               /* memory was out at the last commit */
     struct control_kubernetes_stats stats;
 };
 
@@ -253,9 +191,52 @@ static size_t count_objects(const struct control_kubernetes *kubernetes)
     return count;
 }
 
+/* -- Secrets ------------------------------------------------------------------------------------------------------- */
+
+static bool on_secret(void *owner, const struct control_key *key, const struct fl_json *object)
+{
+    struct control_kubernetes *kubernetes = owner;
+    touch(kubernetes);
+    return object != NULL ? read_object(kubernetes, FL_KUBE_MODIFIED, "v1", key, object)
+                          : remove_object(kubernetes, key);
+}
+
+static bool on_secret_trouble(void *owner, const struct control_key *key, const struct fl_err *trouble)
+{
+    struct control_kubernetes *kubernetes = owner;
+    bool kept = control_store_find(kubernetes->store, *key) != NULL;
+    touch(kubernetes);
+    if (trouble == NULL) {
+        say_nothing(kubernetes, key);
+        return true;
+    }
+    struct fl_err err = *trouble;
+    return say(kubernetes, key, kept ? CONTROL_PROBLEM_INVALID_KEPT : CONTROL_PROBLEM_INVALID, &err);
+}
+
+/* Whether who refers to which Secret may be another than before. */
+static bool touches_references(const struct control_diff *diff)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        const struct control_change *change = &diff->changes[i];
+        enum control_kind kind = change->after != NULL ? change->after->kind : change->before->kind;
+        if (kind == CONTROL_GATEWAY || kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_REFERENCE_GRANT)
+            return true;
+    }
+    return false;
+}
+
+static void update_referred(struct control_kubernetes *kubernetes)
+{
+    kubernetes->unreferred = control_referred_update(kubernetes->referred, control_store_model(kubernetes->store)) < 0;
+}
+
+/* -- commits, carried out ------------------------------------------------------------------------------------------ */
+
 static void follow_up(struct control_kubernetes *kubernetes, struct control_diff *diff)
 {
     size_t changes = diff->count;
+    bool references = touches_references(diff);
     if (diff->before != diff->after) {
         kubernetes->stats.commits++;
         kubernetes->stats.objects = count_objects(kubernetes);
@@ -264,6 +245,8 @@ static void follow_up(struct control_kubernetes *kubernetes, struct control_diff
             kubernetes->options.on_commit(kubernetes->options.owner, diff);
     }
     control_diff_free(diff);
+    if (references && kubernetes->listed)
+        update_referred(kubernetes);
     if (changes > TRIM_COUNT)
         malloc_trim(0); /* what was parsed was much larger than what stays */
 }
@@ -292,7 +275,7 @@ static int commit(struct control_kubernetes *kubernetes)
     kubernetes->committed_ms = clock_ms();
     kubernetes->cost_ms = kubernetes->committed_ms - begun;
     if (since > 0)
-        fl_histogram_observe(kubernetes->lag, (double)(kubernetes->committed_ms - since) / 1000);
+        control_meter_commit(&kubernetes->meter, kubernetes->committed_ms - since);
     return 0;
 }
 
@@ -309,14 +292,17 @@ static bool try_commit(struct control_kubernetes *kubernetes)
         fl_log_message(FL_LOG_INFO, "the model is changed again");
     kubernetes->failing = result < 0;
     if (result < 0)
-        fl_timer_set(kubernetes->loop, &kubernetes->settle, RETRY_MS, on_settle);
+        fl_timer_set(kubernetes->loop, &kubernetes->settle, kubernetes->options.pace.look_ms / AGAIN, on_settle);
     return result == 0;
 }
+
+static void advance(struct control_kubernetes *kubernetes);
 
 static void on_settle(struct fl_timer *timer)
 {
     struct control_kubernetes *kubernetes = FL_CONTAINER_OF(timer, struct control_kubernetes, settle);
-    try_commit(kubernetes);
+    if (try_commit(kubernetes))
+        advance(kubernetes);
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -406,80 +392,62 @@ static bool are_there(const struct control_kubernetes *kubernetes, bool needed_a
     return true;
 }
 
-static void say_synced(struct control_kubernetes *kubernetes)
-{
-    kubernetes->synced = true;
-    if (kubernetes->options.on_synced != NULL)
-        kubernetes->options.on_synced(kubernetes->options.owner);
-}
-
 static void on_waited(struct fl_timer *timer);
 
-static void check_listed(struct control_kubernetes *kubernetes)
+static void wait_at_most(struct control_kubernetes *kubernetes, uint32_t milliseconds)
 {
-    if (kubernetes->listed)
-        return;
+    kubernetes->waited = false;
+    fl_timer_set(kubernetes->loop, &kubernetes->wait, milliseconds, on_waited);
+}
+
+/* Until everything is listed; what is needed has no end to its waiting. */
+static void advance_list(struct control_kubernetes *kubernetes)
+{
     if (!are_there(kubernetes, false)) {
-        if (are_there(kubernetes, true) && !fl_timer_is_set(&kubernetes->wait))
-            fl_timer_set(kubernetes->loop, &kubernetes->wait, CONTROL_KUBERNETES_WAIT_MS, on_waited);
+        if (are_there(kubernetes, true) && !kubernetes->waited && !fl_timer_is_set(&kubernetes->wait))
+            wait_at_most(kubernetes, kubernetes->options.pace.wait_ms);
         return;
     }
-    if (!try_commit(kubernetes)) {
-        fl_timer_cancel(&kubernetes->settle);
-        fl_timer_set(kubernetes->loop, &kubernetes->wait, RETRY_MS, on_waited);
+    if (!try_commit(kubernetes)) /* again behind it */
         return;
-    }
-    fl_timer_cancel(&kubernetes->wait);
     kubernetes->listed = true;
-    say_synced(kubernetes);
+    wait_at_most(kubernetes, CONTROL_KUBERNETES_SECRETS_MS);
+    update_referred(kubernetes);
+}
+
+static void advance(struct control_kubernetes *kubernetes)
+{
+    if (!kubernetes->listed)
+        advance_list(kubernetes);
+    else if (!kubernetes->synced && (kubernetes->asked || kubernetes->waited) && try_commit(kubernetes)) {
+        fl_timer_cancel(&kubernetes->wait);
+        kubernetes->synced = true;
+        if (kubernetes->options.on_synced != NULL)
+            kubernetes->options.on_synced(kubernetes->options.owner);
+    }
 }
 
 static void on_waited(struct fl_timer *timer)
 {
     struct control_kubernetes *kubernetes = FL_CONTAINER_OF(timer, struct control_kubernetes, wait);
     kubernetes->waited = true;
-    check_listed(kubernetes);
+    advance(kubernetes);
+}
+
+static void on_settled(void *owner)
+{
+    struct control_kubernetes *kubernetes = owner;
+    kubernetes->asked = true;
+    advance(kubernetes);
 }
 
 static void on_state(void *owner, enum control_kind kind)
 {
     (void)kind;
-    check_listed(owner);
+    advance(owner);
 }
 
-/* -- metrics ------------------------------------------------------------------------------------------------------- */
-
-static void make_metrics(struct control_kubernetes *kubernetes, enum control_kind kind)
-{
-    struct fl_metrics *metrics = kubernetes->options.metrics;
-    const struct fl_span label = fl_span_str(control_kind_name(kind));
-    kubernetes->metrics[kind] = (struct kind_metrics){
-        .objects = fl_metrics_gauge(metrics, &objects_family, &label),
-        .synced = fl_metrics_gauge(metrics, &synced_family, &label),
-        .silence = fl_metrics_gauge(metrics, &silence_family, &label),
-        .lists = fl_metrics_counter(metrics, &lists_family, &label),
-        .watches = fl_metrics_counter(metrics, &watches_family, &label),
-        .events = fl_metrics_counter(metrics, &events_family, &label),
-        .troubles = fl_metrics_counter(metrics, &troubles_family, &label),
-    };
-}
-
-static void tell_metrics(struct control_kubernetes *kubernetes, enum control_kind kind)
-{
-    struct kind_metrics *metrics = &kubernetes->metrics[kind];
-    struct control_collection_stats stats = control_collection_stats(kubernetes->collections[kind]);
-    bool well = stats.state == CONTROL_KIND_SYNCED && !stats.failing && !stats.partial;
-    fl_gauge_set(metrics->objects, (double)control_model_all(control_store_model(kubernetes->store), kind).count);
-    fl_gauge_set(metrics->synced, stats.state == CONTROL_KIND_MISSING ? -1 : well ? 1 : 0);
-    fl_gauge_set(metrics->silence, stats.heard_ms == 0 || stats.state == CONTROL_KIND_MISSING
-                                       ? 0
-                                       : (double)(fl_loop_now_ms(kubernetes->loop) - stats.heard_ms) / 1000);
-    fl_counter_add(metrics->lists, stats.lists - metrics->told.lists);
-    fl_counter_add(metrics->watches, stats.watches - metrics->told.watches);
-    fl_counter_add(metrics->events, stats.events - metrics->told.events);
-    fl_counter_add(metrics->troubles, stats.troubles - metrics->told.troubles);
-    metrics->told = stats;
-}
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 
 static void on_tick(struct fl_timer *timer)
 {
@@ -488,22 +456,32 @@ static void on_tick(struct fl_timer *timer)
         if (kubernetes->collections[kind] == NULL)
             continue;
         control_collection_look(kubernetes->collections[kind]);
-        if (kubernetes->options.metrics != NULL)
-            tell_metrics(kubernetes, (enum control_kind)kind);
+        struct control_collection_stats stats = control_collection_stats(kubernetes->collections[kind]);
+        size_t objects = control_model_all(control_store_model(kubernetes->store), (enum control_kind)kind).count;
+        control_meter_tell(&kubernetes->meter, (enum control_kind)kind, &stats, objects,
+                           fl_loop_now_ms(kubernetes->loop));
     }
+    if (kubernetes->unreferred)
+        update_referred(kubernetes);
     fl_timer_set(kubernetes->loop, timer, TICK_MS, on_tick);
 }
 
-/* -- life ---------------------------------------------------------------------------------------------------------- */
-
 static int start(struct control_kubernetes *kubernetes, struct fl_kube_client *client)
 {
+    const struct control_referred_options secrets = {
+        .refetch_ms = kubernetes->options.pace.refetch_ms,
+        .on_object = on_secret,
+        .on_trouble = on_secret_trouble,
+        .on_settled = on_settled,
+        .owner = kubernetes,
+    };
     for (int i = 0; i < CONTROL_KIND_COUNT; i++) {
         enum control_kind kind = (enum control_kind)i;
         const struct control_collection_options options = {
             .kind = kind,
-            .look_ms = CONTROL_KUBERNETES_LOOK_MS,
-            .gone_ms = CONTROL_KUBERNETES_GONE_MS,
+            .look_ms = kubernetes->options.pace.look_ms,
+            .gone_ms = kubernetes->options.pace.gone_ms,
+            .backoff_ms = kubernetes->options.pace.backoff_ms,
             .on_change = on_change,
             .on_sweep = on_sweep,
             .on_state = on_state,
@@ -511,16 +489,21 @@ static int start(struct control_kubernetes *kubernetes, struct fl_kube_client *c
         };
         if (!is_followed(kind))
             continue;
-        if (kubernetes->options.metrics != NULL)
-            make_metrics(kubernetes, kind);
+        control_meter_make(&kubernetes->meter, kubernetes->options.metrics, kind);
         int result = control_collection_new(kubernetes->loop, client, &options, &kubernetes->collections[kind]);
         if (result < 0)
             return result;
     }
-    if (kubernetes->options.metrics != NULL)
-        kubernetes->lag = fl_metrics_histogram(kubernetes->options.metrics, &lag_family, NULL);
     fl_timer_set(kubernetes->loop, &kubernetes->tick, TICK_MS, on_tick);
-    return 0;
+    return control_referred_new(kubernetes->loop, client, &secrets, &kubernetes->referred);
+}
+
+static void set_pace(struct control_kubernetes_pace *pace)
+{
+    pace->wait_ms = pace->wait_ms > 0 ? pace->wait_ms : CONTROL_KUBERNETES_WAIT_MS;
+    pace->look_ms = pace->look_ms > 0 ? pace->look_ms : CONTROL_KUBERNETES_LOOK_MS;
+    pace->gone_ms = pace->gone_ms > 0 ? pace->gone_ms : CONTROL_KUBERNETES_GONE_MS;
+    pace->refetch_ms = pace->refetch_ms > 0 ? pace->refetch_ms : CONTROL_KUBERNETES_REFETCH_MS;
 }
 
 int control_kubernetes_open(struct fl_loop *loop, struct fl_kube_client *client, struct control_store *store,
@@ -533,6 +516,7 @@ int control_kubernetes_open(struct fl_loop *loop, struct fl_kube_client *client,
     kubernetes->loop = loop;
     kubernetes->store = store;
     kubernetes->options = *options;
+    set_pace(&kubernetes->options.pace);
     kubernetes->name_space = strdup(options->name_space);
     control_invalid_init(&kubernetes->invalid, CONTROL_KUBERNETES_PROBLEMS_MAX);
     int result = kubernetes->name_space != NULL ? start(kubernetes, client) : -ENOMEM;
@@ -550,6 +534,7 @@ struct control_kubernetes *control_kubernetes_close(struct control_kubernetes *k
         return NULL;
     for (size_t i = 0; i < CONTROL_KIND_COUNT; i++)
         control_collection_free(kubernetes->collections[i]);
+    control_referred_free(kubernetes->referred);
     fl_timer_cancel(&kubernetes->settle);
     fl_timer_cancel(&kubernetes->wait);
     fl_timer_cancel(&kubernetes->tick);

@@ -17,7 +17,8 @@
  * - While the API server is away, slow, refuses or answers nonsense the last state stays in force. The log says once
  *   that a kind fails, with what was asked and why, and once that it is well again.
  * - Secrets are never listed. Those that a Gateway refers to (in its namespace, or permitted by a ReferenceGrant) are
- *   fetched by name, when the reference comes and every CONTROL_KUBERNETES_REFETCH_MS: `get` is the one right it takes.
+ *   fetched by name, when the reference comes and every CONTROL_KUBERNETES_REFETCH_MS (referred.h): `get` is the one
+ *   right that it takes.
  */
 #ifndef CONTROL_SOURCE_KUBERNETES_H
 #define CONTROL_SOURCE_KUBERNETES_H
@@ -30,13 +31,17 @@
 #define CONTROL_KUBERNETES_SETTLE_MS     20
 #define CONTROL_KUBERNETES_SETTLE_MAX_MS 200
 #define CONTROL_KUBERNETES_WAIT_MS       30000
+#define CONTROL_KUBERNETES_SECRETS_MS    10000 /* that Secrets hold up on_synced at most */
 #define CONTROL_KUBERNETES_LOOK_MS       10000
 #define CONTROL_KUBERNETES_GONE_MS       30000
 #define CONTROL_KUBERNETES_REFETCH_MS    10000
 #define CONTROL_KUBERNETES_PROBLEMS_MAX  1000 /* that are told; the last one counts the rest */
-#define CONTROL_KUBERNETES_SECRETS_MAX   1000 /* that are fetched; a reference past it is a problem */
 
 struct control_kubernetes;
+
+struct control_kubernetes_pace { /* for tests; 0: as above, and watch.h's back-off */
+    uint32_t wait_ms, look_ms, gone_ms, refetch_ms, backoff_ms;
+};
 
 struct control_kubernetes_options {
     const char *name_space;     /* of the installation; copied */
@@ -50,6 +55,7 @@ struct control_kubernetes_options {
      * metadata.namespace. It comes before the commit that has it. NULL: nobody asks. */
     void (*on_object)(void *owner, enum control_kind kind, enum fl_kube_change change, const struct fl_json *object);
     void *owner;
+    struct control_kubernetes_pace pace;
 };
 
 enum control_kind_state {

@@ -53,6 +53,7 @@ static bool is_read(struct fl_span name)
            !is_one_of(name, unread);
 }
 
+/* NULL where none is left: an object that gets one of others' is the same as before. */
 static struct fl_json *trim_annotations(struct trimming *trimming, const struct fl_json *from)
 {
     if (!fl_json_is(from, FL_JSON_OBJECT))
@@ -63,7 +64,7 @@ static struct fl_json *trim_annotations(struct trimming *trimming, const struct 
         if (is_read(fl_json_name(member)))
             set(trimming, kept, fl_json_name(member), status ? fl_json_new_string(FL_SPAN("")) : fl_json_share(member));
     }
-    return kept;
+    return fl_json_count(kept) > 0 ? kept : fl_json_free(kept);
 }
 
 static struct fl_json *trim_metadata(struct trimming *trimming, const struct fl_json *from, bool generation)
@@ -74,8 +75,9 @@ static struct fl_json *trim_metadata(struct trimming *trimming, const struct fl_
     if (!fl_json_is(from, FL_JSON_OBJECT))
         return metadata;
     const struct fl_json *annotations = fl_json_get(from, "annotations"), *number = fl_json_get(from, "generation");
-    if (annotations != NULL)
-        set(trimming, metadata, FL_SPAN("annotations"), trim_annotations(trimming, annotations));
+    struct fl_json *kept = annotations != NULL ? trim_annotations(trimming, annotations) : NULL;
+    if (kept != NULL)
+        set(trimming, metadata, FL_SPAN("annotations"), kept);
     if (generation && number != NULL)
         set(trimming, metadata, FL_SPAN("generation"), fl_json_share(number));
     return metadata;
