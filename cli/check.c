@@ -45,7 +45,7 @@ static const struct cli_option options[] = {
 const struct cli_command cli_check_command = {
     .name = NAME,
     .summary = "is the mesh as it should be, and what mends it where it is not",
-    .usage = "[-n NAMESPACE] [option …]\n--pre [option …]",
+    .usage = "[-n NAMESPACE] [option …]\n-n NAMESPACE POD [option …]\n--pre [option …]",
     .about =
         "Numbered checks of the cluster and of the installation, each with a hint where something is not right. What\n"
         "cannot be looked at is skipped, with the reason. Changes nothing, reads no Secret.\n",
@@ -117,8 +117,13 @@ static void check_all(struct settings *settings)
     if (settings->pre)
         check_rights(settings);
     cli_check_gateway_api(world, &settings->report);
-    if (!settings->pre)
-        cli_check_installation(world, FL_VERSION, &settings->report);
+    if (settings->pre)
+        return;
+    cli_check_installation(world, FL_VERSION, &settings->report);
+    cli_check_trust(world, &settings->report);
+    cli_check_clocks(world, &settings->report);
+    cli_check_pods(world, &settings->report);
+    cli_check_network(world, &settings->report);
 }
 
 static int print(struct settings *settings)
@@ -159,8 +164,12 @@ int cli_check(int argc, char **argv)
     int status = cli_options_read(&cli_check_command, argc, argv, &settings, &operand);
     if (status >= 0)
         return status;
+    if (argc - operand > 1)
+        return cli_wrong(NAME, "unexpected argument \"%s\": expected one pod at most", argv[operand + 1]);
+    if (operand < argc && (settings.pre || settings.access.name_space == NULL))
+        return cli_wrong(NAME, "pod \"%s\": expected its namespace, by --namespace, and no --pre", argv[operand]);
     if (operand < argc)
-        return cli_wrong(NAME, "unexpected argument \"%s\"", argv[operand]);
+        settings.world.pod = argv[operand];
     if (settings.pre && settings.access.name_space != NULL)
         return cli_wrong(NAME, "--pre looks at the cluster alone: --namespace cannot be given with it");
     settings.world.mesh = settings.mesh;

@@ -21,8 +21,17 @@ void cli_check_gateway_api(const struct cli_world *world, struct cli_report *rep
 void cli_check_versions(const struct cli_world *world, const char *version, struct cli_report *report);
 void cli_check_installation(const struct cli_world *world, const char *version, struct cli_report *report);
 
+void cli_check_trust(const struct cli_world *world, struct cli_report *report);   /* 301, 302 */
+void cli_check_clocks(const struct cli_world *world, struct cli_report *report);  /* 305 */
+void cli_check_pods(const struct cli_world *world, struct cli_report *report);    /* 401 to 403 */
+void cli_check_network(const struct cli_world *world, struct cli_report *report); /* 501 */
+
 /* Says SKIPPED for a check that has begun where the document is missing. True: it is there. */
 bool cli_check_has(const struct cli_world *world, enum cli_document document, struct cli_report *report);
+
+/* The webhook's configuration names no control plane: the chart's control.mode is none, and sidecars need no
+ * certificates. */
+bool cli_check_is_onboarding_alone(const struct cli_world *world);
 
 /* One right that installing needs. */
 struct cli_right {

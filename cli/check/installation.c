@@ -116,7 +116,7 @@ static bool is_kept_otherwise(const struct cli_world *world)
 }
 
 /* The webhook's configuration knows no control plane: the chart's control.mode is none. */
-static bool is_onboarding_alone(const struct cli_world *world)
+bool cli_check_is_onboarding_alone(const struct cli_world *world)
 {
     struct fl_span text =
         fl_json_string(fl_json_get(fl_json_get(world->documents[CLI_DOCUMENT_CONFIG], "data"), "config.yaml"));
@@ -148,9 +148,9 @@ static void check_deployments(const struct cli_world *world, struct cli_report *
                                                  : "there is no keeper, and nobody else brings a caBundle");
     cli_report_begin(report, CLI_CHECK_CONTROL);
     if (cli_check_has(world, CLI_DOCUMENT_DEPLOYMENTS, report) && !check_deployment(world, "control", report))
-        cli_report_find(report, is_onboarding_alone(world) ? CLI_CHECK_SKIPPED : CLI_CHECK_FAILED,
-                        is_onboarding_alone(world) ? NULL : INSTALL_HINT,
-                        is_onboarding_alone(world)
+        cli_report_find(report, cli_check_is_onboarding_alone(world) ? CLI_CHECK_SKIPPED : CLI_CHECK_FAILED,
+                        cli_check_is_onboarding_alone(world) ? NULL : INSTALL_HINT,
+                        cli_check_is_onboarding_alone(world)
                             ? "the webhook's configuration names no control plane (control.mode: none)"
                             : "namespace %s has no Deployment of the control plane, revision %s",
                         world->mesh, world->revision);
