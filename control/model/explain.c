@@ -204,6 +204,12 @@ static int print_answer(const struct control_route_entry *entry, struct fl_buf *
     if (entry->destinations.total == 0)
         return fl_buf_printf(out, "  %u: every backend has weight 0\n", entry->answer);
     int result = 0;
+    for (size_t i = 0; i < entry->mirrors.count && result == 0; i++)
+        result = fl_buf_printf(out, "  a copy of %.1f%% for %.*s/%.*s:%u%s\n", entry->mirrors.items[i].weight / 10000.0,
+                               FL_SPAN_ARG(entry->mirrors.items[i].backend->reference.name_space),
+                               FL_SPAN_ARG(entry->mirrors.items[i].backend->reference.name),
+                               entry->mirrors.items[i].backend->port,
+                               entry->mirrors.items[i].error != CONTROL_BACKEND_OK ? ": none, it is not usable" : "");
     for (size_t i = 0; i < entry->destinations.count && result == 0; i++)
         result = print_destination(&entry->destinations.items[i], entry->destinations.total, out);
     return result;

@@ -106,11 +106,13 @@ struct control_rewrite {
     struct fl_span path;
 };
 
-/* At most one of each kind, as Gateway API has it. */
+/* At most one of each kind, but for mirrors, as Gateway API has it. */
 struct control_http_filters {
     const struct control_header_changes *request, *response; /* NULL: none */
     const struct control_redirect *redirect;
     const struct control_rewrite *rewrite;
+    const struct control_backend *mirrors; /* RequestMirror, as often as wanted; weight is the share of a million */
+    size_t mirror_count;
     /* Not empty: a filter that is not there, or one that is twice: what carries it answers 500, and status says why. */
     struct fl_span unsupported;
 };

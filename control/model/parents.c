@@ -138,7 +138,7 @@ static const char *answer_of(const struct control_object *route)
     return route->kind == CONTROL_GRPC_ROUTE ? "503" : "500";
 }
 
-static int find_in(const struct control_model *model, const struct control_object *route, size_t rule,
+static int find_in(const struct control_model *model, const struct control_object *route, size_t rule, bool mirrors,
                    const struct control_backend *backends, size_t count, struct fl_arena *arena,
                    struct findings *findings)
 {
@@ -153,12 +153,13 @@ static int find_in(const struct control_model *model, const struct control_objec
         char port[8] = "";
         if (wrong->backend->port != 0)
             snprintf(port, sizeof(port), ":%u", wrong->backend->port);
-        add_finding(&findings->backends, control_backend_reason(wrong->error),
-                    "rule %zu: backend %.*s/%.*s%s %s; its share of the requests is answered %s", rule,
-                    FL_SPAN_ARG(reference->name_space), FL_SPAN_ARG(reference->name), port, words_of(wrong),
-                    answer_of(route));
+        add_finding(&findings->backends, control_backend_reason(wrong->error), "rule %zu: %s %.*s/%.*s%s %s; %s%s",
+                    rule, mirrors ? "mirror" : "backend", FL_SPAN_ARG(reference->name_space),
+                    FL_SPAN_ARG(reference->name), port, words_of(wrong),
+                    mirrors ? "it gets nothing" : "its share of the requests is answered ",
+                    mirrors ? "" : answer_of(route));
     }
-    if (result == 0 && destinations.count > 0 && destinations.total == 0)
+    if (result == 0 && !mirrors && destinations.count > 0 && destinations.total == 0)
         add_finding(&findings->rules, "NoBackendRefs", "rule %zu answers %s: every backend has weight 0", rule,
                     answer_of(route));
     return result;
@@ -187,11 +188,13 @@ static int find(const struct control_model *model, const struct control_object *
     int result = 0;
     findings->rule_count = http != NULL ? http->rule_count : 1;
     if (tcp != NULL)
-        return find_in(model, route, 0, tcp->backends, tcp->backend_count, arena, findings);
+        return find_in(model, route, 0, false, tcp->backends, tcp->backend_count, arena, findings);
     for (size_t i = 0; http != NULL && i < http->rule_count && result == 0; i++) {
         const struct control_http_rule *rule = &http->rules[i];
         find_in_rule(rule, i, answer_of(route), findings);
-        result = find_in(model, route, i, rule->backends, rule->backend_count, arena, findings);
+        result = find_in(model, route, i, false, rule->backends, rule->backend_count, arena, findings);
+        if (result == 0)
+            result = find_in(model, route, i, true, rule->filters.mirrors, rule->filters.mirror_count, arena, findings);
     }
     return result;
 }

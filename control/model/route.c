@@ -149,11 +149,14 @@ static int append_rule(const struct control_model *model, const struct control_h
                        struct fl_span hostname, struct fl_arena *arena, struct control_route_builder *builder)
 {
     const struct control_http_rule *rule = &route->rules[rule_index];
-    struct control_destinations destinations;
+    struct control_destinations destinations, mirrors;
     if (rule->dropped.len > 0)
         return 0;
     int result = control_destinations_resolve(model, route->object.kind, route->object.metadata.name_space,
                                               rule->backends, rule->backend_count, arena, &destinations);
+    if (result == 0)
+        result = control_destinations_resolve(model, route->object.kind, route->object.metadata.name_space,
+                                              rule->filters.mirrors, rule->filters.mirror_count, arena, &mirrors);
     if (result < 0)
         return result;
     bool refused = rule->filters.unsupported.len > 0 || (rule->filters.redirect == NULL && all_unusable(&destinations));
@@ -166,6 +169,7 @@ static int append_rule(const struct control_model *model, const struct control_h
             .match_index = i,
             .hostname = hostname,
             .destinations = destinations,
+            .mirrors = mirrors,
             .answer = !refused                                   ? 0
                       : route->object.kind == CONTROL_GRPC_ROUTE ? 503
                                                                  : 500,

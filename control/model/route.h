@@ -44,6 +44,7 @@ struct control_route_entry { /* one match of one rule */
     uint32_t rule_index, match_index; /* in the route, from 0 */
     struct fl_span hostname;          /* gateways: the hostname by which the route is here; empty: any */
     struct control_destinations destinations;
+    struct control_destinations mirrors; /* those that are not OK get nothing */
     /* 0: forward, or redirect where rule->filters.redirect; 500 (of a GRPCRoute 503, which is UNAVAILABLE): no usable
      * backend at all, or an unsupported filter */
     uint16_t answer;

@@ -241,12 +241,18 @@ static int visit_destinations(struct each *each, const struct control_destinatio
     return result;
 }
 
+static int visit_entry(struct each *each, const struct control_route_entry *entry)
+{
+    int result = visit_destinations(each, &entry->destinations);
+    return result == 0 ? visit_destinations(each, &entry->mirrors) : result;
+}
+
 static int visit_gateway_clusters(struct each *each, const struct control_listener_view *listener)
 {
     int result = visit_destinations(each, &listener->tcp);
     for (size_t i = 0; i < listener->host_count && result == 0; i++)
         for (size_t k = 0; k < listener->hosts[i].routes.count && result == 0; k++)
-            result = visit_destinations(each, &listener->hosts[i].routes.items[k].destinations);
+            result = visit_entry(each, &listener->hosts[i].routes.items[k]);
     return result;
 }
 

@@ -39,6 +39,11 @@
     X(regex, Envoy__Type__Matcher__V3__RegexMatcher, envoy__type__matcher__v3__regex_matcher__descriptor)                                     \
     X(regex_rewrite, Envoy__Type__Matcher__V3__RegexMatchAndSubstitute,                                                                       \
       envoy__type__matcher__v3__regex_match_and_substitute__descriptor)                                                                       \
+    X(fraction, Envoy__Type__V3__FractionalPercent, envoy__type__v3__fractional_percent__descriptor)                                          \
+    X(runtime_fraction, Envoy__Config__Core__V3__RuntimeFractionalPercent,                                                                    \
+      envoy__config__core__v3__runtime_fractional_percent__descriptor)                                                                        \
+    X(mirror, Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy,                                                                     \
+      envoy__config__route__v3__route_action__request_mirror_policy__descriptor)                                                              \
     X(path_match, Envoy__Type__Matcher__V3__PathMatcher, envoy__type__matcher__v3__path_matcher__descriptor)                                  \
     X(metadata_match, Envoy__Type__Matcher__V3__MetadataMatcher,                                                                              \
       envoy__type__matcher__v3__metadata_matcher__descriptor)                                                                                 \

@@ -413,6 +413,27 @@ static pb_regex_rewrite *whole_path(struct generation *generation, const char *t
     return rewrite;
 }
 
+static void add_mirrors(struct generation *generation, pb_route_action *action,
+                        const struct control_destinations *mirrors)
+{
+    struct build *build = &generation->build;
+    for (size_t i = 0; i < mirrors->count; i++) {
+        if (mirrors->items[i].error != CONTROL_BACKEND_OK || mirrors->items[i].weight == 0)
+            continue;
+        pb_mirror *mirror = new_mirror(build);
+        mirror->cluster = cluster_name(generation, &mirrors->items[i]);
+        mirror->disable_shadow_host_suffix_append = true;
+        if (mirrors->items[i].weight < 1000000) {
+            mirror->runtime_fraction = new_runtime_fraction(build);
+            mirror->runtime_fraction->default_value = new_fraction(build);
+            mirror->runtime_fraction->default_value->numerator = mirrors->items[i].weight;
+            mirror->runtime_fraction->default_value->denominator =
+                ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__MILLION;
+        }
+        PUSH(build, action, request_mirror_policies, mirror);
+    }
+}
+
 static struct path_change set_forward(struct generation *generation, pb_route *route,
                                       const struct control_route_entry *entry)
 {
@@ -440,6 +461,7 @@ static struct path_change set_forward(struct generation *generation, pb_route *r
             ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL;
         action->host_rewrite_literal = build_text(build, rewrite->hostname);
     }
+    add_mirrors(generation, action, &entry->mirrors);
     action->timeout = build_ms(build, rule->request_timeout_ms);
     action->retry_policy = retry_of(generation, rule->retry, first_service(&entry->destinations));
     if (action->retry_policy != NULL && rule->backend_timeout_ms > 0)

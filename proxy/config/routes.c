@@ -158,6 +158,49 @@ static int read_duration(struct compile *compile, const pb_max_stream_duration *
     return result;
 }
 
+/* Of a million. */
+static int read_fraction(struct compile *compile, const Envoy__Config__Core__V3__RuntimeFractionalPercent *message,
+                         uint32_t *ret_per_million)
+{
+    const Envoy__Type__V3__FractionalPercent *value = message != NULL ? message->default_value : NULL;
+    uint64_t factor = 10000;
+    if (value == NULL)
+        return 0;
+    if (value->denominator == ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__TEN_THOUSAND)
+        factor = 100;
+    else if (value->denominator == ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__MILLION)
+        factor = 1;
+    if (value->numerator > 1000000 / factor)
+        return compile_fail_at(compile, "runtime_fraction", "is more than the whole");
+    *ret_per_million = (uint32_t)(value->numerator * factor);
+    return 0;
+}
+
+static int read_mirrors(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
+{
+    struct proxy_mirror *mirrors = scratch(compile, message->n_request_mirror_policies, sizeof(*mirrors));
+    if (mirrors == NULL)
+        return compile_no_memory(compile);
+    for (size_t i = 0; i < message->n_request_mirror_policies; i++) {
+        const Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy *policy = message->request_mirror_policies[i];
+        struct compile_mark mark = compile_enter_at(compile, "request_mirror_policies", i);
+        int result = COMPILE_REFUSE(compile, policy, "cluster_header", "host_rewrite_literal");
+        mirrors[i] = (struct proxy_mirror){.name = fl_span_str(policy->cluster), .per_million = 1000000};
+        if (result == 0)
+            result = compile_cluster_index(compile, "cluster", policy->cluster, &mirrors[i].cluster_index);
+        if (result == 0)
+            result = read_fraction(compile, policy->runtime_fraction, &mirrors[i].per_million);
+        if (result != 0)
+            return result;
+        if (!policy->disable_shadow_host_suffix_append)
+            compile_warn(compile, "the host keeps its name, as with disable_shadow_host_suffix_append");
+        compile_leave(compile, mark);
+    }
+    route->mirrors = mirrors;
+    route->mirror_count = message->n_request_mirror_policies;
+    return 0;
+}
+
 static int read_action(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
 {
     int result = COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
@@ -197,7 +240,9 @@ static int read_action(struct compile *compile, const pb_route_action *message, 
         route->regex_rewrite = fl_span_str(pattern->regex);
         route->substitution = fl_span_str(message->regex_rewrite->substitution);
     }
-    result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
+    result = read_mirrors(compile, message, route);
+    if (result == 0)
+        result = read_timeout(compile, "timeout", message->timeout, &route->timeout_ms);
     if (result == 0)
         result = read_timeout(compile, "idle_timeout", message->idle_timeout, &route->idle_timeout_ms);
     if (result == 0)

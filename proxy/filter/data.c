@@ -5,6 +5,7 @@
 #include "proxy/filter/downstream.h"
 #include "proxy/filter/exchange.h"
 #include "proxy/filter/export.h"
+#include "proxy/filter/mirror.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -222,6 +223,7 @@ int proxy_data_init(struct proxy_data *data, const struct proxy_data_options *op
 void proxy_data_abort(struct proxy_data *data)
 {
     proxy_downstream_abort_all(data);
+    proxy_mirrors_abort(data);
     proxy_exporters_free(data);
     proxy_clusters_drop(data);
     proxy_turn_abort(&data->turn);

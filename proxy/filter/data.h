@@ -32,6 +32,7 @@ struct proxy_downstream;
 struct proxy_data;
 struct proxy_exchange_run;
 struct proxy_exporter;
+struct proxy_mirror_run;
 
 struct proxy_directory;
 struct proxy_cluster_state; /* clusters.c */
@@ -82,7 +83,9 @@ struct proxy_data {
     struct proxy_exchange_run *spare; /* exchange.h: for the next requests */
     size_t spare_count;
     struct proxy_exporter *exporters; /* export.h */
-    size_t kept_bytes;                /* of requests that may be sent again (attempt.h) */
+    struct proxy_mirror_run *mirrors; /* mirror.h: under way */
+    size_t mirror_count;
+    size_t kept_bytes; /* of requests that may be sent again (attempt.h), or are mirrored */
     struct {
         char *path; /* owned */
         struct proxy_log log;

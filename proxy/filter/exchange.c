@@ -3,6 +3,7 @@
 
 #include "proxy/filter/attempt.h"
 #include "proxy/filter/hcm_inner.h"
+#include "proxy/filter/mirror.h"
 #include "proxy/http/restore.h"
 
 #include <assert.h>
@@ -74,6 +75,7 @@ void proxy_exchange_release(struct proxy_exchange_run *exchange, enum proxy_rese
     fl_timer_cancel(&exchange->duration);
     proxy_upstream_finish(fl_take(exchange->upstream), why);
     proxy_attempt_done(exchange);
+    proxy_mirror_done(exchange);
     proxy_queue_clear(&exchange->early, &data->turn.pool);
     free(fl_take(exchange->texts));
     free(fl_take(exchange->traced));

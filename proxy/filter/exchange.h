@@ -60,6 +60,7 @@ struct proxy_attempt {
 };
 
 struct proxy_trace_kept; /* tracing.c */
+struct proxy_mirroring;  /* mirror.c */
 
 struct proxy_exchange_run {
     struct proxy_hcm *hcm;
@@ -82,8 +83,9 @@ struct proxy_exchange_run {
     uint8_t major;                         /* HTTP version that the client speaks */
     bool upgrade;                          /* the request asks for a tunnel */
     bool tunnel, request_eof, response_eof;
-    struct proxy_queue early;     /* of a tunnel that there is not yet */
-    struct proxy_attempt attempt; /* attempt.h */
+    struct proxy_queue early;          /* of a tunnel that there is not yet */
+    struct proxy_attempt attempt;      /* attempt.h */
+    struct proxy_mirroring *mirroring; /* what copies are made of (mirror.h); NULL: there are none */
     struct proxy_trace trace;
     struct proxy_trace_kept *traced; /* of a sampled request */
     struct fl_timer timeout, idle, duration;

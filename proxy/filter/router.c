@@ -5,6 +5,7 @@
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/head.h"
 #include "proxy/filter/label.h"
+#include "proxy/filter/mirror.h"
 #include "proxy/filter/report.h"
 
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
@@ -323,6 +324,7 @@ const struct proxy_stream_events proxy_router_events = {
 void proxy_router_body(struct proxy_exchange_run *exchange, struct fl_span data)
 {
     exchange->request_bytes_sent = true;
+    proxy_mirror_body(exchange, data);
     proxy_attempt_send(exchange, data);
     if (upstream_of(exchange) != NULL && proxy_stream_is_backlogged(upstream_of(exchange)))
         proxy_stream_pause(exchange->client);
@@ -336,6 +338,7 @@ void proxy_router_request_done(struct proxy_exchange_run *exchange, struct proxy
         return;
     start_response_timeout(exchange);
     proxy_attempt_complete(exchange);
+    proxy_mirror_complete(exchange, trailers);
 }
 
 void proxy_router_tunnel_end(struct proxy_exchange_run *exchange)
@@ -364,6 +367,7 @@ void proxy_router_begin(struct proxy_exchange_run *exchange)
     if (!proxy_forward_prepare(exchange))
         return;
     start_timers(exchange);
+    proxy_mirror_begin(exchange);
     int result = proxy_attempt_connect(exchange, false);
     proxy_attempt_head(exchange);
     if (exchange->over)
@@ -372,4 +376,6 @@ void proxy_router_begin(struct proxy_exchange_run *exchange)
         proxy_attempt_not_connected(exchange, result);
     else if (exchange->request_done)
         proxy_attempt_complete(exchange);
+    if (exchange->request_done && !exchange->over)
+        proxy_mirror_complete(exchange, NULL);
 }

@@ -257,6 +257,23 @@ static int copy_clusters(struct compiler *compiler, struct proxy_route *route)
     return 0;
 }
 
+static int copy_mirrors(struct compiler *compiler, struct proxy_route *route)
+{
+    struct proxy_mirror *copy = copy_array(compiler, route->mirrors, route->mirror_count, sizeof(*copy));
+    int result = copy != NULL ? 0 : -ENOMEM;
+    route->mirrors = copy;
+    if (route->mirror_count > PROXY_MIRRORS_OF_ROUTE_MAX)
+        return fl_err_set(compiler->err, -EINVAL, "more than %d mirrors", PROXY_MIRRORS_OF_ROUTE_MAX);
+    for (size_t i = 0; result == 0 && i < route->mirror_count; i++) {
+        result = copy_text(compiler, copy[i].name, &copy[i].name);
+        if (result == 0 && compiler->lookup != NULL)
+            result = compiler->lookup(compiler->context, copy[i].name, &copy[i].cluster_index);
+        if (result < 0 && result != -ENOMEM)
+            return fl_err_set(compiler->err, -EINVAL, "mirror: unknown cluster \"%.*s\"", FL_SPAN_ARG(copy[i].name));
+    }
+    return result;
+}
+
 static int copy_retry(struct compiler *compiler, const struct proxy_retry_policy **policy)
 {
     if (*policy == NULL)
@@ -355,6 +372,8 @@ static int copy_route(struct compiler *compiler, struct proxy_route *route)
         result = copy_match(compiler, &route->match);
     if (result == 0)
         result = copy_action(compiler, route);
+    if (result == 0)
+        result = copy_mirrors(compiler, route);
     if (result == 0)
         result = copy_rewrites(compiler, route);
     if (result == 0)

@@ -67,6 +67,14 @@ struct proxy_weighted_cluster {
     struct proxy_header_edits request, response;
 };
 
+#define PROXY_MIRRORS_OF_ROUTE_MAX 32
+
+struct proxy_mirror { /* of the requests of a route so many go to a further cluster, too */
+    struct fl_span name;
+    uint32_t per_million;
+    uint32_t cluster_index; /* as of a weighted cluster */
+};
+
 enum proxy_route_action {
     PROXY_ROUTE_CLUSTER,  /* to clusters[0] */
     PROXY_ROUTE_WEIGHTED, /* to one of clusters by weight (sum > 0, each ≤ 2^31, sum ≤ 2^32 - 1) */
@@ -142,6 +150,8 @@ struct proxy_route {
     const struct proxy_weighted_cluster *clusters; /* CLUSTER: one; WEIGHTED: all */
     size_t cluster_count;
     uint64_t weight_sum; /* computed when compiled */
+    const struct proxy_mirror *mirrors;
+    size_t mirror_count; /* ≤ PROXY_MIRRORS_OF_ROUTE_MAX */
     struct proxy_redirect redirect;
     struct proxy_direct direct;
     uint32_t timeout_ms;      /* of the whole response; PROXY_TIMEOUT_UNSET: Envoy's 15 s is the caller's to apply */

@@ -46,6 +46,9 @@ static const struct fl_metric_family overflow_family =
 static const struct fl_metric_family retry_family =
     FAMILY("fairlead_upstream_retries_total", "Retries of requests, by what became of them.", FL_METRIC_COUNTER,
            result_label, 1);
+static const struct fl_metric_family mirror_family =
+    FAMILY("fairlead_mirrored_requests_total", "Copies of requests for further clusters, by what became of them.",
+           FL_METRIC_COUNTER, result_label, 1);
 static const struct fl_metric_family spans_family =
     FAMILY("fairlead_trace_spans_total", "Spans, by what became of them.", FL_METRIC_COUNTER, result_label, 1);
 static const char *const outlier_labels[] = {"kind", "enforced"};
@@ -304,6 +307,16 @@ void proxy_stats_overflow(struct proxy_stats *stats, enum proxy_upstream_limit l
 void proxy_stats_retry(struct proxy_stats *stats, enum proxy_retry_result result)
 {
     fl_counter_add(retries(stats, result), 1);
+}
+
+void proxy_stats_mirror(struct proxy_stats *stats, enum proxy_mirror_result result)
+{
+    static const struct fl_span words[] = {
+#define X(id, word) FL_SPAN(word),
+        PROXY_MIRROR_LIST(X)
+#undef X
+    };
+    fl_counter_add(use(stats, &stats->mirrors[result], &mirror_family, &words[result]), 1);
 }
 
 void proxy_stats_spans(struct proxy_stats *stats, enum proxy_spans_result result, size_t count)

@@ -198,6 +198,21 @@ enum proxy_retry_result {
 
 void proxy_stats_retry(struct proxy_stats *stats, enum proxy_retry_result result);
 
+/* fairlead_mirrored_requests_total{result}: copies of requests for further clusters. */
+#define PROXY_MIRROR_LIST(X)                                                                                           \
+    X(ANSWERED, "answered") /* whatever the answer was */                                                              \
+    X(FAILED, "failed")     /* no connection, a reset, too late */                                                     \
+    X(SKIPPED, "skipped")   /* not sent: the request was too large, too many are under way, no host, a limit */
+
+enum proxy_mirror_result {
+#define X(id, word) PROXY_MIRROR_##id,
+    PROXY_MIRROR_LIST(X)
+#undef X
+        PROXY_MIRROR_RESULTS
+};
+
+void proxy_stats_mirror(struct proxy_stats *stats, enum proxy_mirror_result result);
+
 /* fairlead_trace_spans_total{result} */
 #define PROXY_SPANS_LIST(X)                                                                                            \
     X(EXPORTED, "exported")                                                                                            \

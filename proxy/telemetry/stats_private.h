@@ -20,6 +20,7 @@ struct proxy_stats {
     struct fl_gauge *open[SIDES];
     struct fl_counter *overflows[PROXY_UPSTREAM_LIMIT_COUNT];
     struct fl_counter *retries[PROXY_RETRY_RESULTS];
+    struct fl_counter *mirrors[PROXY_MIRROR_RESULTS];
     struct fl_counter *log_dropped;
     struct fl_counter *rbac[2][2][2]; /* by enum proxy_policy_at, enum proxy_policy_rules, allowed */
     struct fl_counter *jwt[PROXY_STATS_JWT_MAX];

@@ -48,6 +48,20 @@ RULES = """
       weight: 1
       filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-share, value: one}]}}]
     - {name: never, port: 80, weight: 0}
+  - matches: [{path: {type: PathPrefix, value: /mirrored}}]
+    filters:
+    - {type: RequestMirror, requestMirror: {backendRef: {name: other, port: 80}}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: third, port: 80}}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: nobody, port: 80}}}
+    - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-set, value: new}]}}
+    - {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /copy}}}
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /sometimes}}]
+    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: third, port: 80}, percent: 30}}]
+    backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /dead/mirror}}]
+    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: never, port: 80}, fraction: {numerator: 1, denominator: 1}}}]
+    backendRefs: [{name: web, port: 80}]
   - matches: [{path: {type: PathPrefix, value: /none}}]
     backendRefs: [{name: nobody, port: 80}]
   - matches: [{path: {type: PathPrefix, value: /to/host}}]
@@ -81,12 +95,13 @@ GRPC = """
 class Routing(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.web, cls.other = Backend("web"), Backend("other")
-        cls.addClassCleanup(cls.web.close)
-        cls.addClassCleanup(cls.other.close)
+        cls.web, cls.other, cls.third = Backend("web"), Backend("other"), Backend("third")
+        for backend in (cls.web, cls.other, cls.third):
+            cls.addClassCleanup(backend.close)
         cls.port = free_port()
         listeners = f"  - {{name: http, port: {cls.port}, protocol: HTTP, allowedRoutes: {{namespaces: {{from: All}}}}}}"
         world = (gateway(listeners) + service("web", cls.web.port) + service("other", cls.other.port)
+                 + service("third", cls.third.port)
                  + service("never", free_port()) + route("rules", RULES) + route("grpc", GRPC, "grpc.example", "GRPCRoute"))
         cls.gateway = Gateway(CONTROL, PROXY, {"world.yaml": world})
         cls.enterClassContext(cls.gateway)
@@ -136,6 +151,35 @@ class Routing(unittest.TestCase):
 
     def test_a_backend_that_is_not_there(self):
         self.assertEqual(self.ask("/none")[0], 500)
+
+    def copies(self, backend, path):
+        with backend.changed:
+            return [told for told in backend.seen if told["path"] == path]
+
+    def test_mirrors_get_copies(self):
+        body = "x" * 40000
+        status, fields, told = self.ask("/mirrored/a?b", method="POST", body=body.encode(), headers=[("x-set", "old")])
+        self.assertEqual((status, told["backend"], told["path"], fields["x-backend"]), (200, "web", "/copy/a?b", "web"))
+        for backend in (self.other, self.third):
+            with backend.changed:
+                self.assertTrue(backend.changed.wait_for(lambda: self.copies(backend, "/copy/a?b"), 10), backend.name)
+            copy = self.copies(backend, "/copy/a?b")[0]
+            self.assertEqual((copy["method"], copy["host"], copy["headers"]["x-set"], copy["body"]),
+                             ("POST", "a.example", "new", body))
+
+    def test_mirrors_get_their_share(self):
+        for _ in range(200):
+            self.assertEqual(self.ask("/sometimes")[2]["backend"], "web")
+        with self.third.changed:
+            self.third.changed.wait_for(lambda: len(self.copies(self.third, "/sometimes")) >= 30, 10)
+        self.assertTrue(30 <= len(self.copies(self.third, "/sometimes")) <= 95, len(self.copies(self.third, "/sometimes")))
+
+    def test_a_mirror_that_is_dead_or_left_out_is_not_felt(self):
+        self.assertEqual(self.ask("/dead/mirror/x")[2]["backend"], "web")
+        big = "y" * 100000
+        status, _, told = self.ask("/mirrored/big", method="POST", body=big.encode())
+        self.assertEqual((status, told["backend"], told["body"]), (200, "web", big))
+        self.assertEqual(self.copies(self.other, "/copy/big"), [])
 
     def test_where_redirects_lead(self):
         here = f"a.example:{self.port}"

@@ -1,5 +1,6 @@
 #include "control/model/kind/filter.h"
 
+#include "control/model/kind/reference.h"
 #include "control/model/kind/row.h"
 
 #include <errno.h>
@@ -170,6 +171,58 @@ static int note_unsupported(struct fl_reader *reader, struct control_http_filter
     return filters->unsupported.len > 0 ? 0 : control_copy(reader, fl_span_str(text), &filters->unsupported);
 }
 
+struct fraction {
+    uint32_t numerator, denominator;
+};
+
+struct mirror {
+    struct control_backend backend;
+    uint32_t percent;
+    struct fraction fraction;
+};
+
+#define AT(member) offsetof(struct fraction, member)
+static const struct fl_row fraction_rows[] = {
+    {"numerator", fl_read_u32, AT(numerator), REQ, 0, INT32_MAX, NULL},
+    {"denominator", fl_read_u32, AT(denominator), OPT, 1, INT32_MAX, NULL},
+    {0},
+};
+static const struct fl_table fraction_table = {fraction_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+#define AT(member) offsetof(struct mirror, member)
+static const struct fl_row mirror_rows[] = {
+    {"backendRef", control_read_backend, AT(backend), REQ, 0, 0, NULL},
+    {"percent", fl_read_u32, AT(percent), OPT, 0, 100, NULL},
+    {"fraction", fl_read_object, AT(fraction), OPT, 0, 0, &fraction_table},
+    {0},
+};
+static const struct fl_table mirror_table = {mirror_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+/* The share of a million stands in the backend's weight. */
+static int read_mirror(struct fl_reader *reader, const struct fl_json *value, struct control_http_filters *filters)
+{
+    struct mirror mirror = {.percent = 100, .fraction = {0, 100}};
+    struct control_backend *mirrors =
+        (struct control_backend *)(uintptr_t)filters->mirrors; /* ours, until it is read */
+    int result = fl_table_read(reader, value, &mirror_table, &mirror);
+    if (result < 0)
+        return result;
+    if (mirror.fraction.numerator > mirror.fraction.denominator)
+        return fl_reader_fail(reader, value, "fraction: numerator is more than denominator");
+    if (mirrors == NULL)
+        mirrors = fl_arena_array(reader->context, CONTROL_FILTERS_MAX, sizeof(*mirrors));
+    if (mirrors == NULL)
+        return -ENOMEM;
+    bool fraction = fl_json_is(fl_json_get(value, "fraction"), FL_JSON_OBJECT);
+    mirror.backend.weight =
+        fraction ? (uint32_t)((uint64_t)mirror.fraction.numerator * 1000000 / mirror.fraction.denominator)
+                 : mirror.percent * 10000;
+    mirrors[filters->mirror_count++] = mirror.backend;
+    filters->mirrors = mirrors;
+    return 0;
+}
+
 static int read_filter(struct fl_reader *reader, const struct fl_json *value, struct control_http_filters *filters)
 {
     const struct fl_json *type_value = fl_json_get(value, "type");
@@ -191,7 +244,15 @@ static int read_filter(struct fl_reader *reader, const struct fl_json *value, st
         fl_reader_leave(reader, mark);
         return result;
     }
-    return note_unsupported(reader, filters, "a filter that is not supported", type);
+    if (!fl_span_eq_str(type, "RequestMirror"))
+        return note_unsupported(reader, filters, "a filter that is not supported", type);
+    const struct fl_json *settings = fl_json_get(value, "requestMirror");
+    if (settings == NULL)
+        return fl_reader_fail(reader, value, "requestMirror: required, but missing");
+    size_t mark = fl_reader_enter(reader, FL_SPAN("requestMirror"));
+    int result = read_mirror(reader, settings, filters);
+    fl_reader_leave(reader, mark);
+    return result;
 }
 
 int control_read_filters(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
@@ -235,9 +296,11 @@ int control_read_filters_part(struct fl_reader *reader, const struct fl_json *va
     int result = control_read_filters(reader, value, filters, row);
     if (result < 0 || fl_json_count(value) == 0)
         return result;
-    if (filters->redirect != NULL || filters->rewrite != NULL)
+    if (filters->redirect != NULL || filters->rewrite != NULL || filters->mirror_count > 0)
         result = note_unsupported(reader, filters, "not supported at a backend",
-                                  filters->redirect != NULL ? FL_SPAN("RequestRedirect") : FL_SPAN("URLRewrite"));
+                                  filters->redirect != NULL  ? FL_SPAN("RequestRedirect")
+                                  : filters->rewrite != NULL ? FL_SPAN("URLRewrite")
+                                                             : FL_SPAN("RequestMirror"));
     *(struct control_http_filters **)field = filters;
     return result;
 }

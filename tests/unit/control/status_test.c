@@ -168,12 +168,13 @@ static void every_broken_rule_is_told(void **state)
         "\"message\":\"the route has no parentRefs: nothing uses it\"");
     expect_status(
         HTTP(OF_A, "{backendRef: [{name: a}]}, {matches: [{path: {type: RegularExpression, value: 'a('}}]}, "
-                   "{filters: [{type: CORS}]}, {backendRefs: [{name: a, port: 80, weight: 0}]}"),
+                   "{filters: [{type: ExtensionRef}]}, {backendRefs: [{name: a, port: 80, weight: 0}]}"),
         "HTTPRoute",
         "\"PartiallyInvalid\",\"status\":\"True\",\"reason\":\"NoBackendRefs\",\"message\":\"rule 0 has no "
         "backendRefs: it answers 500; Dropped Rule 1: path \\\"a(\\\": no regular expression, at its octet 2: missing "
         "closing parenthesis; "
-        "rule 2 answers 500: a filter that is not supported: CORS; rule 3 answers 500: every backend has weight "
+        "rule 2 answers 500: a filter that is not supported: ExtensionRef; rule 3 answers 500: every backend has "
+        "weight "
         "0\"");
     expect_status(
         HTTP(OF_A, "{backendRefs: [{name: a}, {name: b, port: 1}]}"), "HTTPRoute",

@@ -367,6 +367,13 @@ static const struct {
     {"weights without sum",
      ROUTE "              - {match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: c, weight: 0}]}}}\n",
      "b.yaml:16:13: " AT_FILTER ".route_config: virtual host v: route 0 (): weights must add up to 1 to 4294967295"},
+    {"mirror to nowhere",
+     ROUTE "              - {match: {prefix: /}, route: {cluster: c, request_mirror_policies: [{cluster: nowhere}]}}\n",
+     "b.yaml:20:94: " AT_ROUTE ".route.request_mirror_policies[0].cluster: there is no cluster \"nowhere\""},
+    {"mirror of more than the whole",
+     ROUTE "              - {match: {prefix: /}, route: {cluster: c, request_mirror_policies: [{cluster: c, "
+           "runtime_fraction: {default_value: {numerator: 101}}}]}}\n",
+     "b.yaml:20:115: " AT_ROUTE ".route.request_mirror_policies[0].runtime_fraction: is more than the whole"},
     {"cluster_header", ROUTE "              - {match: {prefix: /}, route: {cluster_header: x}}\n",
      "b.yaml:20:62: " AT_ROUTE ".route.cluster_header: cluster_header is not supported"},
     {"header match without name",
