@@ -41,7 +41,7 @@ class File:
 class Image:
     """layers: [{path: File}], the one that changes least first: what comes from Debian, then what is ours."""
 
-    def __init__(self, program, arch, build):
+    def __init__(self, program, arch, build, payload=None):
         self.program, self.arch, self.build = program, arch, pathlib.Path(build)
         self.user, self.roots, self.purpose = IMAGES[program]
         self.limit = LIMITS.get(program)
@@ -55,7 +55,7 @@ class Image:
         ours = {f"/{program}": File(stripped(file, arch), 0o755)}
         if program == "fairlead-agent":
             debian |= iptables(arch)
-            ours |= tree(self.build / "cni-payload", "/payload")
+            ours |= tree(payload or self.build / "cni-payload", "/payload")
         self.layers = [debian, ours]
 
     @property

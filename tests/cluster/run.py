@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """./test cluster: brings a cluster up, runs the lanes on it, takes it down, whatever happens in between.
 
-    run.py [--keep] [LANE…]      run.py --down
+    run.py [--full] [--keep] [LANE…]      run.py --down
+
+--keep leaves the cluster up with the mesh installed and nothing else in it; with lanes, after those. --full adds the lanes that are
+too long for every day (FULL = True), and the long form of others (CLUSTER_FULL=yes in their environment).
 
 RUNTIME=debian in the environment: with Debian's containerd, whatever the lanes need.
 
@@ -22,9 +25,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 LANES = HERE / "lanes"
 CLUSTER_DIR = pathlib.Path(os.environ.get("CLUSTER_DIR", "/var/tmp/fairlead-cluster"))
 LOG = CLUSTER_DIR / "log"
-LEVELS = {"api": "the control plane", "node": "the node too", "debian": "all of it, with Debian's containerd"}
+LEVELS = {"api": "the control plane", "node": "the node too", "mesh": "the mesh on it", "debian": "all of it, with Debian's containerd"}
 NEEDS = re.compile(rf'^NEEDS = "({"|".join(LEVELS)})"$', re.MULTILINE)
 MINUTES = re.compile(r"^MINUTES = (\d+)$", re.MULTILINE)
+FULL = re.compile(r"^FULL = True$", re.MULTILINE)
 LANE_MINUTES = 10
 LOST = 77                # the exit code of what cannot run here
 NO_DEBIAN = 78           # of build where Debian's packages cannot be fetched
@@ -53,9 +57,10 @@ class Lane:
         text = path.read_text()
         needs, minutes = NEEDS.search(text), MINUTES.search(text)
         if needs is None:
-            raise Failed(f'{path} does not say NEEDS = "api", "node" or "debian"')
+            raise Failed(f'{path} does not say NEEDS = "api", "node", "mesh" or "debian"')
         self.name, self.level = name, needs[1]
         self.minutes = int(minutes[1]) if minutes else LANE_MINUTES
+        self.full = bool(FULL.search(text))  # runs with --full, or by its name
         self.result, self.seconds = "not run", 0
 
 
@@ -144,6 +149,9 @@ def bring_up(level):
     if command(HERE / "up", *(["--api-only"] if level == "api" else [])) != 0:
         tell_cluster()
         raise Failed("the cluster did not come up")
+    if level == "mesh" and command(HERE / "install") != 0:
+        tell_cluster()
+        raise Failed("the mesh was not installed")
     say(f"== cluster: {LEVELS[level]} in {time.monotonic() - began:.0f} s")
 
 
@@ -236,14 +244,18 @@ def by_alarm(number, frame):
     raise TimeoutError
 
 
-def run(keep, names):
-    lanes = [Lane(name) for name in names]
+def run(keep, full, names):
+    lanes = [Lane(name) for name in names or ([] if keep else all_lanes())]
+    if not names:
+        lanes = [lane for lane in lanes if full or not lane.full]
+    if full:
+        os.environ["CLUSTER_FULL"] = "yes"
     build()
     try:
         must("taking down what was left", HERE / "down")
         run_lanes(lanes)
         if keep:
-            bring_up("node")
+            bring_up("mesh")
     except BaseException:
         command(HERE / "down")
         raise
@@ -252,15 +264,16 @@ def run(keep, names):
     for lane in lanes:
         say(f"{lane.name:20} {lane.level:6} {lane.result} ({lane.seconds:.0f} s)")
     if keep:
-        say(f"the cluster is up; ./test cluster --down ends it\nkubeconfig: {CLUSTER_DIR / 'kubeconfig'}\nkubectl, helm: {HERE}")
+        say("the cluster is up, and the mesh is installed; ./test cluster --down ends it\n"
+            f"kubeconfig: {CLUSTER_DIR / 'kubeconfig'}\nkubectl, helm: {HERE}")
     return 0 if all(lane.result in ("passed", SKIPPED) for lane in lanes) else 1
 
 
 def main(arguments):
     options = [word for word in arguments if word.startswith("-")]
     names = [word for word in arguments if not word.startswith("-")]
-    if set(options) - {"--keep", "--down"} or (("--down" in options) and len(arguments) > 1):
-        print("usage: ./test cluster [--keep] [LANE…] | --down", file=sys.stderr)
+    if set(options) - {"--keep", "--full", "--down"} or (("--down" in options) and len(arguments) > 1):
+        print("usage: ./test cluster [--full] [--keep] [LANE…] | --down", file=sys.stderr)
         return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, by_signal)
@@ -270,7 +283,7 @@ def main(arguments):
         if "--down" in options:
             must("taking the cluster down", HERE / "down")
             return 0
-        done = run("--keep" in options, names or ([] if "--keep" in options else all_lanes()))
+        done = run("--keep" in options, "--full" in options, names)
         held.close()
         return done
     except Failed as reason:
