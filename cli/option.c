@@ -169,9 +169,10 @@ int cli_options_read(const struct cli_command *command, int argc, char **argv, v
     while ((code = getopt_long(argc, argv, rows.letters, rows.longs, NULL)) != -1) {
         if (code == 'h')
             return print_help(command);
-        if (code == ':' || code == '?')
+        const struct cli_option *option = code == ':' || code == '?' ? NULL : find(command, code);
+        if (option == NULL)
             return say_wrong(command, code == ':', argv);
-        int status = take(command, find(command, code), optarg, settings);
+        int status = take(command, option, optarg, settings);
         if (status >= 0)
             return status;
     }
