@@ -122,8 +122,8 @@ static void add_host(struct generation *generation, pb_routes *table, const stru
     PUSH(build, table, virtual_hosts, host);
 }
 
-/* Connections of TLS are told apart by server name, requests on them are not: one that is for another listener of the port
- * is sent back to be made there (421, RFC 9110 §15.5.20). */
+/* Connections of TLS are told apart by server name, requests on them are not: one that is for another listener of the
+ * port is sent back to be made there (421, RFC 9110 §15.5.20). */
 static void add_misdirected(struct generation *generation, pb_routes *table, const struct control_gateway_view *view,
                             const struct control_listener_view *own)
 {
