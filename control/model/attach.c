@@ -62,7 +62,7 @@ bool control_listener_can_take(const struct control_listener *listener, enum con
     case CONTROL_LISTENER_HTTPS:
         return kind == CONTROL_HTTP_ROUTE || kind == CONTROL_GRPC_ROUTE;
     case CONTROL_LISTENER_TLS:
-        return kind == CONTROL_TCP_ROUTE && !listener->tls_passthrough;
+        return kind == CONTROL_TLS_ROUTE || (kind == CONTROL_TCP_ROUTE && !listener->tls_passthrough);
     case CONTROL_LISTENER_TCP:
         return kind == CONTROL_TCP_ROUTE;
     case CONTROL_LISTENER_UNSUPPORTED:
@@ -100,20 +100,21 @@ static bool takes_namespace(const struct control_model *model, const struct cont
     return false;
 }
 
-static bool shares_hostname(const struct control_listener *listener, const struct control_http_route *route)
+static bool shares_hostname(const struct control_listener *listener, const struct control_object *route)
 {
+    const struct fl_span *hostnames = NULL;
+    size_t count = control_route_hostnames(route, &hostnames);
     struct fl_span common;
-    for (size_t i = 0; i < route->hostname_count; i++)
-        if (control_hostname_intersect(listener->hostname, route->hostnames[i], &common))
+    for (size_t i = 0; i < count; i++)
+        if (control_hostname_intersect(listener->hostname, hostnames[i], &common))
             return true;
-    return route->hostname_count == 0;
+    return count == 0;
 }
 
 enum control_fit control_listener_fit(const struct control_model *model, const struct control_gateway *gateway,
                                       const struct control_listener *listener, const struct control_object *route,
                                       const struct control_parent *parent)
 {
-    const struct control_http_route *http = control_as_http_route(route);
     if ((parent->section.len > 0 && !fl_span_eq(parent->section, listener->name)) ||
         (parent->port != 0 && parent->port != listener->port))
         return CONTROL_FIT_NO_LISTENER;
@@ -121,7 +122,7 @@ enum control_fit control_listener_fit(const struct control_model *model, const s
         return CONTROL_FIT_KIND;
     if (!takes_namespace(model, gateway, listener, route->metadata.name_space))
         return CONTROL_FIT_NAMESPACE;
-    return http != NULL && !shares_hostname(listener, http) ? CONTROL_FIT_HOSTNAME : CONTROL_FIT;
+    return shares_hostname(listener, route) ? CONTROL_FIT : CONTROL_FIT_HOSTNAME;
 }
 
 /* -- words --------------------------------------------------------------------------------------------------------- */

@@ -128,8 +128,6 @@ static const char *protocol_error(const struct control_listener *listener)
 {
     if (listener->protocol == CONTROL_LISTENER_UNSUPPORTED)
         return "protocols are HTTP, HTTPS, TCP and TLS";
-    if (listener->protocol == CONTROL_LISTENER_TLS && listener->tls_passthrough)
-        return "TLS passthrough is not supported";
     return listener->protocol == CONTROL_LISTENER_HTTPS && listener->tls_passthrough ? "HTTPS means mode Terminate"
                                                                                      : NULL;
 }
@@ -162,6 +160,7 @@ static int judge_listener(const struct building *building, struct control_listen
                           FL_SPAN(""));
     view->http_route = control_listener_takes_kind(listener, CONTROL_HTTP_ROUTE);
     view->grpc_route = control_listener_takes_kind(listener, CONTROL_GRPC_ROUTE);
+    view->tls_route = control_listener_takes_kind(listener, CONTROL_TLS_ROUTE);
     view->tcp_route_kind = control_listener_takes_kind(listener, CONTROL_TCP_ROUTE);
     return 0;
 }
@@ -240,7 +239,7 @@ static bool is_anothers(const struct building *building, const struct control_li
 {
     for (size_t i = 0; i < building->gateway->listener_count; i++) {
         const struct control_listener *other = &building->gateway->listeners[i];
-        if (other->port == listener->port && other->protocol == listener->protocol &&
+        if (other->port == listener->port && family_of(other) == family_of(listener) &&
             control_hostname_compare(other->hostname, listener->hostname) < 0 &&
             control_hostname_covers(listener->hostname, other->hostname) &&
             control_hostname_covers(other->hostname, host))
@@ -285,6 +284,56 @@ static int collect_hosts(const struct building *building, const struct attached 
     return result;
 }
 
+/* -- server names -- */
+
+static int compare_server_names(const void *a, const void *b)
+{
+    const struct control_server_name *one = a, *other = b;
+    int order = control_hostname_compare(one->hostname, other->hostname);
+    /* of one length, where they are equal so far */
+    return order != 0 ? order : memcmp(one->hostname.data, other->hostname.data, one->hostname.len);
+}
+
+/* TLSRoutes, the oldest first: which of them has each server name. */
+static int collect_server_names(const struct building *building, const struct control_tcp_route *const *routes,
+                                size_t count, struct control_listener_view *view)
+{
+    const struct control_listener *listener = view->listener;
+    const struct fl_span any = FL_SPAN("");
+    size_t room = 0, used = 0;
+    for (size_t i = 0; i < count; i++)
+        room += routes[i]->hostname_count + 1;
+    struct control_server_name *names = fl_arena_array(building->arena, room + 1, sizeof(*names));
+    if (names == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        size_t hostnames = routes[i]->hostname_count > 0 ? routes[i]->hostname_count : 1;
+        for (size_t k = 0; k < hostnames; k++) {
+            struct fl_span common;
+            if (!control_hostname_intersect(listener->hostname,
+                                            routes[i]->hostname_count > 0 ? routes[i]->hostnames[k] : any, &common) ||
+                is_anothers(building, listener, common))
+                continue;
+            common = star_if_any(common);
+            bool taken = false;
+            for (size_t n = 0; n < used && !taken; n++)
+                taken = fl_span_eq(names[n].hostname, common);
+            if (!taken)
+                names[used++] = (struct control_server_name){.hostname = common, .route = routes[i]};
+        }
+    }
+    int result = 0;
+    for (size_t i = 0; i < used && result == 0; i++)
+        result = control_destinations_resolve(building->model, CONTROL_TLS_ROUTE,
+                                              names[i].route->object.metadata.name_space, names[i].route->backends,
+                                              names[i].route->backend_count, building->arena, &names[i].destinations);
+    if (used > 1)
+        qsort(names, used, sizeof(*names), compare_server_names);
+    view->server_names = names;
+    view->server_name_count = used;
+    return result;
+}
+
 static int attach_tcp(const struct building *building, const struct control_tcp_route *route,
                       struct control_listener_view *view)
 {
@@ -301,9 +350,11 @@ static int attach_routes(const struct building *building, struct control_listene
     struct control_objects routes =
         control_model_routes_of(building->model, CONTROL_GATEWAY, metadata->name_space, metadata->name);
     struct attached attached = {.count = 0};
+    size_t tls_count = 0;
     int result = 0;
     attached.routes = fl_arena_array(building->arena, routes.count + 1, sizeof(*attached.routes));
-    if (attached.routes == NULL)
+    const struct control_tcp_route **tls = fl_arena_array(building->arena, routes.count + 1, sizeof(*tls));
+    if (attached.routes == NULL || tls == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < routes.count && result == 0; i++) {
         if (!attaches(building, view->listener, routes.items[i]))
@@ -311,10 +362,14 @@ static int attach_routes(const struct building *building, struct control_listene
         view->attached++;
         if (control_as_http_route(routes.items[i]) != NULL)
             attached.routes[attached.count++] = control_as_http_route(routes.items[i]);
+        else if (routes.items[i]->kind == CONTROL_TLS_ROUTE)
+            tls[tls_count++] = control_as_tcp_route(routes.items[i]);
         else
             result = attach_tcp(building, control_as_tcp_route(routes.items[i]), view);
     }
     bool http = view->listener->protocol == CONTROL_LISTENER_HTTP || view->listener->protocol == CONTROL_LISTENER_HTTPS;
+    if (result == 0 && view->listener->protocol == CONTROL_LISTENER_TLS)
+        result = collect_server_names(building, tls, tls_count, view);
     return result == 0 && http ? collect_hosts(building, &attached, view) : result;
 }
 

@@ -25,6 +25,12 @@ struct control_host {        /* one virtual host */
     struct control_route_list routes; /* whose hostname covers this one, most specific first; none of other listeners */
 };
 
+struct control_server_name { /* of TLS: where connections for it go, bytes in, bytes out */
+    struct fl_span hostname; /* as of a host */
+    const struct control_tcp_route *route;
+    struct control_destinations destinations;
+};
+
 struct control_listener_view {
     const struct control_listener *listener;
     bool in_force; /* it is opened and serves; conditions say why not */
@@ -35,8 +41,10 @@ struct control_listener_view {
     size_t host_count;
     const struct control_tcp_route *tcp_route; /* protocol TCP, or TLS terminated */
     struct control_destinations tcp;
-    uint32_t attached;                           /* attachedRoutes */
-    bool http_route, grpc_route, tcp_route_kind; /* supportedKinds */
+    const struct control_server_name *server_names; /* protocol TLS: of TLSRoutes, each once, most specific first */
+    size_t server_name_count;
+    uint32_t attached;                                      /* attachedRoutes */
+    bool http_route, grpc_route, tcp_route_kind, tls_route; /* supportedKinds */
 };
 
 struct control_gateway_view {

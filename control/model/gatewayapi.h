@@ -170,10 +170,12 @@ struct control_http_route { /* an HTTPRoute, or a GRPCRoute in the same words: o
     size_t rule_count;
 };
 
-struct control_tcp_route {
+struct control_tcp_route { /* a TCPRoute, or a TLSRoute in the same words: object.kind tells */
     struct control_object object;
     const struct control_parent *parents;
     size_t parent_count;
+    const struct fl_span *hostnames; /* of a TLSRoute: server names, lower case; none: any */
+    size_t hostname_count;
     const struct control_backend *backends; /* of its one rule */
     size_t backend_count;
 };
@@ -196,11 +198,13 @@ struct control_reference_grant {
 const struct control_gateway_class *control_as_gateway_class(const struct control_object *object);
 const struct control_gateway *control_as_gateway(const struct control_object *object);
 const struct control_http_route *control_as_http_route(const struct control_object *object); /* GRPCRoutes too */
-const struct control_tcp_route *control_as_tcp_route(const struct control_object *object);
+const struct control_tcp_route *control_as_tcp_route(const struct control_object *object);   /* TLSRoutes too */
 const struct control_reference_grant *control_as_reference_grant(const struct control_object *object);
 
 bool control_kind_is_route(enum control_kind kind);
 /* parentRefs of a route of any kind; 0 for what is no route. */
+/* The same of hostnames; a TCPRoute has none. */
+size_t control_route_hostnames(const struct control_object *route, const struct fl_span **ret_hostnames);
 size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents);
 
 #endif

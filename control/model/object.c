@@ -86,7 +86,6 @@ CAST(SERVICE_ACCOUNT, service_account)
 CAST(SECRET, secret)
 CAST(GATEWAY_CLASS, gateway_class)
 CAST(GATEWAY, gateway)
-CAST(TCP_ROUTE, tcp_route)
 CAST(REFERENCE_GRANT, reference_grant)
 CAST(AUTHORIZATION_POLICY, authorization_policy)
 CAST(REQUEST_AUTHENTICATION, request_authentication)
@@ -101,9 +100,16 @@ const struct control_http_route *control_as_http_route(const struct control_obje
     return http ? FL_CONTAINER_OF(counted(object), struct control_http_route, object) : NULL;
 }
 
+const struct control_tcp_route *control_as_tcp_route(const struct control_object *object)
+{
+    bool tcp = object != NULL && (object->kind == CONTROL_TCP_ROUTE || object->kind == CONTROL_TLS_ROUTE);
+    return tcp ? FL_CONTAINER_OF(counted(object), struct control_tcp_route, object) : NULL;
+}
+
 bool control_kind_is_route(enum control_kind kind)
 {
-    return kind == CONTROL_HTTP_ROUTE || kind == CONTROL_GRPC_ROUTE || kind == CONTROL_TCP_ROUTE;
+    return kind == CONTROL_HTTP_ROUTE || kind == CONTROL_GRPC_ROUTE || kind == CONTROL_TCP_ROUTE ||
+           kind == CONTROL_TLS_ROUTE;
 }
 
 size_t control_route_parent_list(const struct control_object *route, const struct control_parent **ret_parents)
@@ -112,4 +118,12 @@ size_t control_route_parent_list(const struct control_object *route, const struc
     const struct control_tcp_route *tcp = control_as_tcp_route(route);
     *ret_parents = http != NULL ? http->parents : tcp != NULL ? tcp->parents : NULL;
     return http != NULL ? http->parent_count : tcp != NULL ? tcp->parent_count : 0;
+}
+
+size_t control_route_hostnames(const struct control_object *route, const struct fl_span **ret_hostnames)
+{
+    const struct control_http_route *http = control_as_http_route(route);
+    const struct control_tcp_route *tcp = control_as_tcp_route(route);
+    *ret_hostnames = http != NULL ? http->hostnames : tcp != NULL ? tcp->hostnames : NULL;
+    return http != NULL ? http->hostname_count : tcp != NULL ? tcp->hostname_count : 0;
 }

@@ -25,6 +25,7 @@
     X(HTTP_ROUTE, "HTTPRoute", "gateway.networking.k8s.io", "v1 v1beta1", true)                                        \
     X(GRPC_ROUTE, "GRPCRoute", "gateway.networking.k8s.io", "v1", true)                                                \
     X(TCP_ROUTE, "TCPRoute", "gateway.networking.k8s.io", "v1 v1alpha2", true)                                         \
+    X(TLS_ROUTE, "TLSRoute", "gateway.networking.k8s.io", "v1 v1alpha3 v1alpha2", true)                                \
     X(REFERENCE_GRANT, "ReferenceGrant", "gateway.networking.k8s.io", "v1 v1beta1", true)                              \
     X(AUTHORIZATION_POLICY, "AuthorizationPolicy", "fairlead.io", "v1alpha1", true)                                    \
     X(REQUEST_AUTHENTICATION, "RequestAuthentication", "fairlead.io", "v1alpha1", true)                                \

@@ -60,7 +60,8 @@ static void judge_service(const struct control_model *model, const struct contro
     for (size_t i = 0; service != NULL && i < service->port_count; i++) {
         bool named = port_is_named(&service->ports[i], view->parent);
         port |= named;
-        protocol |= named && (route->kind == CONTROL_TCP_ROUTE || service->ports[i].protocol != CONTROL_PROTOCOL_TCP);
+        protocol |=
+            named && (control_as_tcp_route(route) != NULL || service->ports[i].protocol != CONTROL_PROTOCOL_TCP);
     }
     view->ours = true;
     view->accepted = protocol;

@@ -34,6 +34,7 @@ static const struct control_kind_reader *reader_of(enum control_kind kind)
         [CONTROL_HTTP_ROUTE] = &control_read_http_route,
         [CONTROL_GRPC_ROUTE] = &control_read_grpc_route,
         [CONTROL_TCP_ROUTE] = &control_read_tcp_route,
+        [CONTROL_TLS_ROUTE] = &control_read_tls_route,
         [CONTROL_REFERENCE_GRANT] = &control_read_reference_grant,
         [CONTROL_AUTHORIZATION_POLICY] = &control_read_authorization_policy,
         [CONTROL_REQUEST_AUTHENTICATION] = &control_read_request_authentication,

@@ -283,17 +283,17 @@ static int collect_http(const struct control_model *model, enum control_kind kin
     return 0;
 }
 
-static int collect_tcp(const struct control_model *model, const struct selection *selection, struct fl_arena *arena,
-                       struct control_service_routes *routes)
+static int collect_tcp(const struct control_model *model, enum control_kind kind, const struct selection *selection,
+                       struct fl_arena *arena, struct control_service_routes *routes)
 {
     for (size_t i = 0; i < selection->routes.count; i++) {
-        if (!selected(selection, CONTROL_TCP_ROUTE, i))
+        if (!selected(selection, kind, i))
             continue;
         const struct control_tcp_route *route = control_as_tcp_route(selection->routes.items[i]);
         routes->routing = CONTROL_ROUTING_TCP;
         routes->tcp_route = route;
-        return control_destinations_resolve(model, CONTROL_TCP_ROUTE, route->object.metadata.name_space,
-                                            route->backends, route->backend_count, arena, &routes->tcp);
+        return control_destinations_resolve(model, kind, route->object.metadata.name_space, route->backends,
+                                            route->backend_count, arena, &routes->tcp);
     }
     return 0;
 }
@@ -305,8 +305,8 @@ static int collect(const struct control_model *model, enum control_kind kind, st
     const struct control_service *service = selection->service;
     bool consumer = has_consumer(selection->routes, kind, service, selection->port, client_namespace);
     selection->name_space = consumer ? client_namespace : service->object.metadata.name_space;
-    return kind == CONTROL_TCP_ROUTE ? collect_tcp(model, selection, arena, routes)
-                                     : collect_http(model, kind, selection, arena, routes);
+    return kind == CONTROL_TCP_ROUTE || kind == CONTROL_TLS_ROUTE ? collect_tcp(model, kind, selection, arena, routes)
+                                                                  : collect_http(model, kind, selection, arena, routes);
 }
 
 int control_service_routes(const struct control_model *model, const struct control_service *service,

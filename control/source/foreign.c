@@ -15,7 +15,6 @@ static const struct {
     {"security.istio.io", "PeerAuthentication", "PeerAuthentication of fairlead.io"},
     {"security.istio.io", NULL, "the policies of fairlead.io"},
     {"telemetry.istio.io", NULL, "Telemetry of fairlead.io"},
-    {"gateway.networking.k8s.io", "TLSRoute", "TCPRoute"},
     {"gateway.networking.k8s.io", NULL, "nothing: there is no such thing here"},
 };
 

@@ -92,8 +92,8 @@ static struct fl_json *metadata_of(struct report *report, struct fl_span name_sp
 static struct fl_json *kind_of(struct report *report, const struct control_listener_view *view)
 {
     struct fl_json *kinds = fl_json_new_array();
-    const enum control_kind known[] = {CONTROL_HTTP_ROUTE, CONTROL_GRPC_ROUTE, CONTROL_TCP_ROUTE};
-    const bool takes[] = {view->http_route, view->grpc_route, view->tcp_route_kind};
+    const enum control_kind known[] = {CONTROL_HTTP_ROUTE, CONTROL_GRPC_ROUTE, CONTROL_TCP_ROUTE, CONTROL_TLS_ROUTE};
+    const bool takes[] = {view->http_route, view->grpc_route, view->tcp_route_kind, view->tls_route};
     for (size_t i = 0; i < FL_COUNT(known); i++) {
         if (!takes[i])
             continue;

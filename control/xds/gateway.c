@@ -36,36 +36,65 @@ static pb_chain *http_chain(struct generation *generation, const char *routes)
     return chain;
 }
 
-static pb_chain *tcp_chain(struct generation *generation, const struct control_listener_view *view)
+static pb_chain *tcp_chain(struct generation *generation, const struct control_listener_view *view,
+                           const struct control_destinations *destinations)
 {
     pb_chain *chain = new_chain(&generation->build);
     const char *name = routes_name(generation, view->listener->port, view->listener->name);
     pb_tcp_proxy *proxy = tcp_proxy(generation, name, FL_RESOURCE_NAME_BLACKHOLE);
     policies_tcp(generation, chain);
-    listener_set_tcp_route(generation, proxy, &view->tcp);
+    listener_set_tcp_route(generation, proxy, destinations);
     PUSH(&generation->build, chain, filters, tcp_filter(generation, proxy));
     return chain;
 }
 
-/* HTTPS, or TLS that ends here. */
-static void add_tls(struct generation *generation, pb_listener *listener, const struct control_listener_view *view)
+/* A chain for connections of TLS with this server name; "*" or none: any. */
+static void push_tls(struct generation *generation, pb_listener *listener, const struct control_listener_view *view,
+                     struct fl_span hostname, pb_chain *chain)
 {
     struct build *build = &generation->build;
-    if (view->certificate_count == 0)
-        return;
-    bool http = view->listener->protocol == CONTROL_LISTENER_HTTPS;
-    pb_chain *chain = http ? http_chain(generation, routes_name(generation, view->listener->port, view->listener->name))
-                           : tcp_chain(generation, view);
+    bool ends_here = !view->listener->tls_passthrough;
     chain->name = build_text(build, view->listener->name);
-    chain->transport_socket = transport_gateway(generation, view->certificates[0], http);
+    if (view->listener->protocol == CONTROL_LISTENER_TLS)
+        chain->name = build_textf(build, "%s/%.*s", chain->name, FL_SPAN_ARG(hostname));
+    if (ends_here)
+        chain->transport_socket =
+            transport_gateway(generation, view->certificates[0], view->listener->protocol == CONTROL_LISTENER_HTTPS);
     chain->filter_chain_match = new_chain_match(build);
     chain->filter_chain_match->transport_protocol = literal("tls");
-    if (view->listener->hostname.len > 0)
-        PUSH(build, chain->filter_chain_match, server_names, build_text(build, view->listener->hostname));
+    if (hostname.len > 0 && !fl_span_eq_str(hostname, "*"))
+        PUSH(build, chain->filter_chain_match, server_names, build_text(build, hostname));
     if (listener->n_listener_filters == 0)
         listener_add_filter(generation, listener, "envoy.filters.listener.tls_inspector",
                             &new_tls_inspector(build)->base);
     PUSH(build, listener, filter_chains, chain);
+}
+
+static bool has_server_name(const struct control_listener_view *view, struct fl_span hostname)
+{
+    for (size_t i = 0; i < view->server_name_count; i++)
+        if (fl_span_eq(view->server_names[i].hostname, hostname.len > 0 ? hostname : FL_SPAN("*")))
+            return true;
+    return false;
+}
+
+/* HTTPS, or TLS that ends here or passes. What a TLSRoute has by name comes before a TCPRoute, which has the rest. */
+static void add_tls(struct generation *generation, pb_listener *listener, const struct control_listener_view *view)
+{
+    const struct control_listener *from = view->listener;
+    if (from->protocol == CONTROL_LISTENER_HTTPS) {
+        if (view->certificate_count > 0)
+            push_tls(generation, listener, view, from->hostname,
+                     http_chain(generation, routes_name(generation, from->port, from->name)));
+        return;
+    }
+    if (view->certificate_count == 0 && !from->tls_passthrough)
+        return;
+    for (size_t i = 0; i < view->server_name_count; i++)
+        push_tls(generation, listener, view, view->server_names[i].hostname,
+                 tcp_chain(generation, view, &view->server_names[i].destinations));
+    if (view->tcp_route != NULL && !has_server_name(view, from->hostname))
+        push_tls(generation, listener, view, from->hostname, tcp_chain(generation, view, &view->tcp));
 }
 
 static void add_listener(struct generation *generation, pb_listener *listener, const struct control_listener_view *view)
@@ -78,7 +107,7 @@ static void add_listener(struct generation *generation, pb_listener *listener, c
         break;
     case CONTROL_LISTENER_TCP:
         if (listener->default_filter_chain == NULL)
-            listener->default_filter_chain = tcp_chain(generation, view);
+            listener->default_filter_chain = tcp_chain(generation, view, &view->tcp);
         break;
     case CONTROL_LISTENER_HTTPS:
     case CONTROL_LISTENER_TLS:

@@ -250,6 +250,8 @@ static int visit_entry(struct each *each, const struct control_route_entry *entr
 static int visit_gateway_clusters(struct each *each, const struct control_listener_view *listener)
 {
     int result = visit_destinations(each, &listener->tcp);
+    for (size_t i = 0; i < listener->server_name_count && result == 0; i++)
+        result = visit_destinations(each, &listener->server_names[i].destinations);
     for (size_t i = 0; i < listener->host_count && result == 0; i++)
         for (size_t k = 0; k < listener->hosts[i].routes.count && result == 0; k++)
             result = visit_entry(each, &listener->hosts[i].routes.items[k]);

@@ -268,6 +268,7 @@ static void on_object(struct finding *finding, const struct control_model *model
     case CONTROL_HTTP_ROUTE:
     case CONTROL_GRPC_ROUTE:
     case CONTROL_TCP_ROUTE:
+    case CONTROL_TLS_ROUTE:
         on_parents(finding, model, object);
         break;
     case CONTROL_TRAFFIC_POLICY:

@@ -199,6 +199,13 @@ static void say_gateway(struct dump *dump, const struct control_gateway *gateway
             say(dump, "     host %.*s\n", FL_SPAN_ARG(listener->hosts[k].hostname));
             say_list(dump, &listener->hosts[k].routes);
         }
+        for (size_t k = 0; k < listener->server_name_count; k++) {
+            const struct control_server_name *name = &listener->server_names[k];
+            say(dump, "     server name %.*s by %.*s/%.*s\n", FL_SPAN_ARG(name->hostname), NAME(&name->route->object));
+            for (size_t n = 0; n < name->destinations.count; n++)
+                say(dump, "      -> %.*s:%u*%u\n", FL_SPAN_ARG(name->destinations.items[n].backend->reference.name),
+                    name->destinations.items[n].backend->port, name->destinations.items[n].weight);
+        }
         for (size_t k = 0; k < listener->tcp.count; k++)
             say(dump, "      -> %.*s:%u*%u\n", FL_SPAN_ARG(listener->tcp.items[k].backend->reference.name),
                 listener->tcp.items[k].backend->port, listener->tcp.items[k].weight);
