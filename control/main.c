@@ -5,6 +5,7 @@
 #include "control/ca/authority.h"
 #include "control/ca/command.h"
 #include "control/control.h"
+#include "control/gateway/deployer.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,6 +17,7 @@ static const char usage[] =
     "usage: fairlead-control --source kubernetes|directory:PATH [options]\n"
     "       fairlead-control token create ...   (see fairlead-control token create --help)\n"
     "       fairlead-control ca rotate ...\n"
+    "       fairlead-control deployer ...       (see fairlead-control deployer --help)\n"
     "\n"
     "Tells proxies what to do (xDS), and issues their identities.\n"
     "\n"
@@ -313,6 +315,8 @@ int main(int argc, char **argv)
         return control_token_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "ca") == 0)
         return control_ca_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "deployer") == 0)
+        return control_deployer_main(argc - 1, argv + 1);
     if (parse(argc, argv, &line) < 0)
         return 2;
     if (line.done)

@@ -20,7 +20,6 @@
 #define CONTROL_GATEWAY_DEPLOY_H
 
 #include "common/kube/watch.h"
-#include "common/metrics/registry.h"
 
 #define CONTROL_DEPLOY_GATEWAYS_MAX 10000 /* more are left alone, and counted */
 #define CONTROL_DEPLOY_AT_ONCE      4     /* Gateways that are worked on */
@@ -40,7 +39,6 @@ struct control_deploy_options {            /* strings are borrowed */
     const char *cpu_request, *cpu_limit, *memory_request, *memory_limit; /* NULL: the defaults */
     unsigned replicas;      /* where no parameters say it; 0: not set at all, as a HorizontalPodAutoscaler needs it */
     unsigned drain_seconds; /* 0: the default */
-    struct fl_metrics *metrics; /* NULL: nobody asks */
 };
 
 /* Stands still until it leads. The client outlives it. 0, -EINVAL (an option, named), -ENOMEM. */
