@@ -4,6 +4,7 @@
 #include "common/mesh/label.h"
 #include "control/ca/authority.h"
 #include "control/ca/command.h"
+#include "control/ca/storage.h"
 #include "control/control.h"
 #include "control/gateway/deployer.h"
 
@@ -311,6 +312,8 @@ int main(int argc, char **argv)
     };
     if (argc > 1 && strcmp(argv[1], "issuer") == 0)
         return control_issuer_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "courier") == 0)
+        return control_courier_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "token") == 0)
         return control_token_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "ca") == 0)

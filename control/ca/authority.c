@@ -33,11 +33,6 @@ static const struct fl_metric_family isolated_family = {
 static const struct fl_metric_family roots_family = {
     .name = "fairlead_ca_roots", .help = "Roots in the trust bundle.", .kind = FL_METRIC_GAUGE};
 
-/* Whose change makes a new issuer. */
-static const char *const self_made_files[] = {"root-1.pem", "root-2.pem", "root-3.pem", "root-4.pem", "root-5.pem",
-                                              "root-6.pem", "root-7.pem", "root-8.pem", "root-9.pem"};
-static const char *const given_files[] = {"ca-key.pem", "ca-cert.pem", "cert-chain.pem", "root-cert.pem"};
-
 struct control_authority {
     struct fl_loop *loop;
     struct control_issuer *issuer;
@@ -177,7 +172,7 @@ static void on_change_due(struct fl_timer *timer)
 
 static void look(struct control_authority *authority)
 {
-    int result = control_watch_look(authority->watch);
+    int result = authority->watch != NULL ? control_watch_look(authority->watch) : 0;
     if (result < 0)
         fl_log(FL_LOG_WARNING, "changes of the ca folder are not noticed", FL_LOG_STR("reason", strerror(-result)));
 }
@@ -196,7 +191,7 @@ static void on_ready(void *owner, const struct control_issuer_standing *standing
 {
     struct control_authority *authority = owner;
     struct fl_err err = {0};
-    if (!control_watch_any(authority->watch))
+    if (authority->watch != NULL && !control_watch_any(authority->watch))
         look(authority); /* the child has made the first root */
     if (take_bundle(authority, standing->bundle, &err) < 0) {
         fl_log(FL_LOG_ERROR, "trust bundle refused", FL_LOG_STR("reason", err.text));
@@ -252,6 +247,7 @@ static int set_up(struct control_authority *authority, const struct control_auth
                                                       .program = options->program,
                                                       .folder = options->folder,
                                                       .given = options->given,
+                                                      .stored = options->stored,
                                                       .trust_domain = authority->trust_domain,
                                                       .server_names = options->server_names,
                                                       .validity_s = authority->validity_s,
@@ -260,9 +256,11 @@ static int set_up(struct control_authority *authority, const struct control_auth
                                                       .on_ready = on_ready,
                                                       .on_trouble = on_trouble,
                                                       .owner = authority};
-    int result = control_watch_new(options->loop, options->folder, options->given ? given_files : self_made_files,
-                                   options->given ? FL_COUNT(given_files) : FL_COUNT(self_made_files), on_files_changed,
-                                   authority, &authority->watch);
+    if (options->stored)
+        return control_issuer_new(&for_issuer, &authority->issuer, err);
+    int result = control_watch_new(
+        options->loop, options->folder, options->given ? control_given_files : control_root_files,
+        options->given ? CONTROL_GIVEN_FILES : CONTROL_ROOTS_MAX, on_files_changed, authority, &authority->watch);
     if (result < 0)
         return fl_err_set(err, result, "the certificate authority: out of memory");
     look(authority);

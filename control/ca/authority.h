@@ -24,6 +24,7 @@ struct control_authority_options {
     const char *program; /* issuer.h; NULL outside of tests */
     const char *folder;  /* --ca-dir, or --ca-cert-dir with `given` */
     bool given;
+    bool stored;                     /* the courier fills the folder: nothing begins before control_authority_reload */
     const char *trust_domain;        /* NULL: cluster.local */
     const char *const *server_names; /* DNS names and IP addresses of this control plane; ends with NULL */
     const char *bundle_file;         /* NULL: none is written */

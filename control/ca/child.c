@@ -15,7 +15,7 @@
 struct settings {
     int channel;
     const char *folder;
-    bool given;
+    bool given, stored;
     uint32_t overlap_s;
     struct control_signer signer;
     size_t name_count;
@@ -25,6 +25,7 @@ enum option_id {
     OPTION_CHANNEL = 256,
     OPTION_FOLDER,
     OPTION_GIVEN,
+    OPTION_STORED,
     OPTION_TRUST_DOMAIN,
     OPTION_VALIDITY,
     OPTION_OVERLAP,
@@ -35,6 +36,7 @@ static const struct option options[] = {
     {"channel", required_argument, NULL, OPTION_CHANNEL},
     {"folder", required_argument, NULL, OPTION_FOLDER},
     {"given", no_argument, NULL, OPTION_GIVEN},
+    {"stored", no_argument, NULL, OPTION_STORED},
     {"trust-domain", required_argument, NULL, OPTION_TRUST_DOMAIN},
     {"validity", required_argument, NULL, OPTION_VALIDITY},
     {"overlap", required_argument, NULL, OPTION_OVERLAP},
@@ -65,6 +67,8 @@ static bool take_option(int option, struct settings *settings)
         return true;
     case OPTION_GIVEN:
         return settings->given = true;
+    case OPTION_STORED:
+        return settings->stored = true;
     case OPTION_TRUST_DOMAIN:
         settings->signer.trust_domain = optarg;
         return true;
@@ -182,13 +186,20 @@ static int warm_up(const struct settings *settings, struct fl_err *err)
     return 0;
 }
 
+static int load(const struct settings *settings, struct control_root *root, struct fl_err *err)
+{
+    return settings->stored
+               ? control_root_load_stored(settings->folder, settings->overlap_s, time(NULL), root, err)
+               : control_root_load(settings->folder, settings->given, settings->overlap_s, time(NULL), root, err);
+}
+
 static int start(struct settings *settings, struct control_root *root, struct fl_err *err)
 {
     bool isolated;
     time_t from, to;
     int result = control_jail_enter(settings->channel, &isolated, err);
     if (result == 0)
-        result = control_root_load(settings->folder, settings->given, settings->overlap_s, time(NULL), root, err);
+        result = load(settings, root, err);
     if (result < 0)
         return result;
     settings->signer.root = root;

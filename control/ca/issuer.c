@@ -3,17 +3,14 @@
 #include "common/loop/timer.h"
 #include "control/ca/channel.h"
 #include "control/ca/signer.h"
+#include "control/ca/spawn.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define CHILD_CHANNEL 3 /* the descriptor's number over there */
 #define ARGUMENTS_MAX (16 + 2 * CONTROL_SIGNER_NAMES_MAX)
 #define READ_SIZE     65536
 
@@ -44,7 +41,7 @@ struct control_issuer {
     struct fl_loop *loop;
     char *program, *folder, *trust_domain;
     char *server_names[CONTROL_SIGNER_NAMES_MAX + 1];
-    bool given;
+    bool given, stored;
     uint32_t validity_s, overlap_s;
     void (*on_ready)(void *owner, const struct control_issuer_standing *standing);
     void (*on_trouble)(void *owner, const char *reason);
@@ -327,8 +324,8 @@ static void on_dead(struct fl_source *source, uint32_t events)
 /* The command line of a child; texts are borrowed. */
 static void fill_arguments(struct control_issuer *issuer, char numbers[2][16], char **arguments)
 {
-    static char words[][20] = {"fairlead-control", "issuer",     "--channel", "3",       "--folder",
-                               "--trust-domain",   "--validity", "--overlap", "--given", "--name"};
+    static char words[][20] = {"fairlead-control", "issuer",    "--channel", "3",      "--folder", "--trust-domain",
+                               "--validity",       "--overlap", "--given",   "--name", "--stored"};
     size_t at = 0;
     snprintf(numbers[0], sizeof(numbers[0]), "%u", issuer->validity_s);
     snprintf(numbers[1], sizeof(numbers[1]), "%u", issuer->overlap_s);
@@ -339,6 +336,8 @@ static void fill_arguments(struct control_issuer *issuer, char numbers[2][16], c
         arguments[at] = fixed[at];
     if (issuer->given)
         arguments[at++] = words[8];
+    if (issuer->stored)
+        arguments[at++] = words[10];
     for (size_t i = 0; issuer->server_names[i] != NULL; i++) {
         arguments[at++] = words[9];
         arguments[at++] = issuer->server_names[i];
@@ -346,43 +345,15 @@ static void fill_arguments(struct control_issuer *issuer, char numbers[2][16], c
     arguments[at] = NULL;
 }
 
-/* Nothing of ours but the channel and stderr: no environment, no blocked signals. */
-static int spawn(struct control_issuer *issuer, int channel, pid_t *ret_pid)
-{
-    char numbers[2][16], *arguments[ARGUMENTS_MAX], *environment[] = {NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    sigemptyset(&none);
-    fill_arguments(issuer, numbers, arguments);
-    int result = posix_spawn_file_actions_init(&actions);
-    if (result != 0)
-        return -result;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    result = posix_spawn_file_actions_adddup2(&actions, channel, CHILD_CHANNEL);
-    if (result == 0)
-        result = posix_spawn(ret_pid, issuer->program, &actions, &attributes, arguments, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return -result;
-}
-
+/* No environment: nothing of ours but the channel and stderr. */
 static int open_child(struct control_issuer *issuer, struct control_child *child)
 {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return -errno;
-    FL_CLEANUP(fl_cleanup_close) int theirs = pair[1];
-    child->channel = pair[0];
-    if (fcntl(child->channel, F_SETFL, O_NONBLOCK) != 0)
-        return -errno;
-    int result = spawn(issuer, theirs, &child->pid);
+    char numbers[2][16], *arguments[ARGUMENTS_MAX], *environment[] = {NULL};
+    fill_arguments(issuer, numbers, arguments);
+    int result = control_spawn(issuer->program, arguments, environment, &child->pid, &child->pidfd, &child->channel);
     if (result < 0)
         return result;
-    child->pidfd = pidfd_open(child->pid, 0);
-    result = child->pidfd < 0 ? -errno : fl_source_add(issuer->loop, &child->dying, child->pidfd, EPOLLIN, on_dead);
+    result = fl_source_add(issuer->loop, &child->dying, child->pidfd, EPOLLIN, on_dead);
     if (result == 0)
         result = fl_source_add(issuer->loop, &child->talking, child->channel, EPOLLIN, on_talk);
     if (result < 0) {
@@ -440,6 +411,7 @@ static int copy_options(const struct control_issuer_options *options, struct con
 {
     *issuer = (struct control_issuer){.loop = options->loop,
                                       .given = options->given,
+                                      .stored = options->stored,
                                       .validity_s = options->validity_s,
                                       .overlap_s = options->overlap_s,
                                       .on_ready = options->on_ready,
@@ -478,7 +450,8 @@ int control_issuer_new(const struct control_issuer_options *options, struct cont
             release(issuer);
         return fl_err_set(err, -ENOMEM, "the issuer: out of memory");
     }
-    fl_timer_set(issuer->loop, &issuer->retry, 0, on_first_start);
+    if (!options->stored) /* else there is nothing to start with before the first reload */
+        fl_timer_set(issuer->loop, &issuer->retry, 0, on_first_start);
     *ret_issuer = issuer;
     return 0;
 }

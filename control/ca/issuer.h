@@ -67,6 +67,7 @@ struct control_issuer_options {
     const char *program;             /* whose "issuer" command is the child; NULL: this program's */
     const char *folder;              /* root.h */
     bool given;                      /* the folder holds a given intermediate, nothing is made there */
+    bool stored;                     /* the courier fills the folder; the child starts at the first reload */
     const char *trust_domain;        /* of the identities that are signed */
     const char *const *server_names; /* DNS names and IP addresses of control_issuer_server; ends with NULL */
     uint32_t validity_s;             /* of a leaf at most */

@@ -37,19 +37,27 @@ static int silence(int fd, int flags)
     return null < 0 || dup2(null, fd) < 0 ? -errno : 0;
 }
 
-int control_jail_enter(int channel, bool *ret_isolated, struct fl_err *err)
+int control_jail_shed(int channel, struct fl_err *err)
 {
     const struct rlimit none = {0, 0};
     if (prctl(PR_SET_DUMPABLE, 0) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
+        setrlimit(RLIMIT_CORE, &none) != 0)
         return fl_err_errno(err, -errno, "cannot give up privileges");
     int result = silence(0, O_RDONLY);
     if (result == 0)
         result = silence(1, O_WRONLY);
     if (result == 0)
         result = close_others(channel);
+    return result < 0 ? fl_err_errno(err, result, "cannot close what was inherited") : 0;
+}
+
+int control_jail_enter(int channel, bool *ret_isolated, struct fl_err *err)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return fl_err_errno(err, -errno, "cannot give up privileges");
+    int result = control_jail_shed(channel, err);
     if (result < 0)
-        return fl_err_errno(err, result, "cannot close what was inherited");
+        return result;
     *ret_isolated = unshare(CLONE_NEWNET) == 0;
     return 0;
 }

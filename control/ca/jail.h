@@ -13,6 +13,9 @@
 
 #include <stdbool.h>
 
+/* The first half of control_jail_enter, for a child that talks to the API server: no core file, no ptrace, no new
+ * privileges, no inherited descriptors but `channel` and stderr. 0 or a negative errno. */
+int control_jail_shed(int channel, struct fl_err *err) FL_MUST_CHECK;
 /* Keeps `channel` and stderr. ret_isolated: whether the network namespace is its own (seccomp forbids sockets either
  * way). 0 or a negative errno. */
 int control_jail_enter(int channel, bool *ret_isolated, struct fl_err *err) FL_MUST_CHECK;

@@ -8,9 +8,14 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define YEAR_S   (365 * INT64_C(86400) + 21600)
 #define OTHERS   0027 /* and a given one's: a mounted Secret is often readable by a group */
 #define PAIR_MAX (FL_KEY_PEM_MAX + FL_CERT_PEM_MAX)
+
+const char *const control_root_files[CONTROL_ROOTS_MAX] = {"root-1.pem", "root-2.pem", "root-3.pem",
+                                                           "root-4.pem", "root-5.pem", "root-6.pem",
+                                                           "root-7.pem", "root-8.pem", "root-9.pem"};
+const char *const control_given_files[CONTROL_GIVEN_FILES] = {"ca-key.pem", "ca-cert.pem", "cert-chain.pem",
+                                                              "root-cert.pem"};
 
 void control_root_done(struct control_root *root)
 {
@@ -48,16 +53,10 @@ static int check_pair(struct pair *pair, struct fl_err *err)
     return result == -EINVAL ? fl_err_set(err, -EINVAL, "not a CA's certificate") : result;
 }
 
-static void name_of(unsigned number, char name[16])
-{
-    snprintf(name, 16, "root-%u.pem", number);
-}
-
 static int read_pair(const char *folder, unsigned number, struct pair *pair, struct fl_err *err)
 {
     FL_CLEANUP(fl_buf_wipe) struct fl_buf text;
-    char name[16];
-    name_of(number, name);
+    const char *name = control_root_files[number - 1];
     fl_buf_init(&text, PAIR_MAX);
     int result = fl_buf_reserve(&text, FL_KEY_PEM_MAX);
     if (result == 0)
@@ -75,25 +74,30 @@ static int read_pair(const char *folder, unsigned number, struct pair *pair, str
     return result;
 }
 
-static int make_pair(const char *folder, unsigned number, time_t now, struct fl_err *err)
+int control_root_make(time_t now, int64_t life_s, struct fl_buf *out, struct fl_err *err)
 {
     FL_CLEANUP(cleanup_pair) struct pair pair = {0};
-    FL_CLEANUP(fl_buf_wipe) struct fl_buf text;
-    char name[16], path[PATH_MAX];
-    name_of(number, name);
-    fl_buf_init(&text, PAIR_MAX);
     const struct fl_cert_request request = {.common_name = FL_SPAN("fairlead root"),
                                             .not_before = now,
-                                            .not_after = now + CONTROL_ROOT_YEARS * YEAR_S,
+                                            .not_after = now + (time_t)life_s,
                                             .authority = true};
-    int result = fl_file_path(folder, name, path, err);
-    if (result == 0)
-        result = fl_key_generate(&pair.key, err);
+    int result = fl_key_generate(&pair.key, err);
     if (result == 0)
         result = fl_cert_issue(&request, pair.key, NULL, pair.key, &pair.cert, err);
-    if (result == 0 && (fl_buf_reserve(&text, FL_KEY_PEM_MAX) < 0 || fl_key_print(pair.key, &text) < 0 ||
-                        fl_cert_print(pair.cert, &text) < 0))
+    if (result == 0 && (fl_buf_reserve(out, FL_KEY_PEM_MAX) < 0 || fl_key_print(pair.key, out) < 0 ||
+                        fl_cert_print(pair.cert, out) < 0))
         result = fl_err_set(err, -ENOMEM, "out of memory");
+    return result;
+}
+
+static int make_pair(const char *folder, unsigned number, time_t now, struct fl_err *err)
+{
+    FL_CLEANUP(fl_buf_wipe) struct fl_buf text;
+    char path[PATH_MAX];
+    fl_buf_init(&text, PAIR_MAX);
+    int result = fl_file_path(folder, control_root_files[number - 1], path, err);
+    if (result == 0)
+        result = control_root_make(now, CONTROL_ROOT_LIFE_S, &text, err);
     return result == 0 ? fl_file_write(path, fl_buf_span(&text), 0600, true, err) : result;
 }
 
@@ -102,10 +106,9 @@ static unsigned list_roots(const char *folder)
 {
     unsigned found = 0;
     for (unsigned number = 1; number <= CONTROL_ROOTS_MAX; number++) {
-        char name[16], path[PATH_MAX];
+        char path[PATH_MAX];
         struct stat status;
-        name_of(number, name);
-        if (fl_file_path(folder, name, path, NULL) == 0 && stat(path, &status) == 0)
+        if (fl_file_path(folder, control_root_files[number - 1], path, NULL) == 0 && stat(path, &status) == 0)
             found |= 1u << number;
     }
     return found;
@@ -122,6 +125,11 @@ static int append_root(struct control_root *root, const struct fl_cert *cert, st
     return result < 0 ? fl_err_errno(err, result, "trust bundle") : 0;
 }
 
+static bool is_newer(const struct pair *pairs, unsigned a, unsigned b)
+{
+    return pairs[a].from > pairs[b].from || (pairs[a].from == pairs[b].from && a > b);
+}
+
 /* The newest of the valid ones that has been known for long enough; else the oldest. */
 static unsigned choose(const struct pair *pairs, uint32_t overlap_s, time_t now, time_t *ret_changes)
 {
@@ -131,10 +139,16 @@ static unsigned choose(const struct pair *pairs, uint32_t overlap_s, time_t now,
         const struct pair *pair = &pairs[number];
         if (pair->cert == NULL || now > pair->to)
             continue;
-        time_t known = pair->from + (time_t)overlap_s;
-        if (chosen == 0 || known <= now)
+        bool known = pair->from + (time_t)overlap_s <= now;
+        bool chosen_known = chosen != 0 && pairs[chosen].from + (time_t)overlap_s <= now;
+        if (chosen == 0 || (known && (!chosen_known || is_newer(pairs, number, chosen))) ||
+            (!known && !chosen_known && is_newer(pairs, chosen, number)))
             chosen = number;
-        else if (changes == 0 || known < changes)
+    }
+    for (unsigned number = 1; number <= CONTROL_ROOTS_MAX; number++) {
+        time_t known = pairs[number].from + (time_t)overlap_s;
+        if (number != chosen && pairs[number].cert != NULL && now <= pairs[number].to && known > now &&
+            (changes == 0 || known < changes))
             changes = known;
     }
     *ret_changes = changes;
@@ -157,6 +171,23 @@ static int take_self_made(const char *folder, struct pair *pairs, uint32_t overl
     return result;
 }
 
+static void done_pairs(struct pair *pairs)
+{
+    for (unsigned number = 1; number <= CONTROL_ROOTS_MAX; number++)
+        cleanup_pair(&pairs[number]);
+}
+
+static int read_pairs(const char *folder, struct pair *pairs, struct fl_err *err)
+{
+    unsigned found = list_roots(folder);
+    int result = 0;
+    for (unsigned number = 1; number <= CONTROL_ROOTS_MAX && result == 0; number++) {
+        if ((found & 1u << number) != 0)
+            result = read_pair(folder, number, &pairs[number], err);
+    }
+    return result;
+}
+
 static int load_self_made(const char *folder, uint32_t overlap_s, time_t now, struct control_root *root,
                           struct fl_err *err)
 {
@@ -167,15 +198,11 @@ static int load_self_made(const char *folder, uint32_t overlap_s, time_t now, st
         if (result == -EEXIST)
             result = 0;
     }
-    unsigned found = list_roots(folder);
-    for (unsigned number = 1; number <= CONTROL_ROOTS_MAX && result == 0; number++) {
-        if ((found & 1u << number) != 0)
-            result = read_pair(folder, number, &pairs[number], err);
-    }
+    if (result == 0)
+        result = read_pairs(folder, pairs, err);
     if (result == 0)
         result = take_self_made(folder, pairs, overlap_s, now, root, err);
-    for (unsigned number = 1; number <= CONTROL_ROOTS_MAX; number++)
-        cleanup_pair(&pairs[number]);
+    done_pairs(pairs);
     return result;
 }
 
@@ -239,6 +266,84 @@ static int load_given(const char *folder, time_t now, struct control_root *root,
     root->key = fl_take(pair.key);
     root->cert = fl_take(pair.cert);
     return result < 0 ? (fl_err_prefix(err, "the given certificate authority"), result) : 0;
+}
+
+/* --- both, as the courier brings them --- */
+
+static bool is_there(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    return fl_file_path(folder, name, path, NULL) == 0 && stat(path, &status) == 0;
+}
+
+static int read_since(const char *folder, time_t *ret_since, struct fl_err *err)
+{
+    FL_CLEANUP(fl_buf_done) struct fl_buf text;
+    uint64_t seconds = 0;
+    fl_buf_init(&text, 32);
+    int result = fl_file_read(folder, CONTROL_GIVEN_SINCE, 0, &text, err);
+    if (result == 0 && !fl_span_to_u64(fl_buf_span(&text), INT64_MAX / 2, &seconds))
+        result = fl_err_set(err, -EINVAL, "%s/" CONTROL_GIVEN_SINCE ": not a number", folder);
+    *ret_since = (time_t)seconds;
+    return result;
+}
+
+static bool has_valid(const struct pair *pairs, time_t now)
+{
+    for (unsigned number = 1; number <= CONTROL_ROOTS_MAX; number++) {
+        if (pairs[number].cert != NULL && now <= pairs[number].to)
+            return true;
+    }
+    return false;
+}
+
+/* The given one issues, or is only trusted yet. */
+static int take_both(const char *folder, struct pair *pairs, uint32_t overlap_s, time_t now, struct control_root *root,
+                     struct fl_err *err)
+{
+    struct control_root given = {0};
+    time_t since;
+    fl_buf_init(&given.bundle, CONTROL_ROOT_BUNDLE_MAX);
+    int result = read_since(folder, &since, err);
+    if (result == 0)
+        result = load_given(folder, now, &given, err);
+    if (result == 0 && has_valid(pairs, now))
+        result = take_self_made(folder, pairs, overlap_s, now, root, err);
+    bool issues = root->key == NULL || now >= since + (time_t)overlap_s;
+    if (result == 0)
+        result = fl_buf_append(&root->bundle, fl_buf_span(&given.bundle));
+    if (result == 0 && issues) {
+        fl_key_unref(root->key);
+        fl_cert_unref(root->cert);
+        root->key = fl_take(given.key);
+        root->cert = fl_take(given.cert);
+    }
+    root->changes = issues ? 0 : since + (time_t)overlap_s;
+    control_root_done(&given);
+    return result;
+}
+
+int control_root_load_stored(const char *folder, uint32_t overlap_s, time_t now, struct control_root *ret_root,
+                             struct fl_err *err)
+{
+    struct pair pairs[CONTROL_ROOTS_MAX + 1] = {0};
+    struct control_root root = {0};
+    fl_buf_init(&root.bundle, CONTROL_ROOT_BUNDLE_MAX);
+    bool given = is_there(folder, "ca-key.pem");
+    int result = read_pairs(folder, pairs, err);
+    if (result == 0 && given)
+        result = take_both(folder, pairs, overlap_s, now, &root, err);
+    else if (result == 0 && list_roots(folder) == 0)
+        result = fl_err_set(err, -ENOENT, "no certificate authority has come yet");
+    else if (result == 0)
+        result = take_self_made(folder, pairs, overlap_s, now, &root, err);
+    done_pairs(pairs);
+    if (result < 0)
+        control_root_done(&root);
+    else
+        *ret_root = root;
+    return result;
 }
 
 int control_root_load(const char *folder, bool given, uint32_t overlap_s, time_t now, struct control_root *ret_root,
