@@ -3,15 +3,15 @@
 #include "common/base/log.h"
 #include "common/base/log_limit.h"
 #include "common/grpc/server.h"
-#include "common/kube/kubeconfig.h"
 #include "common/loop/signal.h"
 #include "common/loop/timer.h"
 #include "common/mesh/identity.h"
+#include "common/mesh/label.h"
 #include "common/metrics/registry.h"
 #include "control/ca/identities.h"
+#include "control/cluster.h"
 #include "control/pages.h"
 #include "control/source/directory.h"
-#include "control/source/kubernetes.h"
 #include "control/status/writer.h"
 #include "control/xds/server.h"
 
@@ -45,8 +45,7 @@ struct control {
     struct fl_metrics *metrics;
     struct control_store *store;
     struct control_directory *directory; /* the source: this one, */
-    struct fl_kube_client *client;       /* or the API server's */
-    struct control_kubernetes *kubernetes;
+    struct control_cluster *cluster;     /* or an API server's */
     struct control_status_writer *status;
     struct control_proxies *proxies;
     struct fl_grpc_server *grpc;
@@ -61,6 +60,7 @@ struct control {
     uint32_t connections;         /* that descriptors are left for */
     uint16_t port, plaintext_port;
     bool draining, ready;
+    bool drained, finished; /* no stream is left; the Lease is given up */
     bool synced, serving; /* the source has told its first state; there is a certificate of our own, or no need of it */
     struct fl_err failure; /* why the loop was stopped */
     bool disagree;         /* issuer and settings, over the trust domain */
@@ -74,8 +74,8 @@ static void count_model(const struct control *control, uint64_t *ret_objects, ui
     struct control_kubernetes_stats kubernetes = {0};
     if (control->directory != NULL)
         directory = control_directory_stats(control->directory);
-    if (control->kubernetes != NULL)
-        kubernetes = control_kubernetes_stats(control->kubernetes);
+    if (control->cluster != NULL)
+        kubernetes = control_cluster_stats(control->cluster);
     *ret_objects = directory.objects + kubernetes.objects;
     *ret_problems = directory.problems + kubernetes.problems;
 }
@@ -158,10 +158,24 @@ static void on_commit(void *context, const struct control_diff *diff)
 
 /* -- signals -- */
 
+static void end_where_done(struct control *control)
+{
+    if (control->drained && control->finished)
+        fl_loop_stop(control->loop, 0);
+}
+
 static void on_drained(void *owner)
 {
     struct control *control = owner;
-    fl_loop_stop(control->loop, 0);
+    control->drained = true;
+    end_where_done(control);
+}
+
+static void on_finished(void *owner)
+{
+    struct control *control = owner;
+    control->finished = true;
+    end_where_done(control);
 }
 
 static void on_drain_over(struct fl_timer *timer)
@@ -182,6 +196,9 @@ static void on_signal(struct fl_signals *signals, int number)
     if (control->pages != NULL)
         control_pages_set_ready(control->pages, false);
     fl_timer_set(control->loop, &control->drain, DRAIN_MS, on_drain_over);
+    control->finished = control->cluster == NULL;
+    if (control->cluster != NULL)
+        control_cluster_finish(control->cluster, on_finished);
     control_proxies_finish(control->proxies);
     fl_grpc_server_drain(control->grpc);
 }
@@ -214,6 +231,23 @@ static uint32_t count_connections(void)
     return left < CONTROL_CONNECTIONS_MAX ? (uint32_t)left : CONTROL_CONNECTIONS_MAX;
 }
 
+static bool is_kubernetes(const struct control_options *options)
+{
+    return strcmp(options->source, "kubernetes") == 0;
+}
+
+/* In a cluster its Secrets are the certificate authority, unless a folder is named; nobody could be served by TLS
+ * without one. */
+static bool uses_secrets(const struct control_options *options)
+{
+    return is_kubernetes(options) && options->ca_dir == NULL && options->ca_cert_dir == NULL && options->listen != NULL;
+}
+
+static bool issues(const struct control_options *options)
+{
+    return options->ca_dir != NULL || options->ca_cert_dir != NULL || uses_secrets(options);
+}
+
 static int start_basis(struct control *control, struct fl_err *err)
 {
     control->connections = count_connections();
@@ -227,7 +261,7 @@ static int start_basis(struct control *control, struct fl_err *err)
         result = control_store_new(&control->store);
     if (result < 0)
         return fl_err_errno(err, result, "start");
-    if (control->options->ca_dir != NULL || control->options->ca_cert_dir != NULL)
+    if (issues(control->options))
         control_store_set_issuer(control->store,
                                  fl_span_str(control->options->trust_domain != NULL ? control->options->trust_domain
                                                                                     : FL_TRUST_DOMAIN_DEFAULT));
@@ -239,36 +273,29 @@ static int start_basis(struct control *control, struct fl_err *err)
 
 static void on_synced(void *owner);
 
-static int start_kubernetes(struct control *control, const struct control_options *options, struct fl_err *err)
+static int start_cluster(struct control *control, const struct control_options *options, struct fl_err *err)
 {
-    struct fl_kube_access access = {0};
-    int result = options->kubeconfig != NULL ? fl_kubeconfig_load(options->kubeconfig, options->context, &access, err)
-                                             : fl_kube_in_cluster(NULL, &access, err);
-    if (result == 0)
-        result = fl_kube_client_new(control->loop, &access, "fairlead-control/" FL_VERSION, &control->client, err);
-    if (result < 0)
-        return result;
-    const char *own = fl_kube_client_namespace(control->client);
-    const struct control_kubernetes_options source = {
-        .name_space = options->name_space != NULL ? options->name_space
-                      : own != NULL               ? own
-                                                  : CONTROL_ROOT_NAMESPACE,
-        .metrics = control->metrics,
-        .on_commit = on_commit,
-        .on_synced = on_synced,
-        .owner = control,
-    };
-    fl_log(FL_LOG_INFO, "following the API server", FL_LOG_STR("server", fl_kube_client_server(control->client)),
-           FL_LOG_STR("namespace", source.name_space));
-    return control_kubernetes_open(control->loop, control->client, control->store, &source, &control->kubernetes, err);
+    const struct control_cluster_options cluster = {.loop = control->loop,
+                                                    .metrics = control->metrics,
+                                                    .store = control->store,
+                                                    .kubeconfig = options->kubeconfig,
+                                                    .context = options->context,
+                                                    .name_space = options->name_space,
+                                                    .lease = options->lease,
+                                                    .bundle = options->bundle_configmap,
+                                                    .lease_s = options->lease_s,
+                                                    .on_commit = on_commit,
+                                                    .on_synced = on_synced,
+                                                    .owner = control};
+    return control_cluster_new(&cluster, &control->cluster, err);
 }
 
 static int start_source(struct control *control, const struct control_options *options, struct fl_err *err)
 {
     const char prefix[] = "directory:";
     int result;
-    if (strcmp(options->source, "kubernetes") == 0)
-        result = start_kubernetes(control, options, err);
+    if (is_kubernetes(options))
+        result = start_cluster(control, options, err);
     else if (strncmp(options->source, prefix, sizeof(prefix) - 1) == 0)
         result = control_directory_open(control->loop, control->store, options->source + sizeof(prefix) - 1, on_commit,
                                         control, &control->directory, err);
@@ -291,26 +318,49 @@ static void on_serving(void *owner)
     say_ready(control);
 }
 
+static void on_bundle(void *owner, struct fl_span pem)
+{
+    struct control *control = owner;
+    if (control->cluster != NULL)
+        control_cluster_set_bundle(control->cluster, pem);
+}
+
 static int start_identities(struct control *control, struct fl_err *err)
 {
     const struct control_options *options = control->options;
+    const char *audience = options->token_audience != NULL ? options->token_audience : FL_TOKEN_AUDIENCE;
+    struct control_authenticator *authenticator = NULL;
+    if (!issues(options))
+        return 0;
+    if (control->cluster != NULL && options->token_dir == NULL &&
+        control_cluster_authenticator(control->cluster, audience, &authenticator) < 0)
+        return fl_err_set(err, -ENOMEM, "start: out of memory");
+    const struct control_identities_secrets secrets = {
+        .name_space = control->cluster != NULL ? control_cluster_namespace(control->cluster) : NULL,
+        .secret = options->ca_secret != NULL ? options->ca_secret : CONTROL_CA_SECRET,
+        .cacerts = options->cacerts_secret != NULL ? options->cacerts_secret : CONTROL_CACERTS_SECRET,
+        .kubeconfig = options->kubeconfig,
+        .context = options->context,
+        .root_life_s = options->ca_root_life_s,
+        .look_ms = options->ca_look_ms};
     const struct control_identities_options identities = {.loop = control->loop,
                                                           .metrics = control->metrics,
                                                           .ca_dir = options->ca_dir,
                                                           .ca_cert_dir = options->ca_cert_dir,
+                                                          .secrets = uses_secrets(options) ? &secrets : NULL,
                                                           .bundle_file = options->ca_bundle,
                                                           .trust_domain = options->trust_domain,
                                                           .server_names = options->server_names,
                                                           .token_dir = options->token_dir,
+                                                          .authenticator = authenticator,
                                                           .token_audience = options->token_audience,
                                                           .validity_s = options->certificate_validity_s,
                                                           .overlap_s = options->ca_overlap_s,
                                                           .peer_rate = options->peer_rate,
                                                           .identity_rate = options->identity_rate,
+                                                          .on_bundle = on_bundle,
                                                           .on_serving = on_serving,
                                                           .owner = control};
-    if (options->ca_dir == NULL && options->ca_cert_dir == NULL)
-        return 0;
     return control_identities_new(&identities, &control->identities, err);
 }
 
@@ -425,8 +475,7 @@ static void stop(struct control *control)
     fl_grpc_server_free(control->grpc);
     control_identities_free(control->identities);
     control_directory_close(control->directory);
-    control_kubernetes_close(control->kubernetes);
-    fl_kube_client_free(control->client);
+    control_cluster_free(control->cluster);
     control_proxies_free(control->proxies);
     control_problems_unref(control->told);
     control_status_writer_close(control->status);

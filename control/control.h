@@ -11,6 +11,9 @@
 #define CONTROL_HTTP_DEFAULT   "[::]:15014"
 #define CONTROL_NAMES_MAX      32
 
+#define CONTROL_CA_SECRET      "fairlead-ca"
+#define CONTROL_CACERTS_SECRET "cacerts"
+
 struct control_options {
     const char *source;           /* "directory:PATH", or "kubernetes" */
     const char *kubeconfig;       /* of the API server; NULL: the pod's service account */
@@ -21,7 +24,13 @@ struct control_options {
     const char *http;             /* health, metrics, debug pages; NULL: not at all */
     const char *status;           /* folder of status files; NULL: none are written */
 
-    /* Identities (ca/identities.h); neither of the first two: no certificates, and no TLS. */
+    /* The source "kubernetes" alone; NULL or 0: the default. */
+    const char *ca_secret, *cacerts_secret; /* where neither ca_dir nor ca_cert_dir is given */
+    const char *bundle_configmap, *lease;
+    const char *revision;
+    uint32_t lease_s, ca_root_life_s, ca_look_ms;
+
+    /* Identities (ca/identities.h); none of these, and no Secret: no certificates, and no TLS. */
     const char *ca_dir, *ca_cert_dir;
     const char *ca_bundle;
     const char *trust_domain;

@@ -26,6 +26,7 @@ static const char usage[] =
     "  --source directory:PATH      the folder of YAML that a cluster would hold; followed as it changes\n"
     "  --kubeconfig FILE            of the API server; --context NAME: of the kubeconfig (default: its current one)\n"
     "  --namespace NAME             of the installation (default: the service account's, or the context's)\n"
+    "  --revision NAME              of this control plane\n"
     "  --listen ADDR:PORT           xDS and certificates over TLS (default " CONTROL_LISTEN_DEFAULT
     "); port 0 takes any\n"
     "                               free one (the \"ready\" log line tells); \"none\": not at all\n"
@@ -37,6 +38,15 @@ static const char usage[] =
     "\n"
     "  --ca-dir DIR                 issue certificates by a root of our own, made there where there is none\n"
     "  --ca-cert-dir DIR            … or by a given one: ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem\n"
+    "  --ca-secret NAME             with --source kubernetes and neither of these: the Secret that holds the root, "
+    "made\n"
+    "                               where there is none, rotated by itself (default " CONTROL_CA_SECRET ")\n"
+    "  --cacerts-secret NAME        … or, where it is there, a given one in the form of --ca-cert-dir (default\n"
+    "                               " CONTROL_CACERTS_SECRET "); --ca-look SECONDS: between two looks at them (10)\n"
+    "  --ca-root-validity SECONDS   of a root that is made for the Secret (default ten years)\n"
+    "  --bundle-configmap NAME      the trust bundle in every namespace, kept by the leader (default fairlead-root)\n"
+    "  --lease NAME                 by which one of several replicas leads (default fairlead-control);\n"
+    "                               --lease-duration SECONDS (30)\n"
     "  --ca-bundle FILE             write the trust bundle there (default: root-cert.pem in --ca-dir)\n"
     "  --ca-overlap SECONDS         how long a new root is only trusted before it issues (default: the validity)\n"
     "  --certificate-validity SECONDS  of proxies' certificates (default 86400)\n"
@@ -46,6 +56,7 @@ static const char usage[] =
     "  --server-name NAME           a DNS name or IP address in our own certificate; may be given again\n"
     "                               (default: " FL_CONTROL_NAME ", localhost, 127.0.0.1, ::1)\n"
     "  --token-dir DIR              holds the key of tokens (fairlead-control token create)\n"
+    "                               with --source kubernetes the API server is asked instead (TokenReview)\n"
     "  --token-audience TEXT        whom tokens must be for (default " FL_TOKEN_AUDIENCE ")\n"
     "\n"
     "  --log-level L                error, warning, info (default), debug, trace\n"
@@ -60,6 +71,14 @@ enum option_id {
     OPTION_KUBECONFIG,
     OPTION_CONTEXT,
     OPTION_NAMESPACE,
+    OPTION_REVISION,
+    OPTION_CA_SECRET,
+    OPTION_CACERTS_SECRET,
+    OPTION_BUNDLE,
+    OPTION_LEASE,
+    OPTION_LEASE_SECONDS,
+    OPTION_CA_LIFE,
+    OPTION_CA_LOOK,
     OPTION_LISTEN,
     OPTION_PLAINTEXT,
     OPTION_HTTP,
@@ -87,6 +106,14 @@ static const struct option long_options[] = {
     {"kubeconfig", required_argument, NULL, OPTION_KUBECONFIG},
     {"context", required_argument, NULL, OPTION_CONTEXT},
     {"namespace", required_argument, NULL, OPTION_NAMESPACE},
+    {"revision", required_argument, NULL, OPTION_REVISION},
+    {"ca-secret", required_argument, NULL, OPTION_CA_SECRET},
+    {"cacerts-secret", required_argument, NULL, OPTION_CACERTS_SECRET},
+    {"bundle-configmap", required_argument, NULL, OPTION_BUNDLE},
+    {"lease", required_argument, NULL, OPTION_LEASE},
+    {"lease-duration", required_argument, NULL, OPTION_LEASE_SECONDS},
+    {"ca-root-validity", required_argument, NULL, OPTION_CA_LIFE},
+    {"ca-look", required_argument, NULL, OPTION_CA_LOOK},
     {"listen", required_argument, NULL, OPTION_LISTEN},
     {"listen-plaintext", required_argument, NULL, OPTION_PLAINTEXT},
     {"http", required_argument, NULL, OPTION_HTTP},
@@ -134,6 +161,15 @@ static int take_seconds(const char *option, const char *value, uint32_t *ret_sec
     uint64_t seconds;
     if (!fl_span_to_u64(fl_span_str(value), CONTROL_VALIDITY_MAX_S, &seconds) || seconds == 0)
         return wrong(option, value);
+    *ret_seconds = (uint32_t)seconds;
+    return 0;
+}
+
+static int take_years(const char *value, uint32_t *ret_seconds)
+{
+    uint64_t seconds;
+    if (!fl_span_to_u64(fl_span_str(value), 630720000, &seconds) || seconds < 60)
+        return wrong("--ca-root-validity: expected seconds, 60 to 630720000 (20 years)", value);
     *ret_seconds = (uint32_t)seconds;
     return 0;
 }
@@ -205,6 +241,41 @@ static int take_ca_option(struct control_options *options, int id, const char *v
     }
 }
 
+static int take_object_name(const char *option, const char *value, const char **ret_name)
+{
+    *ret_name = value;
+    return fl_is_dns_subdomain(fl_span_str(value)) ? 0 : wrong(option, value);
+}
+
+/* Those of an installation in a cluster. 1: it is none of them. */
+static int take_cluster_option(struct control_options *options, int id, const char *value)
+{
+    switch (id) {
+    case OPTION_REVISION:
+        options->revision = value;
+        return 0;
+    case OPTION_CA_SECRET:
+        return take_object_name("--ca-secret: expected a name", value, &options->ca_secret);
+    case OPTION_CACERTS_SECRET:
+        return take_object_name("--cacerts-secret: expected a name", value, &options->cacerts_secret);
+    case OPTION_BUNDLE:
+        return take_object_name("--bundle-configmap: expected a name", value, &options->bundle_configmap);
+    case OPTION_LEASE:
+        return take_object_name("--lease: expected a name", value, &options->lease);
+    case OPTION_LEASE_SECONDS:
+        return take_seconds("--lease-duration: expected seconds, 3 to 3600", value, &options->lease_s);
+    case OPTION_CA_LIFE:
+        return take_years(value, &options->ca_root_life_s);
+    case OPTION_CA_LOOK: {
+        int result = take_seconds("--ca-look: expected seconds", value, &options->ca_look_ms);
+        options->ca_look_ms = options->ca_look_ms < 3600 ? options->ca_look_ms * 1000 : 3600000;
+        return result;
+    }
+    default:
+        return 1;
+    }
+}
+
 /* Those of the source. 1: it is none of them. */
 static int take_source_option(struct control_options *options, int id, const char *value)
 {
@@ -245,6 +316,8 @@ static int take_option(struct command_line *line, int id, const char *value)
     int result = take_ca_option(&line->options, id, value);
     if (result > 0)
         result = take_source_option(&line->options, id, value);
+    if (result > 0)
+        result = take_cluster_option(&line->options, id, value);
     if (result <= 0)
         return result;
     switch (id) {

@@ -188,7 +188,10 @@ void control_storage_look(struct control_storage *storage)
 
 static int make_folder(const char *wanted, char **ret_folder, struct fl_err *err)
 {
-    char *folder = strdup(wanted != NULL ? wanted : "/dev/shm/fairlead-ca-XXXXXX");
+    bool mounted = access("/run/fairlead", W_OK | X_OK) == 0; /* as the chart has it, in memory too */
+    char *folder = strdup(wanted != NULL ? wanted
+                          : mounted      ? "/run/fairlead/ca-XXXXXX"
+                                         : "/dev/shm/fairlead-ca-XXXXXX");
     if (folder == NULL)
         return fl_err_set(err, -ENOMEM, "out of memory");
     int result = 0;

@@ -2,8 +2,9 @@
  * server, makes and rotates the self-made one, and writes them as files that the issuer reads. No key passes through
  * this process: it hears "changed" and, where something fails, why.
  *
- * The folder is made under /dev/shm unless it is named, 0700, and is removed with all in it when this ends, also by
- * force (then by the courier). The Secrets are looked at every CONTROL_STORAGE_LOOK_MS.
+ * The folder is made under /run/fairlead (where that is ours to write), else /dev/shm, unless it is named, 0700, and is
+ * removed with all in it when this ends, also by force (then by the courier). The Secrets are looked at every
+ * CONTROL_STORAGE_LOOK_MS.
  */
 #ifndef CONTROL_CA_STORAGE_H
 #define CONTROL_CA_STORAGE_H
