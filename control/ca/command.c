@@ -1,9 +1,12 @@
 #include "control/ca/command.h"
 
 #include "common/base/file.h"
+#include "common/kube/kubeconfig.h"
+#include "common/kube/object.h"
 #include "common/mesh/label.h"
 #include "control/ca/root.h"
 #include "control/ca/token.h"
+#include "control/ca/vault.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -24,9 +27,17 @@ static const char token_usage[] =
 
 static const char ca_usage[] =
     "usage: fairlead-control ca rotate --ca-dir DIR\n"
+    "       fairlead-control ca rotate --ca-secret NAME [--namespace NAME] [--kubeconfig FILE] [--context NAME]\n"
     "\n"
-    "Puts the next root beside those in DIR. The trust bundle has it at once; it issues once\n"
-    "the overlap is over (--ca-overlap of the control plane).\n";
+    "Puts the next root beside those in the folder, or the Secret. The trust bundle has it at once; it issues once\n"
+    "the overlap is over (--ca-overlap of the control plane). In a Secret this comes by itself before a root ends, "
+    "and\n"
+    "old roots go when nothing that they signed is valid any more.\n"
+    "\n"
+    "  --ca-secret NAME        of the control plane's option of that name, as a rule fairlead-ca\n"
+    "  --cacerts-secret NAME   default cacerts: where that one is there it issues, and nothing is rotated here\n"
+    "  --namespace NAME        of both (default fairlead-system)\n"
+    "  --kubeconfig FILE       default: $KUBECONFIG, ~/.kube/config, the pod's service account\n";
 
 struct token_settings {
     const char *folder, *name_space, *service_account, *audience, *out;
@@ -137,24 +148,78 @@ int control_token_main(int argc, char **argv)
     return EXIT_FAILURE;
 }
 
+struct rotate_settings {
+    const char *folder, *secret, *cacerts, *name_space, *kubeconfig, *context;
+};
+
+static bool read_rotate_options(int argc, char **argv, struct rotate_settings *settings)
+{
+    static const struct option options[] = {
+        {"ca-dir", required_argument, NULL, 'd'},
+        {"ca-secret", required_argument, NULL, 's'},
+        {"cacerts-secret", required_argument, NULL, 'g'},
+        {"namespace", required_argument, NULL, 'n'},
+        {"kubeconfig", required_argument, NULL, 'k'},
+        {"context", required_argument, NULL, 'c'},
+        {NULL, 0, NULL, 0},
+    };
+    const char **texts[] = {['d'] = &settings->folder,     ['s'] = &settings->secret,     ['g'] = &settings->cacerts,
+                            ['n'] = &settings->name_space, ['k'] = &settings->kubeconfig, ['c'] = &settings->context};
+    int option;
+    optind = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == '?')
+            return false;
+        *texts[option] = optarg;
+    }
+    return optind == argc && (settings->folder == NULL) != (settings->secret == NULL) &&
+           fl_is_dns_label(fl_span_str(settings->name_space)) && fl_is_dns_subdomain(fl_span_str(settings->cacerts)) &&
+           (settings->secret == NULL || fl_is_dns_subdomain(fl_span_str(settings->secret)));
+}
+
+/* Old roots are the control plane's to drop: it knows how long what they signed is valid. */
+static int rotate_secret(const struct rotate_settings *settings, struct fl_err *err)
+{
+    const struct control_vault_options options = {.name_space = settings->name_space,
+                                                  .secret = settings->secret,
+                                                  .cacerts = settings->cacerts,
+                                                  .overlap_s = INT32_MAX,
+                                                  .validity_s = INT32_MAX};
+    struct control_stored own = {.there = false}, given = {.there = false};
+    struct fl_kube_access access = {0};
+    struct fl_kube_client *client = NULL;
+    struct fl_loop *loop = NULL;
+    int result = fl_kube_find(settings->kubeconfig, settings->context, &access, err);
+    if (result < 0)
+        return result;
+    result = fl_loop_new(&loop);
+    if (result < 0) {
+        fl_kube_access_done(&access);
+        return fl_err_errno(err, result, "start");
+    }
+    result = fl_kube_client_new(loop, &access, "fairlead-control-ca/" FL_VERSION, &client, err);
+    if (result == 0)
+        result = control_vault_sync(client, &options, true, &own, &given, err);
+    control_stored_done(&own);
+    control_stored_done(&given);
+    fl_kube_client_free(client);
+    fl_loop_free(loop);
+    return result;
+}
+
 int control_ca_main(int argc, char **argv)
 {
-    static const struct option options[] = {{"ca-dir", required_argument, NULL, 'd'}, {NULL, 0, NULL, 0}};
-    const char *folder = NULL;
+    struct rotate_settings settings = {.cacerts = "cacerts", .name_space = "fairlead-system"};
     struct fl_err err = {0};
-    int option = -1;
-    optind = 0;
     if (wants_help(argc, argv, ca_usage))
         return EXIT_SUCCESS;
-    if (is_command(argc, argv, "rotate")) {
-        while ((option = getopt_long(argc - 1, argv + 1, "", options, NULL)) == 'd')
-            folder = optarg;
-    }
-    if (folder == NULL || option != -1 || optind != argc - 1) {
+    if (!is_command(argc, argv, "rotate") || !read_rotate_options(argc - 1, argv + 1, &settings)) {
         fputs(ca_usage, stderr);
         return EXIT_USAGE;
     }
-    if (control_root_rotate(folder, time(NULL), &err) == 0)
+    int result = settings.folder != NULL ? control_root_rotate(settings.folder, time(NULL), &err)
+                                         : rotate_secret(&settings, &err);
+    if (result == 0)
         return EXIT_SUCCESS;
     fprintf(stderr, "fairlead-control: %s\n", err.text);
     return EXIT_FAILURE;
