@@ -19,6 +19,7 @@ int cli_pause(int argc, char **argv);    /* pause.c, as is the next */
 int cli_resume(int argc, char **argv);
 int cli_proxy_config(int argc, char **argv); /* proxyconfig.c */
 int cli_status(int argc, char **argv);       /* status.c */
+int cli_members(int argc, char **argv);      /* members.c */
 int cli_route(int argc, char **argv);        /* route.c */
 int cli_cni(int argc, char **argv);          /* cni.c */
 int cli_check(int argc, char **argv);        /* check.c */

@@ -16,6 +16,7 @@ static const struct {
     {"pause", cli_pause, "break-glass: new pods of a namespace pass without the mesh"},
     {"resume", cli_resume, "takes back a pause"},
     {"status", cli_status, "the proxies that a control plane knows: in sync or not, certificate ages"},
+    {"members", cli_members, "the pods that are in the mesh"},
     {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
     {"route", cli_route, "route explain: which rule would a request hit, and why"},
     {"cni", cli_cni, "on a node: is a pod captured now, proven; the plugin installed and taken out by hand"},

@@ -6,7 +6,7 @@ import sys
 import unittest
 
 import yaml
-from render_test import ROOT, SKIPPED, SYSTEM, find_helm, helm, render, webhook_config
+from render_test import ROOT, SKIPPED, SYSTEM, find_helm, helm, pod_of, render, webhook_config
 
 CONTROL, DEPLOYER = "fairlead-control", "fairlead-deployer"
 NAME = f"{CONTROL}.{SYSTEM}.svc"
@@ -29,6 +29,11 @@ def options(things, name=CONTROL):
 def parts(things, *components):
     return {(kind, name) for (kind, name), thing in things.items()
             if thing["metadata"]["labels"]["app.kubernetes.io/component"] in components}
+
+
+def selects(selector, labels):
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(row["key"]) in row["values"] for row in selector.get("matchExpressions", ()))
 
 
 class Control(unittest.TestCase):
@@ -163,6 +168,44 @@ class Control(unittest.TestCase):
                                    "TrafficPolicy") if re.search(rf'"{kind}"', text)}
         plural = {re.sub("y$", "ie", kind.lower()).removesuffix("s") + "s" for kind in kinds}
         self.assertEqual({resource for group, resource, _ in self.rules(self.plain) if group == "fairlead.io" and "/" not in resource}, plural)
+
+    # -- hooks --------------------------------------------------------------------------------------------------------
+
+    def test_uninstalling_asks_first(self):
+        """By the command `members` for this revision, with the right to list pods, and for as long as it takes."""
+        for things, suffix in ((self.plain, ""), (self.canary, "-canary")):
+            name = f"fairlead-uninstall{suffix}"
+            job = things["Job", name]
+            self.assertEqual(job["metadata"]["annotations"]["helm.sh/hook"], "pre-delete")
+            self.assertEqual((job["spec"]["backoffLimit"], pod_of(job)["restartPolicy"], pod_of(job)["serviceAccountName"]), (0, "Never", name))
+            self.assertEqual(pod_of(job)["containers"][0]["args"],
+                             ["members", "--expect-none", "--timeout=30s", f"--revision={suffix[1:] or 'default'}"])
+            self.assertEqual(things["ClusterRole", name]["rules"], [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
+            for kind in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Job"):
+                notes = things[kind, name]["metadata"]["annotations"]
+                self.assertIn("hook-succeeded", notes["helm.sh/hook-delete-policy"])
+                self.assertLess(int(notes.get("helm.sh/hook-weight", 0)), 0 if kind != "Job" else 1)
+        self.assertEqual({key for key in render({"uninstall": {"check": False}}) if "uninstall" in key[1]}, set())
+
+    def test_the_test_changes_nothing(self):
+        self.assertEqual(self.plain["Pod", "fairlead-test"]["metadata"]["annotations"]["helm.sh/hook"], "test")
+        for (_, resource, _), verbs in self.rules(self.plain, "fairlead-test").items():
+            self.assertEqual(verbs, ["get", "list"])
+            self.assertNotEqual(resource, "secrets")
+
+    def test_nobody_is_called_but_the_api_server(self):
+        things = render({"networkPolicy": {"enabled": True, "monitoringFrom": [{"podSelector": {}}]}})
+        for (kind, name), thing in things.items():
+            if kind == "NetworkPolicy":
+                self.assertEqual(thing["spec"]["egress"], [{"ports": [{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]}], name)
+        first, second = things["NetworkPolicy", CONTROL]["spec"]["ingress"]
+        self.assertEqual((first, second), ({"ports": [{"port": 15012, "protocol": "TCP"}]},
+                                           {"ports": [{"port": 15014, "protocol": "TCP"}], "from": [{"podSelector": {}}]}))
+        held = [thing["spec"]["podSelector"] for (kind, _), thing in things.items() if kind == "NetworkPolicy"]
+        for (kind, name), thing in things.items():  # each pod of the release by exactly one
+            if kind in ("Deployment", "Job", "Pod"):
+                labels = (thing if kind == "Pod" else thing["spec"]["template"])["metadata"]["labels"]
+                self.assertEqual(sum(selects(selector, labels) for selector in held), 1, name)
 
     # -- values -------------------------------------------------------------------------------------------------------
 

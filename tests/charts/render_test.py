@@ -50,6 +50,11 @@ def render(values=None, namespace=SYSTEM, arguments=()):
     return named
 
 
+def pod_of(thing):
+    """The spec of a Pod, or of a template's."""
+    return thing["spec"] if thing["kind"] == "Pod" else thing["spec"]["template"]["spec"]
+
+
 def walk(thing):
     yield thing
     children = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else ()
@@ -123,6 +128,8 @@ class Rendered(unittest.TestCase):
         accounts = ("ClusterRole", "ClusterRoleBinding", "Deployment", "Role", "RoleBinding", "ServiceAccount")
         control = {f"{kind}/fairlead-{part}" for kind in accounts for part in ("control", "deployer")} | {
             f"{kind}/fairlead-control" for kind in ("PodDisruptionBudget", "Service")}
+        hooks = {f"{kind}/fairlead-{name}" for kind in ("ClusterRole", "ClusterRoleBinding", "ServiceAccount") for name in ("test", "uninstall")}
+        webhook |= hooks | {"Job/fairlead-uninstall", "Pod/fairlead-test"}
         self.assertEqual(set(kinds("as it comes")), keeper | webhook | control | bound | operators)
         self.assertEqual(set(kinds("without a control plane")), keeper | webhook | bound | operators)
         self.assertEqual(set(kinds("without policies")), keeper | webhook | control)
@@ -158,10 +165,9 @@ class Rendered(unittest.TestCase):
 
     def test_pods_pass_restricted(self):
         for things in self.in_every_mode():
-            deployments = [thing for (kind, _), thing in things.items() if kind == "Deployment"]
-            self.assertTrue(deployments)
-            for deployment in deployments:
-                pod = deployment["spec"]["template"]["spec"]
+            pods = [pod_of(thing) for (kind, _), thing in things.items() if kind in ("Deployment", "Job", "Pod")]
+            self.assertGreater(len(pods), 3)
+            for pod in pods:
                 self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
                 self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
                 for container in pod["containers"]:
@@ -180,7 +186,7 @@ class Rendered(unittest.TestCase):
                 if kind == "ServiceAccount":
                     self.assertIs(thing["automountServiceAccountToken"], False)
                 if kind == "Deployment":
-                    self.assertIs(thing["spec"]["template"]["spec"]["automountServiceAccountToken"], True)
+                    self.assertIs(pod_of(thing)["automountServiceAccountToken"], True)
 
     def test_the_webhook_is_reached(self):
         for things in self.in_every_mode():

@@ -38,4 +38,5 @@ def with_images(agent=False):
 
 
 def uninstall(namespace="fairlead-system", release="fairlead"):
-    return helm("uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait")
+    """Whatever pods are in the mesh."""
+    return helm("uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait", "--no-hooks")

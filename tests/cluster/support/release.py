@@ -28,7 +28,7 @@ class Release:
                    "--create-namespace", *chart.settings(values or {}))
 
     def remove(self):
-        chart.helm("uninstall", self.name, "--namespace", self.system, "--ignore-not-found", "--wait")
+        chart.helm("uninstall", self.name, "--namespace", self.system, "--ignore-not-found", "--wait", "--no-hooks")
         self.lane.api.delete("v1", "Namespace", self.system, missing_ok=True)
         for name in (self.system, "fairlead-cni"):
             self.lane.api.wait_gone("v1", "Namespace", name)  # the next release may want it
