@@ -11,7 +11,8 @@
 #define ROUNDS_MAX    5    /* of taking out what another writer put back */
 #define LOCK_WAIT_MS  2000 /* for another installer */
 #define WHOLE_WAIT_MS 50   /* for another writer's half-written file */
-#define BUSY_WAIT_MS  200  /* for a plugin that is running */
+#define BUSY_WAIT_MS  100  /* for a plugin that is running */
+#define BUSY_ROUNDS   60   /* … so often: on a busy node a call may last for seconds, and the grace may be none */
 
 /* Whether a file that no parser can read may name us all the same. */
 static bool may_name_us(struct fl_span text)
@@ -119,13 +120,14 @@ static int clean(const struct cni_install_settings *settings, unsigned grace_ms,
 static int remove_payload(const struct cni_install_settings *settings, struct fl_err *err)
 {
     int result = 0;
-    for (int round = 0; round < ROUNDS_MAX; round++) {
+    for (int round = 0; round < BUSY_ROUNDS; round++) {
         result = cni_payload_remove(&settings->payload, err);
-        if (result != CNI_PAYLOAD_BUSY)
+        /* not empty: an agent that is late puts something into the folder that is being removed */
+        if (result != CNI_PAYLOAD_BUSY && result != -ENOTEMPTY)
             return result;
         wait_ms(BUSY_WAIT_MS);
     }
-    return -EBUSY;
+    return result < 0 ? result : -EBUSY;
 }
 
 int cni_install_remove(const struct cni_install_settings *settings, unsigned grace_ms, struct fl_err *err)

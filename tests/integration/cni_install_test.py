@@ -176,8 +176,11 @@ class Node(unittest.TestCase):
         return text.replace('"bridge"\n    }', '"bridge"\n    },\n    ' + json.dumps(entry or OURS, separators=(",", ":")))
 
     def remove(self, grace_ms=200, check=True):
-        return subprocess.run([self.tool, "remove", self.payloads.built, self.bin, self.conf, str(grace_ms)], check=check,
+        done = subprocess.run([self.tool, "remove", self.payloads.built, self.bin, self.conf, str(grace_ms)],
                               stderr=subprocess.PIPE, text=True, timeout=WAIT)
+        if check and done.returncode != 0:
+            raise AssertionError(f"not removed: {done.stderr}")
+        return done
 
     def assert_clean(self):
         self.assertEqual(os.listdir(self.bin), [])
