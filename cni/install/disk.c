@@ -13,6 +13,7 @@
 #define TEMPORARY_PREFIX ".fairlead."
 #define TEMPORARY_SUFFIX ".tmp"
 #define LOCK_PAUSE_MS    10
+#define CROWD_ROUNDS     20 /* of writers of one name at once */
 #define FOLDERS_DEEP     8
 
 /* What a person can do about it; empty where the system's own words say enough. */
@@ -292,6 +293,52 @@ int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_sp
         (void)unlinkat(disk->fd, temporary, 0);
     }
     return result < 0 ? failed(disk, "write", name, result, err) : sync_name(disk, name, err);
+}
+
+/* -ENOENT, -EEXIST: somebody swept the temporary file away, or is at the same name. */
+static int put_locked(const struct cni_disk *disk, const char *temporary, const char *name, struct fl_span bytes,
+                      mode_t mode, int *ret_fd)
+{
+    if (unlinkat(disk->fd, temporary, 0) != 0 && errno != ENOENT)
+        return -errno;
+    FL_CLEANUP(fl_cleanup_close)
+    int fd = openat(disk->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    int result = write_whole(fd, bytes, mode);
+    if (result == 0 && renameat(disk->fd, temporary, disk->fd, name) != 0)
+        result = -errno;
+    if (result < 0) {
+        (void)unlinkat(disk->fd, temporary, 0);
+        return result;
+    }
+    *ret_fd = locked ? fl_take_fd(fd) : -1;
+    return 0;
+}
+
+int cni_disk_replace_locked(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
+                            int *ret_fd, struct fl_err *err)
+{
+    char temporary[NAME_MAX + 1];
+    int fd = -1, result = temporary_name(name, temporary);
+    if (result < 0)
+        return failed(disk, "write", name, result, err);
+    for (int round = 0; round < CROWD_ROUNDS; round++) {
+        result = put_locked(disk, temporary, name, bytes, mode, &fd);
+        if (result != -ENOENT && result != -EEXIST)
+            break;
+        (void)poll(NULL, 0, LOCK_PAUSE_MS);
+    }
+    if (result == 0)
+        result = sync_folder(disk->fd);
+    if (result < 0) {
+        if (fd >= 0)
+            close(fd);
+        return failed(disk, "write", name, result, err);
+    }
+    *ret_fd = fd;
+    return 0;
 }
 
 static int open_file(const struct cni_disk *disk, const char *name)

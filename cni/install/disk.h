@@ -61,6 +61,12 @@ int cni_disk_compare(const struct cni_disk *disk, const char *name, struct fl_sp
 int cni_disk_replace(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                      struct fl_err *err) FL_MUST_CHECK;
 
+/* As cni_disk_replace, for several who do so at once, without the folder's lock: nobody sees the file without the
+ * caller's lock (flock) on it, and another one's sweep, or turn at the same name, is waited out. *ret_fd: owned, holds
+ * the lock; -1: the file system has none. */
+int cni_disk_replace_locked(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
+                            int *ret_fd, struct fl_err *err) FL_MUST_CHECK;
+
 /* As cni_disk_replace where nothing has that name: -EEXIST. */
 int cni_disk_create(const struct cni_disk *disk, const char *name, struct fl_span bytes, mode_t mode,
                     struct fl_err *err) FL_MUST_CHECK;

@@ -4,17 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/random.h>
 
-#define FILE_MODE     0644
-#define BYTES_MAX     128
-#define LOCK_TRIES    20
-#define LOCK_PAUSE_MS 5
-#define AGENT_        "agent "
-#define UNINSTALL_    "uninstall "
+#define FILE_MODE  0644
+#define BYTES_MAX  128
+#define AGENT_     "agent "
+#define UNINSTALL_ "uninstall "
 
 static int draw_id(char id[33])
 {
@@ -47,13 +44,6 @@ static void print_owner(char text[BYTES_MAX], enum cni_owner_kind kind, const ch
     snprintf(text, BYTES_MAX, "%s%s\n", kind == CNI_OWNER_AGENT ? AGENT_ : UNINSTALL_, id);
 }
 
-static int write_file(const struct cni_disk *folder, enum cni_owner_kind kind, const char *id, struct fl_err *err)
-{
-    char text[BYTES_MAX];
-    print_owner(text, kind, id);
-    return cni_disk_replace(folder, CNI_OWNER_FILE, fl_span_str(text), FILE_MODE, err);
-}
-
 /* The file's text; at most BYTES_MAX - 1 bytes of it. */
 static int read_owner(const struct cni_disk *folder, int *ret_fd, char text[BYTES_MAX])
 {
@@ -67,44 +57,25 @@ static int read_owner(const struct cni_disk *folder, int *ret_fd, char text[BYTE
     return 0;
 }
 
-/* Who looks whether an owner lives holds a shared lock for a moment, which must not be taken for a defeat. */
-static bool lock_soon(int fd)
-{
-    for (int i = 0; i < LOCK_TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-            return true;
-        (void)poll(NULL, 0, LOCK_PAUSE_MS);
-    }
-    return false;
-}
-
-/* The lock on what was just written; -1 where another one was faster (the check tells), or there are no locks. */
-static int lock_file(const struct cni_disk *folder, enum cni_owner_kind kind, const char *id)
-{
-    char wanted[BYTES_MAX], text[BYTES_MAX];
-    FL_CLEANUP(fl_cleanup_close) int fd = -1;
-    print_owner(wanted, kind, id);
-    if (read_owner(folder, &fd, text) < 0 || strcmp(text, wanted) != 0)
-        return -1;
-    return lock_soon(fd) ? fl_take_fd(fd) : -1;
-}
-
 int cni_owner_take(const char *bin_dir, enum cni_owner_kind kind, struct cni_owner *owner, struct fl_err *err)
 {
     FL_CLEANUP(cni_disk_close) struct cni_disk folder = CNI_DISK_CLOSED;
-    char id[33];
-    int result = draw_id(id);
+    char id[33], text[BYTES_MAX];
+    int fd, result = draw_id(id);
     if (result < 0)
         return fl_err_errno(err, result, "random bytes");
     result = make_folder(bin_dir, &folder, err);
-    if (result == 0)
-        result = write_file(&folder, kind, id, err);
+    if (result < 0)
+        return result;
+    print_owner(text, kind, id);
+    /* locked before anybody can read it: a living owner is never taken for a dead one */
+    result = cni_disk_replace_locked(&folder, CNI_OWNER_FILE, fl_span_str(text), FILE_MODE, &fd, err);
     if (result < 0)
         return result;
     cni_owner_done(owner);
     owner->taken = true;
     memcpy(owner->id, id, sizeof(id));
-    owner->fd = lock_file(&folder, kind, id);
+    owner->fd = fd;
     return 0;
 }
 

@@ -6,10 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -512,6 +516,54 @@ static void test_a_leftover_is_in_nobodys_way(void **state)
     assert_false(is_there(root, ".fairlead.a.tmp"));
 }
 
+/* Another process sweeps the folder all the time, and puts a file of the same name there itself. */
+static pid_t start_sweeper(const struct cni_disk *disk)
+{
+    pid_t parent = getpid(), child = fork();
+    assert_true(child >= 0);
+    for (int fd = -1; child == 0 && getppid() == parent; fd = -1) {
+        bool failed = cni_disk_sweep(disk, NULL) < 0 || cni_disk_replace_locked(disk, "a", OLD, 0644, &fd, NULL) < 0;
+        if (failed)
+            _exit(1);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (child == 0)
+        _exit(0);
+    return child;
+}
+
+static void test_replace_locked_beside_others(void **state)
+{
+    (void)state;
+    struct fl_err err = {0};
+    FL_CLEANUP(cni_disk_close) struct cni_disk disk = CNI_DISK_CLOSED;
+    int fd = -1, status = 0;
+    assert_int_equal(cni_disk_open(root, &disk, &err), 0);
+    pid_t child = start_sweeper(&disk);
+    while (!is_there(root, "a"))
+        (void)poll(NULL, 0, 1);
+    for (int i = 0; i < 5000; i++) {
+        if (cni_disk_replace_locked(&disk, "a", NEW, 0644, &fd, &err) < 0)
+            fail_msg("%d: %s", i, err.text);
+        if (fd >= 0)
+            close(fd);
+    }
+    assert_int_equal(waitpid(child, &status, WNOHANG), 0); /* nothing has failed there */
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(cni_disk_replace_locked(&disk, "a", NEW, 0600, &fd, &err), 0);
+    assert_true(holds(root, "a", NEW));
+    assert_int_equal(mode_of(root, "a"), 0600);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/a", root);
+    int other = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_SH | LOCK_NB), -1);
+    close(fd);
+    assert_int_equal(flock(other, LOCK_SH | LOCK_NB), 0);
+    close(other);
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -536,6 +588,7 @@ int main(void)
         TEST(test_remove_folder),
         TEST(test_sweep),
         TEST(test_a_leftover_is_in_nobodys_way),
+        TEST(test_replace_locked_beside_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
