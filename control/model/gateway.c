@@ -324,8 +324,7 @@ static int collect_server_names(const struct building *building, const struct co
     }
     int result = 0;
     for (size_t i = 0; i < used && result == 0; i++)
-        result = control_destinations_resolve(building->model, CONTROL_TLS_ROUTE,
-                                              names[i].route->object.metadata.name_space, names[i].route->backends,
+        result = control_destinations_resolve(building->model, &names[i].route->object, names[i].route->backends,
                                               names[i].route->backend_count, building->arena, &names[i].destinations);
     if (used > 1)
         qsort(names, used, sizeof(*names), compare_server_names);
@@ -340,8 +339,8 @@ static int attach_tcp(const struct building *building, const struct control_tcp_
     if (view->tcp_route != NULL)
         return 0; /* the oldest counts */
     view->tcp_route = route;
-    return control_destinations_resolve(building->model, CONTROL_TCP_ROUTE, route->object.metadata.name_space,
-                                        route->backends, route->backend_count, building->arena, &view->tcp);
+    return control_destinations_resolve(building->model, &route->object, route->backends, route->backend_count,
+                                        building->arena, &view->tcp);
 }
 
 static int attach_routes(const struct building *building, struct control_listener_view *view)

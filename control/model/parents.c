@@ -144,8 +144,7 @@ static int find_in(const struct control_model *model, const struct control_objec
                    struct findings *findings)
 {
     struct control_destinations destinations;
-    int result = control_destinations_resolve(model, route->kind, route->metadata.name_space, backends, count, arena,
-                                              &destinations);
+    int result = control_destinations_resolve(model, route, backends, count, arena, &destinations);
     for (size_t i = 0; result == 0 && i < destinations.count; i++) {
         const struct control_destination *wrong = &destinations.items[i];
         const struct control_reference *reference = &wrong->backend->reference;

@@ -19,8 +19,21 @@ const char *control_backend_reason(enum control_backend_error error)
     return reasons[error];
 }
 
-static struct control_destination resolve(const struct control_model *model, enum control_kind kind,
-                                          struct fl_span name_space, const struct control_backend *backend)
+/* A Service that the route has for a parent: who calls it may go there anyway, so that needs nobody's leave. */
+static bool is_parent(const struct control_object *route, const struct control_reference *reference)
+{
+    const struct control_parent *parents = NULL;
+    size_t count = control_route_parent_list(route, &parents);
+    for (size_t i = 0; i < count; i++)
+        if (parents[i].reference.group.len == 0 && fl_span_eq_str(parents[i].reference.kind, "Service") &&
+            fl_span_eq(parents[i].reference.name, reference->name) &&
+            fl_span_eq(parents[i].reference.name_space, reference->name_space))
+            return true;
+    return false;
+}
+
+static struct control_destination resolve(const struct control_model *model, const struct control_object *route,
+                                          const struct control_backend *backend)
 {
     const struct control_reference *reference = &backend->reference;
     struct control_destination destination = {.backend = backend, .weight = backend->weight};
@@ -28,7 +41,8 @@ static struct control_destination resolve(const struct control_model *model, enu
         destination.error = CONTROL_BACKEND_INVALID_KIND;
         return destination;
     }
-    if (!control_model_granted(model, kind, name_space, reference)) {
+    if (!control_model_granted(model, route->kind, route->metadata.name_space, reference) &&
+        !is_parent(route, reference)) {
         destination.error = CONTROL_BACKEND_NOT_PERMITTED;
         return destination;
     }
@@ -44,7 +58,7 @@ static struct control_destination resolve(const struct control_model *model, enu
     return destination;
 }
 
-int control_destinations_resolve(const struct control_model *model, enum control_kind kind, struct fl_span name_space,
+int control_destinations_resolve(const struct control_model *model, const struct control_object *route,
                                  const struct control_backend *backends, size_t count, struct fl_arena *arena,
                                  struct control_destinations *ret_destinations)
 {
@@ -56,7 +70,7 @@ int control_destinations_resolve(const struct control_model *model, enum control
     if (items == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        items[i] = resolve(model, kind, name_space, &backends[i]);
+        items[i] = resolve(model, route, &backends[i]);
         total += items[i].weight;
     }
     *ret_destinations = (struct control_destinations){items, count, total};
@@ -152,11 +166,11 @@ static int append_rule(const struct control_model *model, const struct control_h
     struct control_destinations destinations, mirrors;
     if (rule->dropped.len > 0)
         return 0;
-    int result = control_destinations_resolve(model, route->object.kind, route->object.metadata.name_space,
-                                              rule->backends, rule->backend_count, arena, &destinations);
+    int result =
+        control_destinations_resolve(model, &route->object, rule->backends, rule->backend_count, arena, &destinations);
     if (result == 0)
-        result = control_destinations_resolve(model, route->object.kind, route->object.metadata.name_space,
-                                              rule->filters.mirrors, rule->filters.mirror_count, arena, &mirrors);
+        result = control_destinations_resolve(model, &route->object, rule->filters.mirrors, rule->filters.mirror_count,
+                                              arena, &mirrors);
     if (result < 0)
         return result;
     bool refused = rule->filters.unsupported.len > 0 || (rule->filters.redirect == NULL && all_unusable(&destinations));
@@ -292,8 +306,8 @@ static int collect_tcp(const struct control_model *model, enum control_kind kind
         const struct control_tcp_route *route = control_as_tcp_route(selection->routes.items[i]);
         routes->routing = CONTROL_ROUTING_TCP;
         routes->tcp_route = route;
-        return control_destinations_resolve(model, kind, route->object.metadata.name_space, route->backends,
-                                            route->backend_count, arena, &routes->tcp);
+        return control_destinations_resolve(model, &route->object, route->backends, route->backend_count, arena,
+                                            &routes->tcp);
     }
     return 0;
 }

@@ -74,8 +74,8 @@ int control_service_routes(const struct control_model *model, const struct contr
                            const struct control_port *port, struct fl_span client_namespace, struct fl_arena *arena,
                            struct control_service_routes *ret_routes) FL_MUST_CHECK;
 
-/* Backends of one rule of a route in `name_space`; kind is the route's. 0, -ENOMEM. */
-int control_destinations_resolve(const struct control_model *model, enum control_kind kind, struct fl_span name_space,
+/* Backends of one rule of a route. 0, -ENOMEM. */
+int control_destinations_resolve(const struct control_model *model, const struct control_object *route,
                                  const struct control_backend *backends, size_t count, struct fl_arena *arena,
                                  struct control_destinations *ret_destinations) FL_MUST_CHECK;
 

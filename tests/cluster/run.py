@@ -28,6 +28,7 @@ LOG = CLUSTER_DIR / "log"
 LEVELS = {"api": "the control plane", "node": "the node too", "mesh": "the mesh on it", "debian": "all of it, with Debian's containerd"}
 NEEDS = re.compile(rf'^NEEDS = "({"|".join(LEVELS)})"$', re.MULTILINE)
 MINUTES = re.compile(r"^MINUTES = (\d+)$", re.MULTILINE)
+BUILD = re.compile(r'^BUILD = "(\S+)"', re.MULTILINE)  # a command in tests/ that makes what a lane runs, as `build` does
 FULL = re.compile(r"^FULL = True$", re.MULTILINE)
 LANE_MINUTES = 10
 LOST = 77                # the exit code of what cannot run here
@@ -60,6 +61,7 @@ class Lane:
             raise Failed(f'{path} does not say NEEDS = "api", "node", "mesh" or "debian"')
         self.name, self.level = name, needs[1]
         self.minutes = int(minutes[1]) if minutes else LANE_MINUTES
+        self.builds = BUILD.search(text)
         self.full = bool(FULL.search(text))  # runs with --full, or by its name
         self.result, self.seconds = "not run", 0
 
@@ -188,7 +190,7 @@ def run_lanes(lanes):
     """The lanes that need the control plane alone come first: nothing runs their pods. Then the node joins. Those that want
     Debian's containerd have a cluster of their own."""
     for level in LEVELS:
-        chosen = [lane for lane in lanes if lane.level == level]
+        chosen = [lane for lane in lanes if lane.level == level and lane.result != SKIPPED]
         if chosen and level == "debian" and not change_runtime():
             for lane in chosen:
                 lane.result = SKIPPED
@@ -215,6 +217,17 @@ def build():
         skip("Debian's containerd cannot be fetched")
     if code != 0:
         raise Failed("the cluster's programs could not be built")
+
+
+def build_for(lanes):
+    """What a lane needs beside the cluster's programs; without modules the lane is skipped."""
+    for lane in [lane for lane in lanes if lane.builds]:
+        code = command(HERE.parent / lane.builds[1])
+        if code == LOST:
+            lane.result = SKIPPED
+            say(f"== lane {lane.name} is skipped: Go modules are missing and cannot be fetched")
+        elif code != 0:
+            raise Failed(f"what the lane {lane.name} needs could not be built")
 
 
 def skip(why):
@@ -251,6 +264,7 @@ def run(keep, full, names):
     if full:
         os.environ["CLUSTER_FULL"] = "yes"
     build()
+    build_for(lanes)
     try:
         must("taking down what was left", HERE / "down")
         run_lanes(lanes)
