@@ -14,12 +14,15 @@
 #include <unistd.h>
 
 /* The pod's capture spec. One that cannot be understood (of a version to come) captures everything but DNS: the gate
- * then waits for every family, as it must where nobody knows. False: there is none. */
+ * then waits for every family, as it must where nobody knows. False: there is none, or this is a gateway, whose pod
+ * nobody captures. */
 static bool read_capture(struct fl_capture *ret_capture)
 {
-    const char *spec = getenv(FL_ENV_CAPTURE);
+    const char *spec = getenv(FL_ENV_CAPTURE), *gateway = getenv(FL_ENV_GATEWAY);
     struct fl_err err;
     *ret_capture = (struct fl_capture){.ipv6 = true};
+    if (gateway != NULL && gateway[0] != '\0')
+        return false;
     if (spec != NULL && fl_capture_parse(fl_span_str(spec), ret_capture, &err) < 0)
         fl_log(FL_LOG_WARNING, FL_ENV_CAPTURE " is not understood; the start gate waits for IPv4 and IPv6",
                FL_LOG_STR("reason", err.text));
