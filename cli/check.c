@@ -26,19 +26,8 @@ static const struct cli_option options[] = {
      .offset = offsetof(struct settings, pre),
      .help = "before installing: the cluster, and whether you may"},
     CLI_ACCESS_OPTIONS(struct settings, "look at pods of this namespace alone; default: all"),
-    {.name = "mesh-namespace",
-     .letter = 'm',
-     .kind = CLI_OPTION_TEXT,
-     .offset = offsetof(struct settings, mesh),
-     .argument = "NAME",
-     .help = "where the mesh runs; default: fairlead-system",
-     .offer = CLI_OFFER_NAMESPACES},
-    {.name = "revision",
-     .letter = 'r',
-     .kind = CLI_OPTION_TEXT,
-     .offset = offsetof(struct settings, revision),
-     .argument = "NAME",
-     .help = "which control plane; default: default"},
+    CLI_MESH_OPTIONS(struct settings),
+    CLI_KUBECTL_OPTION(struct settings),
     CLI_FORM_OPTION(struct settings, json),
 };
 
@@ -159,7 +148,7 @@ static int run(struct settings *settings)
 
 int cli_check(int argc, char **argv)
 {
-    struct settings settings = {.mesh = "fairlead-system", .revision = "default"};
+    struct settings settings = {.mesh = CLI_MESH_NAMESPACE, .revision = CLI_REVISION};
     int operand;
     int status = cli_options_read(&cli_check_command, argc, argv, &settings, &operand);
     if (status >= 0)

@@ -25,7 +25,7 @@ int cli_cni(int argc, char **argv);          /* cni.c */
 int cli_check(int argc, char **argv);        /* check.c */
 
 /* Those that have a table (option.h). */
-extern const struct cli_command cli_check_command;
+extern const struct cli_command cli_check_command, cli_proxy_config_command, cli_status_command;
 
 /* "fairlead <command>: <text>" and a hint at --help, to stderr; returns CLI_USAGE. */
 int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -2,80 +2,122 @@
 #include "cli/command.h"
 #include "cli/dump.h"
 #include "cli/fetch.h"
+#include "cli/option.h"
+#include "cli/reach.h"
 
-#include <getopt.h>
+#include "common/mesh/port.h"
+
+#include <errno.h>
 #include <stdio.h>
 
 #define NAME "proxy-config"
-
-static const char usage[] =
-    "usage: fairlead proxy-config listeners|routes|clusters|endpoints|secrets [option …]\n"
-    "\n"
-    "What a proxy runs on, as a table; an Envoy's too.\n"
-    "\n"
-    "      --admin ADDR     the proxy's admin port: HOST:PORT or a URL; default 127.0.0.1:15000. It listens on the\n"
-    "                       loopback of its pod: run this in the pod, or through a port-forward\n"
-    "      --name TEXT      only rows whose name holds TEXT\n"
-    "  -o, --output FORMAT  table (default), or json: the whole dump as it is\n"
-    "  -h, --help           this text\n";
+#define PAGE "/config_dump?include_eds"
 
 struct settings {
-    const char *admin, *filter;
+    struct cli_access access;
+    const char *admin, *filter, *pod;
     bool json;
 };
 
-static int print(const struct settings *settings, enum cli_dump dump)
+static const struct cli_option options[] = {
+    {.name = "admin",
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct settings, admin),
+     .argument = "ADDR",
+     .help = "the proxy's admin port, HOST:PORT or a URL, instead of a pod; default without a\npod: 127.0.0.1:15000"},
+    {.name = "name",
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct settings, filter),
+     .argument = "TEXT",
+     .help = "only rows whose name holds TEXT"},
+    CLI_ACCESS_OPTIONS(struct settings, "of the pod; default: the context's"),
+    CLI_KUBECTL_OPTION(struct settings),
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_OPTION_FORM,
+     .offset = offsetof(struct settings, json),
+     .argument = "FORM",
+     .help = "text (default), or json: the whole dump as it is",
+     .words = "json text"},
+};
+
+const struct cli_command cli_proxy_config_command = {
+    .name = NAME,
+    .summary = "what a proxy runs on: listeners, routes, clusters, endpoints, secrets",
+    .usage = "listeners|routes|clusters|endpoints|secrets [POD[.NAMESPACE]] [option …]",
+    .about = "What a proxy runs on, as a table; an Envoy's too. Of a pod it is read through kubectl port-forward.\n",
+    .options = options,
+    .option_count = FL_COUNT(options),
+    .words = "listeners routes clusters endpoints secrets",
+    .offer = CLI_OFFER_PODS,
+    .run = cli_proxy_config,
+};
+
+static int fetch_pod(struct settings *settings, struct fl_buf *text, struct fl_err *err)
+{
+    struct cli_cluster cluster = {0};
+    struct fl_span name_space, pod;
+    int result = cli_cluster_open_for(&settings->access, &cluster, err);
+    if (result < 0)
+        return result;
+    const char *own =
+        settings->access.name_space != NULL ? settings->access.name_space : cli_cluster_namespace(&cluster);
+    result =
+        cli_reach_read(settings->pod, own, &name_space, &pod)
+            ? cli_reach_text(&settings->access, name_space, pod, FL_PORT_ADMIN, PAGE, text, err)
+            : fl_err_set(err, -EINVAL, "\"%s\" is not the name of a pod: expected POD, POD.NAMESPACE or NAMESPACE/POD",
+                         settings->pod);
+    cli_cluster_close(&cluster);
+    return result;
+}
+
+static int print_tables(struct settings *settings, enum cli_dump dump, struct fl_span text, struct fl_buf *out,
+                        struct fl_err *err)
+{
+    static const struct fl_json_limits limits = {.bytes_max = CLI_FETCH_BYTES, .values_max = 1u << 24};
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *json = NULL;
+    int result = fl_json_parse(text, &limits, &json, err);
+    if (result < 0) {
+        fl_err_prefix(err, "the proxy's answer");
+        return result;
+    }
+    result = cli_dump_print(dump, json, fl_span_str(settings->filter), out);
+    return result < 0 ? fl_err_errno(err, result, "print") : 0;
+}
+
+static int print(struct settings *settings, enum cli_dump dump)
 {
     struct fl_err err = {0};
-    struct fl_buf out;
-    FL_CLEANUP(fl_cleanup_json) struct fl_json *json = NULL;
+    struct fl_buf text, out;
+    fl_buf_init(&text, CLI_FETCH_BYTES);
     fl_buf_init(&out, CLI_FETCH_BYTES);
-    int result;
-    if (settings->json)
-        result = cli_fetch_text(settings->admin, "/config_dump?include_eds", &out, &err);
-    else
-        result = cli_fetch(settings->admin, "/config_dump?include_eds", &json, &err);
-    if (result == 0 && json != NULL) {
-        result = cli_dump_print(dump, json, fl_span_str(settings->filter), &out);
-        if (result < 0)
-            (void)fl_err_errno(&err, result, "print");
-    }
-    if (result == 0 && fwrite(out.data, 1, out.len, stdout) != out.len)
-        result = fl_err_set(&err, -1, "the output could not be written");
+    int result = settings->pod != NULL
+                     ? fetch_pod(settings, &text, &err)
+                     : cli_fetch_text(settings->admin != NULL ? settings->admin : "127.0.0.1:15000", PAGE, &text, &err);
+    if (result == 0 && !settings->json)
+        result = print_tables(settings, dump, fl_buf_span(&text), &out, &err);
+    const struct fl_buf *shown = settings->json ? &text : &out;
+    if (result == 0 && fwrite(shown->data, 1, shown->len, stdout) != shown->len)
+        result = fl_err_set(&err, -EIO, "the output could not be written");
+    fl_buf_done(&text);
     fl_buf_done(&out);
     return result == 0 ? CLI_OK : cli_failed(NAME, err.text);
 }
 
 int cli_proxy_config(int argc, char **argv)
 {
-    enum { OPTION_ADMIN = 256, OPTION_NAME };
-    static const struct option options[] = {
-        {"admin", required_argument, NULL, OPTION_ADMIN},
-        {"name", required_argument, NULL, OPTION_NAME},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    struct settings settings = {.admin = "127.0.0.1:15000"};
-    int option, status = -1;
-    while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        if (option == OPTION_ADMIN)
-            settings.admin = optarg;
-        else if (option == OPTION_NAME)
-            settings.filter = optarg;
-        else if (option == 'o')
-            status = cli_take_output(NAME, optarg, &settings.json);
-        else if (option == 'h')
-            return fputs(usage, stdout) < 0 ? CLI_FAILED : CLI_OK;
-        else
-            return CLI_USAGE;
-        if (status >= 0)
-            return status;
-    }
+    struct settings settings = {0};
     enum cli_dump dump;
-    if (optind + 1 != argc)
-        return cli_wrong(NAME, "expected one of listeners, routes, clusters, endpoints, secrets");
-    if (!cli_dump_parse(argv[optind], &dump))
-        return cli_wrong(NAME, "expected listeners, routes, clusters, endpoints or secrets, got \"%s\"", argv[optind]);
+    int operand;
+    int status = cli_options_read(&cli_proxy_config_command, argc, argv, &settings, &operand);
+    if (status >= 0)
+        return status;
+    if (operand == argc || argc - operand > 2)
+        return cli_wrong(NAME, "expected one of listeners, routes, clusters, endpoints, secrets, and a pod at most");
+    if (!cli_dump_parse(argv[operand], &dump))
+        return cli_wrong(NAME, "expected listeners, routes, clusters, endpoints or secrets, got \"%s\"", argv[operand]);
+    settings.pod = operand + 1 < argc ? argv[operand + 1] : NULL;
+    if (settings.pod != NULL && settings.admin != NULL)
+        return cli_wrong(NAME, "expected a pod or --admin, not both");
     return print(&settings, dump);
 }

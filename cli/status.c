@@ -1,31 +1,54 @@
-/* fairlead status: the proxies that a control plane knows. */
+/* fairlead status: the proxies that a control plane knows; of a cluster, of all its replicas. */
 #include "cli/command.h"
 #include "cli/fetch.h"
+#include "cli/option.h"
 #include "cli/proxies.h"
+#include "cli/reach.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 
-#define NAME "status"
-
-static const char usage[] =
-    "usage: fairlead status [option …]\n"
-    "\n"
-    "The proxies that a control plane knows: whether each has all that it should, what it refused and why, the age of "
-    "its\n"
-    "certificate.\n"
-    "\n"
-    "      --control ADDR       fairlead-control's HTTP port: HOST:PORT or a URL; default 127.0.0.1:15014\n"
-    "      --name TEXT          only proxies whose name or namespace holds TEXT\n"
-    "  -o, --output FORMAT      table (default) or json\n"
-    "  -h, --help               this text\n"
-    "\n"
-    "Exit status: 1 also where a proxy is not in sync, or an object has problems.\n";
+#define NAME  "status"
+#define LOCAL "127.0.0.1:15014"
 
 struct settings {
-    const char *control, *filter;
+    struct cli_access access;
+    const char *control, *filter, *mesh, *revision;
     bool json;
+    size_t silent; /* replicas that could not be asked */
+};
+
+static const struct cli_option options[] = {
+    {.name = "control",
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct settings, control),
+     .argument = "ADDR",
+     .help = "fairlead-control's HTTP port, HOST:PORT or a URL, instead of a cluster"},
+    {.name = "name",
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct settings, filter),
+     .argument = "TEXT",
+     .help = "only proxies whose name or namespace holds TEXT"},
+    CLI_ACCESS_OPTIONS(struct settings, "only proxies of this namespace"),
+    CLI_MESH_OPTIONS(struct settings),
+    CLI_KUBECTL_OPTION(struct settings),
+    CLI_FORM_OPTION(struct settings, json),
+};
+
+const struct cli_command cli_status_command = {
+    .name = NAME,
+    .summary = "the proxies that a control plane knows: in sync or not, certificate ages",
+    .usage = "[option …]",
+    .about =
+        "The proxies that a control plane knows: whether each has all that it should, what it refused and why, the age "
+        "of\n"
+        "its certificate. Of a cluster every replica is asked, through kubectl port-forward. Where there is neither\n"
+        "--control nor a kubeconfig, " LOCAL " is asked.\n",
+    .tail =
+        "Exit status: 1 also where a proxy is not in sync, an object has problems, or a replica could not be asked.\n",
+    .options = options,
+    .option_count = FL_COUNT(options),
+    .run = cli_status,
 };
 
 /* Whether every proxy has acknowledged all that is for it. */
@@ -66,63 +89,108 @@ static int print_summary(const struct fl_json *status, int64_t *ret_count, struc
     return result;
 }
 
-static int print(const struct settings *settings)
+/* --- where it comes from ---------------------------------------------------------------------------------------- */
+
+static int keep_space(const struct settings *settings, struct fl_json *document)
+{
+    struct fl_json *proxies = fl_json_get(document, "proxies");
+    int result = 0;
+    for (size_t i = fl_json_count(proxies); i > 0 && settings->access.name_space != NULL && result == 0; i--)
+        if (!fl_span_eq_str(fl_json_string(fl_json_get(fl_json_at(proxies, i - 1), "namespace")),
+                            settings->access.name_space))
+            result = fl_json_remove_at(proxies, i - 1);
+    return result;
+}
+
+static void tell_silent(struct settings *settings, const struct cli_control_pages *pages)
+{
+    for (size_t i = 0; i < pages->count; i++)
+        if (pages->items[i].page == NULL) {
+            settings->silent++;
+            fprintf(stderr, "fairlead " NAME ": not asked: %s\n", pages->items[i].err.text);
+        }
+}
+
+static int fetch_replicas(struct settings *settings, struct cli_cluster *cluster, struct fl_json **ret_proxies,
+                          struct fl_json **ret_status, struct fl_err *err)
+{
+    struct cli_control_pages pages;
+    int result = cli_reach_controls(cluster, &settings->access, settings->mesh, settings->revision, "/debug/proxies",
+                                    &pages, err);
+    if (result < 0)
+        return result;
+    tell_silent(settings, &pages);
+    if (pages.count == 0)
+        result = fl_err_set(err, -ENOENT,
+                            "no replica of the control plane runs in namespace %s, revision %s (--mesh-namespace, "
+                            "--revision; fairlead check tells more)",
+                            settings->mesh, settings->revision);
+    else if (settings->silent == pages.count)
+        result = fl_err_set(err, -ECONNREFUSED, "no replica of the control plane could be asked");
+    else if ((*ret_proxies = cli_control_pages_proxies(&pages)) == NULL)
+        result = fl_err_errno(err, -ENOMEM, "the proxies");
+    /* Every replica judges all objects; the first that answers is enough. */
+    for (size_t i = 0; i < pages.count && result == 0 && *ret_status == NULL; i++)
+        if (pages.items[i].page != NULL)
+            result = cli_reach_json(&settings->access, fl_span_str(settings->mesh), fl_span_str(pages.items[i].pod),
+                                    15014, "/status", ret_status, err);
+    cli_control_pages_done(&pages);
+    return result;
+}
+
+static int fetch(struct settings *settings, struct fl_json **ret_proxies, struct fl_json **ret_status,
+                 struct fl_err *err)
+{
+    struct cli_cluster cluster = {0};
+    int result = settings->control == NULL ? cli_cluster_open_for(&settings->access, &cluster, err) : 0;
+    if (result == -ENOENT && settings->access.kubeconfig == NULL && settings->access.context == NULL) {
+        *err = (struct fl_err){0};
+        settings->control = LOCAL;
+    } else if (result < 0) {
+        return result;
+    }
+    if (settings->control == NULL) {
+        result = fetch_replicas(settings, &cluster, ret_proxies, ret_status, err);
+        cli_cluster_close(&cluster);
+        return result;
+    }
+    result = cli_fetch(settings->control, "/debug/proxies", ret_proxies, err);
+    return result < 0 || settings->json ? result : cli_fetch(settings->control, "/status", ret_status, err);
+}
+
+static int print(struct settings *settings)
 {
     struct fl_err err = {0};
     struct fl_buf out;
     int64_t problems = 0;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *json = NULL;
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
     fl_buf_init(&out, CLI_FETCH_BYTES);
-    int result = cli_fetch(settings->control, "/debug/proxies", &json, &err);
-    if (result == 0) {
+    int result = fetch(settings, &json, &status, &err);
+    if (result == 0 && (result = keep_space(settings, json)) == 0) {
         result = settings->json ? fl_json_print(json, &out)
                                 : cli_proxies_print(json, time(NULL), fl_span_str(settings->filter), &out);
-        if (result == 0 && settings->json)
-            result = fl_buf_append_byte(&out, '\n');
+        if (result == 0)
+            result = settings->json ? fl_buf_append_byte(&out, '\n') : print_summary(status, &problems, &out);
         if (result < 0)
-            (void)fl_err_errno(&err, result, "%s/debug/proxies", settings->control);
-    }
-    if (result == 0 && !settings->json) {
-        FL_CLEANUP(fl_cleanup_json) struct fl_json *status = NULL;
-        result = cli_fetch(settings->control, "/status", &status, &err);
-        if (result == 0 && (result = print_summary(status, &problems, &out)) < 0)
-            (void)fl_err_errno(&err, result, "%s/status", settings->control);
+            (void)fl_err_errno(&err, result, "the control plane's answer");
     }
     if (result == 0 && fwrite(out.data, 1, out.len, stdout) != out.len)
         result = fl_err_set(&err, -EIO, "the output could not be written");
     fl_buf_done(&out);
     if (result < 0)
         return cli_failed(NAME, err.text);
-    return all_in_sync(json) && problems == 0 ? CLI_OK : CLI_FAILED;
+    return all_in_sync(json) && problems == 0 && settings->silent == 0 ? CLI_OK : CLI_FAILED;
 }
 
 int cli_status(int argc, char **argv)
 {
-    enum { OPTION_CONTROL = 256, OPTION_NAME };
-    static const struct option options[] = {
-        {"control", required_argument, NULL, OPTION_CONTROL},
-        {"name", required_argument, NULL, OPTION_NAME},
-        {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    struct settings settings = {.control = "127.0.0.1:15014"};
-    int option, status = -1;
-    while ((option = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
-        if (option == OPTION_CONTROL)
-            settings.control = optarg;
-        else if (option == OPTION_NAME)
-            settings.filter = optarg;
-        else if (option == 'o')
-            status = cli_take_output(NAME, optarg, &settings.json);
-        else if (option == 'h')
-            return fputs(usage, stdout) < 0 ? CLI_FAILED : CLI_OK;
-        else
-            return CLI_USAGE;
-        if (status >= 0)
-            return status;
-    }
-    if (optind < argc)
-        return cli_wrong(NAME, "unexpected argument \"%s\"", argv[optind]);
+    struct settings settings = {.mesh = CLI_MESH_NAMESPACE, .revision = CLI_REVISION};
+    int operand;
+    int status = cli_options_read(&cli_status_command, argc, argv, &settings, &operand);
+    if (status >= 0)
+        return status;
+    if (operand < argc)
+        return cli_wrong(NAME, "unexpected argument \"%s\"", argv[operand]);
     return print(&settings);
 }

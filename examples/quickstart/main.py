@@ -51,7 +51,7 @@ def commands(world):
         f"  nsenter --net=/run/netns/{world.node} curl -s http://{world.server.ip(4)}:15020/stats/prometheus | grep istio_",
         f"  tail -f {world.server.logs['fairlead-proxy']}",
         "  # what the control plane knows; what the client's sidecar runs on",
-        f"  nsenter --net=/run/netns/{world.node} {world.image}/fairlead status",
+        f"  nsenter --net=/run/netns/{world.node} {world.image}/fairlead status --control 127.0.0.1:15014",
         f"  nsenter --net=/run/netns/{world.client.netns} {world.image}/fairlead proxy-config routes",
         "  # the rules: change a file in here, and it is in force",
         f"  ls {world.state}/objects; ls {world.state}/status",

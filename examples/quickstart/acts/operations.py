@@ -18,7 +18,7 @@ class Operations:
 
     def commands(self):
         world = self.world
-        status = world.command("status")
+        status = world.command("status", "--control", "127.0.0.1:15014")
         rows = [line for line in status.stdout.splitlines() if re.match(r"\w+\.demo ", line)]
         self.report.claim(status.returncode == 0 and "0 refusing" in status.stdout and len(rows) == 6
                           and all(re.search(r" of 1d0h left ", row) for row in rows),
@@ -66,5 +66,5 @@ class Operations:
                           "a sidecar that starts anew meanwhile has its certificate and its rules from the pod's memory volume",
                           f"{answer.text if answer else 'not started'} {world.why(world.client)}")
         world.run_control()
-        world.wait_in_force("the control plane", lambda: "client.demo" in world.command("status").stdout, seconds=40)
+        world.wait_in_force("the control plane", lambda: "client.demo" in world.command("status", "--control", "127.0.0.1:15014").stdout, seconds=40)
         self.report.claim(True, "the control plane comes back, and the proxies find it again")
