@@ -1,5 +1,6 @@
 /* fairlead check: is the mesh as it should be, and what mends it where it is not. Nothing is changed anywhere. */
 #include "cli/check/checks.h"
+#include "cli/check/live.h"
 #include "cli/cluster.h"
 #include "cli/command.h"
 #include "cli/option.h"
@@ -93,6 +94,26 @@ static void check_rights(struct settings *settings)
 
 /* --- all of them ------------------------------------------------------------------------------------------------ */
 
+/* In the order of their numbers. */
+static void check_installed(struct settings *settings)
+{
+    struct cli_world *world = &settings->world;
+    struct fl_err err = {0};
+    bool alone = cli_check_is_onboarding_alone(world);
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *proxies = alone ? NULL : cli_check_ask_proxies(world, &settings->cluster, &settings->access, &err);
+    cli_check_installation(world, FL_VERSION, &settings->report);
+    cli_check_trust(world, &settings->report);
+    cli_check_webhook_certificate(world, &settings->access, &settings->report);
+    if (!alone)
+        cli_check_certificates(world, proxies, &err, &settings->report);
+    cli_check_clocks(world, &settings->report);
+    cli_check_pods(world, &settings->report);
+    if (!alone)
+        cli_check_connected(world, proxies, &err, &settings->report);
+    cli_check_network(world, &settings->report);
+}
+
 static void check_all(struct settings *settings)
 {
     struct cli_world *world = &settings->world;
@@ -108,11 +129,7 @@ static void check_all(struct settings *settings)
     cli_check_gateway_api(world, &settings->report);
     if (settings->pre)
         return;
-    cli_check_installation(world, FL_VERSION, &settings->report);
-    cli_check_trust(world, &settings->report);
-    cli_check_clocks(world, &settings->report);
-    cli_check_pods(world, &settings->report);
-    cli_check_network(world, &settings->report);
+    check_installed(settings);
 }
 
 static int print(struct settings *settings)

@@ -10,10 +10,23 @@ import subprocess
 import sys
 import unittest
 
-from cli_cluster import MESH, app_pod, bundle, certificate, good, stamp, thing
+from cli_cluster import MESH, Authority, app_pod, certificate, control_pages, good as well, proxy, stamp, thing
 
 FAIRLEAD = None
-ROOT, OTHER, ENDED = certificate(), certificate("other"), certificate("ended", -3)
+AUTHORITY = Authority()
+ROOT, OTHER, ENDED = AUTHORITY.pem, certificate("other"), certificate("ended", -3)
+NAME = f"fairlead-webhook.{MESH}.svc"
+LEAVES = {"good": AUTHORITY.leaf(NAME), "another name": AUTHORITY.leaf("other.svc"), "another root": Authority("other").leaf(NAME)}
+
+
+def good(root):
+    cluster = well(root)
+    serve(cluster, "good")
+    return cluster
+
+
+def serve(cluster, leaf):
+    cluster.pages[MESH, "fairlead-webhook-3", 8443, "tls"] = (0, LEAVES[leaf])
 
 
 def policy(name, space, spec):
@@ -41,6 +54,8 @@ def why_not_ready(cluster):
 def take(resource, name, space=None):
     return lambda cluster: cluster.remove(resource, name, space)
 
+
+LIVE = (303, 304, 404)
 
 # what is broken → (number, state, what is said, what mends it)
 BROKEN = {
@@ -83,6 +98,19 @@ BROKEN = {
     "no bundle in a namespace": (take("configmaps", "fairlead-root", "shop"), 302, "failed", "namespace shop has no ConfigMap", "204"),
     "another bundle in a namespace": (lambda c: c.get("configmaps", "fairlead-root", "shop")["data"].update({"root-cert.pem": OTHER}), 302,
                                       "failed", "shop/fairlead-root is another bundle", "204"),
+    "the webhook has a certificate of another root": (lambda c: serve(c, "another root"), 303, "failed", "that the caBundle is not good for", "203"),
+    "the webhook has a certificate of another name": (lambda c: serve(c, "another name"), 303, "failed", "that the caBundle is not good for", "203"),
+    "the webhook speaks no TLS": (lambda c: c.pages.update({(MESH, "fairlead-webhook-3", 8443, "/"): c.pages.pop((MESH, "fairlead-webhook-3", 8443, "tls"))}),
+                                  303, "failed", "no TLS with", "203"),
+    "the webhook cannot be reached": (lambda c: c.pages.pop((MESH, "fairlead-webhook-3", 8443, "tls")), 303, "skipped", "not found", "portforward"),
+    "a pod's certificate ended": (lambda c: control_pages(c, 1, proxy("web-1", left=-60)), 304, "failed", "shop/web-1: its certificate ended 1m ago", "204"),
+    "a pod's certificate is not renewed": (lambda c: control_pages(c, 1, proxy("web-1", left=60)), 304, "warning", "ends in 1m", "204"),
+    "a pod is not connected": (lambda c: control_pages(c, 1), 404, "failed", "shop/web-1 is not connected", "501"),
+    "a pod refuses": (lambda c: control_pages(c, 1, proxy("web-1", in_sync=False, reason="no such filter")), 404, "failed",
+                      "shop/web-1 refuses what it is told: no such filter", "209"),
+    "a pod is behind": (lambda c: control_pages(c, 1, proxy("web-1", in_sync=False)), 404, "warning", "not yet acknowledged", "fairlead status"),
+    "a replica that does not answer": (lambda c: [c.pages.pop(key) for key in list(c.pages) if key[1] == "fairlead-control-2"], 404, "skipped",
+                                       "cannot be asked: .*fairlead-control-2", "portforward"),
     "our clock": (lambda c: setattr(c, "skew", -30), 305, "warning", r"this machine is (29|30|31) s ahead", "synchronisation"),
     "a node's clock": (lambda c: c.get("leases", "two")["spec"].update(renewTime=stamp(90)), 305, "failed", r"node two is \d\d s ahead", "chrony"),
     "a pod from before the label": (lambda c: c.add("pods", app_pod("old", sidecar=False)), 401, "failed",
@@ -116,9 +144,10 @@ BROKEN = {
 class Check(unittest.TestCase):
     maxDiff = None
 
-    def check(self, cluster, *argv, status_=None):
+    def check(self, cluster, *argv, status_=None, live=False):
+        """Live: with a kubectl, so that checks 303, 304 and 404 have somebody to ask."""
         with cluster:
-            done = cluster.run(FAIRLEAD, "check", "-o", "json", *argv)
+            done = cluster.run(FAIRLEAD, "check", "-o", "json", *argv, "--kubectl", cluster.kubectl() if live else "/nowhere/kubectl")
         report = json.loads(done.stdout) if done.stdout else self.fail(done.stderr)
         self.assertEqual(done.returncode, 0 if report["ok"] else 1, done.stderr)
         if status_ is not None:
@@ -126,10 +155,11 @@ class Check(unittest.TestCase):
         return {check["number"]: check for check in report["checks"]}
 
     def test_all_is_well(self):
-        checks = self.check(good(ROOT), status_=0)
+        checks = self.check(good(ROOT), status_=0, live=True)
         self.assertEqual({number: check["findings"] for number, check in checks.items() if check["findings"]}, {})
         self.assertEqual(checks[206]["fact"], "2 of 2")
         self.assertEqual(checks[401]["fact"], "2 meshed, 6 outside as they should be")
+        self.assertEqual((checks[404]["fact"], checks[304]["fact"], checks[303]["fact"]), ("2 of 2", "the first ends in 23h", "ends in 89d"))
         self.assertEqual(checks[403]["fact"], "proven in 2 of 2 meshed pods")
 
     def test_what_is_broken_is_found(self):
@@ -137,7 +167,7 @@ class Check(unittest.TestCase):
             with self.subTest(name):
                 cluster = good(ROOT)
                 breaks(cluster)
-                found = self.check(cluster, status_=1 if state == "failed" else None)[number]
+                found = self.check(cluster, status_=1 if state == "failed" else None, live=number in LIVE)[number]
                 self.assertEqual(found["state"], state, found)
                 match = [finding for finding in found["findings"] if re.search(text, finding["text"])]
                 self.assertTrue(match, found)
@@ -154,6 +184,12 @@ class Check(unittest.TestCase):
                 for number in numbers:
                     self.assertEqual(checks[number]["state"], "skipped", checks[number])
                     self.assertIn("forbidden", checks[number]["findings"][0]["text"])
+
+    def test_without_kubectl(self):
+        checks = self.check(good(ROOT), status_=0)
+        for number in LIVE:
+            self.assertEqual(checks[number]["state"], "skipped")
+            self.assertIn("/nowhere/kubectl is not there", checks[number]["findings"][0]["text"])
 
     def test_a_namespace_and_a_pod(self):
         cluster = good(ROOT)

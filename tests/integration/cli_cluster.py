@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -45,9 +46,50 @@ def certificate(name="root", days=3650):
         return out.read_text()
 
 
+class Authority:
+    """A root, and leaves of it for a server's name."""
+
+    def __init__(self, name="root"):
+        self.folder = tempfile.TemporaryDirectory()
+        self.key, self.file = pathlib.Path(self.folder.name, "root.key"), pathlib.Path(self.folder.name, "root.crt")
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.key, "-out", self.file,
+                     "-subj", f"/CN={name}", "-days", "3650")
+        self.pem = self.file.read_text()
+
+    @staticmethod
+    def openssl(*words):
+        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+    def leaf(self, dns, days=90):
+        """Certificate and key in one PEM."""
+        base = pathlib.Path(self.folder.name, "leaf")
+        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{base}.key", "-out", f"{base}.csr",
+                     "-subj", "/CN=leaf")
+        pathlib.Path(f"{base}.ext").write_text(f"subjectAltName=DNS:{dns}\nextendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:FALSE\n")
+        self.openssl("x509", "-req", "-in", f"{base}.csr", "-CA", self.file, "-CAkey", self.key, "-days", days, "-extfile", f"{base}.ext",
+                     "-out", f"{base}.crt")
+        return pathlib.Path(f"{base}.crt").read_text() + pathlib.Path(f"{base}.key").read_text()
+
+
 def labels(component, **more):
     return {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/part-of": "fairlead", "app.kubernetes.io/component": component,
             "app.kubernetes.io/version": VERSION, "fairlead.io/revision": "default", **more}
+
+
+def proxy(name, space="shop", in_sync=True, left=86000, reason=None):
+    """One of /debug/proxies."""
+    now = int(time.time())
+    one = {"resources": 1, "version": "1", "in_sync": in_sync, "in_flight": False, "sent": 1, "acked": 1, "refused": 0,
+           **({"reason": reason} if reason else {})}
+    return {"id": f"sidecar~10.0.1.1~{name}.{space}~{space}.svc.cluster.local", "role": "sidecar", "namespace": space, "name": name,
+            "identity": f"spiffe://cluster.local/ns/{space}/sa/web", "address": "10.0.1.1:4", "since": now - 60,
+            "certificate": {"not_before": now - 400, "not_after": now + left}, "types": {"CDS": one, "LDS": one}, "in_sync": in_sync}
+
+
+def control_pages(cluster, number, *proxies, problems=0):
+    pod = f"fairlead-control-{number}"
+    cluster.pages[MESH, pod, 15014, "/debug/proxies"] = (200, json.dumps({"model": 1, "proxies": list(proxies)}))
+    cluster.pages[MESH, pod, 15014, "/status"] = (200, json.dumps({"summary": {"problems": problems, "warnings": 0, "first": []}}))
 
 
 def thing(kind, name, space=None, version="v1", **more):
@@ -126,6 +168,8 @@ class Cluster:
             return 201, {"status": {"allowed": wanted["resource"] not in self.may_not}}
         parts = path.strip("/").split("/")
         parts = parts[2:] if parts[0] == "api" else parts[3:]
+        if not parts:
+            return self.fail(404, "nothing is here")
         space = None
         if len(parts) >= 3 and parts[0] == "namespaces":
             space, parts = parts[1], parts[2:]
@@ -232,7 +276,9 @@ def good(root=None):
                 thing("Namespace", "shop", metadata={"labels": {"fairlead.io/inject": "enabled"}}))
     for component, replicas in (("webhook", 2), ("keeper", 1), ("control", 2), ("deployer", 1)):
         cluster.add("deployments", deployment(component, replicas))
-    cluster.add("pods", own_pod("control", 1, ports=[{"name": "xds", "containerPort": 15012}]), own_pod("control", 2), own_pod("webhook", 3))
+    cluster.add("pods", own_pod("control", 1, ports=[{"name": "xds", "containerPort": 15012}]), own_pod("control", 2), own_pod("webhook", 3, ports=[{"name": "https", "containerPort": 8443}]))
+    control_pages(cluster, 1, proxy("web-1"))
+    control_pages(cluster, 2, proxy("web-2"))
     cluster.add("daemonsets", thing("DaemonSet", "fairlead-agent", "fairlead-cni", "apps/v1", metadata={"labels": labels("agent")}))
     for number, node in ((8, "one"), (9, "two")):
         cluster.add("pods", own_pod("agent", number, "fairlead-cni"))["spec"]["nodeName"] = node
@@ -280,6 +326,14 @@ def forward(pages_file, argv):
                 self.wfile.write(data)
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.handle_error = lambda *_: None
+        if (space, pod, port, "tls") in pages:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.write(pages[space, pod, port, "tls"][1])
+                file.flush()
+                context.load_cert_chain(file.name)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(f"Forwarding from 127.0.0.1:{server.server_address[1]} -> {port}", flush=True)
     threading.Event().wait()

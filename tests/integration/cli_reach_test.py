@@ -10,25 +10,11 @@ import sys
 import time
 import unittest
 
-from cli_cluster import MESH, certificate, good
+from cli_cluster import MESH, certificate, control_pages, good, proxy
 
 FAIRLEAD = None
 TREE = pathlib.Path(__file__).resolve().parents[2]
 ROOT = certificate()
-
-
-def proxy(name, space="shop", in_sync=True, left=86000):
-    now = int(time.time())
-    one = {"resources": 1, "version": "1", "in_sync": in_sync, "in_flight": False, "sent": 1, "acked": 1, "refused": 0}
-    return {"id": f"sidecar~10.0.1.1~{name}.{space}~{space}.svc.cluster.local", "role": "sidecar", "namespace": space, "name": name,
-            "identity": f"spiffe://cluster.local/ns/{space}/sa/web", "address": "10.0.1.1:4", "since": now - 60,
-            "certificate": {"not_before": now - 400, "not_after": now + left}, "types": {"CDS": one, "LDS": one}, "in_sync": in_sync}
-
-
-def control_pages(cluster, number, *proxies, problems=0):
-    pod = f"fairlead-control-{number}"
-    cluster.pages[MESH, pod, 15014, "/debug/proxies"] = (200, json.dumps({"model": 1, "proxies": list(proxies)}))
-    cluster.pages[MESH, pod, 15014, "/status"] = (200, json.dumps({"summary": {"problems": problems, "warnings": 0, "first": []}}))
 
 
 class Reach(unittest.TestCase):
@@ -66,6 +52,7 @@ class Reach(unittest.TestCase):
 
     def test_a_replica_that_cannot_be_asked(self):
         cluster = good(ROOT)
+        del cluster.pages[MESH, "fairlead-control-1", 15014, "/debug/proxies"], cluster.pages[MESH, "fairlead-control-1", 15014, "/status"]
         control_pages(cluster, 2, proxy("web-1"))
         done = self.run_on(cluster, "status")
         self.assertEqual(done.returncode, 1)
