@@ -19,6 +19,7 @@ static const struct {
     {"members", cli_members, "the pods that are in the mesh"},
     {"proxy-config", cli_proxy_config, "what a proxy runs on: listeners, routes, clusters, endpoints, secrets"},
     {"route", cli_route, "route explain: which rule would a request hit, and why"},
+    {"authz", cli_authz, "authz explain: would a caller be let in at a pod's port, and which policy decides"},
     {"cni", cli_cni, "on a node: is a pod captured now, proven; the plugin installed and taken out by hand"},
 };
 

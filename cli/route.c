@@ -1,13 +1,14 @@
 /* fairlead route explain: which rule would a request hit, and why. Reads the objects as the control plane does, and
  * asks the list of rules that it makes its resources from. */
 #include "cli/command.h"
+#include "cli/mirror.h"
+#include "cli/option.h"
 
 #include "control/model/explain.h"
 #include "control/model/store.h"
 #include "control/source/directory.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,25 +17,55 @@
 #define ARENA_MAX   (64u << 20)
 #define OUTPUT_MAX  (4u << 20)
 
-static const char usage[] =
-    "usage: fairlead route explain --source directory:PATH SERVICE[.NAMESPACE]:PORT [PATH] [option …]\n"
-    "\n"
-    "Which rule would a request to a Service's port hit, and why. PATH may have a query; default /. Gateways cannot "
-    "be\n"
-    "explained yet.\n"
-    "\n"
-    "      --source directory:PATH  the objects, as fairlead-control reads them\n"
-    "  -n, --from NAMESPACE         the client's namespace: routes of its own count there; default: the Service's\n"
-    "  -X, --method METHOD          default GET\n"
-    "  -H, --header 'NAME: VALUE'   a field of the request; may be given again, up to 32 times\n"
-    "  -h, --help                   this text\n";
-
 struct question {
-    const char *source;
+    struct cli_access access;
+    const char *source, *client, *method;
     struct fl_span service, name_space, from;
     uint16_t port;
     struct control_name_value headers[HEADERS_MAX];
     struct control_request request;
+};
+
+static int take_header(void *owner, const char *command, const char *value);
+
+static const struct cli_option options[] = {
+    {.name = "from",
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct question, client),
+     .argument = "NAMESPACE",
+     .help = "the client's namespace: routes of its own count there; default: the Service's",
+     .offer = CLI_OFFER_NAMESPACES},
+    {.name = "method",
+     .letter = 'X',
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct question, method),
+     .argument = "METHOD",
+     .help = "default: GET"},
+    {.name = "header",
+     .letter = 'H',
+     .kind = CLI_OPTION_CALL,
+     .argument = "'NAME: VALUE'",
+     .help = "a field of the request; may be given again, up to 32 times",
+     .take = take_header},
+    {.name = "source",
+     .kind = CLI_OPTION_TEXT,
+     .offset = offsetof(struct question, source),
+     .argument = "directory:PATH",
+     .help = "objects in files, as fairlead-control reads them, instead of a cluster's"},
+    CLI_ACCESS_OPTIONS(struct question, "of the Service, and of --from; default: the context's"),
+};
+
+const struct cli_command cli_route_command = {
+    .name = NAME,
+    .summary = "route explain: which rule would a request hit, and why",
+    .usage = "explain SERVICE[.NAMESPACE]:PORT [PATH] [option …]",
+    .about = "Which rule would a request to a Service's port hit, and why. PATH may have a query; default /. No proxy "
+             "is asked.\n"
+             "Gateways cannot be explained yet.\n",
+    .options = options,
+    .option_count = FL_COUNT(options),
+    .words = "explain",
+    .run = cli_route,
 };
 
 static void cleanup_loop(struct fl_loop **loop)
@@ -91,6 +122,14 @@ static int print_routes(const struct control_service_routes *routes, const struc
     }
 }
 
+/* Where the target named no namespace, and where --from was not given. */
+static void set_spaces(struct question *question, const char *own)
+{
+    if (question->name_space.len == 0)
+        question->name_space = fl_span_str(question->access.name_space != NULL ? question->access.name_space : own);
+    question->from = question->client != NULL ? fl_span_str(question->client) : question->name_space;
+}
+
 /* What the source could not take may be the reason why an answer surprises. */
 static void print_problems(const struct control_model *model)
 {
@@ -136,25 +175,61 @@ static int answer(const struct control_model *model, const struct question *ques
     return result == 0 ? 0 : fl_err_errno(err, result, "the answer");
 }
 
-static int explain(const struct question *question)
+static int explain_directory(struct question *question, struct fl_buf *out, struct fl_err *err)
 {
     FL_CLEANUP(cleanup_loop) struct fl_loop *loop = NULL;
     FL_CLEANUP(cleanup_store) struct control_store *store = NULL;
     FL_CLEANUP(cleanup_directory) struct control_directory *directory = NULL;
-    struct fl_err err = {0};
-    struct fl_buf out;
-    fl_buf_init(&out, OUTPUT_MAX);
     int result = fl_loop_new(&loop);
     if (result == 0)
         result = control_store_new(&store);
     if (result < 0)
-        (void)fl_err_errno(&err, result, "start");
-    else
-        result = control_directory_open(loop, store, question->source, on_commit, NULL, &directory, &err);
-    if (result == 0) {
-        print_problems(control_store_model(store));
-        result = answer(control_store_model(store), question, &out, &err);
-    }
+        return fl_err_errno(err, result, "start");
+    result = control_directory_open(loop, store, question->source, on_commit, NULL, &directory, err);
+    if (result < 0)
+        return result;
+    set_spaces(question, CONTROL_DEFAULT_NAMESPACE);
+    print_problems(control_store_model(store));
+    return answer(control_store_model(store), question, out, err);
+}
+
+/* All that the list of rules is made from; endpoints are not. */
+static int explain_mirror(struct question *question, struct cli_mirror *mirror, struct fl_buf *out, struct fl_err *err)
+{
+    static const enum control_kind kinds[] = {CONTROL_SERVICE,      CONTROL_HTTP_ROUTE,      CONTROL_GRPC_ROUTE,
+                                              CONTROL_TCP_ROUTE,    CONTROL_REFERENCE_GRANT, CONTROL_NAMESPACE,
+                                              CONTROL_MESH_SETTINGS};
+    int result = 0;
+    for (size_t i = 0; i < FL_COUNT(kinds) && result == 0; i++)
+        result = cli_mirror_list(mirror, kinds[i], NULL, err);
+    if (result == 0)
+        result = cli_mirror_commit(mirror, err);
+    return result < 0 ? result : answer(control_store_model(mirror->store), question, out, err);
+}
+
+static int explain_cluster(struct question *question, struct fl_buf *out, struct fl_err *err)
+{
+    struct cli_cluster cluster = {0};
+    struct cli_mirror mirror = {0};
+    int result = cli_cluster_open_for(&question->access, &cluster, err);
+    if (result < 0)
+        return result;
+    set_spaces(question, cli_cluster_namespace(&cluster));
+    result = cli_mirror_open(NAME, &cluster, &mirror, err);
+    if (result == 0)
+        result = explain_mirror(question, &mirror, out, err);
+    cli_mirror_close(&mirror);
+    cli_cluster_close(&cluster);
+    return result;
+}
+
+static int explain(struct question *question)
+{
+    struct fl_err err = {0};
+    struct fl_buf out;
+    fl_buf_init(&out, OUTPUT_MAX);
+    int result =
+        question->source != NULL ? explain_directory(question, &out, &err) : explain_cluster(question, &out, &err);
     if (result == 0 && fwrite(out.data, 1, out.len, stdout) != out.len)
         result = fl_err_set(&err, -EIO, "the output could not be written");
     fl_buf_done(&out);
@@ -173,73 +248,52 @@ static bool read_target(const char *text, struct question *question)
     question->port = (uint16_t)port;
     if (!fl_span_split(&name, '.', &question->service) || question->service.len == 0)
         return false;
-    question->name_space = name.len > 0 ? name : FL_SPAN(CONTROL_DEFAULT_NAMESPACE);
+    question->name_space = name;
     return fl_span_find(question->name_space, '.') == question->name_space.len;
 }
 
-static bool read_header(const char *text, struct question *question)
+static int take_header(void *owner, const char *command, const char *value)
 {
-    struct fl_span rest = fl_span_str(text), name;
-    if (question->request.header_count == HEADERS_MAX || !fl_span_split(&rest, ':', &name) || rest.data == NULL ||
-        name.len == 0)
-        return false;
+    struct question *question = owner;
+    struct fl_span rest = fl_span_str(value), name;
+    if (question->request.header_count == HEADERS_MAX)
+        return cli_wrong(command, "--header: at most %d", HEADERS_MAX);
+    if (!fl_span_split(&rest, ':', &name) || rest.data == NULL || name.len == 0)
+        return cli_wrong(command, "--header: expected 'NAME: VALUE', got \"%s\"", value);
     question->headers[question->request.header_count++] = (struct control_name_value){name, fl_span_trim(rest), false};
-    return true;
+    return -1;
 }
 
-/* -1: go on; else the exit status. */
-static int read_option(int option, struct question *question)
+/* What follows the options. -1: go on; else the exit status. */
+static int read_operands(int count, char **operands, struct question *question)
 {
-    static const char prefix[] = "directory:";
-    switch (option) {
-    case 's':
-        if (strncmp(optarg, prefix, sizeof(prefix) - 1) != 0)
-            return cli_wrong(NAME, "expected --source directory:PATH, got \"%s\"", optarg);
-        question->source = optarg + sizeof(prefix) - 1;
-        return -1;
-    case 'n':
-        question->from = fl_span_str(optarg);
-        return -1;
-    case 'X':
-        question->request.method = fl_span_str(optarg);
-        return -1;
-    case 'H':
-        return read_header(optarg, question) ? -1 : cli_wrong(NAME, "expected -H 'name: value', got \"%s\"", optarg);
-    case 'h':
-        return fputs(usage, stdout) < 0 ? CLI_FAILED : CLI_OK;
-    default:
-        return CLI_USAGE;
-    }
+    static const char lead[] = "directory:";
+    if (count == 0 || strcmp(operands[0], "explain") != 0)
+        return cli_wrong(NAME, "expected \"explain\"");
+    if (question->source != NULL && strncmp(question->source, lead, sizeof(lead) - 1) != 0)
+        return cli_wrong(NAME, "--source: expected directory:PATH, got \"%s\"", question->source);
+    if (count < 2 || count > 3)
+        return cli_wrong(NAME, "expected explain SERVICE[.NAMESPACE]:PORT [PATH]");
+    if (strncmp(operands[1], "gateway/", strlen("gateway/")) == 0)
+        return cli_wrong(NAME, "Gateways cannot be explained yet: expected SERVICE[.NAMESPACE]:PORT");
+    if (!read_target(operands[1], question))
+        return cli_wrong(NAME, "expected SERVICE[.NAMESPACE]:PORT, got \"%s\"", operands[1]);
+    if (question->source != NULL)
+        question->source += sizeof(lead) - 1;
+    if (question->method != NULL)
+        question->request.method = fl_span_str(question->method);
+    if (count == 3)
+        question->request.path = fl_span_str(operands[2]);
+    return -1;
 }
 
 int cli_route(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"source", required_argument, NULL, 's'}, {"from", required_argument, NULL, 'n'},
-        {"method", required_argument, NULL, 'X'}, {"header", required_argument, NULL, 'H'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
-    };
     struct question question = {.request = {.method = FL_SPAN("GET"), .path = FL_SPAN("/")}};
+    int operand;
     question.request.headers = question.headers;
-    int option;
-    while ((option = getopt_long(argc, argv, "n:X:H:h", options, NULL)) != -1) {
-        int status = read_option(option, &question);
-        if (status >= 0)
-            return status;
-    }
-    if (optind == argc || strcmp(argv[optind], "explain") != 0)
-        return cli_wrong(NAME, "expected \"explain\"");
-    if (question.source == NULL)
-        return cli_wrong(NAME, "--source directory:PATH is missing");
-    if (argc - optind < 2 || argc - optind > 3)
-        return cli_wrong(NAME, "expected explain SERVICE[.NAMESPACE]:PORT [PATH]");
-    if (strncmp(argv[optind + 1], "gateway/", strlen("gateway/")) == 0)
-        return cli_wrong(NAME, "Gateways cannot be explained yet: expected SERVICE[.NAMESPACE]:PORT");
-    if (!read_target(argv[optind + 1], &question))
-        return cli_wrong(NAME, "expected SERVICE[.NAMESPACE]:PORT, got \"%s\"", argv[optind + 1]);
-    if (argc - optind == 3)
-        question.request.path = fl_span_str(argv[optind + 2]);
-    if (question.from.len == 0)
-        question.from = question.name_space;
-    return explain(&question);
+    int status = cli_options_read(&cli_route_command, argc, argv, &question, &operand);
+    if (status < 0)
+        status = read_operands(argc - operand, argv + operand, &question);
+    return status >= 0 ? status : explain(&question);
 }

@@ -146,7 +146,7 @@ class Cluster:
 
     def add(self, resource, *things):
         self.lists.setdefault(resource, []).extend(things)
-        return things[0]
+        return things[0] if things else None
 
     def get(self, resource, name, space=None):
         for item in self.lists.get(resource, ()):

@@ -10,7 +10,7 @@ import sys
 import time
 import unittest
 
-from cli_cluster import MESH, certificate, control_pages, good, proxy
+from cli_cluster import MESH, certificate, control_pages, good, proxy, thing
 
 FAIRLEAD = None
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -81,6 +81,26 @@ class Reach(unittest.TestCase):
         self.assertEqual(self.run_on(cluster, "proxy-config", "clusters", "web-1", "--admin", "127.0.0.1:1").returncode, 2)
         cluster.pages["shop", "web-1", 15000, "/config_dump?include_eds"] = (503, "warming")
         self.assertIn("pod shop/web-1, port 15000", self.run_on(cluster, "proxy-config", "clusters", "web-1").stderr)
+
+    def test_route_explain_over_the_cluster(self):
+        cluster = good(ROOT)
+        cluster.add("services", *(thing("Service", name, "shop", spec={"ports": [{"port": 8080}]}) for name in ("web", "v2")))
+        cluster.add("httproutes", thing("HTTPRoute", "canary", "shop", "gateway.networking.k8s.io/v1", spec={
+            "parentRefs": [{"group": "", "kind": "Service", "name": "web"}],
+            "rules": [{"matches": [{"path": {"value": "/b"}}], "backendRefs": [{"name": "v2", "port": 8080}]}]}),
+            thing("HTTPRoute", "bad", "shop", "gateway.networking.k8s.io/v1", spec={"parentRefs": 7}))
+        with cluster:
+            for target in ("web.shop:8080", "web:8080"):
+                done = cluster.run(FAIRLEAD, "route", "explain", target, "/b/c")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn("100.0% shop/v2:8080", done.stdout)
+                self.assertRegex(done.stderr, r"left out: HTTPRoute shop/bad: .*parentRefs")
+            self.assertIn("no Service none", cluster.run(FAIRLEAD, "route", "explain", "none.shop:1").stderr)
+        cluster.refused.add("services")
+        with cluster:
+            done = cluster.run(FAIRLEAD, "route", "explain", "web.shop:8080")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("forbidden", done.stderr)
 
     def test_kubectls_that_fail(self):
         for text, word in (("exit 3", "ended without a word"), ("echo oops >&2; exit 1", "port-forward: oops"),
