@@ -168,8 +168,8 @@ static int take_seconds(const char *option, const char *value, uint32_t *ret_sec
 static int take_years(const char *value, uint32_t *ret_seconds)
 {
     uint64_t seconds;
-    if (!fl_span_to_u64(fl_span_str(value), 630720000, &seconds) || seconds < 60)
-        return wrong("--ca-root-validity: expected seconds, 60 to 630720000 (20 years)", value);
+    if (!fl_span_to_u64(fl_span_str(value), 630720000, &seconds) || seconds < 20)
+        return wrong("--ca-root-validity: expected seconds, 20 to 630720000 (20 years)", value);
     *ret_seconds = (uint32_t)seconds;
     return 0;
 }

@@ -151,6 +151,13 @@ def chosen(item, query):
     return True
 
 
+def belongs(path, collection):
+    """Whether an object lies in a collection: of its namespace, or of all of them."""
+    head, of_all, rest = path.partition("/namespaces/")
+    return path.rsplit("/", 1)[0] == collection or bool(
+        of_all and rest.count("/") == 2 and f"{head}/{rest.split('/')[1]}" == collection)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     store = None
@@ -181,7 +188,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             while True:
                 path, event, item = events.get()
-                if path.rsplit("/", 1)[0] != collection or not chosen(item, query):
+                if not belongs(path, collection) or not chosen(item, query):
                     continue
                 data = json.dumps({"type": event, "object": item}).encode() + b"\n"
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
@@ -196,7 +203,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return 200, self.store.get(path)
         with self.store.lock:
             items = [copy.deepcopy(item) for key, item in self.store.objects.items()
-                     if key.rsplit("/", 1)[0] == path and chosen(item, query)]
+                     if belongs(key, path) and chosen(item, query)]
             return 200, {"kind": "List", "apiVersion": "v1", "items": items,
                          "metadata": {"resourceVersion": str(self.store.version)}}
 
@@ -243,9 +250,9 @@ class QuietServer(http.server.ThreadingHTTPServer):
 
 
 class FakeApi:
-    def __init__(self):
+    def __init__(self, handler=Handler):
         self.store = Store()
-        handler = type("BoundHandler", (Handler,), {"store": self.store})
+        handler = type("BoundHandler", (handler,), {"store": self.store})
         self.server = QuietServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
