@@ -78,6 +78,8 @@ static int page_started(struct proxy_admin *admin, const struct proxy_message *r
     bool started =
         admin->host.state(admin->host.owner) != PROXY_SERVER_INITIALIZING && proxy_gate_is_open(admin->options.gate);
     answer->status = started ? 200 : 503;
+    if (!started && proxy_gate_is_open(admin->options.gate))
+        return page_ready(admin, request, answer);
     return fl_buf_printf(&answer->body, "start gate: %s\n", proxy_gate_state_name(gate_state(admin)));
 }
 

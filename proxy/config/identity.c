@@ -15,6 +15,7 @@
 #include "proxy/config/whereabouts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 /* One attempt at a time:
@@ -41,6 +42,8 @@ static const struct fl_metric_family expiry_family = {.name = "fairlead_identity
                                                       .help = "When our certificate expires.",
                                                       .kind = FL_METRIC_GAUGE};
 
+#define TROUBLE_MAX 256
+
 struct proxy_identity {
     struct fl_loop *loop;
     char *server_name, *root_file, *token_file, *volume, *uri; /* the last two may be NULL */
@@ -56,6 +59,7 @@ struct proxy_identity {
     time_t due;                  /* of the next attempt; 0: when the timer says */
     struct fl_key *key;          /* of the call under way */
     struct proxy_credential own; /* in use; zeroed: none yet */
+    char trouble[TROUBLE_MAX];   /* of the last attempt; empty: none */
     bool started;                /* the volume was looked at */
     struct fl_counter *renewed, *failed;
     struct fl_gauge *expiry;
@@ -121,6 +125,7 @@ static void fail_attempt(struct proxy_identity *identity, const char *reason)
     uint64_t delay = retry_delay(identity);
     bool valid = identity->own.not_after > time(NULL);
     fl_counter_add(identity->failed, 1);
+    snprintf(identity->trouble, sizeof(identity->trouble), "%s", reason);
     fl_log(valid ? FL_LOG_WARNING : FL_LOG_ERROR, "no certificate", FL_LOG_STR("reason", reason),
            FL_LOG_NUM("retry_ms", delay), FL_LOG_NUM("not_after", identity->own.not_after));
     identity->due = 0;
@@ -208,6 +213,7 @@ static void take_answer(struct proxy_identity *identity, struct fl_span message)
     fl_backoff_reset(&identity->backoff);
     fl_counter_add(identity->renewed, 1);
     store(identity, &credential);
+    identity->trouble[0] = '\0';
     fl_log(FL_LOG_INFO, "certificate received", FL_LOG_SPAN("identity", credential.uri),
            FL_LOG_NUM("not_after", credential.not_after));
     put_in_use(identity, &credential, time(NULL));
@@ -459,6 +465,11 @@ struct proxy_identity *proxy_identity_free(struct proxy_identity *identity)
     proxy_credential_done(&identity->own);
     release(identity);
     return NULL;
+}
+
+const char *proxy_identity_trouble(const struct proxy_identity *identity)
+{
+    return identity->trouble[0] != '\0' ? identity->trouble : NULL;
 }
 
 bool proxy_identity_held(const struct proxy_identity *identity, struct proxy_identity_held *ret_held)

@@ -59,6 +59,9 @@ struct proxy_identity *proxy_identity_free(struct proxy_identity *identity);
 
 /* What is in use; false: none yet. The spans live until the next on_identity. */
 bool proxy_identity_held(const struct proxy_identity *identity, struct proxy_identity_held *ret_held);
+/* Why there is none, or no new one: what the last attempt failed by; NULL: it did not, or is not over yet. Borrowed
+ * until the loop's next turn. */
+const char *proxy_identity_trouble(const struct proxy_identity *identity);
 void proxy_identity_renew(struct proxy_identity *identity); /* now, whatever its age is; what is under way goes on */
 
 #endif

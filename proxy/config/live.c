@@ -10,6 +10,7 @@
 #include "proxy/config/subscribe.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define SECRET_MEMORY    (1u << 20)
 #define BOOTSTRAP_MEMORY (64u << 20) /* bytes that a bootstrap may take while its xDS server is looked for */
@@ -214,8 +215,21 @@ struct proxy_directory proxy_live_directory(struct proxy_live *live)
     return live != NULL ? proxy_subscribe_directory(live->subscribe) : (struct proxy_directory){0};
 }
 
+/* Without a certificate there is no stream either: why there is none says more. */
+static bool waits_for_certificate(const struct proxy_live *live, char *text, size_t size)
+{
+    struct proxy_identity_held held;
+    const char *trouble = live->identity != NULL ? proxy_identity_trouble(live->identity) : NULL;
+    if (trouble == NULL || proxy_identity_held(live->identity, &held))
+        return false;
+    snprintf(text, size, "a certificate: %s", trouble);
+    return true;
+}
+
 bool proxy_live_waits(struct proxy_live *live, char *text, size_t size)
 {
+    if (live != NULL && proxy_subscribe_waits(live->subscribe, text, size) && waits_for_certificate(live, text, size))
+        return true;
     return live != NULL && proxy_subscribe_waits(live->subscribe, text, size);
 }
 

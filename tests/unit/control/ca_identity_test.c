@@ -316,14 +316,21 @@ static void failures_are_tried_again(void **state)
     proxy_init(&proxy);
     folder_remove(&pod, "token");
     proxy_start(&proxy, WEB, WORLD_NAME);
+    assert_null(proxy_identity_trouble(proxy.identity));
     WORLD_UNTIL(&world, counted(&proxy, "failure") == 1);
+    assert_non_null(strstr(proxy_identity_trouble(proxy.identity), "token"));
     write_token("web", "istio-ca", 600);
     WORLD_UNTIL(&world, counted(&proxy, "failure") == 2);
-    write_token("api", WORLD_AUDIENCE, 600); /* a token of another account: the answer is refused by us */
+    assert_non_null(strstr(proxy_identity_trouble(proxy.identity), "token_audience"));
+    write_token("web", WORLD_AUDIENCE, -600);
     WORLD_UNTIL(&world, counted(&proxy, "failure") == 3);
+    assert_non_null(strstr(proxy_identity_trouble(proxy.identity), "token_expired"));
+    write_token("api", WORLD_AUDIENCE, 600); /* a token of another account: the answer is refused by us */
+    WORLD_UNTIL(&world, counted(&proxy, "failure") == 4);
     assert_int_equal(proxy.told, 0);
     write_token("web", WORLD_AUDIENCE, 600);
     WORLD_UNTIL(&world, proxy.told == 1);
+    assert_null(proxy_identity_trouble(proxy.identity));
     proxy_done(&proxy);
 }
 
