@@ -143,7 +143,8 @@ class Control(unittest.TestCase):
             if resource.endswith("/status"):
                 self.assertEqual((set(verbs), rights[group, resource.partition("/")[0], None]), ({"patch", "update"}, READ))
             elif verbs != READ:
-                self.assertIn((resource, name), {("tokenreviews", None), ("configmaps", "fairlead-root"), ("configmaps", None), ("secrets", None)})
+                self.assertIn((resource, name), {("tokenreviews", None), ("configmaps", "fairlead-root"), ("configmaps", None), ("secrets", None),
+                                                   ("clustertrustbundles", "fairlead.io:mesh:root"), ("signers", "fairlead.io/mesh")})
         self.assertEqual((rights["", "secrets", None], rights["", "configmaps", None]), (["get"], ["get"]))
         self.assertNotIn(("", "nodes", None), rights)
 
