@@ -114,12 +114,21 @@ static int read_listener(struct fl_reader *reader, const struct fl_json *value, 
     return 0;
 }
 
+/* What is for others to read: people, and the deployer. */
+static int leave(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    (void)reader, (void)value, (void)field, (void)row;
+    return 0;
+}
+
 static const struct control_list listener_list =
     LIST_OF(struct control_gateway, listeners, listener_count, 0, CONTROL_LISTENERS_MAX, read_listener, NULL, NULL);
 #define AT(member) offsetof(struct control_gateway, member)
 static const struct fl_row gateway_rows[] = {
     {"gatewayClassName", control_read_text, AT(class_name), REQ, 1, FL_KUBE_NAME_MAX, NULL},
     {"listeners", control_read_list, AT(listeners), REQ, 0, 0, &listener_list},
+    {"infrastructure", leave, 0, 0, 0, 0, NULL},
+    {"addresses", leave, 0, 0, 0, 0, NULL},
     {0},
 };
 static const struct fl_table gateway_table = {gateway_rows, FL_TABLE_IGNORE_UNKNOWN};
@@ -144,6 +153,7 @@ const struct control_kind_reader control_read_gateway = {sizeof(struct control_g
 static const struct fl_row class_rows[] = {
     {"controllerName", control_read_text, offsetof(struct control_gateway_class, controller), REQ, 1, FL_KUBE_NAME_MAX,
      NULL},
+    {"description", leave, 0, 0, 0, 0, NULL},
     {0},
 };
 static const struct fl_table class_table = {class_rows, FL_TABLE_IGNORE_UNKNOWN};

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Injected pods that really run: the webhook's patch, the plugin in the node's chain, the sidecar, the control plane, mutual TLS.
+"""Pods that really run in an installed mesh: the webhook's patch, the plugin in the node's chain, the sidecar, the control plane, mutual TLS.
 
 The app's probes, hooks and metrics reach it only by way of the sidecar's 15020, since every connection to it must be mutual TLS.
 """
@@ -7,18 +7,16 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from support import image, place
+from support import place
 from support.api import is_ready
 from support.lane import Lane, a_pod, containers, main
-from support.mesh import PLUGIN, Mesh, logs
-from support.webhook import Webhook
+from support.mesh import Mesh, logs
 from waiting import eventually
 
-NEEDS = "node"
+NEEDS = "mesh"
 MINUTES = 8
 
 MACHINE = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}  # volume: path of the machine; the app runs its Python
-LOGS = place.NODE / "var" / "log" / "pods"
 CLASSIC = {"fairlead.io/native-sidecar": "disabled"}
 
 
@@ -68,8 +66,7 @@ class RealPods(Lane):
     def setUpClass(cls):
         super().setUpClass()
         cls.mesh = Mesh(cls)
-        cls.webhook = Webhook(cls, values={**cls.mesh.values, "config.proxyImage": image.load("fairlead-proxy")})
-        cls.space = cls.mesh.space(cls, cls.webhook)
+        cls.space = cls.mesh.space(cls)
         text = (place.HERE / "check" / "app.py").read_text()
         cls.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app", "namespace": cls.space}, "data": {"app.py": text}})
         cls.pod = cls.serve()
@@ -154,25 +151,6 @@ class RealPods(Lane):
         self.assertIn("asked /named", logs(self.pod.name, "app", self.space))
         asked = [line for line in said.splitlines() if line.startswith("fairlead_dns_upstream_queries_total") and 'result="answered"' in line]
         self.assertGreater(sum(float(line.split()[-1]) for line in asked), 0, said)
-
-    def test_not_captured(self):
-        """Without the plugin in the chain the sidecar (of the classic form: its gate) waits, and no app starts."""
-        self.addCleanup(self.mesh.chain, PLUGIN)
-        self.mesh.chain()
-        for name, annotations, first in (("open", {}, "fairlead-proxy"), ("open-classic", CLASSIC, "fairlead-gate")):
-            with self.subTest(name):
-                self.api.create(a_pod(name, self.space, annotations=annotations, containers=[shell("echo it runs")]))
-                eventually(lambda pod=name, of=first: "gate waits" in self.files(pod, of), "it says that it waits")
-                pod = self.api.get("v1", "Pod", name, self.space)
-                self.assertIn("waiting", state(pod, "app")["state"])
-                self.assertFalse(is_ready(pod))
-                self.assertEqual(self.files(name, "app"), "", "the app has started")
-                self.api.delete("v1", "Pod", name, self.space)
-        self.api.wait_gone("v1", "Pod", "open", self.space)
-
-    def files(self, pod, container):
-        """Its log on the node's disk: the API has none of a container whose hook runs."""
-        return "".join(path.read_text() for path in LOGS.glob(f"{self.space}_{pod}_*/{container}/*.log"))
 
     def test_z_deleted(self):
         """kubectl delete pod: the app's preStop by way of the sidecar, then SIGTERM, then the sidecar's end; another takes over."""

@@ -1,4 +1,4 @@
-"""The whole chart on the node, with the node agent, and a mesh that injected pods run in.
+"""The whole chart on the node with values of its own, the node agent among it, and a namespace in the mesh.
 
     agent = Agent(cls)                             ready when this returns; gone after the class
     agent.change(**{"cni.mode": "standalone"})     other values; ready again when this returns
@@ -18,9 +18,8 @@ from waiting import eventually
 from . import chain, chart, place
 from .api import ApiError, is_ready
 from .lane import a_pod, containers
-from .mesh import Mesh
+from .mesh import strict_space
 from .place import kubectl, on_node
-from .webhook import INJECT
 
 SYSTEM, HOME, NAME = "fairlead-system", "fairlead-cni", "fairlead-agent"
 SELECT = "app.kubernetes.io/name=fairlead,app.kubernetes.io/component=agent"
@@ -33,11 +32,11 @@ SANDBOX = "FailedCreatePodSandBox"  # the reason of the kubelet's Event
 class Agent:
     def __init__(self, lane, **values):
         self.lane, self.api = lane, lane.api
-        self.mesh = Mesh(lane, chained=False)
-        self.values = {**chart.with_images(agent=True), **self.mesh.values, "cni.enabled": True, "webhook.replicas": 1, **values}
+        self.values = {**chart.with_images(agent=True, control=True), "cni.enabled": True, "webhook.replicas": 1, "control.replicas": 1, **values}
         lane.later(self.remove)
+        chart.install({}, chart="fairlead-crds", release="fairlead-crds")
         chart.install(self.values)
-        self.space = self.mesh.space(lane, self)
+        self.space = strict_space(lane)
         eventually(self.injects, "the webhook is asked, and answers")
         self.serve()
 
@@ -49,11 +48,6 @@ class Agent:
         self.api.delete("v1", "Namespace", SYSTEM, missing_ok=True)
         self.api.wait_gone("v1", "Namespace", SYSTEM)
         self.api.wait_gone("v1", "Namespace", HOME)
-
-    @staticmethod
-    def namespace(whom, inject=None, **more):
-        """For Mesh.space: a webhook in the cluster needs no more."""
-        return whom.namespace("mesh", labels={INJECT: inject} if inject else {}, **more)
 
     def injects(self):
         try:

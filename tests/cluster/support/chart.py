@@ -27,14 +27,14 @@ def install(values=None, namespace="fairlead-system", chart="fairlead", release=
                 "--wait", "--timeout", f"{patience}s", *settings(values or {}))
 
 
-def with_images(agent=False):
-    """Values by which an installation runs the release programs."""
-    values = {}
-    for program, where in (("fairlead-webhook", "webhook"), ("fairlead-keeper", "keeper"), *([("fairlead-agent", "cni")] if agent else [])):
-        repository, tag = image.load(program).split(":")
-        values |= {f"{where}.image.repository": repository, f"{where}.image.tag": tag}
-    # A lane that wants a control plane brings its own.
-    return {**values, "config.proxyImage": image.load("fairlead-proxy"), "control.mode": "none"}
+def with_images(agent=False, control=False):
+    """Values by which an installation runs the release programs; without the control plane, unless asked for."""
+    values = {} if control else {"control.mode": "none"}
+    parts = ["webhook", "keeper", *(["cni"] if agent else []), *(["control"] if control else [])]
+    for part in parts:
+        repository, tag = image.load("fairlead-agent" if part == "cni" else f"fairlead-{part}").split(":")
+        values |= {f"{part}.image.repository": repository, f"{part}.image.tag": tag}
+    return {**values, "config.proxyImage": image.load("fairlead-proxy")}
 
 
 def uninstall(namespace="fairlead-system", release="fairlead"):

@@ -1,102 +1,103 @@
-"""What makes injected pods run until the control plane lives in the cluster itself: the plugin in the node's CNI chain, and
-fairlead-control as a process in the node's network, over a folder that mirrors the API server's objects.
+"""The mesh as people install it: both charts by Helm, with the control plane in the cluster (the command tests/cluster/install).
 
-    mesh = Mesh(cls)                               ready when this returns; values for the webhook: mesh.values
-    mesh = Mesh(cls, chained=False)                the node's chain is somebody else's matter: the agent's
-    mesh.chain("fairlead-cni")                     the plugins that the node's chain has beside the usual ones, in force
+    mesh = Mesh(cls)                               there when this returns; installed by it where the run did not
+    space = mesh.space(self)                       a namespace that joins, mutual TLS STRICT; gone afterwards
+    mesh.apply("HTTPRoute", "web", space, {"rules": …})     accepted by the control plane when this returns
+    client = mesh.pod("client", space); client.get("http://web/")     a pod in it that waits for commands
 
-The control plane does not take Kubernetes' tokens yet, only those of its own key. So the token that the kubelet brings is replaced
-in the sidecar's volume, from outside, until the sidecar has started. Mutual TLS is STRICT in every namespace with the label.
+What a test makes outside of namespaces of its own is deleted after it; the installation stays for the next lane.
 """
-import json
-import threading
-
-from . import chain, place
+from . import place
+from .api import ApiError, is_ready
+from .lane import a_pod
 from .place import kubectl, on_node
+from .webhook import INJECT
 
-PORT = 15012
-PLUGIN = chain.PLUGIN
-KINDS = (("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "Service"), ("v1", "Pod"), ("discovery.k8s.io/v1", "EndpointSlice"))
-API = "fairlead.io/v1alpha1"
-TOKEN = "/var/lib/kubelet/pods/{}/volumes/kubernetes.io~projected/fairlead-token/..data/token"
-MOMENT = 0.3  # between two looks at the API server
+SYSTEM = "fairlead-system"
+OURS, GATEWAY = "fairlead.io/v1alpha1", "gateway.networking.k8s.io/v1"
+OWN_KINDS = ("AuthorizationPolicy", "MeshSettings", "PeerAuthentication", "RequestAuthentication", "Telemetry", "TrafficPolicy")
+ADDRESS = "fairlead-control.fairlead-system.svc:15012"
 
 
 class Mesh:
-    def __init__(self, lane, chained=True):
+    def __init__(self, lane):
         self.lane, self.api = lane, lane.api
-        self.folder = lane.folder()
-        self.source = self.folder / "source"
-        self.source.mkdir()
-        self.text, self.tokens = None, {}
-        self.mirror()
-        self.control = lane.program(
-            "fairlead-control", "--source", f"directory:{self.source}", "--listen", f"{place.NODE_IP}:{PORT}", "--http", "none",
-            "--ca-dir", self.folder / "ca", "--token-dir", self.folder / "tokens")
-        self.control.wait("ready")
-        self.root = (self.folder / "ca" / "root-cert.pem").read_text()
-        self.values = {"config.control": {"address": f"{place.NODE_IP}:{PORT}"}}
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._follow, daemon=True)
-        self.thread.start()
-        lane.later(self.stop)
-        if chained:
-            chain.install(lane)
-            self.chain(PLUGIN)
+        if not self.is_installed():
+            place.run(place.HERE / "install")
 
-    @staticmethod
-    def chain(*plugins):
-        chain.use(*plugins)
+    def is_installed(self):
+        try:
+            return bool(self.api.get("apps/v1", "Deployment", "fairlead-control", SYSTEM))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
 
-    # -- what the control plane knows ---------------------------------------------------------------------------------
+    def space(self, whom, strict=True, **how):
+        """Its name. It has the trust bundle when this returns, and STRICT is in force before any pod is made there."""
+        return strict_space(whom, **how) if strict else space_in(whom, **how)
 
-    def space(self, whom, webhook, **how):
-        """A labelled namespace that has the mesh's root."""
-        name = webhook.namespace(whom, inject="enabled", **how)
-        self.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fairlead-root", "namespace": name},
-                         "data": {"root-cert.pem": self.root}})
-        return name
+    def apply(self, kind, name, space, spec, wait=True):
+        """An object of ours or of Gateway API, made or changed; gone with its namespace. wait: until status says Accepted."""
+        return apply(self.api, kind, name, space, spec, wait)
 
-    def mirror(self):
-        """All objects, in one file; and tokens for pods that wait for one."""
-        things = [thing for version, kind in KINDS for thing in self.api.list(version, kind)]
-        spaces = [thing.name for thing in things if thing["kind"] == "Namespace"
-                  and thing["metadata"].get("labels", {}).get("fairlead.io/inject") == "enabled"]
-        things += [{"apiVersion": API, "kind": "PeerAuthentication", "metadata": {"name": "strict", "namespace": space},
-                    "spec": {"mtls": {"mode": "STRICT"}}} for space in spaces]
-        text = "\n---\n".join(json.dumps(thing) for thing in things)
-        if text != self.text:
-            (self.folder / "new").write_text(text)
-            (self.folder / "new").rename(self.source / "cluster.yaml")
-            self.text = text
-        for thing in things:
-            if thing["kind"] == "Pod" and waits_for_token(thing):
-                self.bring_token(thing)
-
-    def bring_token(self, pod):
-        who = (pod["metadata"]["namespace"], pod["spec"].get("serviceAccountName", "default"))
-        if who not in self.tokens:
-            self.tokens[who] = place.run(place.PROGRAMS / "fairlead-control", "token", "create", "--token-dir", self.folder / "tokens",
-                                         "--namespace", who[0], "--service-account", who[1])
-        path = TOKEN.format(pod["metadata"]["uid"])
-        on_node("sh", "-c", f"if [ -e {path} ]; then cat >{path}; fi", text=self.tokens[who], check=False)
-
-    def _follow(self):
-        while not self.over.wait(MOMENT):
-            self.mirror()
-        self.api.close()
-
-    def stop(self):
-        self.over.set()
-        self.thread.join()
+    def pod(self, name, space, **spec):
+        """A Client in a pod that is Ready."""
+        self.api.create(a_pod(name, space, labels={"app": name}, **spec))
+        self.api.wait("v1", "Pod", name, space, is_ready)
+        return Client(name, space)
 
 
-def waits_for_token(pod):
-    """It has a sidecar that has not started."""
-    if not any(volume["name"] == "fairlead-token" for volume in pod["spec"].get("volumes", ())):
-        return False
-    rows = [row for key in ("initContainerStatuses", "containerStatuses") for row in pod.get("status", {}).get(key, ())]
-    return not any(row["name"] == "fairlead-proxy" and row.get("ready") for row in rows)
+def is_accepted(thing, generation):
+    """By every parent that it has, for what it says now."""
+    status = thing.get("status") or {}
+    rows = status.get("parents") or [status]
+    found = [row for parent in rows for row in parent.get("conditions") or () if row["type"] == "Accepted"]
+    return len(found) == len(rows) and all(
+        row["status"] == "True" and row.get("observedGeneration", generation) == generation for row in found)
+
+
+def space_in(whom, name="mesh", labels=None, **how):
+    space = whom.namespace(name, labels={INJECT: "enabled", **(labels or {})}, **how)
+    whom.api.wait("v1", "ConfigMap", "fairlead-root", space, lambda thing: thing is not None)
+    return space
+
+
+def strict_space(whom, **how):
+    space = space_in(whom, **how)
+    apply(whom.api, "PeerAuthentication", "strict", space, {"mtls": {"mode": "STRICT"}})
+    return space
+
+
+def apply(api, kind, name, space, spec, wait=True):
+    version = OURS if kind in OWN_KINDS else GATEWAY
+    made = api.apply({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": space}, "spec": spec}, "lane", force=True)
+    if wait:
+        api.wait(version, kind, name, space, lambda now: now and is_accepted(now, made["metadata"]["generation"]))
+    return made
+
+
+class Client:
+    """A pod whose app is a shell: what it is told to run, runs in the app's container."""
+
+    def __init__(self, name, space, container="app"):
+        self.name, self.space, self.container = name, space, container
+
+    def run(self, *command, check=False):
+        return kubectl("-n", self.space, "exec", self.name, "-c", self.container, "--", *command, check=check)
+
+    def get(self, url, **headers):
+        """What wget says: the body; or its error with the status line."""
+        options = [word for name, value in headers.items() for word in ("--header", f"{name.replace('_', '-')}: {value}")]
+        return self.run("timeout", "10", "wget", "-qO-", *options, url)  # its own -T crashes in a static busybox
+
+
+def in_netns(pod, container, *command, **options):
+    """On the node, in the network namespace of a pod's container."""
+    rows = [row for key in ("initContainerStatuses", "containerStatuses") for row in pod["status"].get(key, ()) if row["name"] == container]
+    name = rows[0]["containerID"].partition("//")[2]
+    pid = next(line.split()[1] for line in on_node("ctr", "--namespace", "k8s.io", "tasks", "list").splitlines() if line.startswith(name))
+    return on_node("nsenter", f"--net=/proc/{pid}/ns/net", "--", *command, **options)
 
 
 def logs(pod, container, space):
