@@ -365,11 +365,14 @@ static int redirect_code(uint16_t status)
     }
 }
 
-/* A scheme without a port means its own port: said where the client's Host may carry the listener's. */
+/* A scheme without a port means its own port: said where the client's Host may carry the listener's. Neither means the
+ * listener's, which a new host would not carry. */
 static uint16_t redirect_port(const struct control_redirect *from, uint16_t listener_port)
 {
-    if (from->port != 0 || from->scheme.len == 0 || listener_port == 0 || listener_port == 80 || listener_port == 443)
+    if (from->port != 0 || listener_port == 0 || listener_port == 80 || listener_port == 443)
         return from->port;
+    if (from->scheme.len == 0)
+        return from->hostname.len > 0 ? listener_port : 0;
     return fl_span_eq_str(from->scheme, "https") ? 443 : 80;
 }
 
