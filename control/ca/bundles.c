@@ -417,9 +417,9 @@ static void on_lead_again(struct fl_timer *timer)
 
 void control_bundles_lead(struct control_bundles *bundles, bool leads)
 {
-    if (leads == bundles->leads)
+    if (leads && bundles->leads)
         return;
-    stop(bundles);
+    stop(bundles); /* also one that is to be tried again */
     count(bundles);
     if (!leads)
         return;
