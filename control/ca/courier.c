@@ -25,7 +25,8 @@ struct courier {
     struct control_vault_options vault;
     uint32_t look_ms, retry_ms;
     struct fl_kube_client *client;
-    bool told; /* "changed" has been said */
+    struct control_stored own; /* as it was read last */
+    bool told;                 /* "changed" has been said */
     char trouble[LINE_MAX_BYTES];
 };
 
@@ -202,11 +203,14 @@ static int look(struct courier *courier)
     struct control_stored own = {.there = false}, given = {.there = false};
     struct fl_err err = {0};
     bool changed = false;
+    courier->vault.former = &courier->own;
     int result = control_vault_sync(courier->client, &courier->vault, false, &own, &given, &err);
-    if (result == 0)
+    if (result == 0) {
+        control_stored_done(&courier->own);
+        courier->own = own;
         result = deliver(courier, &own, &given, &changed, &err);
+    }
     tell(courier, result, changed, &err);
-    control_stored_done(&own);
     control_stored_done(&given);
     return result;
 }
@@ -250,6 +254,7 @@ int control_courier_main(int argc, char **argv)
         say(&courier, "trouble", err.text);
     fl_kube_client_free(courier.client);
     fl_loop_free(loop);
+    control_stored_done(&courier.own);
     if (result == 0)
         clear_folder(&courier);
     return result < 0 ? 1 : 0;

@@ -124,6 +124,24 @@ static int check_given(const struct control_vault_options *options, const struct
     return 0;
 }
 
+/* As it was before somebody deleted it. */
+static int restore(const struct control_stored *former, struct control_stored *own, unsigned *changed,
+                   struct fl_err *err)
+{
+    for (unsigned i = 0; i < CONTROL_ROOTS_MAX; i++) {
+        if (former->files[i].len == 0)
+            continue;
+        *changed |= 1u << i;
+        fl_buf_init(&own->files[i], CONTROL_STORED_FILE_MAX);
+        int result = fl_buf_reserve(&own->files[i], former->files[i].len);
+        if (result == 0)
+            result = fl_buf_append(&own->files[i], fl_buf_span(&former->files[i]));
+        if (result < 0)
+            return fl_err_errno(err, result, "the Secret of before");
+    }
+    return 0;
+}
+
 static int sync_once(struct fl_kube_client *client, const struct control_vault_options *options, bool asked,
                      struct control_stored *own, struct control_stored *given, struct fl_err *err)
 {
@@ -142,7 +160,10 @@ static int sync_once(struct fl_kube_client *client, const struct control_vault_o
                           options->cacerts);
     if (given->there) /* whoever made it rotates it */
         return 0;
-    result = plan(options, asked, own, &changed, err);
+    if (!own->there && options->former != NULL && has_root(options->former))
+        result = restore(options->former, own, &changed, err);
+    else
+        result = plan(options, asked, own, &changed, err);
     return result < 0 || changed == 0 ? result : put(client, options, changed, own, err);
 }
 

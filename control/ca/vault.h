@@ -15,6 +15,9 @@ struct control_vault_options {
     const char *cacerts; /* NULL: it is not looked at */
     uint32_t overlap_s, validity_s;
     int64_t root_life_s; /* 0: CONTROL_ROOT_LIFE_S */
+    /* What the first Secret held when it was read last: where somebody has deleted it, it is made again as it was,
+     * since everybody trusts that. NULL: nothing is known. */
+    const struct control_stored *former;
 };
 
 /* 0 with both (`given->there` false: there is none, `own->there` false: none is wanted beside the given one);

@@ -308,6 +308,16 @@ class Identity(unittest.TestCase):
         self.assertIn(second, control.children("courier"))
         self.store.wait(lambda store: self.root().count(b"BEGIN CERTIFICATE") == 2)
 
+    def test_a_secret_that_somebody_deletes(self):
+        control = self.start()
+        channel, known = self.channel(control), token("web")
+        self.create(channel, known)
+        before = self.store.get(SECRET)["data"]
+        self.store.delete(SECRET)
+        self.store.wait(lambda store: SECRET in store.objects)
+        self.assertEqual(self.store.get(SECRET)["data"], before)
+        self.create(channel, known)
+
     def test_nothing_is_left_behind(self):
         for number in (signal.SIGTERM, signal.SIGKILL):
             control = self.start()
