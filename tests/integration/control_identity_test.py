@@ -167,7 +167,7 @@ class Identity(unittest.TestCase):
 
     def start(self, *options):
         control = Process(self.kubeconfig, *options)
-        self.addCleanup(control.end)
+        self.addCleanup(lambda: self.assertIn(control.end(), (0, -signal.SIGKILL)))
         return control
 
     def root(self):
