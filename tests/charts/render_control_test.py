@@ -95,8 +95,10 @@ class Control(unittest.TestCase):
     # -- one and several ----------------------------------------------------------------------------------------------
 
     def test_revisions(self):
-        """A canary brings a control plane of its own, over the same root and Lease; the deployer and the class are the first one's."""
-        self.assertEqual(parts(self.canary, "deployer", "gateway"), set())
+        """A canary brings a control plane of its own, over the same root and Lease, and a deployer for its own Gateways."""
+        self.assertEqual(parts(self.canary, "gateway"), set())
+        deployer = options(self.canary, f"{DEPLOYER}-canary")
+        self.assertEqual((deployer["--revision"], deployer["--lease"]), (["canary"], [f"{DEPLOYER}-canary"]))
         first, second = options(self.plain), options(self.canary, f"{CONTROL}-canary")
         for shared in ("--ca-secret", "--cacerts-secret", "--bundle-configmap", "--lease", "--namespace"):
             self.assertEqual(first[shared], second[shared])
@@ -105,11 +107,10 @@ class Control(unittest.TestCase):
         for things in (self.plain, self.canary):  # made by the program, so that no release takes them along
             self.assertEqual({name for kind, name in things if kind in ("Secret", "Lease")}, set())
             self.assertNotIn(("ConfigMap", "fairlead-root"), things)
-        self.assertIn(("Deployment", f"{DEPLOYER}-canary"), render({"revision": "canary", "deployer": {"enabled": True}}))
 
     def test_none(self):
         """Onboarding alone: no part of a control plane, and no right of one."""
-        things = render({"control": {"mode": "none"}, "deployer": {"enabled": True}})
+        things = render({"control": {"mode": "none"}})
         self.assertEqual(parts(things, "control", "deployer", "gateway"), set())
 
     def test_the_class(self):
@@ -141,10 +142,12 @@ class Control(unittest.TestCase):
         rights = self.rules(self.plain)
         for (group, resource, name), verbs in rights.items():
             if resource.endswith("/status"):
-                self.assertEqual((set(verbs), rights[group, resource.partition("/")[0], None]), ({"patch", "update"}, READ))
+                self.assertEqual((set(verbs), rights[group, resource.partition("/")[0], None]), ({"patch"}, READ))
             elif verbs != READ:
-                self.assertIn((resource, name), {("tokenreviews", None), ("configmaps", "fairlead-root"), ("configmaps", None), ("secrets", None),
-                                                   ("clustertrustbundles", "fairlead.io:mesh:root"), ("signers", "fairlead.io/mesh")})
+                self.assertIn((resource, name), {
+                    ("tokenreviews", None), ("configmaps", "fairlead-root"), ("configmaps", None), ("secrets", None),
+                    ("customresourcedefinitions", "gatewayclasses.gateway.networking.k8s.io"), ("signers", "fairlead.io/mesh"),
+                    ("clustertrustbundles", "fairlead.io:mesh:root")})
         self.assertEqual((rights["", "secrets", None], rights["", "configmaps", None]), (["get"], ["get"]))
         self.assertNotIn(("", "nodes", None), rights)
 
@@ -213,7 +216,7 @@ class Control(unittest.TestCase):
     def test_wrong_values_are_refused(self):
         for wrong in ({"control": {"mode": "half"}}, {"control": {"caSecret": ""}}, {"control": {"port": 0}}, {"control": {"address": "host"}},
                       {"control": {"certificates": {"namespaces": ["Edge"]}}}, {"deployer": {"enabled": "yes"}}, {"gatewayClass": {"name": "x"}},
-                      {"control": {"serverNames": ["a b"]}}, {"deployer": {"image": {}}}):
+                      {"control": {"serverNames": ["a b"]}}, {"deployer": {"image": {}}}, {"deployer": {"serviceType": "External"}}):
             with self.subTest(wrong):
                 self.assertNotEqual(helm("template", "fairlead", ROOT / "charts" / "fairlead", values=wrong).returncode, 0)
 

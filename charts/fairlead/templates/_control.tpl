@@ -5,15 +5,15 @@
 {{- define "fairlead.controlName" -}}{{ include "fairlead.control" . }}.{{ .Release.Namespace }}.svc{{- end }}
 {{- define "fairlead.controlRuns" -}}{{ if eq .Values.control.mode "full" }}yes{{ end }}{{- end }}
 
-{{/* Of things that there is one of in a cluster, "auto" is: with the revision "default". */}}
+{{/* Each revision has its own, for Gateways that ask for it by fairlead.io/rev; that of "default" for those that name none. */}}
 {{- define "fairlead.deployerRuns" -}}
-{{- $asked := toString .Values.deployer.enabled -}}
-{{- if and (include "fairlead.controlRuns" .) (or (eq $asked "true") (and (eq $asked "auto") (eq .Values.revision "default"))) }}yes{{ end -}}
+{{- if and (include "fairlead.controlRuns" .) .Values.deployer.enabled }}yes{{ end -}}
 {{- end }}
+{{/* There is one class in a cluster: "auto" is that of the revision "default". */}}
 {{- define "fairlead.classIsOurs" -}}
 {{- $asked := toString .Values.gatewayClass.create -}}
 {{- $served := .Capabilities.APIVersions.Has "gateway.networking.k8s.io/v1/GatewayClass" -}}
-{{- if or (eq $asked "true") (and (eq $asked "auto") $served (include "fairlead.deployerRuns" .)) }}yes{{ end -}}
+{{- if or (eq $asked "true") (and (eq $asked "auto") $served (eq .Values.revision "default") (include "fairlead.deployerRuns" .)) }}yes{{ end -}}
 {{- end }}
 
 {{/* The webhook's configuration as it is meant: config, and where sidecars find the control plane unless config.control says so itself. JSON. */}}

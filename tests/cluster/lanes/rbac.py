@@ -1,24 +1,38 @@
 #!/usr/bin/env python3
-"""What the accounts of webhook, keeper and node agent may do: everything that the API server would let them, compared with an exact list.
+"""What the accounts of webhook, keeper, control plane, deployer and node agent may do: everything that the API server would let them, compared with an exact list.
 
 Every resource that the server tells of is asked about with every verb, by SubjectAccessReview, in the release's namespace, in
 another, and for objects of the names that matter; then the account does (or tries) the real thing.
 """
+import os
+import sys
+
+from support import place
 from support.api import ApiError
 from support.lane import Lane, main
 from support.release import Release, account
 from waiting import eventually
 
 NEEDS = "api"
+MINUTES = 20
+
+sys.path.insert(0, str(place.TOP / "tests" / "charts"))
+os.environ.setdefault("HELM", str(place.BIN / "helm"))
+from rights_test import rules as printed  # noqa: E402 (needs what stands above)
 
 SYSTEM, OTHER, HOME = "fairlead-system", "default", "fairlead-cni"
-WEBHOOK, KEEPER, NOBODY = (account(name) for name in ("fairlead-webhook", "fairlead-keeper", "nobody"))
+WEBHOOK, KEEPER, CONTROL, DEPLOYER, NOBODY = (account(name) for name in (
+    "fairlead-webhook", "fairlead-keeper", "fairlead-control", "fairlead-deployer", "nobody"))
 AGENT = account("fairlead-agent", HOME)
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate", "bind", "escalate",
          "approve", "sign", "attest", "use", "pause", "unrequire")
 CONFIGURATION = "fairlead-webhook"
 EVERYBODYS = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "clustertrustbundles"}
-NAMES = (None, "fairlead-webhook", "fairlead-keeper", "fairlead-webhook-ca", "fairlead-webhook-tls", "another")
+NAMES = (None, "fairlead-webhook", "fairlead-keeper", "fairlead-control", "fairlead-deployer", "fairlead-webhook-ca", "fairlead-webhook-tls",
+         "fairlead-ca", "cacerts", "fairlead-root", "fairlead.io:mesh:root", "fairlead.io/mesh", "gatewayclasses.gateway.networking.k8s.io",
+         "another")
+NAMED = ("secrets", "leases", "mutatingwebhookconfigurations", "namespaces", "configmaps", "clustertrustbundles", "signers",
+         "customresourcedefinitions")
 
 # (where, resource, name): verbs. Where a row without a name allows, so does every name.
 WEBHOOK_MAY = {
@@ -45,12 +59,19 @@ class Rights(Lane):
         super().setUpClass()
         Release(cls, {"cni.enabled": True})
         cls.everybodys = None
-        cls.resources = sorted(cls.discover())
+        cls.resources = sorted(set(cls.discover()))
 
     @classmethod
     def discover(cls):
         """(group, resource, subresource) of all that there is, and the one that exists for a question alone."""
         yield "", "namespaces", ""
+        yield "certificates.k8s.io", "signers", ""
+        for kind in ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "tcproutes", "tlsroutes", "udproutes", "referencegrants", "backendtlspolicies"):
+            for sub in ("", "status"):  # whether their CRDs are installed or not
+                yield "gateway.networking.k8s.io", kind, sub
+        for kind in ("authorizationpolicies", "meshsettings", "peerauthentications", "requestauthentications", "telemetries", "trafficpolicies"):
+            for sub in ("", "status"):
+                yield "fairlead.io", kind, sub
         yield "fairlead.io", "namespaces", ""
         yield "*", "*", ""
         groups = [f"/apis/{group['preferredVersion']['groupVersion']}" for group in cls.api.request("GET", "/apis")["groups"]]
@@ -74,7 +95,7 @@ class Rights(Lane):
             for group, plural, sub in self.resources:
                 title = plural + (f"/{sub}" if sub else "") + (f".{group}" if group else "")
                 for verb in VERBS:
-                    names = NAMES if plural in ("secrets", "leases", "mutatingwebhookconfigurations", "namespaces", "configmaps") else NAMES[:1]
+                    names = NAMES if plural in NAMED and not sub else NAMES[:1]
                     for name in names:
                         if self.allowed(who, space, (group, plural, sub), name, verb):
                             found.setdefault((space, title, name), set()).add(verb)
@@ -87,6 +108,26 @@ class Rights(Lane):
 
     def test_keeper_may_keep(self):
         self.assertEqual(self.without_everybodys(KEEPER), KEEPER_MAY)
+
+    def test_control_and_deployer_may_what_is_printed(self):
+        """docs/rbac.md, which is made of the chart, to the last verb."""
+        for who in (CONTROL, DEPLOYER):
+            with self.subTest(who[0]):
+                self.assertEqual(self.without_everybodys(who), self.expected(who[0].rpartition(":")[2]))
+
+    def expected(self, name):
+        """(where, resource, name): verbs, as the rules of the account say."""
+        found = {}
+        for account_name, namespace, rule in printed():
+            spaces = [namespace] if namespace else [None, SYSTEM, OTHER]
+            for group in rule["apiGroups"] if account_name == name else ():
+                for resource in rule["resources"]:
+                    title = resource + (f".{group}" if group else "")
+                    for key in ((space, title, each) for space in spaces for each in rule.get("resourceNames", [None])):
+                        found.setdefault(key, set()).update(rule["verbs"])
+        for (space, title, each), verbs in found.items():  # what holds for every name is not asked about one
+            verbs -= (found.get((space, title, None), set()) | self.everybodys.get((space, title, None), set())) if each else set()
+        return {key: verbs for key, verbs in found.items() if verbs}
 
     def test_agent_may_tell(self):
         self.assertEqual(self.without_everybodys(AGENT), AGENT_MAY)
@@ -202,14 +243,52 @@ class Rights(Lane):
             (AGENT, False, "POST", f"/api/v1/namespaces/{HOME}/pods?dryRun=All", pod),
             (AGENT, False, "POST", f"/api/v1/namespaces/{HOME}/serviceaccounts/fairlead-agent/token", {"spec": {}}),
         ]
+        apply = "application/apply-patch+yaml"
+        maps = f"/api/v1/namespaces/{OTHER}/configmaps"
+        root = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fairlead-root"}, "data": {"root-cert.pem": ""}}
+        own = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "fairlead-ca"}}
+        trust = "/apis/certificates.k8s.io/v1/clustertrustbundles"
+        deployments = f"/apis/apps/v1/namespaces/{OTHER}/deployments"
+        rows += [
+            (CONTROL, True, "PATCH", f"{maps}/fairlead-root?fieldManager=x&force=true&dryRun=All", root, apply),  # makes it
+            (CONTROL, False, "PATCH", f"{maps}/another?fieldManager=x&force=true&dryRun=All", {**root, "metadata": {"name": "another"}}, apply),
+            (CONTROL, False, "POST", f"{maps}?dryRun=All", root),
+            (CONTROL, False, "DELETE", f"{maps}/fairlead-root?dryRun=All"),
+            (CONTROL, True, "GET", "/api/v1/configmaps?fieldSelector=metadata.name%3Dfairlead-root"),
+            (CONTROL, False, "GET", "/api/v1/configmaps"),
+            (CONTROL, False, "GET", "/api/v1/secrets"),
+            (CONTROL, False, "GET", f"/api/v1/namespaces/{OTHER}/secrets"),
+            (CONTROL, False, "GET", secrets),
+            (CONTROL, True, "GET", f"/api/v1/namespaces/{OTHER}/secrets/edge-tls"),
+            (CONTROL, True, "POST", f"{secrets}?dryRun=All", own),
+            (CONTROL, False, "POST", f"{secrets}?dryRun=All", {**own, "metadata": {"name": "another"}}),
+            (CONTROL, False, "POST", f"{secrets}?dryRun=All", {**own, "type": "kubernetes.io/service-account-token", "metadata": {
+                "name": "fairlead-ca", "annotations": {"kubernetes.io/service-account.name": "fairlead-deployer"}}}),
+            (CONTROL, False, "POST", f"/api/v1/namespaces/{OTHER}/secrets?dryRun=All", own),
+            (CONTROL, True, "PATCH", f"{secrets}/fairlead-ca?dryRun=All", {}, merge),
+            (CONTROL, False, "PATCH", f"{secrets}/fairlead-webhook-ca?dryRun=All", {}, merge),
+            (CONTROL, False, "POST", f"/api/v1/namespaces/{OTHER}/serviceaccounts/default/token", {"spec": {}}),
+            (CONTROL, False, "PATCH", f"{trust}/another?fieldManager=x&force=true&dryRun=All", {}, apply),
+            (CONTROL, False, "POST", f"{deployments}?dryRun=All", {}),
+            (CONTROL, False, "PATCH", f"/api/v1/namespaces/{OTHER}?dryRun=All", {}, merge),
+            (DEPLOYER, True, "PATCH", f"/api/v1/namespaces/{OTHER}/services/edge-fairlead?fieldManager=x&force=true&dryRun=All", {
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "edge-fairlead"}, "spec": {"ports": [{"port": 80}]}}, apply),
+            (DEPLOYER, True, "GET", deployments),
+            (DEPLOYER, False, "DELETE", f"{deployments}/web?dryRun=All"),
+            (DEPLOYER, False, "POST", f"/api/v1/namespaces/{OTHER}/pods?dryRun=All", pod),
+            (DEPLOYER, False, "GET", f"/api/v1/namespaces/{OTHER}/secrets/edge-tls"),
+            (DEPLOYER, False, "GET", f"{maps}"),
+            (DEPLOYER, False, "POST", f"/api/v1/namespaces/{OTHER}/serviceaccounts/default/token", {"spec": {}}),
+        ]
         another = {**tls, "metadata": {"name": "another", "namespace": SYSTEM}}
         eventually(lambda: self.is_refused(another), "the policy of the keeper's Secrets is in force")
+        eventually(lambda: self.is_refused(another, CONTROL), "the policy of the control plane's, too")
         for who, expected, *request in rows:
             with self.subTest(who[0], request=request[:2]):
                 self.attempt(who, expected, *request)
 
-    def is_refused(self, secret):
-        api = self.api.impersonate(*KEEPER)
+    def is_refused(self, secret, who=KEEPER):
+        api = self.api.impersonate(*who)
         try:
             api.create(secret, dry_run=True)
             return False
