@@ -24,10 +24,12 @@ int cli_route(int argc, char **argv);        /* route.c */
 int cli_cni(int argc, char **argv);          /* cni.c */
 int cli_check(int argc, char **argv);        /* check.c */
 int cli_authz(int argc, char **argv);        /* authz.c */
+int cli_mtls(int argc, char **argv);         /* mtls.c */
+int cli_completion(int argc, char **argv);   /* completion.c */
 
 /* Those that have a table (option.h). */
-extern const struct cli_command cli_authz_command, cli_check_command, cli_proxy_config_command, cli_route_command,
-    cli_status_command;
+extern const struct cli_command cli_authz_command, cli_check_command, cli_completion_command, cli_members_command,
+    cli_mtls_command, cli_proxy_config_command, cli_route_command, cli_status_command;
 
 /* "fairlead <command>: <text>" and a hint at --help, to stderr; returns CLI_USAGE. */
 int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

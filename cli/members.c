@@ -35,7 +35,7 @@ static const struct cli_option options[] = {
      .help = "fail where there is any, and say what to do"},
 };
 
-static const struct cli_command command = {
+const struct cli_command cli_members_command = {
     .name = NAME,
     .summary = "the pods that are in the mesh",
     .usage = "[-n NAMESPACE] [option …]",
@@ -197,7 +197,7 @@ int cli_members(int argc, char **argv)
     struct cli_cluster cluster = {0};
     struct cli_table table;
     struct fl_err err = {0};
-    int operand, status = cli_options_read(&command, argc, argv, &settings, &operand);
+    int operand, status = cli_options_read(&cli_members_command, argc, argv, &settings, &operand);
     if (status >= 0)
         return status;
     if (operand < argc)

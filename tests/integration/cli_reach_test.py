@@ -6,6 +6,7 @@ usage: cli_reach_test.py FAIRLEAD
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import time
 import unittest
@@ -101,6 +102,69 @@ class Reach(unittest.TestCase):
             done = cluster.run(FAIRLEAD, "route", "explain", "web.shop:8080")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("forbidden", done.stderr)
+
+    @staticmethod
+    def scrape(mutual=0, plaintext=0, workload="unknown"):
+        lines = [(f'istio_requests_total{{reporter="destination",source_workload="{workload}",source_workload_namespace="unknown",'
+                  f'connection_security_policy="{policy}"}} {count}\n') for policy, count in (("mutual_tls", mutual), ("none", plaintext))]
+        return (200, "# TYPE istio_requests_total counter\n" + "".join(lines))
+
+    def mtls(self, pages, *argv, modes=()):
+        cluster = good(ROOT)
+        for name, page in pages.items():
+            cluster.pages["shop", name, 15090, "/stats/prometheus"] = page
+        cluster.add("peerauthentications", *modes)
+        return self.run_on(cluster, "mtls", "ready", *argv)
+
+    def test_mtls_ready(self):
+        mode = thing("PeerAuthentication", "default", "shop", "fairlead.io/v1alpha1", spec={"mtls": {"mode": "STRICT"}})
+        done = self.mtls({"web-1": self.scrape(7), "web-2": self.scrape()}, "shop")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^web-1  PERMISSIVE  7 .*\n(.*\n)*READY: nobody calls in plaintext")
+        done = self.mtls({"web-1": self.scrape(7, 3), "web-2": self.scrape()}, "-n", "shop")
+        self.assertEqual(done.returncode, 3)
+        self.assertRegex(done.stdout, r"(?m)^web-1  PERMISSIVE  7 +3 +http +not in the mesh\n(.*\n)*NOT READY")
+        done = self.mtls({"web-1": self.scrape(7, 3, "old"), "web-2": self.scrape()}, "shop", "-o", "json")
+        answer = json.loads(done.stdout)
+        self.assertEqual((done.returncode, answer["ready"]), (3, False))
+        self.assertEqual(answer["pods"][0]["sources"], [{"workload": "old", "namespace": "unknown", "protocol": "http", "count": 3}])
+        done = self.mtls({"web-1": self.scrape(7)}, "shop")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("NOT KNOWN", done.stdout)
+        self.assertIn("not asked: pod shop/web-2", done.stderr)
+        done = self.mtls({"web-1": self.scrape(7), "web-2": self.scrape()}, "shop", modes=[mode])
+        self.assertIn("READY: all are under STRICT", done.stdout)
+
+    def test_mtls_ready_within_a_time(self):
+        """What was counted before the time began counts no more."""
+        done = self.mtls({"web-1": self.scrape(7, 3), "web-2": self.scrape()}, "shop", "--over", "50ms")
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_completion(self):
+        """By bash itself, by kubectl's program, and with what the cluster knows."""
+        cluster = good(ROOT)
+        with cluster:
+            def ask(*words):
+                return cluster.run(FAIRLEAD, "__complete", *words).stdout.splitlines()
+            self.assertEqual(ask("proxy-config", "clusters", "-n", "shop", "w"), ["web-1", "web-2", ":4"])
+            self.assertEqual(ask("mtls", "ready", "sh"), ["shop", ":4"])
+            self.assertEqual(ask("status", "--kubeconfig", ""), [":0"])
+            self.assertEqual(ask("mtls", "ready", "--kubeconfig", "/nowhere", ""), [":4"])
+            folder = pathlib.Path(cluster.folder.name)
+            (folder / "kubectl_complete-fairlead").symlink_to(FAIRLEAD)
+            done = cluster.run(folder / "kubectl_complete-fairlead", "route", "")
+            self.assertEqual(done.stdout.splitlines(), ["explain", ":4"])
+            (folder / "fairlead").symlink_to(FAIRLEAD)
+            (folder / "c.bash").write_text(cluster.run(FAIRLEAD, "completion", "bash").stdout)
+            text = (f'source {folder}/c.bash; COMP_WORDS=({folder}/fairlead proxy-config "$1"); COMP_CWORD=2; _fairlead; '
+                    'printf "%s\\n" "${COMPREPLY[@]}"')
+            done = cluster.run("bash", "--norc", "-c", text, "x", "r")
+            self.assertEqual(done.stdout.split(), ["routes"], done.stderr)
+        for shell in ("bash", "zsh", "fish", "kubectl"):
+            done = subprocess.run([FAIRLEAD, "completion", shell], capture_output=True, text=True, timeout=30, check=False)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("__complete", done.stdout)
+        self.assertEqual(subprocess.run([FAIRLEAD, "completion", "tcsh"], capture_output=True, timeout=30, check=False).returncode, 2)
 
     def test_kubectls_that_fail(self):
         for text, word in (("exit 3", "ended without a word"), ("echo oops >&2; exit 1", "port-forward: oops"),
