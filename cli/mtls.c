@@ -7,12 +7,12 @@
 #include "cli/reach.h"
 
 #include "common/kube/object.h"
+#include "common/loop/timer.h"
 #include "common/mesh/port.h"
 #include "control/model/workload.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 
 #define NAME       "mtls"
 #define OUTPUT_MAX (64u << 20)
@@ -25,6 +25,7 @@ struct settings {
     const char *name_space;
     struct cli_cluster cluster;
     struct cli_mirror mirror;
+    struct fl_timer timer;
 };
 
 static const struct cli_option options[] = {
@@ -116,17 +117,24 @@ static int ask_pods(struct settings *settings, const struct fl_json *before, str
     return result;
 }
 
+static void on_time(struct fl_timer *timer)
+{
+    struct settings *settings = FL_CONTAINER_OF(timer, struct settings, timer);
+    fl_loop_stop(settings->cluster.loop, 0);
+}
+
 /* What is counted within a time needs to be looked at twice. */
 static int ask(struct settings *settings, struct fl_json *pods)
 {
     FL_CLEANUP(fl_cleanup_json) struct fl_json *before = NULL;
     if (settings->over_ms > 0) {
-        struct timespec left = {settings->over_ms / 1000, (long)(settings->over_ms % 1000) * 1000000};
         int result = (before = fl_json_new_array()) == NULL ? -ENOMEM : ask_pods(settings, NULL, before);
         if (result < 0)
             return result;
-        while (nanosleep(&left, &left) < 0 && errno == EINTR)
-            ;
+        fl_timer_set(settings->cluster.loop, &settings->timer, settings->over_ms, on_time);
+        result = fl_loop_run(settings->cluster.loop);
+        if (result < 0)
+            return result;
     }
     return ask_pods(settings, before, pods);
 }
