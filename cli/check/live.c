@@ -147,7 +147,8 @@ struct fl_json *cli_check_ask_proxies(const struct cli_world *world, struct cli_
 static const struct fl_json *proxy_of(const struct fl_json *proxies, const struct fl_json *pod)
 {
     const struct fl_json *one = fl_json_first(fl_json_get(proxies, "proxies"));
-    while (one != NULL && (!fl_span_eq(fl_json_string(fl_json_get(one, "name")), cli_object_name(pod)) ||
+    struct fl_span gateway = cli_subject_gateway(pod), name = gateway.data != NULL ? gateway : cli_object_name(pod);
+    while (one != NULL && (!fl_span_eq(fl_json_string(fl_json_get(one, "name")), name) ||
                            !fl_span_eq(fl_json_string(fl_json_get(one, "namespace")), cli_object_space(pod))))
         one = fl_json_next(one);
     return one;

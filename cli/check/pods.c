@@ -195,7 +195,8 @@ static void check_capture(const struct cli_world *world, struct cli_report *repo
     if (!cli_check_has(world, CLI_DOCUMENT_PODS, report))
         return;
     for (const struct fl_json *pod = cli_world_first(world, CLI_DOCUMENT_PODS); pod != NULL; pod = fl_json_next(pod)) {
-        if (!cli_subject_is_wanted(world, pod) || cli_subject_sidecar(pod) == NULL)
+        if (!cli_subject_is_wanted(world, pod) || cli_subject_sidecar(pod) == NULL ||
+            cli_subject_gateway(pod).data != NULL)
             continue;
         all++;
         proven += cli_subject_is_proven(pod);

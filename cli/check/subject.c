@@ -34,6 +34,11 @@ const struct fl_json *cli_subject_status(const struct fl_json *pod)
     return found != NULL ? found : find(cli_object_at(pod, statuses[1]), FL_CONTAINER_NAME);
 }
 
+struct fl_span cli_subject_gateway(const struct fl_json *pod)
+{
+    return cli_object_label(pod, "gateway.networking.k8s.io/gateway-name");
+}
+
 bool cli_subject_is_proven(const struct fl_json *pod)
 {
     return fl_json_bool(fl_json_get(cli_subject_status(pod), "started"));

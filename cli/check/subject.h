@@ -13,6 +13,11 @@ const struct fl_json *cli_subject_sidecar(const struct fl_json *pod);
 /* Its status; NULL: the kubelet has said nothing yet. */
 const struct fl_json *cli_subject_status(const struct fl_json *pod);
 
+/* A Gateway's proxy: nobody captures it, and the control plane knows it by the Gateway's name. data == NULL: it is
+ * none.
+ */
+struct fl_span cli_subject_gateway(const struct fl_json *pod);
+
 /* The start gate has opened: capture was proven by the sidecar's own dial. */
 bool cli_subject_is_proven(const struct fl_json *pod);
 /* The condition Ready. */

@@ -203,6 +203,16 @@ class Check(unittest.TestCase):
         self.assertEqual(one[403]["fact"], "proven in 1 of 1 meshed pods")
         self.assertIn("no pod oxen", self.check(cluster, "-n", "shop", "oxen", status_=1)[401]["findings"][0]["text"])
 
+    def test_a_gateway(self):
+        """It is captured by nobody, and the control plane knows it by the Gateway's name."""
+        cluster = good(ROOT)
+        pod = cluster.add("pods", app_pod("edge-fairlead-1"))
+        pod["metadata"]["labels"]["gateway.networking.k8s.io/gateway-name"] = "edge"
+        del pod["metadata"]["annotations"]["fairlead.io/capture"]
+        control_pages(cluster, 1, proxy("web-1"), proxy("edge"))
+        checks = self.check(cluster, status_=0, live=True)
+        self.assertEqual((checks[403]["fact"], checks[404]["fact"]), ("proven in 2 of 2 meshed pods", "3 of 3"))
+
     def test_onboarding_alone(self):
         cluster = good(ROOT)
         cluster.remove("deployments", "fairlead-control")
