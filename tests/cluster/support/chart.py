@@ -30,9 +30,9 @@ def install(values=None, namespace="fairlead-system", chart="fairlead", release=
 def with_images(agent=False, control=False):
     """Values by which an installation runs the release programs; without the control plane, unless asked for."""
     values = {} if control else {"control.mode": "none"}
-    parts = ["webhook", "keeper", *(["cni"] if agent else []), *(["control"] if control else [])]
+    parts = ["webhook", "keeper", "cli", *(["cni"] if agent else []), *(["control"] if control else [])]
     for part in parts:
-        repository, tag = image.load("fairlead-agent" if part == "cni" else f"fairlead-{part}").split(":")
+        repository, tag = image.load({"cni": "fairlead-agent", "cli": "fairlead"}.get(part, f"fairlead-{part}")).split(":")
         values |= {f"{part}.image.repository": repository, f"{part}.image.tag": tag}
     return {**values, "config.proxyImage": image.load("fairlead-proxy")}
 
