@@ -184,7 +184,7 @@ static struct fl_json *container_of(const struct control_deploy_options *options
     /* That hook holds the next container of a pod: there is none. */
     if (object != NULL && fl_json_remove(fl_json_get(object, "lifecycle"), FL_SPAN("postStart")) < 0)
         return fl_json_free(object);
-    return object;
+    return fl_json_with(object, "name", fl_json_text(CONTROL_DEPLOY_CONTAINER));
 }
 
 static struct fl_json *pull_secrets(struct fl_json *spec, const struct control_deploy_options *options)

@@ -20,6 +20,7 @@
 #define CONTROL_DEPLOY_NAME_LABEL    "gateway.networking.k8s.io/gateway-name"
 #define CONTROL_DEPLOY_CLASS_LABEL   "gateway.networking.k8s.io/gateway-class-name"
 #define CONTROL_DEPLOY_DRAIN_SECONDS 10
+#define CONTROL_DEPLOY_CONTAINER     "fairlead-gateway" /* not a sidecar's name: who has that is called by mTLS */
 
 /* In the order in which they are applied. X(constant, apiVersion, kind, path of the collection with the namespace's
  * name to be put in) */
