@@ -154,6 +154,13 @@ static struct fl_json *trim_data(struct trimming *trimming, const struct fl_json
     return pick(trimming, from, names);
 }
 
+/* Where a load balancer serves it: what the status of Gateways tells. */
+static struct fl_json *trim_balancer(struct trimming *trimming, const struct fl_json *from)
+{
+    static const char *const names[] = {"loadBalancer", NULL};
+    return pick(trimming, from, names);
+}
+
 struct member {
     const char *name;
     trim_fn *trim;
@@ -165,6 +172,7 @@ static const struct member *members_of(enum control_kind kind)
     static const struct member pod[] = {{"spec", trim_pod_spec}, {"status", trim_pod_status}, {0}};
     static const struct member slice[] = {
         {"addressType", trim_nothing}, {"endpoints", trim_nothing}, {"ports", trim_nothing}, {0}};
+    static const struct member service[] = {{"spec", trim_nothing}, {"status", trim_balancer}, {0}};
     static const struct member secret[] = {{"type", trim_nothing}, {"data", trim_data}, {0}};
     switch ((int)kind) {
     case CONTROL_NAMESPACE:
@@ -174,6 +182,8 @@ static const struct member *members_of(enum control_kind kind)
         return pod;
     case CONTROL_ENDPOINT_SLICE:
         return slice;
+    case CONTROL_SERVICE:
+        return service;
     case CONTROL_SECRET:
         return secret;
     default:

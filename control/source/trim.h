@@ -1,6 +1,6 @@
 /* What the model needs of an object as the API server sends it: a document without managedFields, resourceVersion,
- * status (but a Pod's address and readiness) and what no reader looks at. Pure. So a heartbeat changes nothing, and a
- * Pod of 12 KiB is one of some hundred bytes before it is read.
+ * status (but a Pod's address and readiness, and a Service's load balancer) and what no reader looks at. Pure. So a
+ * heartbeat changes nothing, and a Pod of 12 KiB is one of some hundred bytes before it is read.
  *
  * A reader of the model (model/kind) that begins to read another member of a core kind needs it here too; the test
  * reads every golden object with and without.
