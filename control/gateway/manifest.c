@@ -158,6 +158,18 @@ static uint32_t drain_of(const struct control_deploy_options *options, const str
     return options->drain_seconds > 0 ? options->drain_seconds : CONTROL_DEPLOY_DRAIN_SECONDS;
 }
 
+/* What a sidecar is told of its pod by annotations: capture by an empty text, too, would turn on the start gate. */
+static void drop_sidecars_variables(struct fl_json *env)
+{
+    static const char *const names[] = {FL_ENV_CAPTURE, FL_ENV_PROBES, FL_ENV_METRICS};
+    for (size_t i = fl_json_count(env); i-- > 0;)
+        for (size_t k = 0; k < FL_COUNT(names); k++)
+            if (fl_span_eq_str(fl_json_string(fl_json_get(fl_json_at(env, i), "name")), names[k])) {
+                (void)!fl_json_remove_at(env, i); /* it is there */
+                break;
+            }
+}
+
 static struct fl_json *container_of(const struct control_deploy_options *options, const struct control_intent *intent,
                                     const struct control_override *override)
 {
@@ -184,6 +196,7 @@ static struct fl_json *container_of(const struct control_deploy_options *options
     /* That hook holds the next container of a pod: there is none. */
     if (object != NULL && fl_json_remove(fl_json_get(object, "lifecycle"), FL_SPAN("postStart")) < 0)
         return fl_json_free(object);
+    drop_sidecars_variables(fl_json_get(object, "env"));
     return fl_json_with(object, "name", fl_json_text(CONTROL_DEPLOY_CONTAINER));
 }
 
