@@ -233,12 +233,25 @@ static void update_referred(struct control_kubernetes *kubernetes)
 
 /* -- commits, carried out ------------------------------------------------------------------------------------------ */
 
+static void tell_metrics(struct control_kubernetes *kubernetes)
+{
+    for (int i = 0; i < CONTROL_KIND_COUNT; i++) {
+        enum control_kind kind = (enum control_kind)i;
+        if (kubernetes->collections[kind] == NULL)
+            continue;
+        struct control_collection_stats stats = control_collection_stats(kubernetes->collections[kind]);
+        size_t objects = control_model_all(control_store_model(kubernetes->store), kind).count;
+        control_meter_tell(&kubernetes->meter, kind, &stats, objects, fl_loop_now_ms(kubernetes->loop));
+    }
+}
+
 static void follow_up(struct control_kubernetes *kubernetes, struct control_diff *diff)
 {
     size_t changes = diff->count;
     bool references = touches_references(diff);
     if (diff->before != diff->after) {
         kubernetes->stats.commits++;
+        tell_metrics(kubernetes);
         kubernetes->stats.objects = count_objects(kubernetes);
         kubernetes->stats.problems = control_invalid_count(&kubernetes->invalid);
         if (kubernetes->options.on_commit != NULL)
@@ -452,15 +465,10 @@ static void on_state(void *owner, enum control_kind kind)
 static void on_tick(struct fl_timer *timer)
 {
     struct control_kubernetes *kubernetes = FL_CONTAINER_OF(timer, struct control_kubernetes, tick);
-    for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
-        if (kubernetes->collections[kind] == NULL)
-            continue;
-        control_collection_look(kubernetes->collections[kind]);
-        struct control_collection_stats stats = control_collection_stats(kubernetes->collections[kind]);
-        size_t objects = control_model_all(control_store_model(kubernetes->store), (enum control_kind)kind).count;
-        control_meter_tell(&kubernetes->meter, (enum control_kind)kind, &stats, objects,
-                           fl_loop_now_ms(kubernetes->loop));
-    }
+    for (size_t kind = 0; kind < CONTROL_KIND_COUNT; kind++)
+        if (kubernetes->collections[kind] != NULL)
+            control_collection_look(kubernetes->collections[kind]);
+    tell_metrics(kubernetes);
     if (kubernetes->unreferred)
         update_referred(kubernetes);
     fl_timer_set(kubernetes->loop, timer, TICK_MS, on_tick);
