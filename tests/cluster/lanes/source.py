@@ -440,20 +440,33 @@ class Source(Lane):
         """Without addresses: the API server gives out some dozen a second."""
         space, count = self.namespace(), 10000
         before, begun, cpu = self.control.memory(), time.monotonic(), self.control.cpu()
-        known = self.control.metric("objects", "Service")
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda i: self.api.create(service(f"s-{i}", space, clusterIP="None")), range(count)))
         made = time.monotonic()
-        self.until(lambda: self.control.metric("objects", "Service") == known + count, "all are known")
+        self.until(lambda: self.control.metric("objects", "Service") == self.services() > count, "all are known")
         told, after = time.monotonic(), self.control.memory()
-        fresh, started = Control(self), time.monotonic()
+        fresh = Control(self)
         print(f"\n{count} Services: made in {made - begun:.1f} s, known {told - made:.2f} s after the last one,"
               f" {self.control.cpu() - cpu:.1f} s of CPU; private {before[0] / 1024:.1f} → {after[0] / 1024:.1f} MiB,"
               f" at most {after[1] / 1024:.1f} MiB resident; one that starts now: private {fresh.memory()[0] / 1024:.1f},"
               f" at most {fresh.memory()[1] / 1024:.1f} MiB resident, {fresh.cpu():.2f} s of CPU", flush=True)
         self.assertLess(told - made, 5)
         self.assertLess(after[1], 200 << 10)
-        self.assertEqual(fresh.metric("objects", "Service"), known + count, started)
+        self.assertEqual(fresh.metric("objects", "Service"), self.services())
+        self.until(lambda: self.emptied(space), "they are gone", 300)
+        self.until(lambda: self.control.metric("objects", "Service") == self.services(), "that is known")
+
+    def services(self):
+        answer = self.api.request("GET", "/api/v1/services", limit=1)
+        return len(answer["items"]) + (answer["metadata"].get("remainingItemCount") or 0)
+
+    def emptied(self, space):
+        """Deletes what is left of its Services, as far as one request comes."""
+        try:
+            self.api.request("DELETE", self.api.path("v1", "Service", None, space))
+        except (OSError, http.client.HTTPException, ApiError):
+            self.api.close()
+        return not self.api.request("GET", self.api.path("v1", "Service", None, space), limit=1)["items"]
 
 
 if __name__ == "__main__":
