@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#define VALUES_MAX (1u << 21) /* of a page or an event */
+#define VALUES_MAX (1u << 20) /* of a page or an event; an object of 1.5 MiB has no more than 0.8 million */
 #define DEPTH_MAX  256
 
 static int parse(struct fl_span text, size_t max, const char *what, struct fl_json **ret_root, struct fl_err *err)

@@ -12,6 +12,8 @@
 #define OBJECTS_MAX    100000u
 #define RESUMES_MAX    3     /* in a row that fail: then it is listed anew */
 #define LIVED_MS       10000 /* a stream that held so long was a good one */
+#define PAGE_PART      4     /* of a page that was too large, so much is asked for next */
+#define PAGE_SMALL     8     /* one that is no larger than such a part of the most: the next one may have twice as many */
 #define SERVER_TIMEOUT 300   /* seconds, and as many again by draw: what we ask a stream's end for */
 
 struct known {        /* an object, by "namespace/name" */
@@ -35,6 +37,7 @@ struct fl_kube_watch {
     uint32_t round;
     char version[FL_KUBE_VERSION_MAX + 1]; /* "": a list comes next */
     char *next;                            /* the list's continue token; NULL: its first page */
+    unsigned page;                         /* objects of the next one */
     unsigned resumes;                      /* that failed in a row */
     uint64_t begun_ms;                     /* of the stream */
     bool heard;                            /* it brought an event */
@@ -44,6 +47,7 @@ struct fl_kube_watch {
 };
 
 static void go(struct fl_kube_watch *watch);
+static void ask(struct fl_kube_watch *watch);
 
 /* ---- Trouble ---- */
 
@@ -327,6 +331,22 @@ static void take_page(struct fl_kube_watch *watch, struct fl_kube_page *page)
         end_list(watch, page->version);
 }
 
+/* Whether it is asked for again at once, as a smaller one. */
+static bool is_too_large(struct fl_kube_watch *watch, int result)
+{
+    if (result != -EMSGSIZE || watch->page <= 1)
+        return false;
+    watch->page = watch->page > PAGE_PART ? watch->page / PAGE_PART : 1;
+    return true;
+}
+
+static void grow_page(struct fl_kube_watch *watch, size_t bytes)
+{
+    if (bytes > FL_KUBE_PAGE_MAX / PAGE_SMALL)
+        return;
+    watch->page = watch->page < watch->options.page / 2 ? 2 * watch->page : watch->options.page;
+}
+
 static void on_page(void *owner, const struct fl_kube_answer *answer)
 {
     struct fl_kube_watch *watch = owner;
@@ -336,6 +356,12 @@ static void on_page(void *owner, const struct fl_kube_answer *answer)
     int result = fl_kube_answer_check(answer, &err);
     if (result == 0)
         result = fl_kube_page_parse(answer->body, FL_KUBE_PAGE_MAX, &page, &err);
+    if (result == 0)
+        grow_page(watch, answer->body.len);
+    if (is_too_large(watch, result)) {
+        ask(watch);
+        return;
+    }
     if (result < 0) {
         if (answer->result == 0)
             fl_err_prefix(&err, "list of %s", watch->path);
@@ -358,7 +384,7 @@ static int print_target(const struct fl_kube_watch *watch, struct fl_buf *out)
         if (result == 0)
             result = fl_kube_escape(out, fl_span_str(watch->version));
     } else if (result == 0) {
-        result = fl_buf_printf(out, "limit=%u", watch->options.page);
+        result = fl_buf_printf(out, "limit=%u", watch->page);
         if (result == 0 && watch->next != NULL)
             result = fl_buf_append_str(out, "&continue=");
         if (result == 0 && watch->next != NULL)
@@ -395,9 +421,16 @@ static int send_next(struct fl_kube_watch *watch, struct fl_err *err)
     return result;
 }
 
-static void go(struct fl_kube_watch *watch)
+static void ask(struct fl_kube_watch *watch)
 {
     struct fl_err err = {0};
+    int result = send_next(watch, &err);
+    if (result < 0)
+        fail(watch, false, 0, &err);
+}
+
+static void go(struct fl_kube_watch *watch)
+{
     if (watch->version[0] == '\0' && watch->next == NULL) {
         watch->round++;
         watch->full = false;
@@ -410,9 +443,7 @@ static void go(struct fl_kube_watch *watch)
         watch->stats.watches++;
         watch->stats.watching = true;
     }
-    int result = send_next(watch, &err);
-    if (result < 0)
-        fail(watch, false, 0, &err);
+    ask(watch);
 }
 
 /* ---- Life ---- */
@@ -468,6 +499,7 @@ int fl_kube_watch_new(struct fl_loop *loop, struct fl_kube_client *client, const
     watch->client = client;
     watch->options = *options;
     set_defaults(&watch->options);
+    watch->page = watch->options.page;
     fl_backoff_init(&watch->backoff, watch->options.backoff_ms, watch->options.backoff_max_ms);
     fl_map_init(&watch->objects, watch->options.objects_max);
     fl_kube_stream_init(&watch->stream, FL_KUBE_OBJECT_MAX);

@@ -3,7 +3,8 @@
  * of each object that came, changed or went, also of those that went while nobody looked.
  *
  *   LISTING    GET …?limit&continue; at the last page what was known and is not there any more is told as deleted,
- *              then on_synced
+ *              then on_synced. A page that is too large to be taken is asked for again with a quarter of the objects,
+ *              down to one, which always fits: nobody's objects hide those of others by their size
  *   WATCHING   GET …?watch&resourceVersion&allowWatchBookmarks; resumed from the last version that an object or a
  *              bookmark told. 410, in whatever form: LISTING again. A stream that stays silent is given up.
  *   WAITING    after trouble: back-off with full jitter, 0.5 s doubling to 30 s, or what Retry-After asks for
@@ -17,8 +18,8 @@
 #include "common/kube/client.h"
 
 #define FL_KUBE_PAGE           250         /* objects of a page, unless the options say otherwise */
-#define FL_KUBE_OBJECT_MAX     (4u << 20)  /* bytes of one event; etcd's own limit is 1.5 MiB */
-#define FL_KUBE_PAGE_MAX       (64u << 20) /* bytes of one page */
+#define FL_KUBE_OBJECT_MAX     (16u << 20) /* bytes of one event; etcd's limit is 1.5 MiB, of which JSON makes up to 9 */
+#define FL_KUBE_PAGE_MAX       (16u << 20) /* bytes of one page: of one that is larger fewer objects are asked for */
 #define FL_KUBE_SILENCE_MS     150000u     /* bookmarks come about once a minute */
 #define FL_KUBE_BACKOFF_MS     500u
 #define FL_KUBE_BACKOFF_MAX_MS 30000u

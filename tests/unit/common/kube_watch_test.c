@@ -211,6 +211,8 @@ static void play(struct world *world, const char *told)
 #define ERROR(code)         "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"message\":\"too old\",\"code\":" code "}}\n"
 #define WATCH_FROM(version) "resourceVersion=" version
 #define OK                  "200 OK"
+#define NESTED              "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+#define TOO_MUCH            NESTED NESTED NESTED NESTED NESTED NESTED NESTED NESTED NESTED
 
 struct row {
     const char *what;
@@ -302,6 +304,15 @@ static const struct row rows[] = {
      "+a synced synced ",
      3,
      "504"},
+    {"a page that is too large: asked for with fewer objects, and with more again",
+     {{"limit=250 ", OK, TOO_MUCH, false, NULL},
+      {"limit=62 ", OK, PAGE("10", "t", OBJECT("a", "1")), false, NULL},
+      {"limit=124&continue=t ", OK, TOO_MUCH, false, NULL},
+      {"limit=31&continue=t ", OK, LIST("10", OBJECT("b", "1")), false, NULL},
+      {WATCH_FROM("10"), OK, "", true, NULL}},
+     "+a +b synced ",
+     0,
+     ""},
     {"a list that is none",
      {{"limit=250 ", OK, "[1]", false, NULL},
       {"limit=250 ", OK, "{\"metadata\":{},\"items\":[]}", false, NULL},
