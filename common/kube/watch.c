@@ -13,8 +13,8 @@
 #define RESUMES_MAX    3     /* in a row that fail: then it is listed anew */
 #define LIVED_MS       10000 /* a stream that held so long was a good one */
 #define PAGE_PART      4     /* of a page that was too large, so much is asked for next */
-#define PAGE_SMALL     8     /* one that is no larger than such a part of the most: the next one may have twice as many */
-#define SERVER_TIMEOUT 300   /* seconds, and as many again by draw: what we ask a stream's end for */
+#define PAGE_SMALL     8   /* one that is no larger than such a part of the most: the next one may have twice as many */
+#define SERVER_TIMEOUT 300 /* seconds, and as many again by draw: what we ask a stream's end for */
 
 struct known {        /* an object, by "namespace/name" */
     uint64_t version; /* its resourceVersion's hash */

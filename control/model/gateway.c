@@ -214,7 +214,7 @@ static int fill_host(const struct building *building, const struct control_liste
     for (size_t i = 0; i < attached->count; i++)
         if (serves(listener, attached->routes[i], host->hostname, &hostname))
             room += control_route_entries(attached->routes[i]);
-    int result = control_route_builder_start(&builder, room, building->arena);
+    int result = control_route_builder_start(&builder, CONTROL_CALLER_GATEWAY, room, building->arena);
     for (size_t i = 0; i < attached->count && result == 0; i++)
         if (serves(listener, attached->routes[i], host->hostname, &hostname))
             result =
@@ -324,8 +324,9 @@ static int collect_server_names(const struct building *building, const struct co
     }
     int result = 0;
     for (size_t i = 0; i < used && result == 0; i++)
-        result = control_destinations_resolve(building->model, &names[i].route->object, names[i].route->backends,
-                                              names[i].route->backend_count, building->arena, &names[i].destinations);
+        result = control_destinations_resolve(building->model, &names[i].route->object, CONTROL_CALLER_GATEWAY,
+                                              names[i].route->backends, names[i].route->backend_count, building->arena,
+                                              &names[i].destinations);
     if (used > 1)
         qsort(names, used, sizeof(*names), compare_server_names);
     view->server_names = names;
@@ -339,8 +340,8 @@ static int attach_tcp(const struct building *building, const struct control_tcp_
     if (view->tcp_route != NULL)
         return 0; /* the oldest counts */
     view->tcp_route = route;
-    return control_destinations_resolve(building->model, &route->object, route->backends, route->backend_count,
-                                        building->arena, &view->tcp);
+    return control_destinations_resolve(building->model, &route->object, CONTROL_CALLER_GATEWAY, route->backends,
+                                        route->backend_count, building->arena, &view->tcp);
 }
 
 static int attach_routes(const struct building *building, struct control_listener_view *view)

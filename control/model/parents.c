@@ -101,8 +101,9 @@ struct finding {
     size_t count;
 };
 
-/* What is the matter with the route itself; the same for each parent. */
+/* What is the matter with the route itself; the same for each parent of a sort. */
 struct findings {
+    enum control_route_caller caller;
     struct finding backends; /* that are wrong */
     struct finding rules;    /* that are dropped, or answer 500 */
     struct fl_span dropped;  /* of the first rule that is dropped */
@@ -144,7 +145,7 @@ static int find_in(const struct control_model *model, const struct control_objec
                    struct findings *findings)
 {
     struct control_destinations destinations;
-    int result = control_destinations_resolve(model, route, backends, count, arena, &destinations);
+    int result = control_destinations_resolve(model, route, findings->caller, backends, count, arena, &destinations);
     for (size_t i = 0; result == 0 && i < destinations.count; i++) {
         const struct control_destination *wrong = &destinations.items[i];
         const struct control_reference *reference = &wrong->backend->reference;
@@ -217,12 +218,18 @@ static void tell(const struct findings *findings, struct fl_arena *arena, struct
         control_condition_add(&view->conditions, "PartiallyInvalid", true, rules->reason, finding_text(rules, arena));
 }
 
+static enum control_route_caller caller_of(const struct control_reference *parent)
+{
+    bool service = parent->group.len == 0 && fl_span_eq_str(parent->kind, "Service");
+    return service ? CONTROL_CALLER_CLIENT : CONTROL_CALLER_GATEWAY;
+}
+
 static void judge(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
                   const struct findings *findings, struct control_parent_view *view)
 {
     const struct control_reference *reference = &view->parent->reference;
     const struct control_gateway *gateway = gateway_of(model, reference);
-    bool service = reference->group.len == 0 && fl_span_eq_str(reference->kind, "Service");
+    bool service = caller_of(reference) == CONTROL_CALLER_CLIENT;
     if (gateway != NULL && control_gateway_is_ours(model, gateway))
         judge_gateway(model, gateway, route, view);
     else if (service)
@@ -237,11 +244,33 @@ static void judge(const struct control_model *model, const struct control_object
         tell(findings, arena, view);
 }
 
+/* The parents of one sort. */
+static int judge_all(const struct control_model *model, const struct control_object *route,
+                     enum control_route_caller caller, struct fl_arena *arena, struct control_parent_view *views,
+                     size_t count)
+{
+    struct findings findings = {.caller = caller};
+    size_t judged = 0;
+    int result = 0;
+    fl_buf_init(&findings.backends.text, FINDINGS_BYTES);
+    fl_buf_init(&findings.rules.text, FINDINGS_BYTES);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        if (caller_of(&views[i].parent->reference) != caller)
+            continue;
+        if (judged++ == 0)
+            result = find(model, route, arena, &findings);
+        if (result == 0)
+            judge(model, route, arena, &findings, &views[i]);
+    }
+    fl_buf_done(&findings.backends.text);
+    fl_buf_done(&findings.rules.text);
+    return result;
+}
+
 int control_route_parents(const struct control_model *model, const struct control_object *route, struct fl_arena *arena,
                           struct control_parent_views *ret_parents)
 {
     const struct control_parent *parents = NULL;
-    struct findings findings = {0};
     size_t count = control_route_parent_list(route, &parents);
     *ret_parents = (struct control_parent_views){NULL, 0};
     if (count == 0)
@@ -249,15 +278,11 @@ int control_route_parents(const struct control_model *model, const struct contro
     struct control_parent_view *views = fl_arena_array(arena, count, sizeof(*views));
     if (views == NULL)
         return -ENOMEM;
-    fl_buf_init(&findings.backends.text, FINDINGS_BYTES);
-    fl_buf_init(&findings.rules.text, FINDINGS_BYTES);
-    int result = find(model, route, arena, &findings);
-    for (size_t i = 0; i < count && result == 0; i++) {
+    for (size_t i = 0; i < count; i++)
         views[i].parent = &parents[i];
-        judge(model, route, arena, &findings, &views[i]);
-    }
-    fl_buf_done(&findings.backends.text);
-    fl_buf_done(&findings.rules.text);
+    int result = 0;
+    for (int caller = 0; caller < CONTROL_CALLER_COUNT && result == 0; caller++)
+        result = judge_all(model, route, (enum control_route_caller)caller, arena, views, count);
     if (result == 0)
         *ret_parents = (struct control_parent_views){views, count};
     return result;

@@ -19,7 +19,7 @@ const char *control_backend_reason(enum control_backend_error error)
     return reasons[error];
 }
 
-/* A Service that the route has for a parent: who calls it may go there anyway, so that needs nobody's leave. */
+/* A Service that the route has for a parent. */
 static bool is_parent(const struct control_object *route, const struct control_reference *reference)
 {
     const struct control_parent *parents = NULL;
@@ -33,7 +33,7 @@ static bool is_parent(const struct control_object *route, const struct control_r
 }
 
 static struct control_destination resolve(const struct control_model *model, const struct control_object *route,
-                                          const struct control_backend *backend)
+                                          enum control_route_caller caller, const struct control_backend *backend)
 {
     const struct control_reference *reference = &backend->reference;
     struct control_destination destination = {.backend = backend, .weight = backend->weight};
@@ -42,7 +42,7 @@ static struct control_destination resolve(const struct control_model *model, con
         return destination;
     }
     if (!control_model_granted(model, route->kind, route->metadata.name_space, reference) &&
-        !is_parent(route, reference)) {
+        !(caller == CONTROL_CALLER_CLIENT && is_parent(route, reference))) {
         destination.error = CONTROL_BACKEND_NOT_PERMITTED;
         return destination;
     }
@@ -59,8 +59,8 @@ static struct control_destination resolve(const struct control_model *model, con
 }
 
 int control_destinations_resolve(const struct control_model *model, const struct control_object *route,
-                                 const struct control_backend *backends, size_t count, struct fl_arena *arena,
-                                 struct control_destinations *ret_destinations)
+                                 enum control_route_caller caller, const struct control_backend *backends, size_t count,
+                                 struct fl_arena *arena, struct control_destinations *ret_destinations)
 {
     uint64_t total = 0;
     *ret_destinations = (struct control_destinations){NULL, 0, 0};
@@ -70,7 +70,7 @@ int control_destinations_resolve(const struct control_model *model, const struct
     if (items == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        items[i] = resolve(model, route, &backends[i]);
+        items[i] = resolve(model, route, caller, &backends[i]);
         total += items[i].weight;
     }
     *ret_destinations = (struct control_destinations){items, count, total};
@@ -166,11 +166,11 @@ static int append_rule(const struct control_model *model, const struct control_h
     struct control_destinations destinations, mirrors;
     if (rule->dropped.len > 0)
         return 0;
-    int result =
-        control_destinations_resolve(model, &route->object, rule->backends, rule->backend_count, arena, &destinations);
+    int result = control_destinations_resolve(model, &route->object, builder->caller, rule->backends,
+                                              rule->backend_count, arena, &destinations);
     if (result == 0)
-        result = control_destinations_resolve(model, &route->object, rule->filters.mirrors, rule->filters.mirror_count,
-                                              arena, &mirrors);
+        result = control_destinations_resolve(model, &route->object, builder->caller, rule->filters.mirrors,
+                                              rule->filters.mirror_count, arena, &mirrors);
     if (result < 0)
         return result;
     bool refused = rule->filters.unsupported.len > 0 || (rule->filters.redirect == NULL && all_unusable(&destinations));
@@ -199,9 +199,10 @@ size_t control_route_entries(const struct control_http_route *route)
     return count;
 }
 
-int control_route_builder_start(struct control_route_builder *builder, size_t room, struct fl_arena *arena)
+int control_route_builder_start(struct control_route_builder *builder, enum control_route_caller caller, size_t room,
+                                struct fl_arena *arena)
 {
-    *builder = (struct control_route_builder){0};
+    *builder = (struct control_route_builder){.caller = caller};
     builder->items = room > 0 ? fl_arena_array(arena, room, sizeof(*builder->items)) : NULL;
     return builder->items == NULL && room > 0 ? -ENOMEM : 0;
 }
@@ -285,7 +286,7 @@ static int collect_http(const struct control_model *model, enum control_kind kin
         room += control_route_entries(control_as_http_route(selection->routes.items[i]));
         bound++;
     }
-    int result = control_route_builder_start(&builder, room, arena);
+    int result = control_route_builder_start(&builder, CONTROL_CALLER_CLIENT, room, arena);
     for (size_t i = 0; result == 0 && i < selection->routes.count; i++)
         if (selected(selection, kind, i))
             result = control_route_builder_append(&builder, model, control_as_http_route(selection->routes.items[i]),
@@ -306,8 +307,8 @@ static int collect_tcp(const struct control_model *model, enum control_kind kind
         const struct control_tcp_route *route = control_as_tcp_route(selection->routes.items[i]);
         routes->routing = CONTROL_ROUTING_TCP;
         routes->tcp_route = route;
-        return control_destinations_resolve(model, &route->object, route->backends, route->backend_count, arena,
-                                            &routes->tcp);
+        return control_destinations_resolve(model, &route->object, CONTROL_CALLER_CLIENT, route->backends,
+                                            route->backend_count, arena, &routes->tcp);
     }
     return 0;
 }

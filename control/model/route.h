@@ -74,10 +74,14 @@ int control_service_routes(const struct control_model *model, const struct contr
                            const struct control_port *port, struct fl_span client_namespace, struct fl_arena *arena,
                            struct control_service_routes *ret_routes) FL_MUST_CHECK;
 
+/* Whose requests a route is resolved for. A client of a Service may be sent to that very Service without anybody's
+ * leave: it called it. A Gateway may not: its identity is not the route's owner's, who could lead it anywhere. */
+enum control_route_caller { CONTROL_CALLER_CLIENT, CONTROL_CALLER_GATEWAY, CONTROL_CALLER_COUNT };
+
 /* Backends of one rule of a route. 0, -ENOMEM. */
 int control_destinations_resolve(const struct control_model *model, const struct control_object *route,
-                                 const struct control_backend *backends, size_t count, struct fl_arena *arena,
-                                 struct control_destinations *ret_destinations) FL_MUST_CHECK;
+                                 enum control_route_caller caller, const struct control_backend *backends, size_t count,
+                                 struct fl_arena *arena, struct control_destinations *ret_destinations) FL_MUST_CHECK;
 
 /* Gateway API's precedence of matches; < 0: `a` comes first. Never 0 for two different entries of a list. */
 int control_route_compare(const struct control_route_entry *a, const struct control_route_entry *b);
