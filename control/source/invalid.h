@@ -1,6 +1,7 @@
 /* Which objects of the API server could not be taken, or not as they are: one entry an object, by its key, until it is
- * mended or gone; and the list of them that a model has. Bounded: past `max` entries only their number is kept, so that
- * whoever makes very many broken objects fills neither memory nor a page.
+ * mended or gone; and the list of them that a model has. Bounded: past `max` entries, and `of_namespace` of one
+ * namespace, only their number is kept, so that whoever makes very many broken objects fills neither memory nor a page,
+ * nor takes the word of what is wrong from others.
  */
 #ifndef CONTROL_SOURCE_INVALID_H
 #define CONTROL_SOURCE_INVALID_H
@@ -10,11 +11,13 @@
 
 struct control_invalid {
     struct fl_map entries; /* by "kind namespace/name" */
+    struct fl_map shares;  /* by namespace: how many texts it has */
     size_t max;            /* entries that have a text */
+    size_t of_namespace;   /* of these, of one */
     size_t texts;
 };
 
-void control_invalid_init(struct control_invalid *invalid, size_t max);
+void control_invalid_init(struct control_invalid *invalid, size_t max, size_t of_namespace);
 void control_invalid_done(struct control_invalid *invalid);
 
 /* In the place of what was said of the object before; `text` is copied. 0, -ENOMEM. */

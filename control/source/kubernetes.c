@@ -526,7 +526,8 @@ int control_kubernetes_open(struct fl_loop *loop, struct fl_kube_client *client,
     kubernetes->options = *options;
     set_pace(&kubernetes->options.pace);
     kubernetes->name_space = strdup(options->name_space);
-    control_invalid_init(&kubernetes->invalid, CONTROL_KUBERNETES_PROBLEMS_MAX);
+    control_invalid_init(&kubernetes->invalid, CONTROL_KUBERNETES_PROBLEMS_MAX,
+                         CONTROL_KUBERNETES_PROBLEMS_OF_NAMESPACE);
     int result = kubernetes->name_space != NULL ? start(kubernetes, client) : -ENOMEM;
     if (result < 0) {
         control_kubernetes_close(kubernetes);

@@ -28,14 +28,15 @@
 #include "common/metrics/registry.h"
 #include "control/model/store.h"
 
-#define CONTROL_KUBERNETES_SETTLE_MS     20
-#define CONTROL_KUBERNETES_SETTLE_MAX_MS 200
-#define CONTROL_KUBERNETES_WAIT_MS       30000
-#define CONTROL_KUBERNETES_SECRETS_MS    10000 /* that Secrets hold up on_synced at most */
-#define CONTROL_KUBERNETES_LOOK_MS       10000
-#define CONTROL_KUBERNETES_GONE_MS       30000
-#define CONTROL_KUBERNETES_REFETCH_MS    10000
-#define CONTROL_KUBERNETES_PROBLEMS_MAX  1000 /* that are told; the last one counts the rest */
+#define CONTROL_KUBERNETES_SETTLE_MS             20
+#define CONTROL_KUBERNETES_SETTLE_MAX_MS         200
+#define CONTROL_KUBERNETES_WAIT_MS               30000
+#define CONTROL_KUBERNETES_SECRETS_MS            10000 /* that Secrets hold up on_synced at most */
+#define CONTROL_KUBERNETES_LOOK_MS               10000
+#define CONTROL_KUBERNETES_GONE_MS               30000
+#define CONTROL_KUBERNETES_REFETCH_MS            10000
+#define CONTROL_KUBERNETES_PROBLEMS_MAX          1000 /* that are told; the last one counts the rest */
+#define CONTROL_KUBERNETES_PROBLEMS_OF_NAMESPACE 100  /* of these */
 
 struct control_kubernetes;
 
