@@ -3,6 +3,7 @@
 #include "common/base/backoff.h"
 #include "common/base/map.h"
 #include "common/base/siphash.h"
+#include "common/base/tally.h"
 #include "common/kube/event.h"
 #include "common/loop/timer.h"
 
@@ -33,6 +34,7 @@ struct fl_kube_watch {
     struct fl_timer timer;
     struct fl_backoff backoff;
     struct fl_map objects;
+    struct fl_tally namespaces; /* of objects */
     struct fl_kube_watch_stats stats;
     uint32_t round;
     char version[FL_KUBE_VERSION_MAX + 1]; /* "": a list comes next */
@@ -41,7 +43,7 @@ struct fl_kube_watch {
     unsigned resumes;                      /* that failed in a row */
     uint64_t begun_ms;                     /* of the stream */
     bool heard;                            /* it brought an event */
-    bool full;                             /* told that there are too many objects */
+    bool full, crowded;                    /* told that there are too many objects; that one namespace has */
     bool dead;
     struct fl_deferred deferred;
 };
@@ -106,21 +108,48 @@ static void change(struct fl_kube_watch *watch, enum fl_kube_change what, const 
         watch->options.on_change(watch->options.owner, what, object);
 }
 
+static struct fl_span namespace_of(struct fl_span key)
+{
+    return fl_span_make(key.data, fl_span_find(key, '/'));
+}
+
+static void forget(struct fl_kube_watch *watch, struct known *known)
+{
+    struct fl_span key = fl_span_make(known->key, known->key_len);
+    fl_map_remove(&watch->objects, key);
+    fl_tally_drop(&watch->namespaces, namespace_of(key));
+    watch->stats.objects = watch->objects.count;
+    free(known);
+}
+
+/* Objects of no namespace are not made by tenants. */
+static bool is_crowded(const struct fl_kube_watch *watch, struct fl_span name_space)
+{
+    return name_space.len > 0 && fl_tally_get(&watch->namespaces, name_space) >= watch->options.namespace_max;
+}
+
 static int remember(struct fl_kube_watch *watch, struct fl_span key, uint64_t version)
 {
+    if (is_crowded(watch, namespace_of(key)))
+        return -EDQUOT;
     struct known *known = malloc(sizeof(*known) + key.len);
     if (known == NULL)
         return -ENOMEM;
     *known = (struct known){.version = version, .round = watch->round, .key_len = (uint32_t)key.len};
     memcpy(known->key, key.data, key.len);
     int result = fl_map_put(&watch->objects, fl_span_make(known->key, key.len), known);
-    if (result < 0)
+    if (result < 0) {
         free(known);
+        return result;
+    }
+    result = fl_tally_add(&watch->namespaces, namespace_of(key));
+    if (result < 0)
+        free(fl_map_remove(&watch->objects, key));
     watch->stats.objects = watch->objects.count;
     return result;
 }
 
-/* 0, or -ENOMEM, -ENOSPC: there are more objects than may be. */
+/* 0, or -ENOMEM; -ENOSPC, -EDQUOT: there are more objects than may be. */
 static int take_object(struct fl_kube_watch *watch, const struct fl_json *object, bool gone)
 {
     struct fl_kube_identity identity;
@@ -134,10 +163,10 @@ static int take_object(struct fl_kube_watch *watch, const struct fl_json *object
     struct known *known = fl_map_get(&watch->objects, key);
     uint64_t version = fl_siphash(identity.version);
     if (gone) {
-        free(fl_map_remove(&watch->objects, key));
-        watch->stats.objects = watch->objects.count;
-        if (known != NULL)
-            change(watch, FL_KUBE_DELETED, object);
+        if (known == NULL)
+            return 0;
+        forget(watch, known);
+        change(watch, FL_KUBE_DELETED, object);
         return 0;
     }
     if (known == NULL) {
@@ -175,13 +204,10 @@ static int sweep(struct fl_kube_watch *watch)
         struct known *known = value;
         if (known->round == watch->round)
             continue;
-        struct fl_span key = fl_span_make(known->key, known->key_len);
-        FL_CLEANUP(fl_cleanup_json) struct fl_json *object = make_gone(key);
+        FL_CLEANUP(fl_cleanup_json) struct fl_json *object = make_gone(fl_span_make(known->key, known->key_len));
         if (object == NULL)
             return -ENOMEM;
-        fl_map_remove(&watch->objects, key);
-        watch->stats.objects = watch->objects.count;
-        free(known);
+        forget(watch, known);
         change(watch, FL_KUBE_DELETED, object);
         if (watch->dead)
             return 0;
@@ -189,12 +215,26 @@ static int sweep(struct fl_kube_watch *watch)
     return 0;
 }
 
-/* -ENOSPC is told once a list, and what is past the limit is left out. */
+static void tell_crowded(struct fl_kube_watch *watch, const struct fl_json *object)
+{
+    struct fl_span name_space = fl_json_string(fl_json_get(fl_json_get(object, "metadata"), "namespace"));
+    struct fl_err err = {0};
+    if (watch->crowded)
+        return;
+    watch->crowded = true;
+    fl_err_set(&err, -EDQUOT, "watch of %s: more than %zu objects in namespace %.*s; the rest of them is left out",
+               watch->path, watch->options.namespace_max, FL_SPAN_ARG(name_space));
+    tell(watch, &err);
+}
+
+/* That there are too many is told once a list, and what is past the limit is left out. */
 static int take_bounded(struct fl_kube_watch *watch, const struct fl_json *object, bool gone)
 {
     int result = take_object(watch, object, gone);
+    if (result == -EDQUOT)
+        tell_crowded(watch, object);
     if (result != -ENOSPC)
-        return result;
+        return result == -EDQUOT ? 0 : result;
     if (!watch->full) {
         struct fl_err err = {0};
         watch->full = true;
@@ -433,7 +473,7 @@ static void go(struct fl_kube_watch *watch)
 {
     if (watch->version[0] == '\0' && watch->next == NULL) {
         watch->round++;
-        watch->full = false;
+        watch->full = watch->crowded = false;
         watch->stats.lists++;
     } else if (watch->version[0] != '\0') {
         fl_kube_stream_done(&watch->stream);
@@ -480,6 +520,7 @@ static void set_defaults(struct fl_kube_watch_options *options)
 {
     options->page = options->page > 0 ? options->page : FL_KUBE_PAGE;
     options->objects_max = options->objects_max > 0 ? options->objects_max : OBJECTS_MAX;
+    options->namespace_max = options->namespace_max > 0 ? options->namespace_max : options->objects_max;
     options->silence_ms = options->silence_ms > 0 ? options->silence_ms : FL_KUBE_SILENCE_MS;
     options->backoff_ms = options->backoff_ms > 0 ? options->backoff_ms : FL_KUBE_BACKOFF_MS;
     options->backoff_max_ms = options->backoff_max_ms > 0 ? options->backoff_max_ms : FL_KUBE_BACKOFF_MAX_MS;
@@ -502,6 +543,7 @@ int fl_kube_watch_new(struct fl_loop *loop, struct fl_kube_client *client, const
     watch->page = watch->options.page;
     fl_backoff_init(&watch->backoff, watch->options.backoff_ms, watch->options.backoff_max_ms);
     fl_map_init(&watch->objects, watch->options.objects_max);
+    fl_tally_init(&watch->namespaces);
     fl_kube_stream_init(&watch->stream, FL_KUBE_OBJECT_MAX);
     int result = copy_texts(watch);
     if (result < 0) {
@@ -529,6 +571,7 @@ struct fl_kube_watch *fl_kube_watch_free(struct fl_kube_watch *watch)
     for (size_t cursor = 0; fl_map_next(&watch->objects, &cursor, NULL, &known);)
         free(known);
     fl_map_done(&watch->objects);
+    fl_tally_done(&watch->namespaces);
     fl_kube_stream_done(&watch->stream);
     free(watch->path);
     free(watch->selectors);

@@ -32,11 +32,12 @@ struct fl_kube_watch_options {
     const char *path;           /* of the collection: "/api/v1/namespaces". Copied, as the selectors. */
     const char *label_selector; /* as kubectl takes them, not escaped; NULL: none */
     const char *field_selector;
-    bool metadata_only;  /* objects are PartialObjectMetadata */
-    unsigned page;       /* 0: FL_KUBE_PAGE */
-    size_t objects_max;  /* 0: 100,000; more is trouble, and what is past it is not told */
-    unsigned silence_ms; /* 0: FL_KUBE_SILENCE_MS */
-    unsigned backoff_ms; /* 0: FL_KUBE_BACKOFF_MS; with backoff_max_ms (0: FL_KUBE_BACKOFF_MAX_MS) for tests */
+    bool metadata_only;   /* objects are PartialObjectMetadata */
+    unsigned page;        /* 0: FL_KUBE_PAGE */
+    size_t objects_max;   /* 0: 100,000; more is trouble (-ENOSPC), and what is past it is not told */
+    size_t namespace_max; /* of one namespace, likewise (-EDQUOT): so that it takes no other's place. 0: objects_max */
+    unsigned silence_ms;  /* 0: FL_KUBE_SILENCE_MS */
+    unsigned backoff_ms;  /* 0: FL_KUBE_BACKOFF_MS; with backoff_max_ms (0: FL_KUBE_BACKOFF_MAX_MS) for tests */
     unsigned backoff_max_ms;
     /* The object is borrowed for the call; its metadata.name is a string. Of one that went while nobody looked only
      * metadata.name and metadata.namespace are there. The callbacks may free the watch. */

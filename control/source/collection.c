@@ -295,7 +295,13 @@ static void on_trouble(void *owner, const struct fl_err *err)
 /* The sum of all is below what the store takes. */
 static size_t objects_max(enum control_kind kind)
 {
-    return kind == CONTROL_POD || kind == CONTROL_ENDPOINT_SLICE ? 200000 : kind == CONTROL_SERVICE ? 100000 : 20000;
+    return kind == CONTROL_POD || kind == CONTROL_ENDPOINT_SLICE ? 200000 : kind == CONTROL_SERVICE ? 100000 : 30000;
+}
+
+/* One namespace does not take the place of others: what is left out beyond it is its own. */
+static size_t namespace_max(enum control_kind kind)
+{
+    return kind == CONTROL_POD || kind == CONTROL_ENDPOINT_SLICE ? 50000 : kind == CONTROL_SERVICE ? 20000 : 5000;
 }
 
 static void start(struct control_collection *collection)
@@ -307,6 +313,7 @@ static void start(struct control_collection *collection)
         .field_selector = pods ? ALIVE : NULL,
         .page = pods ? PODS_PAGE : OTHERS_PAGE,
         .objects_max = objects_max(collection->options.kind),
+        .namespace_max = namespace_max(collection->options.kind),
         .backoff_ms = collection->options.backoff_ms,
         .backoff_max_ms = collection->options.backoff_ms * 16,
         .on_change = on_change,

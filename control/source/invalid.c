@@ -6,11 +6,6 @@
 #define LIST_BYTES_MAX (16u << 20)
 #define KEY_ROOM       (FL_KUBE_NAME_MAX + FL_KUBE_NAMESPACE_MAX + 16)
 
-struct share { /* of a namespace */
-    size_t texts, len;
-    char name[];
-};
-
 struct entry {
     enum control_problem_reason reason;
     enum control_kind kind;
@@ -31,50 +26,12 @@ static struct control_key key_of(const struct entry *entry)
                                 fl_span_from(key, entry->space + entry->len + 1)};
 }
 
-/* -- what each namespace has ---------------------------------------------------------------------------------------
- */
-
-/* Takes a place for a text. 0; 1: there is none left; -ENOMEM. */
-static int share_take(struct control_invalid *invalid, struct fl_span name_space)
-{
-    struct share *share = fl_map_get(&invalid->shares, name_space);
-    if (invalid->texts >= invalid->max || (share != NULL && share->texts >= invalid->of_namespace))
-        return 1;
-    if (share == NULL) {
-        share = calloc(1, sizeof(*share) + name_space.len);
-        if (share == NULL)
-            return -ENOMEM;
-        share->len = name_space.len;
-        if (name_space.len > 0)
-            memcpy(share->name, name_space.data, name_space.len);
-        int result = fl_map_put(&invalid->shares, fl_span_make(share->name, share->len), share);
-        if (result < 0) {
-            free(share);
-            return result;
-        }
-    }
-    share->texts++;
-    invalid->texts++;
-    return 0;
-}
-
-static void share_give(struct control_invalid *invalid, struct fl_span name_space)
-{
-    struct share *share = fl_map_get(&invalid->shares, name_space);
-    invalid->texts--;
-    if (share == NULL || --share->texts > 0)
-        return;
-    fl_map_remove(&invalid->shares, name_space);
-    free(share);
-}
-
-/* -- entries --------------------------------------------------------------------------------------------------------
- */
-
 static struct entry *free_entry(struct control_invalid *invalid, struct entry *entry)
 {
-    if (entry->text != NULL)
-        share_give(invalid, key_of(entry).name_space);
+    if (entry->text != NULL) {
+        fl_tally_drop(&invalid->of_namespaces, key_of(entry).name_space);
+        invalid->texts--;
+    }
     free(entry->text);
     free(entry);
     return NULL;
@@ -83,7 +40,7 @@ static struct entry *free_entry(struct control_invalid *invalid, struct entry *e
 void control_invalid_init(struct control_invalid *invalid, size_t max, size_t of_namespace)
 {
     *invalid = (struct control_invalid){.max = max, .of_namespace = of_namespace};
-    fl_map_init(&invalid->shares, FL_MAP_MAX);
+    fl_tally_init(&invalid->of_namespaces);
     fl_map_init(&invalid->entries, FL_MAP_MAX);
 }
 
@@ -93,7 +50,7 @@ void control_invalid_done(struct control_invalid *invalid)
     for (size_t cursor = 0; fl_map_next(&invalid->entries, &cursor, NULL, &value);)
         free_entry(invalid, value);
     fl_map_done(&invalid->entries);
-    fl_map_done(&invalid->shares);
+    fl_tally_done(&invalid->of_namespaces);
 }
 
 size_t control_invalid_count(const struct control_invalid *invalid)
@@ -137,16 +94,17 @@ static struct entry *make_entry(struct control_invalid *invalid, const struct co
     entry->key_len = (size_t)length;
     entry->space = (size_t)length - key->name.len - 1 - key->name_space.len;
     entry->len = key->name_space.len;
+    if (invalid->texts >= invalid->max ||
+        fl_tally_get(&invalid->of_namespaces, key->name_space) >= invalid->of_namespace)
+        return entry;
     entry->text = strdup(text);
-    int taken = entry->text != NULL ? share_take(invalid, key->name_space) : -ENOMEM;
-    if (taken == 0)
-        return entry;
-    free(entry->text);
-    entry->text = NULL;
-    if (taken > 0)
-        return entry;
-    free(entry);
-    return NULL;
+    if (entry->text == NULL || fl_tally_add(&invalid->of_namespaces, key->name_space) < 0) {
+        free(entry->text);
+        free(entry);
+        return NULL;
+    }
+    invalid->texts++;
+    return entry;
 }
 
 int control_invalid_put(struct control_invalid *invalid, const struct control_key *key,

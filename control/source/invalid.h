@@ -7,13 +7,14 @@
 #define CONTROL_SOURCE_INVALID_H
 
 #include "common/base/map.h"
+#include "common/base/tally.h"
 #include "control/model/model.h"
 
 struct control_invalid {
-    struct fl_map entries; /* by "kind namespace/name" */
-    struct fl_map shares;  /* by namespace: how many texts it has */
-    size_t max;            /* entries that have a text */
-    size_t of_namespace;   /* of these, of one */
+    struct fl_map entries;         /* by "kind namespace/name" */
+    struct fl_tally of_namespaces; /* those that have a text */
+    size_t max;                    /* entries that have a text */
+    size_t of_namespace;           /* of these, of one */
     size_t texts;
 };
 

@@ -432,6 +432,33 @@ static void too_many_objects(void **state)
     world_done(&world);
 }
 
+#define OBJECT_IN(space, name, version)                                                                                \
+    "{\"metadata\":{\"namespace\":\"" space "\",\"name\":\"" name "\",\"resourceVersion\":\"" version "\"}}"
+#define EVENT_IN(type, space, name, version) "{\"type\":\"" type "\",\"object\":" OBJECT_IN(space, name, version) "}\n"
+
+static void too_many_objects_of_one_namespace(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {
+        {"limit", OK,
+         LIST("10", OBJECT_IN("x", "a", "1") "," OBJECT_IN("x", "b", "1") "," OBJECT_IN("x", "c", "1") "," OBJECT_IN(
+                        "y", "d", "1") "," OBJECT("e", "1") "," OBJECT("f", "1") "," OBJECT("g", "1")),
+         false, NULL},
+        {WATCH_FROM("10"), OK,
+         EVENT_IN("ADDED", "x", "h", "11") EVENT_IN("ADDED", "y", "i", "12") EVENT_IN("DELETED", "x", "a", "13")
+             EVENT_IN("ADDED", "x", "j", "14"),
+         true, NULL},
+    };
+    struct world world;
+    world_init(&world, steps, FL_COUNT(steps));
+    assert_int_equal(begin(&world, &(struct fl_kube_watch_options){.objects_max = 100, .namespace_max = 2}), 0);
+    play(&world, "+a +b +d +e +f +g synced +i -a +j ");
+    assert_int_equal(world.troubles, 1); /* told once */
+    assert_int_equal(world.trouble.code, -EDQUOT);
+    assert_non_null(strstr(world.trouble.text, "more than 2 objects in namespace x"));
+    world_done(&world);
+}
+
 /* Whatever fails, in the end the owner knows what there is. */
 static void each_allocation_fails(void **state)
 {
@@ -509,6 +536,7 @@ int main(void)
         cmocka_unit_test(selectors_and_metadata),
         cmocka_unit_test(a_silent_stream_is_given_up),
         cmocka_unit_test(too_many_objects),
+        cmocka_unit_test(too_many_objects_of_one_namespace),
         cmocka_unit_test(each_allocation_fails),
         cmocka_unit_test(lines_in_pieces_of_every_size),
         cmocka_unit_test(a_line_that_is_too_long),
