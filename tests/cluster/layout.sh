@@ -50,7 +50,9 @@ GO_MINIMUM=1.26.6
 NODE_PATHS="/var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/pods /var/log/containers
 /etc/cni/net.d /opt/cni/bin"
 MACHINE_SYSCTLS="vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops
-kernel.keys.root_maxkeys kernel.keys.root_maxbytes"
+kernel.keys.root_maxkeys kernel.keys.root_maxbytes fs.inotify.max_user_instances"
+# The kernel's own 128 are for the whole machine; a cluster takes 18, and each `kubectl logs -f` one more.
+INOTIFY_INSTANCES=1024
 COMPONENTS="etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy"
 
 die() { echo "$(basename "$0"): $*" >&2; exit 1; }
