@@ -11,7 +11,7 @@ import threading
 
 from support.api import ApiError
 from support.audit import Audit
-from support.lane import Lane, a_pod, containers, main
+from support.lane import GONE, Lane, a_pod, containers, main
 from support.webhook import INJECT, Webhook, asked, told
 from waiting import eventually
 
@@ -141,7 +141,7 @@ class Namespaces(Lane):
             pod = self.api.create(a_pod("app", name, serviceAccountName="app"))
             self.assertEqual(containers(pod), wanted, labels)
             self.api.delete("v1", "Namespace", name)
-            self.api.wait_gone("v1", "Namespace", name)
+            self.api.wait_gone("v1", "Namespace", name, patience=GONE)  # it queues behind those of other tests
 
     def test_many_creators(self):
         """Pods of namespaces that are in and out, by several at once, while labels of others change."""

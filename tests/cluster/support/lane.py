@@ -25,6 +25,7 @@ from .program import Program
 
 LOGS = place.LOG / "lanes" / pathlib.Path(sys.argv[0]).stem
 TOLD = 3  # namespaces, the last ones
+GONE = 240  # seconds that namespaces may take: hundreds queue in a cluster
 
 
 def a_pod(name, namespace, labels=None, annotations=None, **spec):
@@ -161,7 +162,7 @@ class Result(unittest.TextTestResult):
 
 def wait_until_gone():
     for name in Lane.left:
-        Lane.api.wait_gone("v1", "Namespace", name)
+        Lane.api.wait_gone("v1", "Namespace", name, patience=GONE)
 
 
 def main():
