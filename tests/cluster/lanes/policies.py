@@ -116,7 +116,7 @@ class Policies(PolicyLane):
     def test_every_policy_is_bound_and_well_typed(self):
         policies = {thing.name: thing for thing in self.api.list(ADMISSION, POLICY) if thing.name.startswith("fairlead")}
         self.assertEqual(set(policies), {f"fairlead-{name}" for name in (
-            "binding", "capture", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")})
+            "binding", "capture", "control.writes", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")})
         for name, policy in policies.items():
             binding = self.api.get(ADMISSION, BINDING, name)
             self.assertEqual((binding["spec"]["policyName"], binding["spec"]["validationActions"]), (name, ["Deny"]))
