@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 import unittest
 
@@ -25,6 +26,7 @@ from .program import Program
 
 LOGS = place.LOG / "lanes" / pathlib.Path(sys.argv[0]).stem
 TOLD = 3  # namespaces, the last ones
+LONG = 5  # seconds
 GONE = 240  # seconds that namespaces may take: hundreds queue in a cluster
 
 
@@ -131,7 +133,17 @@ class Lane(unittest.TestCase):
 
 
 class Result(unittest.TextTestResult):
-    """A test that fails tells at once, and with it how its pods are and what the programs said last."""
+    """A test that fails tells at once, and with it how its pods are and what the programs said last. One that takes long says so."""
+
+    def startTest(self, test):
+        self.began = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        seconds = time.monotonic() - self.began
+        if seconds > LONG:
+            self.stream.writeln(f"    after {seconds:.0f} s")
 
     def _tell(self, test, error):
         traceback.print_exception(*error, file=self.stream)
