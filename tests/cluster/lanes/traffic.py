@@ -6,7 +6,7 @@ import collections
 import json
 import subprocess
 
-from support import place, server
+from support import server
 from support.api import is_ready
 from support.certificate import Authority
 from support.lane import Lane, main
@@ -18,6 +18,7 @@ NEEDS = "mesh"
 
 WEB = [{"group": "", "kind": "Service", "name": "web", "port": 80}]
 ISSUER = "https://issuer.test"
+PATIENCE = 60  # seconds
 
 
 def backend(name, **more):
@@ -57,6 +58,12 @@ class Traffic(Lane):
             code = [word for word in said.split() if word.isdigit() and len(word) == 3]
             return int(code[0]) if code else said
 
+    def pods_of(self, url, count):
+        """Who answered so many requests of one loop in the client's pod."""
+        loop = f"i=0; while [ $i -lt {count} ]; do wget -qO- {url} 2>/dev/null || echo failed; i=$((i+1)); done"
+        lines = self.client.run("sh", "-c", loop).splitlines()
+        return [json.loads(line)["pod"] if line.startswith("{") else line for line in lines]
+
     def becomes(self, expected, check, what):
         """Routes are in force a moment after status says that they are accepted."""
         seen = []
@@ -65,7 +72,7 @@ class Traffic(Lane):
             seen[:] = [check()]
             return seen[0] == expected
         try:
-            eventually(is_so, what)
+            eventually(is_so, what, PATIENCE)
         except AssertionError as error:
             raise AssertionError(f"{error}: {seen[0]!r}, not {expected!r}") from None
 
@@ -98,10 +105,8 @@ class Traffic(Lane):
     def test_weight(self):
         """90 to 10, of 200 requests from one loop in the pod."""
         self.route({"backendRefs": [backend("v1", weight=90), backend("v2", weight=10)]})
-        loop = "i=0; while [ $i -lt 200 ]; do wget -qO- http://web/ || echo failed; i=$((i+1)); done"
         self.becomes(True, lambda: self.pod_of(self.ask()) in ("v1", "v2"), "the route is in force")
-        lines = self.client.run("sh", "-c", loop).splitlines()
-        counted = collections.Counter(json.loads(line)["pod"] if line.startswith("{") else "failed" for line in lines)
+        counted = collections.Counter(self.pods_of("http://web/", 200))
         self.assertEqual(sum(counted.values()), 200, counted)
         self.assertEqual(counted["failed"], 0)
         self.assertTrue(4 <= counted["v2"] <= 45, counted)
@@ -110,13 +115,13 @@ class Traffic(Lane):
         """Every other request of the server fails; with a retry none of the client's does."""
         self.assertIn(503, [self.ask("http://flaky/") for _ in range(2)])
         self.policy("TrafficPolicy", "flaky", {"targetRefs": [{"kind": "Service", "name": "flaky"}], "retries": {"attempts": 3, "codes": [503]}})
-        self.becomes(["flaky"] * 6, lambda: [self.pod_of(self.ask("http://flaky/")) for _ in range(6)], "no request fails")
+        self.becomes(["flaky"] * 6, lambda: self.pods_of("http://flaky/", 6), "no request fails")
 
     def test_ejection(self):
         """A pod that answers every request with 503 is left alone after five of them."""
         self.policy("TrafficPolicy", "shaky", {"targetRefs": [{"kind": "Service", "name": "shaky"}], "loadBalancer": "RoundRobin", "outlierDetection": {
             "consecutive5xxErrors": 5, "interval": "1s", "baseEjectionTime": "60s", "maxEjectionPercent": 50}})
-        self.becomes(["sound"] * 8, lambda: [self.pod_of(self.ask("http://shaky/")) for _ in range(8)], "only the sound pod is asked")
+        self.becomes(["sound"] * 8, lambda: self.pods_of("http://shaky/", 8), "only the sound pod is asked")
 
     # -- who may ------------------------------------------------------------------------------------------------------
 
