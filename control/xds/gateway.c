@@ -78,18 +78,33 @@ static bool has_server_name(const struct control_listener_view *view, struct fl_
     return false;
 }
 
+bool gateway_opens(const struct control_listener_view *view)
+{
+    const struct control_listener *listener = view->listener;
+    bool has_route = view->server_name_count > 0 || view->tcp_route != NULL;
+    switch (listener->protocol) {
+    case CONTROL_LISTENER_HTTP:
+    case CONTROL_LISTENER_TCP:
+        return view->in_force;
+    case CONTROL_LISTENER_HTTPS:
+        return view->in_force && view->certificate_count > 0;
+    case CONTROL_LISTENER_TLS:
+        return view->in_force && has_route && (view->certificate_count > 0 || listener->tls_passthrough);
+    case CONTROL_LISTENER_UNSUPPORTED:
+    default:
+        return false;
+    }
+}
+
 /* HTTPS, or TLS that ends here or passes. What a TLSRoute has by name comes before a TCPRoute, which has the rest. */
 static void add_tls(struct generation *generation, pb_listener *listener, const struct control_listener_view *view)
 {
     const struct control_listener *from = view->listener;
     if (from->protocol == CONTROL_LISTENER_HTTPS) {
-        if (view->certificate_count > 0)
-            push_tls(generation, listener, view, from->hostname,
-                     http_chain(generation, routes_name(generation, from->port, from->name)));
+        push_tls(generation, listener, view, from->hostname,
+                 http_chain(generation, routes_name(generation, from->port, from->name)));
         return;
     }
-    if (view->certificate_count == 0 && !from->tls_passthrough)
-        return;
     for (size_t i = 0; i < view->server_name_count; i++)
         push_tls(generation, listener, view, view->server_names[i].hostname,
                  tcp_chain(generation, view, &view->server_names[i].destinations));
@@ -131,7 +146,7 @@ ProtobufCMessage *gateway_listener(struct generation *generation, uint16_t port,
     listener->address->socket_address->ipv4_compat = true;
     listener->traffic_direction = ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__OUTBOUND;
     for (size_t i = 0; i < view.listener_count; i++)
-        if (is_here(&view.listeners[i], port))
+        if (is_here(&view.listeners[i], port) && gateway_opens(&view.listeners[i]))
             add_listener(generation, listener, &view.listeners[i]);
     return listener->n_filter_chains > 0 || listener->default_filter_chain != NULL ? &listener->base : NULL;
 }

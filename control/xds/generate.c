@@ -267,7 +267,7 @@ static int visit_gateway(struct each *each)
     const struct fl_metadata *metadata = &generation->view->gateway->object.metadata;
     int result = control_gateway_view(generation->model, generation->view->gateway, generation->arena, &view);
     for (size_t i = 0; result == 0 && i < view.listener_count; i++) {
-        if (!view.listeners[i].in_force)
+        if (!gateway_opens(&view.listeners[i]))
             continue;
         if (each->type == FL_RESOURCE_CLUSTER)
             result = visit_gateway_clusters(each, &view.listeners[i]);

@@ -90,6 +90,8 @@ void routes_add(struct generation *generation, pb_virtual_host *host, const stru
                 uint16_t listener_port);
 
 /* -- listeners of a gateway (gateway.c) -- */
+/* Whether it has a part in its port's listener: one of TLS without a route or a certificate opens nothing. */
+bool gateway_opens(const struct control_listener_view *view);
 ProtobufCMessage *gateway_listener(struct generation *generation, uint16_t port, struct fl_span text);
 ProtobufCMessage *gateway_routes(struct generation *generation, uint16_t port, struct fl_span section,
                                  struct fl_span text);

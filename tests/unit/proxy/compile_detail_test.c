@@ -345,8 +345,10 @@ static void test_routes(void **state)
         "response_code: PERMANENT_REDIRECT, strip_query: true}\n"
         "              - match: {prefix: /d}\n                direct_response: {status: 404, body: {inline_string: "
         "gone}}\n"
-        "              - match: {prefix: /}\n                route: {cluster: c, request_mirror_policies: [{}]}\n");
-    assert_int_equal(warnings.count, 1); /* request_mirror_policies */
+        "              - match: {prefix: /}\n                route: {cluster: c, request_mirror_policies: [{cluster: "
+        "b}]}\n");
+    assert_int_equal(warnings.count, 1);
+    assert_non_null(strstr(warnings.texts[0], "request_mirror_policies[0]: the host keeps its name"));
     const struct proxy_route_config *config = proxy_route_table_config(snapshot->listeners[0]->chains[0].http->routes);
     assert_true(config->ignore_port);
     const struct proxy_virtual_host *host = &config->virtual_hosts[0];
