@@ -155,6 +155,15 @@ int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh)
     return result;
 }
 
+void proxy_attempt_give_up(struct proxy_exchange_run *exchange)
+{
+    const struct proxy_downstream *downstream = exchange->downstream;
+    const struct proxy_header unsent = {.name = FL_SPAN(PROXY_RETRY_UNSENT), .value = FL_SPAN("1")};
+    bool tell = downstream->listener->direction == PROXY_INBOUND && proxy_label_is_mutual(downstream->conn);
+    proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
+                         "upstream connect error", &unsent, tell ? 1 : 0);
+}
+
 void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result)
 {
     const struct proxy_try one = {.outcome = PROXY_TRY_NOT_CONNECTED};
@@ -168,8 +177,7 @@ void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result
         proxy_report_not_dialled(exchange->downstream, exchange->cluster, result);
         proxy_label_failure(exchange->failure, proxy_connect_text(result));
         if (!proxy_attempt_again(exchange, &one))
-            proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
-                                 "upstream connect error", NULL, 0);
+            proxy_attempt_give_up(exchange);
     }
 }
 

@@ -33,6 +33,10 @@ int proxy_attempt_connect(struct proxy_exchange_run *exchange, bool fresh) FL_MU
 /* There is none. A retry, or the answer that says so; the exchange may be over. */
 void proxy_attempt_not_connected(struct proxy_exchange_run *exchange, int result);
 
+/* The answer where no connection could be made; a sidecar tells a peer in the mesh that its app has seen nothing
+ * (PROXY_RETRY_UNSENT). The exchange is over. */
+void proxy_attempt_give_up(struct proxy_exchange_run *exchange);
+
 /* True: a further try is on its way (the upstream was let go). False: it is for the caller to end the exchange. */
 bool proxy_attempt_after_race(struct proxy_exchange_run *exchange, enum proxy_reset why,
                               bool nothing_left) FL_MUST_CHECK;

@@ -29,6 +29,12 @@ static void peers_of(const struct proxy_downstream *downstream, const struct pro
     *ret_self = peer_from(&downstream->data->snapshot->node.preface, mutual ? proxy_tls_own_identity(tls) : none);
 }
 
+bool proxy_label_is_mutual(const struct proxy_conn *conn)
+{
+    const struct proxy_tls *tls = conn != NULL ? proxy_tls_of(conn) : NULL;
+    return tls != NULL && proxy_tls_peer_identity(tls).len > 0;
+}
+
 static bool is_inbound(const struct proxy_downstream *downstream)
 {
     return downstream->listener->direction == PROXY_INBOUND;

@@ -13,6 +13,9 @@
 struct proxy_edge *proxy_label_edge(const struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,
                                     const struct proxy_conn *upstream, enum proxy_protocol protocol);
 
+/* The peer has an identity that TLS has verified; conn: NULL is nobody. */
+bool proxy_label_is_mutual(const struct proxy_conn *conn);
+
 /* Fills in what the connections tell of a record: start, addresses, identities, cluster, listener. upstream_host and
  * *upstream_local (storage for the record) are set where `upstream` is. cluster: NULL for none. */
 void proxy_label_record(const struct proxy_downstream *downstream, const struct proxy_cluster_run *cluster,

@@ -56,14 +56,22 @@ static bool wants_answer(const struct proxy_retry_policy *policy, const struct p
            (on & grpc_word(proxy_retry_grpc_status(&response->headers))) != 0;
 }
 
+bool proxy_retry_take_unsent(struct proxy_message *response)
+{
+    if (response->status != 503 && grpc_word(proxy_retry_grpc_status(&response->headers)) != PROXY_RETRY_ON_UNAVAILABLE)
+        return false;
+    return proxy_headers_remove(&response->headers, FL_SPAN(PROXY_RETRY_UNSENT)) > 0;
+}
+
 bool proxy_retry_wants(const struct proxy_retry_policy *policy, const struct proxy_try *one)
 {
     const uint32_t any_break = PROXY_RETRY_ON_5XX | PROXY_RETRY_ON_GATEWAY_ERROR | PROXY_RETRY_ON_RESET;
+    const uint32_t unconnected = any_break | PROXY_RETRY_ON_CONNECT_FAILURE | PROXY_RETRY_ON_RESET_BEFORE_REQUEST;
     switch (one->outcome) {
     case PROXY_TRY_ANSWERED:
-        return wants_answer(policy, one->response);
+        return (one->unsent && (policy->on & unconnected) != 0) || wants_answer(policy, one->response);
     case PROXY_TRY_NOT_CONNECTED:
-        return (policy->on & (any_break | PROXY_RETRY_ON_CONNECT_FAILURE | PROXY_RETRY_ON_RESET_BEFORE_REQUEST)) != 0;
+        return (policy->on & unconnected) != 0;
     case PROXY_TRY_BROKEN:
         return (policy->on & any_break) != 0 ||
                (!one->sent && (policy->on & PROXY_RETRY_ON_RESET_BEFORE_REQUEST) != 0) ||

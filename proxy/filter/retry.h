@@ -21,7 +21,16 @@ struct proxy_try {
     bool sent;                            /* something of the request may have reached the server */
     const struct proxy_message *response; /* ANSWERED */
     bool refused;                         /* BROKEN: by a server that says that it has not begun (REFUSED_STREAM) */
+    bool unsent; /* ANSWERED: in its app's stead by a sidecar, which could make no connection to it (below) */
 };
+
+/* The field by which a server's sidecar tells a client's that the app has seen nothing of a request: an app that is
+ * about to end refuses connections for a moment before everybody knows. Such an answer (503, or UNAVAILABLE) is what a
+ * connection that could not be made is, in retries; it is of the mesh alone: taken off whoever gets it, believed of a
+ * peer with an identity, and never passed on from an app. */
+#define PROXY_RETRY_UNSENT "x-fairlead-unsent"
+/* Whether that field was there; it is taken off. Answers of other statuses are not looked through. */
+bool proxy_retry_take_unsent(struct proxy_message *response);
 
 bool proxy_retry_wants(const struct proxy_retry_policy *policy, const struct proxy_try *one);
 

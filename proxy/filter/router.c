@@ -108,10 +108,18 @@ static void start_timers(struct proxy_exchange_run *exchange)
 
 /* --- the answer ------------------------------------------------------------------------------------------------- */
 
-/* Whether a final head is not what the client gets: another try is on its way. */
-static bool is_tried_again(struct proxy_exchange_run *exchange, const struct proxy_message *response)
+/* From a peer in the mesh: its app has seen nothing of the request. */
+static bool is_unsent(const struct proxy_exchange_run *exchange, struct proxy_message *response)
 {
-    const struct proxy_try one = {.outcome = PROXY_TRY_ANSWERED, .sent = true, .response = response};
+    return proxy_retry_take_unsent(response) && exchange->downstream->listener->direction != PROXY_INBOUND &&
+           proxy_label_is_mutual(exchange->upstream->conn);
+}
+
+/* Whether a final head is not what the client gets: another try is on its way. */
+static bool is_tried_again(struct proxy_exchange_run *exchange, struct proxy_message *response)
+{
+    const struct proxy_try one = {
+        .outcome = PROXY_TRY_ANSWERED, .sent = true, .response = response, .unsent = is_unsent(exchange, response)};
     proxy_attempt_report(exchange, proxy_outlier_event_of(response->status));
     return proxy_attempt_again(exchange, &one);
 }
@@ -260,8 +268,7 @@ static void ended_without_answer(struct proxy_exchange_run *exchange, enum proxy
                              "upstream_reset_before_response_started",
                              "upstream connect error or disconnect/reset before headers", NULL, 0);
     else
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_UPSTREAM_CONNECT_FAILURE, "upstream_connect_failure",
-                             "upstream connect error", NULL, 0);
+        proxy_attempt_give_up(exchange);
 }
 
 /* Within an answer: never a truncated success. */

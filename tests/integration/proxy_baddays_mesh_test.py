@@ -252,6 +252,14 @@ def answers_that_lie():
     assert served >= 6, served
 
 
+def answers_that_say_that_nothing_was_seen():
+    """The field of a sidecar whose app is away is for us alone, in whatever answer."""
+    with meshed_server(lambda peer, number: peer.send(frame(HEADERS, END_HEADERS | END_STREAM, number, block(
+            (":status", "503"), ("x-fairlead-unsent", "1"), ("x-fairlead-unsent", "2"), ("x-other", "here"))))):
+        status, fields, _ = ask_out()
+    assert status == 503 and "unsent" not in str(fields).lower() and "x-other" in str(fields).lower(), (status, fields)
+
+
 def servers_with_a_bad_preface():
     for preface in (b"FLQ\1\0\0", b"FLP\1\xff\xff", b"FLP\1\0\1\1", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
         with meshed_server(lambda peer, number: peer.answer(number), preface):
@@ -302,4 +310,4 @@ if __name__ == "__main__":
     pods.make_identity("member", ME)
     s.OTHERS[PAIR] = PAIR
     s.main((prefaces_that_are_none, values_that_are_none, values_that_lie, values_in_trailers, floods_over_tls, answers_that_are_none,
-            answers_that_lie, servers_with_a_bad_preface), change=with_mesh)
+            answers_that_lie, answers_that_say_that_nothing_was_seen, servers_with_a_bad_preface), change=with_mesh)

@@ -35,6 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int result = proxy_h1_parse_response(&parser, bytes, NULL, &get, &response, &used);
     if (result != PROXY_H1_DONE && one.outcome == PROXY_TRY_ANSWERED)
         return 0;
+    if (result == PROXY_H1_DONE)
+        one.unsent = proxy_retry_take_unsent(&response);
     bool wants = proxy_retry_wants(&policy, &one);
     assert(!wants || policy.on != 0);
     if (result == PROXY_H1_DONE)

@@ -89,6 +89,34 @@ static void a_server_of_http2_that_has_not_begun(void **state)
     assert_false(proxy_retry_wants(&connect, &one));
 }
 
+static void an_app_that_a_sidecar_could_not_reach(void **state)
+{
+    (void)state;
+    static struct proxy_message response;
+    static const struct {
+        uint16_t status;
+        const char *grpc;
+        bool is;
+    } rows[] = {{503, NULL, true}, {200, "14", true}, {200, NULL, false}, {500, NULL, false}, {200, "2", false}};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        proxy_headers_init(&response.headers);
+        response.status = rows[i].status;
+        assert_int_equal(proxy_headers_add(&response.headers, FL_SPAN("X-Fairlead-Unsent"), FL_SPAN("1")), 0);
+        if (rows[i].grpc != NULL)
+            assert_int_equal(proxy_headers_add(&response.headers, FL_SPAN("grpc-status"), fl_span_str(rows[i].grpc)),
+                             0);
+        assert_int_equal(proxy_retry_take_unsent(&response), rows[i].is);
+        assert_false(proxy_retry_take_unsent(&response)); /* it is off */
+    }
+    response.status = 503;
+    struct proxy_try one = {.outcome = PROXY_TRY_ANSWERED, .sent = true, .response = &response, .unsent = true};
+    const struct proxy_retry_policy connect = {.on = ON(CONNECT_FAILURE)}, refused = {.on = ON(REFUSED_STREAM)};
+    assert_true(proxy_retry_wants(&connect, &one));
+    assert_false(proxy_retry_wants(&refused, &one));
+    one.unsent = false;
+    assert_false(proxy_retry_wants(&connect, &one));
+}
+
 static void backoff_doubles_up_to_its_maximum(void **state)
 {
     (void)state;
@@ -510,6 +538,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_words_mean_what_envoys_do),
         cmocka_unit_test(a_server_of_http2_that_has_not_begun),
+        cmocka_unit_test(an_app_that_a_sidecar_could_not_reach),
         cmocka_unit_test(backoff_doubles_up_to_its_maximum),
         cmocka_unit_test(a_bad_answer_is_not_the_last_word),
         cmocka_unit_test(the_limit_ends_with_the_answer_that_came),
