@@ -40,11 +40,29 @@ bool control_hostname_intersect(struct fl_span a, struct fl_span b, struct fl_sp
 /* -- routes and listeners -------------------------------------------------------------------------------------------
  */
 
-bool control_is_gateway(const struct control_reference *reference, const struct control_gateway *gateway)
+const struct control_gateway *control_gateway_of(const struct control_model *model,
+                                                 const struct control_reference *reference)
 {
-    return fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY)) &&
-           fl_span_eq_str(reference->kind, "Gateway") && fl_span_eq(reference->name, gateway->object.metadata.name) &&
-           fl_span_eq(reference->name_space, gateway->object.metadata.name_space);
+    bool group = fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY));
+    const struct control_key set_key = {CONTROL_LISTENER_SET, reference->name_space, reference->name};
+    if (group && fl_span_eq_str(reference->kind, control_kind_name(CONTROL_LISTENER_SET))) {
+        const struct control_listener_set *set = control_as_listener_set(control_model_get(model, set_key));
+        if (set == NULL)
+            return NULL;
+        reference = &set->parent.reference;
+        group = fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY));
+    }
+    const struct control_key key = {CONTROL_GATEWAY, reference->name_space, reference->name};
+    bool gateway = group && fl_span_eq_str(reference->kind, control_kind_name(CONTROL_GATEWAY));
+    return gateway ? control_as_gateway(control_model_get(model, key)) : NULL;
+}
+
+bool control_is_parent(const struct control_reference *reference, const struct control_object *parent)
+{
+    return fl_span_eq_str(reference->group, control_kind_group(parent->kind)) &&
+           fl_span_eq_str(reference->kind, control_kind_name(parent->kind)) &&
+           fl_span_eq(reference->name, parent->metadata.name) &&
+           fl_span_eq(reference->name_space, parent->metadata.name_space);
 }
 
 bool control_gateway_is_ours(const struct control_model *model, const struct control_gateway *gateway)
@@ -82,18 +100,18 @@ bool control_listener_takes_kind(const struct control_listener *listener, enum c
     return listener->kind_count == 0;
 }
 
-static bool takes_namespace(const struct control_model *model, const struct control_gateway *gateway,
-                            const struct control_listener *listener, struct fl_span name_space)
+static bool takes_namespace(const struct control_model *model, const struct control_object *owner,
+                            enum control_allowed allowed, const struct fl_selector *selector, struct fl_span name_space)
 {
     const struct control_namespace *object;
-    switch (listener->allowed) {
+    switch (allowed) {
     case CONTROL_ALLOWED_ALL:
         return true;
     case CONTROL_ALLOWED_SAME:
-        return fl_span_eq(name_space, gateway->object.metadata.name_space);
+        return fl_span_eq(name_space, owner->metadata.name_space);
     case CONTROL_ALLOWED_SELECTOR:
         object = control_model_namespace(model, name_space);
-        return object != NULL && fl_selector_match(&listener->allowed_selector, &object->object.metadata.labels);
+        return object != NULL && fl_selector_match(selector, &object->object.metadata.labels);
     case CONTROL_ALLOWED_NONE:
         break;
     }
@@ -111,7 +129,14 @@ static bool shares_hostname(const struct control_listener *listener, const struc
     return count == 0;
 }
 
-enum control_fit control_listener_fit(const struct control_model *model, const struct control_gateway *gateway,
+bool control_gateway_takes_set(const struct control_model *model, const struct control_gateway *gateway,
+                               const struct control_listener_set *set)
+{
+    return takes_namespace(model, &gateway->object, gateway->allowed_sets, &gateway->allowed_sets_selector,
+                           set->object.metadata.name_space);
+}
+
+enum control_fit control_listener_fit(const struct control_model *model, const struct control_object *owner,
                                       const struct control_listener *listener, const struct control_object *route,
                                       const struct control_parent *parent)
 {
@@ -120,7 +145,7 @@ enum control_fit control_listener_fit(const struct control_model *model, const s
         return CONTROL_FIT_NO_LISTENER;
     if (!control_listener_takes_kind(listener, route->kind))
         return CONTROL_FIT_KIND;
-    if (!takes_namespace(model, gateway, listener, route->metadata.name_space))
+    if (!takes_namespace(model, owner, listener->allowed, &listener->allowed_selector, route->metadata.name_space))
         return CONTROL_FIT_NAMESPACE;
     return shares_hostname(listener, route) ? CONTROL_FIT : CONTROL_FIT_HOSTNAME;
 }

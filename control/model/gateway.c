@@ -5,11 +5,26 @@
 
 #include <errno.h>
 
+struct clash {          /* of a listener with another one of its port */
+    const char *reason; /* NULL: none */
+    struct fl_span other;
+    bool lost; /* to one that comes before: of the Gateway, or of an older set */
+};
+
 struct building { /* what is handed down */
     const struct control_model *model;
     const struct control_gateway *gateway;
     struct fl_arena *arena;
+    struct control_listener_view *views; /* all of them */
+    struct clash *clashes;               /* by the same index */
+    size_t count, own_count;
 };
+
+/* Whose the listener is: the Gateway, or a set. */
+static const struct control_object *owner_of(const struct building *building, const struct control_listener_view *view)
+{
+    return view->set != NULL ? &view->set->object : &building->gateway->object;
+}
 
 /* -- what is wrong with a listener -----------------------------------------------------------------------------------
  */
@@ -31,26 +46,39 @@ static unsigned family_of(const struct control_listener *listener)
     return 0;
 }
 
-/* The reason of a conflict with another listener of the port, or NULL. */
-static const char *conflict_of(const struct building *building, const struct control_listener *listener,
-                               struct fl_span *ret_other)
+static const char *conflict_with(const struct control_listener *listener, const struct control_listener *other)
 {
-    const struct control_gateway *gateway = building->gateway;
-    for (size_t i = 0; i < gateway->listener_count; i++) {
-        const struct control_listener *other = &gateway->listeners[i];
-        if (other == listener || other->port != listener->port || family_of(other) == 0)
-            continue;
-        *ret_other = other->name;
-        if (family_of(other) != family_of(listener))
-            return "ProtocolConflict";
-        if (fl_span_eq(other->hostname, listener->hostname))
-            return "HostnameConflict";
-    }
-    return NULL;
+    if (other->port != listener->port || family_of(other) == 0)
+        return NULL;
+    if (family_of(other) != family_of(listener))
+        return "ProtocolConflict";
+    return fl_span_eq(other->hostname, listener->hostname) ? "HostnameConflict" : NULL;
+}
+
+static void clash_with(const struct building *building, size_t index, size_t other, bool lost)
+{
+    struct clash *clash = &building->clashes[index];
+    const char *reason = conflict_with(building->views[index].listener, building->views[other].listener);
+    if (index != other && clash->reason == NULL && reason != NULL)
+        *clash = (struct clash){reason, building->views[other].listener->name, lost};
+}
+
+/* Listeners [from, to) have one owner. Who comes before has the port or host; among equals nobody has it. */
+static void find_clashes(const struct building *building, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        for (size_t k = 0; k < from; k++)
+            if (building->clashes[k].reason == NULL)
+                clash_with(building, i, k, true);
+    for (size_t i = from; i < to; i++)
+        for (size_t k = from; k < to; k++)
+            if (!building->clashes[i].lost && !building->clashes[k].lost)
+                clash_with(building, i, k, false);
 }
 
 /* NULL: the certificate is usable; else the reason. */
-static const char *certificate_error(const struct building *building, const struct control_reference *reference,
+static const char *certificate_error(const struct building *building, const struct control_object *owner,
+                                     const struct control_reference *reference,
                                      const struct control_secret **ret_secret, struct fl_span *ret_message)
 {
     const struct control_key key = {CONTROL_SECRET, reference->name_space, reference->name};
@@ -59,8 +87,7 @@ static const char *certificate_error(const struct building *building, const stru
         *ret_message = FL_SPAN("a certificate is a Secret");
         return reason;
     }
-    if (!control_model_granted(building->model, CONTROL_GATEWAY, building->gateway->object.metadata.name_space,
-                               reference)) {
+    if (!control_model_granted(building->model, owner->kind, owner->metadata.name_space, reference)) {
         *ret_message = FL_SPAN("the Secret is in another namespace, and no ReferenceGrant there permits it");
         return "RefNotPermitted";
     }
@@ -101,7 +128,8 @@ static int collect_certificates(const struct building *building, struct control_
     for (size_t i = 0; i < listener->certificate_count; i++) {
         const struct control_secret *secret = NULL;
         struct fl_span message = FL_SPAN("");
-        const char *reason = certificate_error(building, &listener->certificates[i], &secret, &message);
+        const char *reason =
+            certificate_error(building, owner_of(building, view), &listener->certificates[i], &secret, &message);
         if (reason == NULL) {
             usable[view->certificate_count++] = secret;
         } else if (*ret_reason == NULL) {
@@ -132,13 +160,45 @@ static const char *protocol_error(const struct control_listener *listener)
                                                                                      : NULL;
 }
 
-static int judge_listener(const struct building *building, struct control_listener_view *view)
+/* Ports are opened for the Gateway's own listeners. */
+static bool has_port(const struct building *building, const struct control_listener_view *view)
 {
+    for (size_t i = 0; i < building->own_count; i++)
+        if (building->views[i].listener->port == view->listener->port && family_of(building->views[i].listener) != 0)
+            return true;
+    return view->set == NULL;
+}
+
+struct judgement {
+    const char *reason; /* of Accepted: False; NULL: accepted */
+    const char *message;
+    const char *programmed; /* reason of Programmed, where it is False */
+};
+
+/* A listener of a set that lost to another one is not accepted; the Gateway's own are, and not programmed. */
+static struct judgement judgement_of(const struct building *building, const struct control_listener_view *view,
+                                     const struct clash *clash)
+{
+    const char *protocol = protocol_error(view->listener);
+    if (protocol != NULL)
+        return (struct judgement){"UnsupportedProtocol", protocol, "Invalid"};
+    if (view->set != NULL && clash->reason != NULL)
+        return (struct judgement){clash->reason, "another listener has it", clash->reason};
+    if (!has_port(building, view))
+        return (struct judgement){"PortUnavailable", "a port that no listener of the Gateway itself has",
+                                  "PortUnavailable"};
+    return (struct judgement){NULL, NULL, "Invalid"};
+}
+
+static int judge_listener(const struct building *building, size_t index)
+{
+    struct control_listener_view *view = &building->views[index];
+    const struct clash *clash = &building->clashes[index];
     const struct control_listener *listener = view->listener;
     struct control_conditions *conditions = &view->conditions;
-    const char *unresolved = NULL, *protocol = protocol_error(listener);
-    struct fl_span message = FL_SPAN(""), other = FL_SPAN("");
-    const char *conflict = conflict_of(building, listener, &other);
+    const struct judgement judgement = judgement_of(building, view, clash);
+    const char *unresolved = NULL, *conflict = clash->reason;
+    struct fl_span message = FL_SPAN("");
     int result = collect_certificates(building, view, &unresolved, &message);
     if (result < 0)
         return result;
@@ -147,17 +207,19 @@ static int judge_listener(const struct building *building, struct control_listen
         message = FL_SPAN("allowedRoutes.kinds names a kind that this listener cannot take");
     }
     bool certified = !terminates(listener) || view->certificate_count > 0;
-    view->in_force = protocol == NULL && conflict == NULL && certified;
-    control_condition_add(conditions, "Accepted", protocol == NULL,
-                          protocol == NULL ? "Accepted" : "UnsupportedProtocol", fl_span_str(protocol));
-    control_condition_add(
-        conditions, "Conflicted", conflict != NULL, conflict != NULL ? conflict : "NoConflicts",
-        conflict != NULL ? control_message(building->arena, "with listener %.*s of the same port", FL_SPAN_ARG(other))
-                         : FL_SPAN(""));
+    view->in_force = judgement.reason == NULL && conflict == NULL && certified;
+    control_condition_add(conditions, "Accepted", judgement.reason == NULL,
+                          judgement.reason == NULL ? "Accepted" : judgement.reason, fl_span_str(judgement.message));
+    /* What another owner has there is not told. */
+    control_condition_add(conditions, "Conflicted", conflict != NULL, conflict != NULL ? conflict : "NoConflicts",
+                          conflict == NULL ? FL_SPAN("")
+                          : clash->lost    ? FL_SPAN("with a listener of the same port that comes before")
+                                           : control_message(building->arena, "with listener %.*s of the same port",
+                                                             FL_SPAN_ARG(clash->other)));
     control_condition_add(conditions, "ResolvedRefs", unresolved == NULL,
                           unresolved == NULL ? "ResolvedRefs" : unresolved, message);
-    control_condition_add(conditions, "Programmed", view->in_force, view->in_force ? "Programmed" : "Invalid",
-                          FL_SPAN(""));
+    control_condition_add(conditions, "Programmed", view->in_force,
+                          view->in_force ? "Programmed" : judgement.programmed, FL_SPAN(""));
     view->http_route = control_listener_takes_kind(listener, CONTROL_HTTP_ROUTE);
     view->grpc_route = control_listener_takes_kind(listener, CONTROL_GRPC_ROUTE);
     view->tls_route = control_listener_takes_kind(listener, CONTROL_TLS_ROUTE);
@@ -168,14 +230,15 @@ static int judge_listener(const struct building *building, struct control_listen
 /* -- attached routes -------------------------------------------------------------------------------------------------
  */
 
-static bool attaches(const struct building *building, const struct control_listener *listener,
+static bool attaches(const struct building *building, const struct control_listener_view *view,
                      const struct control_object *route)
 {
+    const struct control_object *owner = owner_of(building, view);
     const struct control_parent *parents = NULL;
     size_t count = control_route_parent_list(route, &parents);
     for (size_t i = 0; i < count; i++)
-        if (control_is_gateway(&parents[i].reference, building->gateway) &&
-            control_listener_fit(building->model, building->gateway, listener, route, &parents[i]) == CONTROL_FIT)
+        if (control_is_parent(&parents[i].reference, owner) &&
+            control_listener_fit(building->model, owner, view->listener, route, &parents[i]) == CONTROL_FIT)
             return true;
     return false;
 }
@@ -234,11 +297,13 @@ static int compare_hosts(const void *a, const void *b)
 }
 
 /* Another listener of the port and protocol has this host, or more of it than this one: requests for it are that one's,
- * and routes of this one have no part in them. */
+ * and routes of this one have no part in them. One of a set has nothing unless it is in force. */
 static bool is_anothers(const struct building *building, const struct control_listener *listener, struct fl_span host)
 {
-    for (size_t i = 0; i < building->gateway->listener_count; i++) {
-        const struct control_listener *other = &building->gateway->listeners[i];
+    for (size_t i = 0; i < building->count; i++) {
+        const struct control_listener *other = building->views[i].listener;
+        if (building->views[i].set != NULL && !building->views[i].in_force)
+            continue;
         if (other->port == listener->port && family_of(other) == family_of(listener) &&
             control_hostname_compare(other->hostname, listener->hostname) < 0 &&
             control_hostname_covers(listener->hostname, other->hostname) &&
@@ -346,9 +411,9 @@ static int attach_tcp(const struct building *building, const struct control_tcp_
 
 static int attach_routes(const struct building *building, struct control_listener_view *view)
 {
-    const struct fl_metadata *metadata = &building->gateway->object.metadata;
+    const struct control_object *owner = owner_of(building, view);
     struct control_objects routes =
-        control_model_routes_of(building->model, CONTROL_GATEWAY, metadata->name_space, metadata->name);
+        control_model_routes_of(building->model, owner->kind, owner->metadata.name_space, owner->metadata.name);
     struct attached attached = {.count = 0};
     size_t tls_count = 0;
     int result = 0;
@@ -357,7 +422,7 @@ static int attach_routes(const struct building *building, struct control_listene
     if (attached.routes == NULL || tls == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < routes.count && result == 0; i++) {
-        if (!attaches(building, view->listener, routes.items[i]))
+        if (!attaches(building, view, routes.items[i]))
             continue;
         view->attached++;
         if (control_as_http_route(routes.items[i]) != NULL)
@@ -373,15 +438,101 @@ static int attach_routes(const struct building *building, struct control_listene
     return result == 0 && http ? collect_hosts(building, &attached, view) : result;
 }
 
+/* -- sets -- */
+
+static struct control_listener_view *add_views(struct building *building, const struct control_listener_set *set,
+                                               const struct control_listener *listeners, size_t count)
+{
+    struct control_listener_view *first = &building->views[building->count];
+    for (size_t i = 0; i < count; i++) {
+        first[i].listener = &listeners[i];
+        first[i].set = set;
+        first[i].key = listeners[i].name;
+        if (set != NULL)
+            first[i].key =
+                control_message(building->arena, "%.*s/%.*s/%.*s", FL_SPAN_ARG(set->object.metadata.name_space),
+                                FL_SPAN_ARG(set->object.metadata.name), FL_SPAN_ARG(listeners[i].name));
+    }
+    building->count += count;
+    find_clashes(building, building->count - count, building->count);
+    return first;
+}
+
+static void add_set(struct building *building, struct control_set_view *view)
+{
+    const struct control_listener_set *set = view->set;
+    const char *reason = NULL, *message = "";
+    if (!control_gateway_takes_set(building->model, building->gateway, set)) {
+        reason = "NotAllowed";
+        message = "the Gateway's allowedListeners does not take sets of this namespace";
+    } else if (building->count + set->listener_count > CONTROL_GATEWAY_LISTENERS_MAX) {
+        reason = "TooManyListeners";
+        message = "the Gateway and its older sets have as many as there can be";
+    }
+    if (reason == NULL) {
+        view->listener_count = set->listener_count;
+        view->listeners = add_views(building, set, set->listeners, set->listener_count);
+        return;
+    }
+    control_condition_add(&view->conditions, "Accepted", false, reason, fl_span_str(message));
+    control_condition_add(&view->conditions, "Programmed", false, reason, fl_span_str(message));
+}
+
+/* The Gateway's own listeners first, then set by set. 0, -ENOMEM. */
+static int collect_listeners(struct building *building, struct control_set_view **ret_sets, size_t *ret_count)
+{
+    const struct fl_metadata *metadata = &building->gateway->object.metadata;
+    struct control_objects sets = control_model_sets_of(building->model, metadata->name_space, metadata->name);
+    size_t room = building->gateway->listener_count;
+    struct control_set_view *views = fl_arena_array(building->arena, sets.count + 1, sizeof(*views));
+    if (views == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < sets.count; i++) {
+        views[i].set = control_as_listener_set(sets.items[i]);
+        room += views[i].set->listener_count;
+    }
+    if (room > CONTROL_GATEWAY_LISTENERS_MAX)
+        room = CONTROL_GATEWAY_LISTENERS_MAX;
+    building->views = fl_arena_array(building->arena, room + 1, sizeof(*building->views));
+    building->clashes = fl_arena_array(building->arena, room + 1, sizeof(*building->clashes));
+    if (building->views == NULL || building->clashes == NULL)
+        return -ENOMEM;
+    building->own_count = building->gateway->listener_count;
+    add_views(building, NULL, building->gateway->listeners, building->gateway->listener_count);
+    for (size_t i = 0; i < sets.count; i++)
+        add_set(building, &views[i]);
+    *ret_sets = views;
+    *ret_count = sets.count;
+    return 0;
+}
+
+static void judge_set(struct control_set_view *view, bool parent_accepted)
+{
+    size_t in_force = 0;
+    for (size_t i = 0; i < view->listener_count; i++)
+        in_force += view->listeners[i].in_force;
+    if (view->listener_count == 0)
+        return; /* refused as a whole */
+    view->accepted = in_force > 0 && parent_accepted;
+    bool all = in_force == view->listener_count;
+    const char *reason = !parent_accepted ? "ParentNotAccepted" : all ? "Accepted" : "ListenersNotValid";
+    struct fl_span message = !parent_accepted ? FL_SPAN("no listener of the Gateway is valid")
+                             : all            ? FL_SPAN("")
+                                              : FL_SPAN("some listeners are not valid; their conditions say why");
+    control_condition_add(&view->conditions, "Accepted", view->accepted, reason, message);
+    control_condition_add(&view->conditions, "Programmed", view->accepted, view->accepted ? "Programmed" : reason,
+                          FL_SPAN(""));
+}
+
 /* -- the whole -------------------------------------------------------------------------------------------------------
  */
 
 static void judge_gateway(struct control_gateway_view *view)
 {
     size_t in_force = 0;
-    for (size_t i = 0; i < view->listener_count; i++)
+    for (size_t i = 0; i < view->own_count; i++)
         in_force += view->listeners[i].in_force;
-    bool all = in_force == view->listener_count;
+    bool all = in_force == view->own_count;
     bool some = in_force > 0;
     control_condition_add(&view->conditions, "Accepted", some, all ? "Accepted" : "ListenersNotValid",
                           all ? FL_SPAN("") : FL_SPAN("some listeners are not valid; their conditions say why"));
@@ -391,27 +542,42 @@ static void judge_gateway(struct control_gateway_view *view)
 int control_gateway_view(const struct control_model *model, const struct control_gateway *gateway,
                          struct fl_arena *arena, struct control_gateway_view *ret_view)
 {
-    const struct building building = {model, gateway, arena};
+    struct building building = {.model = model, .gateway = gateway, .arena = arena};
     struct control_gateway_view view = {.gateway = gateway, .ours = control_gateway_is_ours(model, gateway)};
-    int result = 0;
+    struct control_set_view *sets = NULL;
     if (!view.ours) {
         *ret_view = view;
         return 0;
     }
-    struct control_listener_view *listeners = fl_arena_array(arena, gateway->listener_count + 1, sizeof(*listeners));
-    if (listeners == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < gateway->listener_count && result == 0; i++) {
-        listeners[i].listener = &gateway->listeners[i];
-        result = judge_listener(&building, &listeners[i]);
-        if (result == 0)
-            result = attach_routes(&building, &listeners[i]);
-    }
+    int result = collect_listeners(&building, &sets, &view.set_count);
+    for (size_t i = 0; i < building.count && result == 0; i++)
+        result = judge_listener(&building, i);
+    for (size_t i = 0; i < building.count && result == 0; i++)
+        result = attach_routes(&building, &building.views[i]);
     if (result < 0)
         return result;
-    view.listeners = listeners;
-    view.listener_count = gateway->listener_count;
+    view.listeners = building.views;
+    view.listener_count = building.count;
+    view.own_count = building.own_count;
     judge_gateway(&view);
+    for (size_t i = 0; i < view.set_count; i++) {
+        judge_set(&sets[i], view.conditions.items[0].status);
+        view.attached_sets += sets[i].accepted;
+    }
+    view.sets = sets;
     *ret_view = view;
     return 0;
+}
+
+int control_set_view(const struct control_model *model, const struct control_listener_set *set, struct fl_arena *arena,
+                     struct control_set_view *ret_view)
+{
+    const struct control_gateway *gateway = control_gateway_of(model, &set->parent.reference);
+    struct control_gateway_view view = {0};
+    *ret_view = (struct control_set_view){0};
+    int result = gateway != NULL ? control_gateway_view(model, gateway, arena, &view) : 0;
+    for (size_t i = 0; result == 0 && i < view.set_count; i++)
+        if (view.sets[i].set == set)
+            *ret_view = view.sets[i];
+    return result;
 }

@@ -7,6 +7,7 @@
 #include "control/model/object.h"
 
 #define CONTROL_LISTENERS_MAX 64 /* the limits of Gateway API's own schema, and ours where it has none */
+#define CONTROL_SET_NAMES_MAX 253
 #define CONTROL_PARENTS_MAX   32
 #define CONTROL_HOSTNAMES_MAX 16
 #define CONTROL_RULES_MAX     64 /* our own bound; the schema has 16 */
@@ -61,12 +62,22 @@ struct control_gateway {
     struct fl_span class_name;
     const struct control_listener *listeners;
     size_t listener_count;
+    enum control_allowed allowed_sets; /* allowedListeners.namespaces.from: ListenerSets of which namespaces */
+    struct fl_selector allowed_sets_selector;
 };
 
 struct control_parent { /* parentRefs[] */
     struct control_reference reference;
     struct fl_span section; /* sectionName; empty: any */
     uint16_t port;          /* 0: any */
+};
+
+struct control_listener_set { /* further listeners of a Gateway, by somebody else */
+    struct control_object object;
+    struct control_parent parent; /* its Gateway; section and port mean nothing */
+    /* Name and the set's name together are CONTROL_SET_NAMES_MAX at most. */
+    const struct control_listener *listeners;
+    size_t listener_count;
 };
 
 struct control_backend { /* backendRefs[] */
@@ -197,6 +208,7 @@ struct control_reference_grant {
 
 const struct control_gateway_class *control_as_gateway_class(const struct control_object *object);
 const struct control_gateway *control_as_gateway(const struct control_object *object);
+const struct control_listener_set *control_as_listener_set(const struct control_object *object);
 const struct control_http_route *control_as_http_route(const struct control_object *object); /* GRPCRoutes too */
 const struct control_tcp_route *control_as_tcp_route(const struct control_object *object);   /* TLSRoutes too */
 const struct control_reference_grant *control_as_reference_grant(const struct control_object *object);

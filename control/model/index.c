@@ -65,11 +65,24 @@ static bool target_key(const struct control_object *object, uint32_t sub, struct
 
 static bool parent_kind(const struct control_reference *reference, unsigned *ret_kind)
 {
-    bool service = fl_span_eq_str(reference->kind, "Service") && reference->group.len == 0;
-    bool gateway = fl_span_eq_str(reference->kind, "Gateway") &&
-                   fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY));
-    *ret_kind = service ? CONTROL_SERVICE : CONTROL_GATEWAY;
-    return service || gateway;
+    static const enum control_kind kinds[] = {CONTROL_SERVICE, CONTROL_GATEWAY, CONTROL_LISTENER_SET};
+    for (size_t i = 0; i < FL_COUNT(kinds); i++)
+        if (fl_span_eq_str(reference->kind, control_kind_name(kinds[i])) &&
+            fl_span_eq_str(reference->group, control_kind_group(kinds[i]))) {
+            *ret_kind = kinds[i];
+            return true;
+        }
+    return false;
+}
+
+static bool set_key(const struct control_object *object, uint32_t sub, struct control_index_key *ret_key)
+{
+    const struct control_listener_set *set = control_as_listener_set(object);
+    unsigned kind = CONTROL_KIND_COUNT;
+    if (set == NULL || sub > 0 || !parent_kind(&set->parent.reference, &kind) || kind != CONTROL_GATEWAY)
+        return false;
+    *ret_key = (struct control_index_key){0, set->parent.reference.name_space, set->parent.reference.name};
+    return true;
 }
 
 static bool same_parent(const struct control_reference *a, const struct control_reference *b)
@@ -107,6 +120,8 @@ static bool key_of(enum control_index_kind kind, const struct control_object *ob
         return account_key(object, sub, ret_key);
     case CONTROL_INDEX_ROUTES:
         return route_key(object, sub, ret_key);
+    case CONTROL_INDEX_SETS:
+        return set_key(object, sub, ret_key);
     case CONTROL_INDEX_TARGETS:
         return target_key(object, sub, ret_key);
     case CONTROL_INDEX_ALL:

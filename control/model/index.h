@@ -17,6 +17,7 @@ enum control_index_kind {
     CONTROL_INDEX_SLICES,      /* -; namespace, Service */
     CONTROL_INDEX_ACCOUNTS,    /* -; namespace, service account: Pods */
     CONTROL_INDEX_ROUTES,      /* parent's kind; its namespace, name */
+    CONTROL_INDEX_SETS,        /* -; namespace, Gateway: ListenerSets */
     CONTROL_INDEX_TARGETS,     /* -; namespace, Service: TrafficPolicies */
     CONTROL_INDEX_COUNT
 };

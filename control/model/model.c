@@ -141,6 +141,12 @@ struct control_objects control_model_routes_of(const struct control_model *model
     return range(model, CONTROL_INDEX_ROUTES, parent, given(name_space), given(name));
 }
 
+struct control_objects control_model_sets_of(const struct control_model *model, struct fl_span name_space,
+                                             struct fl_span gateway)
+{
+    return range(model, CONTROL_INDEX_SETS, 0, given(name_space), given(gateway));
+}
+
 struct control_objects control_model_traffic_of(const struct control_model *model, struct fl_span name_space,
                                                 struct fl_span service)
 {

@@ -44,11 +44,14 @@ struct control_objects control_model_slices(const struct control_model *model, s
                                             struct fl_span service); /* EndpointSlices of a Service, the oldest first */
 struct control_objects control_model_pods_of(const struct control_model *model, struct fl_span name_space,
                                              struct fl_span service_account);
-/* Routes of any kind that name this parent ("Service" or "Gateway"), whether it takes them or not; the
+/* Routes of any kind that name this parent (Service, Gateway or ListenerSet), whether it takes them or not; the
  * oldest first, then by namespace and name: Gateway API's order of ties. */
 struct control_objects control_model_routes_of(const struct control_model *model, enum control_kind parent,
                                                struct fl_span name_space, struct fl_span name);
 
+/* ListenerSets that name this Gateway, whether it takes them or not; the oldest first. */
+struct control_objects control_model_sets_of(const struct control_model *model, struct fl_span name_space,
+                                             struct fl_span gateway);
 /* TrafficPolicies that name this Service, the oldest first. */
 struct control_objects control_model_traffic_of(const struct control_model *model, struct fl_span name_space,
                                                 struct fl_span service);

@@ -22,6 +22,7 @@
     X(SECRET, "Secret", "", "v1", true)                                                                                \
     X(GATEWAY_CLASS, "GatewayClass", "gateway.networking.k8s.io", "v1 v1beta1", false)                                 \
     X(GATEWAY, "Gateway", "gateway.networking.k8s.io", "v1 v1beta1", true)                                             \
+    X(LISTENER_SET, "ListenerSet", "gateway.networking.k8s.io", "v1", true)                                            \
     X(HTTP_ROUTE, "HTTPRoute", "gateway.networking.k8s.io", "v1 v1beta1", true)                                        \
     X(GRPC_ROUTE, "GRPCRoute", "gateway.networking.k8s.io", "v1", true)                                                \
     X(TCP_ROUTE, "TCPRoute", "gateway.networking.k8s.io", "v1 v1alpha2", true)                                         \

@@ -5,17 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* -- a Gateway as parent --------------------------------------------------------------------------------------------
+/* -- a Gateway or ListenerSet as parent
+ * --------------------------------------------------------------------------------------------
  */
-
-static const struct control_gateway *gateway_of(const struct control_model *model,
-                                                const struct control_reference *reference)
-{
-    const struct control_key key = {CONTROL_GATEWAY, reference->name_space, reference->name};
-    bool gateway = fl_span_eq_str(reference->group, control_kind_group(CONTROL_GATEWAY)) &&
-                   fl_span_eq_str(reference->kind, "Gateway");
-    return gateway ? control_as_gateway(control_model_get(model, key)) : NULL;
-}
 
 static void judge_gateway(const struct control_model *model, const struct control_gateway *gateway,
                           const struct control_object *route, struct control_parent_view *view)
@@ -23,19 +15,31 @@ static void judge_gateway(const struct control_model *model, const struct contro
     static const struct {
         const char *reason, *message;
     } words[] = {
-        [CONTROL_FIT_NO_LISTENER] = {"NoMatchingParent", "the Gateway has no listener of this sectionName and port"},
+        [CONTROL_FIT_NO_LISTENER] = {"NoMatchingParent", "the parent has no listener of this sectionName and port"},
         [CONTROL_FIT_KIND] = {"NotAllowedByListeners", "no listener takes routes of this kind"},
         [CONTROL_FIT_NAMESPACE] = {"NotAllowedByListeners", "no listener takes routes from this namespace"},
         [CONTROL_FIT_HOSTNAME] = {"NoMatchingListenerHostname", "no listener has a hostname in common with the route"},
         [CONTROL_FIT] = {"Accepted", ""},
     };
     enum control_fit best = CONTROL_FIT_NO_LISTENER;
-    for (size_t i = 0; i < gateway->listener_count; i++) {
-        enum control_fit fit = control_listener_fit(model, gateway, &gateway->listeners[i], route, view->parent);
+    const struct control_reference *reference = &view->parent->reference;
+    const struct control_key key = {CONTROL_LISTENER_SET, reference->name_space, reference->name};
+    bool own = control_is_parent(reference, &gateway->object);
+    const struct control_listener_set *set = own ? NULL : control_as_listener_set(control_model_get(model, key));
+    const struct control_object *owner = own ? &gateway->object : &set->object;
+    const struct control_listener *listeners = own ? gateway->listeners : set->listeners;
+    size_t count = own ? gateway->listener_count : set->listener_count;
+    view->ours = true;
+    if (!own && !control_gateway_takes_set(model, gateway, set)) {
+        control_condition_add(&view->conditions, "Accepted", false, "NoMatchingParent",
+                              FL_SPAN("the ListenerSet is not taken by its Gateway"));
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        enum control_fit fit = control_listener_fit(model, owner, &listeners[i], route, view->parent);
         if (fit > best)
             best = fit;
     }
-    view->ours = true;
     view->accepted = best == CONTROL_FIT;
     control_condition_add(&view->conditions, "Accepted", view->accepted, words[best].reason,
                           fl_span_str(words[best].message));
@@ -228,18 +232,21 @@ static void judge(const struct control_model *model, const struct control_object
                   const struct findings *findings, struct control_parent_view *view)
 {
     const struct control_reference *reference = &view->parent->reference;
-    const struct control_gateway *gateway = gateway_of(model, reference);
+    const struct control_gateway *gateway = control_gateway_of(model, reference);
     bool service = caller_of(reference) == CONTROL_CALLER_CLIENT;
     if (gateway != NULL && control_gateway_is_ours(model, gateway))
         judge_gateway(model, gateway, route, view);
     else if (service)
         judge_service(model, route, view);
-    else if (gateway == NULL && !fl_span_eq_str(reference->kind, "Gateway"))
+    else if (gateway == NULL && !fl_span_eq_str(reference->kind, "Gateway") &&
+             !fl_span_eq_str(reference->kind, "ListenerSet"))
         control_condition_add(&view->conditions, "Accepted", false, "InvalidKind",
-                              FL_SPAN("a parent is a Gateway, or a Service with group: \"\""));
+                              FL_SPAN("a parent is a Gateway or ListenerSet, or a Service with group: \"\""));
     else if (gateway == NULL)
         control_condition_add(&view->conditions, "Accepted", false, "NoMatchingParent",
-                              FL_SPAN("there is no such Gateway"));
+                              fl_span_eq_str(reference->kind, "Gateway")
+                                  ? FL_SPAN("there is no such Gateway")
+                                  : FL_SPAN("there is no such ListenerSet, or not its Gateway"));
     if (view->ours)
         tell(findings, arena, view);
 }

@@ -31,6 +31,7 @@ static const struct control_kind_reader *reader_of(enum control_kind kind)
         [CONTROL_SECRET] = &control_read_secret,
         [CONTROL_GATEWAY_CLASS] = &control_read_gateway_class,
         [CONTROL_GATEWAY] = &control_read_gateway,
+        [CONTROL_LISTENER_SET] = &control_read_listener_set,
         [CONTROL_HTTP_ROUTE] = &control_read_http_route,
         [CONTROL_GRPC_ROUTE] = &control_read_grpc_route,
         [CONTROL_TCP_ROUTE] = &control_read_tcp_route,

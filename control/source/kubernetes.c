@@ -220,7 +220,8 @@ static bool touches_references(const struct control_diff *diff)
     for (size_t i = 0; i < diff->count; i++) {
         const struct control_change *change = &diff->changes[i];
         enum control_kind kind = change->after != NULL ? change->after->kind : change->before->kind;
-        if (kind == CONTROL_GATEWAY || kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_REFERENCE_GRANT)
+        if (kind == CONTROL_GATEWAY || kind == CONTROL_LISTENER_SET || kind == CONTROL_GATEWAY_CLASS ||
+            kind == CONTROL_REFERENCE_GRANT)
             return true;
     }
     return false;

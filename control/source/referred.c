@@ -269,22 +269,35 @@ static int want(struct control_referred *referred, const struct control_referenc
     return 0;
 }
 
-static bool may_refer(const struct control_model *model, const struct control_gateway *gateway,
+static bool may_refer(const struct control_model *model, const struct control_object *owner,
                       const struct control_reference *reference)
 {
     return reference->group.len == 0 && fl_span_eq_str(reference->kind, "Secret") &&
-           control_model_granted(model, CONTROL_GATEWAY, gateway->object.metadata.name_space, reference);
+           control_model_granted(model, owner->kind, owner->metadata.name_space, reference);
 }
 
+/* Of a Gateway's or ListenerSet's own listeners. */
 static int want_all(struct control_referred *referred, const struct control_model *model,
-                    const struct control_gateway *gateway)
+                    const struct control_object *owner, const struct control_listener *listeners, size_t count)
 {
     int result = 0;
-    for (size_t i = 0; i < gateway->listener_count; i++) {
-        const struct control_listener *listener = &gateway->listeners[i];
-        for (size_t k = 0; k < listener->certificate_count && result == 0; k++)
-            if (may_refer(model, gateway, &listener->certificates[k]))
-                result = want(referred, &listener->certificates[k]);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < listeners[i].certificate_count && result == 0; k++)
+            if (may_refer(model, owner, &listeners[i].certificates[k]))
+                result = want(referred, &listeners[i].certificates[k]);
+    return result;
+}
+
+static int want_gateway(struct control_referred *referred, const struct control_model *model,
+                        const struct control_gateway *gateway)
+{
+    const struct fl_metadata *metadata = &gateway->object.metadata;
+    struct control_objects sets = control_model_sets_of(model, metadata->name_space, metadata->name);
+    int result = want_all(referred, model, &gateway->object, gateway->listeners, gateway->listener_count);
+    for (size_t i = 0; i < sets.count && result == 0; i++) {
+        const struct control_listener_set *set = control_as_listener_set(sets.items[i]);
+        if (control_gateway_takes_set(model, gateway, set))
+            result = want_all(referred, model, &set->object, set->listeners, set->listener_count);
     }
     return result;
 }
@@ -314,7 +327,7 @@ int control_referred_update(struct control_referred *referred, const struct cont
     for (size_t i = 0; i < gateways.count && result == 0; i++) {
         const struct control_gateway *gateway = control_as_gateway(gateways.items[i]);
         if (control_gateway_is_ours(model, gateway))
-            result = want_all(referred, model, gateway);
+            result = want_gateway(referred, model, gateway);
     }
     if (result == 0)
         result = drop_unwanted(referred);

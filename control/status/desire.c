@@ -80,11 +80,12 @@ struct fact { /* why a Gateway is not programmed; reason NULL: nothing keeps it 
     bool refused; /* not even accepted */
 };
 
-static const struct control_service *service_of(const struct control_model *model, const struct control_seen *seen)
+static const struct control_service *service_of(const struct control_model *model, struct fl_span name_space,
+                                                struct fl_span gateway)
 {
     char name[FL_KUBE_NAME_MAX + sizeof("-fairlead")];
-    int length = snprintf(name, sizeof(name), "%.*s-fairlead", FL_SPAN_ARG(seen->name));
-    return control_model_service(model, seen->name_space, fl_span_make(name, (size_t)length));
+    int length = snprintf(name, sizeof(name), "%.*s-fairlead", FL_SPAN_ARG(gateway));
+    return control_model_service(model, name_space, fl_span_make(name, (size_t)length));
 }
 
 static bool has_ready(const struct control_model *model, const struct control_service *service)
@@ -122,7 +123,7 @@ static void take_deployed(const struct fl_json *condition, struct fact *fact)
 static struct fact fact_of(const struct control_model *model, const struct control_seen *seen)
 {
     const struct fl_json *deployed = find_condition(fl_json_get(seen->status, "conditions"), CONTROL_STATUS_DEPLOYED);
-    const struct control_service *service = service_of(model, seen);
+    const struct control_service *service = service_of(model, seen->name_space, seen->name);
     struct fact fact = {.reason = NULL};
     if (deployed != NULL && fl_span_eq_str(text_of(deployed, "status"), "False"))
         take_deployed(deployed, &fact);
@@ -165,7 +166,8 @@ static int gateway_facts(const struct control_desire_context *context, const str
     struct fact fact = fact_of(context->model, seen);
     struct fl_json *conditions = fl_json_get(status, "conditions");
     const char *reason = fact.refused ? "Invalid" : fact.reason;
-    int result = fl_json_set(status, "addresses", addresses_of(service_of(context->model, seen)));
+    int result =
+        fl_json_set(status, "addresses", addresses_of(service_of(context->model, seen->name_space, seen->name)));
     if (result == 0 && fact.refused)
         result = condition_set(conditions, "Accepted", false, fact.reason, fact.message);
     if (result == 0 && fact.reason != NULL && is_true(conditions, "Programmed"))
@@ -175,6 +177,30 @@ static int gateway_facts(const struct control_desire_context *context, const str
         conditions = fl_json_get(listener, "conditions");
         if (is_true(conditions, "Programmed"))
             result = condition_set(conditions, "Programmed", false, fact.refused ? "Invalid" : "Pending", fact.message);
+    }
+    return result;
+}
+
+/* -- a ListenerSet -- */
+
+/* Nobody serves it as long as nobody serves its Gateway. */
+static int set_facts(const struct control_desire_context *context, const struct control_listener_set *set,
+                     struct fl_json *status)
+{
+    const struct control_reference *parent = &set->parent.reference;
+    const struct control_service *service = service_of(context->model, parent->name_space, parent->name);
+    const struct fl_span message = FL_SPAN("none of the Gateway's proxies is ready");
+    struct fl_json *conditions = fl_json_get(status, "conditions");
+    int result = 0;
+    if (service != NULL && has_ready(context->model, service))
+        return 0;
+    if (is_true(conditions, "Programmed"))
+        result = condition_set(conditions, "Programmed", false, "ParentNotProgrammed", message);
+    struct fl_json *listener = fl_json_first(fl_json_get(status, "listeners"));
+    for (; listener != NULL && result == 0; listener = fl_json_next(listener)) {
+        conditions = fl_json_get(listener, "conditions");
+        if (is_true(conditions, "Programmed"))
+            result = condition_set(conditions, "Programmed", false, "Pending", message);
     }
     return result;
 }
@@ -254,8 +280,13 @@ static struct fl_json *refused_tree(const struct control_desire_context *context
     if (seen->kind == CONTROL_GATEWAY &&
         (before == NULL || !control_gateway_is_ours(context->model, control_as_gateway(before))))
         return NULL;
+    const struct control_listener_set *set = control_as_listener_set(before);
+    const struct control_gateway *parent =
+        set != NULL ? control_gateway_of(context->model, &set->parent.reference) : NULL;
+    if (seen->kind == CONTROL_LISTENER_SET && (parent == NULL || !control_gateway_is_ours(context->model, parent)))
+        return NULL;
     struct fl_json *conditions = fl_json_array_of(refused_condition(context->problem, "Accepted", "Invalid"));
-    if (seen->kind == CONTROL_GATEWAY)
+    if (seen->kind == CONTROL_GATEWAY || set != NULL)
         conditions = fl_json_and(conditions, refused_condition(context->problem, "Programmed", "Invalid"));
     return fl_json_object_of("conditions", conditions);
 }
@@ -433,6 +464,8 @@ static int tree_of(const struct control_desire_context *context, const struct co
         result = control_status_tree(context->model, object, &tree);
         if (result == 0 && tree != NULL && seen->kind == CONTROL_GATEWAY)
             result = gateway_facts(context, seen, tree);
+        if (result == 0 && tree != NULL && seen->kind == CONTROL_LISTENER_SET)
+            result = set_facts(context, control_as_listener_set(object), tree);
         if (result == 0 && tree != NULL && seen->kind == CONTROL_GATEWAY_CLASS)
             result = class_facts(context, tree);
     } else if (context->problem != NULL && !control_problem_is_warning(context->problem->reason)) {

@@ -108,23 +108,43 @@ static struct fl_json *kind_of(struct report *report, const struct control_liste
 /* -- status of each kind ---------------------------------------------------------------------------------------------
  */
 
+static struct fl_json *listeners_of(struct report *report, const struct control_listener_view *views, size_t count)
+{
+    struct fl_json *listeners = fl_json_new_array();
+    for (size_t i = 0; i < count; i++) {
+        struct fl_json *listener = fl_json_new_object();
+        set_text(report, listener, "name", views[i].listener->name);
+        set_number(report, listener, "attachedRoutes", views[i].attached);
+        set(report, listener, "supportedKinds", kind_of(report, &views[i]));
+        set(report, listener, "conditions", conditions_of(report, &views[i].conditions));
+        append(report, listeners, listener);
+    }
+    return listeners;
+}
+
 static struct fl_json *gateway_status(struct report *report, const struct control_gateway *gateway)
 {
-    struct fl_json *status = fl_json_new_object(), *listeners = fl_json_new_array();
+    struct fl_json *status = fl_json_new_object();
     struct control_gateway_view view = {0};
     int result = control_gateway_view(report->model, gateway, &report->arena, &view);
     if (result < 0)
         report->result = result;
     set(report, status, "conditions", conditions_of(report, &view.conditions));
-    for (size_t i = 0; i < view.listener_count; i++) {
-        struct fl_json *listener = fl_json_new_object();
-        set_text(report, listener, "name", view.listeners[i].listener->name);
-        set_number(report, listener, "attachedRoutes", view.listeners[i].attached);
-        set(report, listener, "supportedKinds", kind_of(report, &view.listeners[i]));
-        set(report, listener, "conditions", conditions_of(report, &view.listeners[i].conditions));
-        append(report, listeners, listener);
-    }
-    set(report, status, "listeners", listeners);
+    set(report, status, "listeners", listeners_of(report, view.listeners, view.own_count));
+    if (gateway->allowed_sets != CONTROL_ALLOWED_NONE || view.attached_sets > 0)
+        set_number(report, status, "attachedListenerSets", view.attached_sets);
+    return status;
+}
+
+static struct fl_json *set_status(struct report *report, const struct control_listener_set *set_object)
+{
+    struct fl_json *status = fl_json_new_object();
+    struct control_set_view view = {0};
+    int result = control_set_view(report->model, set_object, &report->arena, &view);
+    if (result < 0)
+        report->result = result;
+    set(report, status, "conditions", conditions_of(report, &view.conditions));
+    set(report, status, "listeners", listeners_of(report, view.listeners, view.listener_count));
     return status;
 }
 
@@ -300,8 +320,8 @@ static struct fl_json *class_status(struct report *report, const struct control_
 
 bool control_status_has(enum control_kind kind)
 {
-    return kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_GATEWAY || control_kind_is_route(kind) ||
-           fl_span_eq_str(FL_SPAN("fairlead.io"), control_kind_group(kind));
+    return kind == CONTROL_GATEWAY_CLASS || kind == CONTROL_GATEWAY || kind == CONTROL_LISTENER_SET ||
+           control_kind_is_route(kind) || fl_span_eq_str(FL_SPAN("fairlead.io"), control_kind_group(kind));
 }
 
 static struct fl_json *head_of(struct report *report, enum control_kind kind)
@@ -395,6 +415,7 @@ static struct fl_json *status_of(struct report *report, const struct control_obj
 {
     return object->kind == CONTROL_GATEWAY         ? gateway_status(report, control_as_gateway(object))
            : object->kind == CONTROL_GATEWAY_CLASS ? class_status(report, control_as_gateway_class(object))
+           : object->kind == CONTROL_LISTENER_SET  ? set_status(report, control_as_listener_set(object))
            : control_kind_is_route(object->kind)   ? route_status(report, object)
                                                    : own_status(report, object);
 }
@@ -466,8 +487,11 @@ int control_status_problem(const struct control_problem *problem, struct fl_buf 
 
 static bool is_ours(const struct control_model *model, const struct control_object *object)
 {
-    if (object->kind == CONTROL_GATEWAY)
-        return control_gateway_is_ours(model, control_as_gateway(object));
+    const struct control_listener_set *set = control_as_listener_set(object);
+    const struct control_gateway *gateway =
+        set != NULL ? control_gateway_of(model, &set->parent.reference) : control_as_gateway(object);
+    if (object->kind == CONTROL_GATEWAY || set != NULL)
+        return gateway != NULL && control_gateway_is_ours(model, gateway);
     return object->kind != CONTROL_GATEWAY_CLASS ||
            fl_span_eq_str(control_as_gateway_class(object)->controller, CONTROL_GATEWAY_CONTROLLER);
 }

@@ -40,7 +40,7 @@ static pb_chain *tcp_chain(struct generation *generation, const struct control_l
                            const struct control_destinations *destinations)
 {
     pb_chain *chain = new_chain(&generation->build);
-    const char *name = routes_name(generation, view->listener->port, view->listener->name);
+    const char *name = routes_name(generation, view->listener->port, view->key);
     pb_tcp_proxy *proxy = tcp_proxy(generation, name, FL_RESOURCE_NAME_BLACKHOLE);
     policies_tcp(generation, chain);
     listener_set_tcp_route(generation, proxy, destinations);
@@ -54,7 +54,7 @@ static void push_tls(struct generation *generation, pb_listener *listener, const
 {
     struct build *build = &generation->build;
     bool ends_here = !view->listener->tls_passthrough;
-    chain->name = build_text(build, view->listener->name);
+    chain->name = build_text(build, view->key);
     if (view->listener->protocol == CONTROL_LISTENER_TLS)
         chain->name = build_textf(build, "%s/%.*s", chain->name, FL_SPAN_ARG(hostname));
     if (ends_here)
@@ -102,7 +102,7 @@ static void add_tls(struct generation *generation, pb_listener *listener, const 
     const struct control_listener *from = view->listener;
     if (from->protocol == CONTROL_LISTENER_HTTPS) {
         push_tls(generation, listener, view, from->hostname,
-                 http_chain(generation, routes_name(generation, from->port, from->name)));
+                 http_chain(generation, routes_name(generation, from->port, view->key)));
         return;
     }
     for (size_t i = 0; i < view->server_name_count; i++)
@@ -197,7 +197,7 @@ ProtobufCMessage *gateway_routes(struct generation *generation, uint16_t port, s
     table->ignore_port_in_host_matching = true;
     for (size_t i = 0; i < view.listener_count; i++) {
         const struct control_listener_view *listener = &view.listeners[i];
-        bool mine = section.len > 0 ? fl_span_eq(section, listener->listener->name)
+        bool mine = section.len > 0 ? fl_span_eq(section, listener->key)
                                     : listener->listener->protocol == CONTROL_LISTENER_HTTP;
         if (!is_here(listener, port) || !mine)
             continue;

@@ -289,6 +289,7 @@ static void on_object(struct finding *finding, const struct control_model *model
     case CONTROL_SECRET:
     case CONTROL_GATEWAY_CLASS:
     case CONTROL_GATEWAY:
+    case CONTROL_LISTENER_SET:
         finding->impact->gateways = true;
         break;
     case CONTROL_MESH_SETTINGS:

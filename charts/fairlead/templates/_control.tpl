@@ -33,6 +33,7 @@
 {{- define "fairlead.gatewayKinds" -}}
 - gatewayclasses
 - gateways
+- listenersets
 - httproutes
 - grpcroutes
 - tcproutes

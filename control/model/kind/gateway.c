@@ -1,4 +1,4 @@
-/* Gateway and GatewayClass. */
+/* Gateway, ListenerSet and GatewayClass. */
 #include "control/model/gatewayapi.h"
 #include "control/model/kind/document.h"
 #include "control/model/kind/kinds.h"
@@ -123,10 +123,28 @@ static int leave(struct fl_reader *reader, const struct fl_json *value, void *fi
 
 static const struct control_list listener_list =
     LIST_OF(struct control_gateway, listeners, listener_count, 0, CONTROL_LISTENERS_MAX, read_listener, NULL, NULL);
+
+static const struct fl_row allowed_sets_rows[] = {{"namespaces", read_from, 0, OPT, 0, 0, NULL}, {0}};
+static const struct fl_table allowed_sets_table = {allowed_sets_rows, FL_TABLE_IGNORE_UNKNOWN};
+
+/* In the words of a listener's allowedRoutes, but for the default. */
+static int read_allowed_sets(struct fl_reader *reader, const struct fl_json *value, void *field,
+                             const struct fl_row *row)
+{
+    struct control_listener words = {.allowed = CONTROL_ALLOWED_NONE};
+    struct control_gateway *gateway = field;
+    (void)row;
+    int result = fl_table_read(reader, value, &allowed_sets_table, &words);
+    gateway->allowed_sets = words.allowed;
+    gateway->allowed_sets_selector = words.allowed_selector;
+    return result;
+}
+
 #define AT(member) offsetof(struct control_gateway, member)
 static const struct fl_row gateway_rows[] = {
     {"gatewayClassName", control_read_text, AT(class_name), REQ, 1, FL_KUBE_NAME_MAX, NULL},
     {"listeners", control_read_list, AT(listeners), REQ, 0, 0, &listener_list},
+    {"allowedListeners", read_allowed_sets, 0, OPT, 0, 0, NULL},
     {"infrastructure", leave, 0, 0, 0, 0, NULL},
     {"addresses", leave, 0, 0, 0, 0, NULL},
     {0},
@@ -134,19 +152,54 @@ static const struct fl_row gateway_rows[] = {
 static const struct fl_table gateway_table = {gateway_rows, FL_TABLE_IGNORE_UNKNOWN};
 #undef AT
 
+static int refuse_twins(struct fl_reader *reader, const struct fl_json *document,
+                        const struct control_listener *listeners, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (fl_span_eq(listeners[i].name, listeners[k].name))
+                return fl_reader_fail(reader, fl_json_get(document, "spec"), "spec.listeners: two of the name %.*s",
+                                      FL_SPAN_ARG(listeners[i].name));
+    return 0;
+}
+
 static int read_gateway(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
 {
     struct control_gateway *gateway = FL_CONTAINER_OF(object, struct control_gateway, object);
+    gateway->allowed_sets = CONTROL_ALLOWED_NONE;
     int result = control_read_spec(reader, document, &gateway_table, gateway);
-    for (size_t i = 0; result == 0 && i < gateway->listener_count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (fl_span_eq(gateway->listeners[i].name, gateway->listeners[k].name))
-                return fl_reader_fail(reader, fl_json_get(document, "spec"), "spec.listeners: two of the name %.*s",
-                                      FL_SPAN_ARG(gateway->listeners[i].name));
-    return result;
+    return result == 0 ? refuse_twins(reader, document, gateway->listeners, gateway->listener_count) : result;
 }
 
 const struct control_kind_reader control_read_gateway = {sizeof(struct control_gateway), read_gateway, NULL};
+
+/* -- ListenerSet -- */
+
+static const struct control_list set_listener_list = LIST_OF(struct control_listener_set, listeners, listener_count, 1,
+                                                             CONTROL_LISTENERS_MAX, read_listener, NULL, NULL);
+#define AT(member) offsetof(struct control_listener_set, member)
+static const struct fl_row set_rows[] = {
+    {"parentRef", control_read_parent, AT(parent), REQ, 0, 0, NULL},
+    {"listeners", control_read_list, AT(listeners), REQ, 0, 0, &set_listener_list},
+    {0},
+};
+static const struct fl_table set_table = {set_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static int read_listener_set(struct fl_reader *reader, const struct fl_json *document, struct control_object *object)
+{
+    struct control_listener_set *set = FL_CONTAINER_OF(object, struct control_listener_set, object);
+    int result = control_read_spec(reader, document, &set_table, set);
+    for (size_t i = 0; result == 0 && i < set->listener_count; i++)
+        if (set->listeners[i].name.len + object->metadata.name.len > CONTROL_SET_NAMES_MAX)
+            return fl_reader_fail(reader, fl_json_get(document, "spec"),
+                                  "spec.listeners: a name that is, with metadata.name, longer than %d characters",
+                                  CONTROL_SET_NAMES_MAX);
+    return result == 0 ? refuse_twins(reader, document, set->listeners, set->listener_count) : result;
+}
+
+const struct control_kind_reader control_read_listener_set = {sizeof(struct control_listener_set), read_listener_set,
+                                                              NULL};
 
 /* -- GatewayClass -------------------------------------------------------------------------------------------------- */
 

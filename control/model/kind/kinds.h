@@ -16,8 +16,9 @@ struct control_kind_reader {
 /* By kind: of core.h, gatewayapi.h, meshapi.h. */
 extern const struct control_kind_reader control_read_namespace, control_read_service, control_read_slice,
     control_read_pod, control_read_service_account, control_read_secret;
-extern const struct control_kind_reader control_read_gateway_class, control_read_gateway, control_read_http_route,
-    control_read_grpc_route, control_read_tcp_route, control_read_tls_route, control_read_reference_grant;
+extern const struct control_kind_reader control_read_gateway_class, control_read_gateway, control_read_listener_set,
+    control_read_http_route, control_read_grpc_route, control_read_tcp_route, control_read_tls_route,
+    control_read_reference_grant;
 extern const struct control_kind_reader control_read_authorization_policy, control_read_request_authentication,
     control_read_peer_authentication, control_read_traffic_policy, control_read_telemetry, control_read_mesh_settings;
 

@@ -189,9 +189,11 @@ static void say_gateway(struct dump *dump, const struct control_gateway *gateway
     check(dump, control_gateway_view(dump->model, gateway, &dump->arena, &view));
     say(dump, "  %.*s/%.*s%s\n", NAME(&gateway->object), view.ours ? "" : " another's");
     say_conditions(dump, &view.conditions);
+    if (view.set_count > 0)
+        say(dump, "   %u of %zu sets attached\n", view.attached_sets, view.set_count);
     for (size_t i = 0; i < view.listener_count; i++) {
         const struct control_listener_view *listener = &view.listeners[i];
-        say(dump, "   listener %.*s %u %.*s attached %u certificates %zu%s\n", FL_SPAN_ARG(listener->listener->name),
+        say(dump, "   listener %.*s %u %.*s attached %u certificates %zu%s\n", FL_SPAN_ARG(listener->key),
             listener->listener->port, FL_SPAN_ARG(listener->listener->protocol_text), listener->attached,
             listener->certificate_count, listener->in_force ? "" : " not in force");
         say_conditions(dump, &listener->conditions);
@@ -210,6 +212,15 @@ static void say_gateway(struct dump *dump, const struct control_gateway *gateway
             say(dump, "      -> %.*s:%u*%u\n", FL_SPAN_ARG(listener->tcp.items[k].backend->reference.name),
                 listener->tcp.items[k].backend->port, listener->tcp.items[k].weight);
     }
+}
+
+static void say_set(struct dump *dump, const struct control_listener_set *set)
+{
+    struct control_set_view view = {0};
+    check(dump, control_set_view(dump->model, set, &dump->arena, &view));
+    say(dump, "  %.*s/%.*s %s, %zu listeners\n", NAME(&set->object), view.accepted ? "accepted" : "not accepted",
+        view.listener_count);
+    say_conditions(dump, &view.conditions);
 }
 
 static void say_route(struct dump *dump, const struct control_object *route)
@@ -233,6 +244,8 @@ static void say_object(struct dump *dump, const struct control_object *object)
         say_pod(dump, control_as_pod(object));
     else if (object->kind == CONTROL_GATEWAY)
         say_gateway(dump, control_as_gateway(object));
+    else if (object->kind == CONTROL_LISTENER_SET)
+        say_set(dump, control_as_listener_set(object));
     else if (control_kind_is_route(object->kind))
         say_route(dump, object);
     else

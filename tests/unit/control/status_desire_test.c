@@ -285,6 +285,49 @@ static void a_gateway_of_another_class_is_left_alone(void **state)
     world_done(&world);
 }
 
+#define SET                                                                                                            \
+    "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {name: more, generation: 3}\n"             \
+    "spec: {parentRef: {name: edge}, listeners: [{name: other, port: 80, protocol: HTTP, hostname: "                   \
+    "a.example}]}\n---\n"
+#define OPEN_GATEWAY                                                                                                   \
+    "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge, generation: 1}\n"                 \
+    "spec: {gatewayClassName: fairlead, allowedListeners: {namespaces: {from: Same}},\n"                               \
+    "  listeners: [{name: web, port: 80, protocol: HTTP}]}\n---\n"
+
+/* What stands in status of the ListenerSet: two texts of its conditions, and how many listeners it tells of. */
+static void set_stands(const char *yaml, const char *accepted, const char *programmed, size_t listeners)
+{
+    struct world world;
+    world_init(&world, yaml, CONTROL_LISTENER_SET, "default", "more", 3, "{\"parents\":[]}");
+    FL_CLEANUP(fl_cleanup_free) char *text = settle(&world);
+    if (strstr(text, accepted) == NULL || strstr(text, programmed) == NULL)
+        fail_msg("%s", text);
+    assert_int_equal(fl_json_count(fl_json_get(world.seen.status, "listeners")), listeners);
+    world_done(&world);
+}
+
+static void a_set_is_programmed_with_its_gateway(void **state)
+{
+    (void)state;
+    set_stands(CLASS OPEN_GATEWAY SET "---\n" EDGE_SERVICE "---\n" EDGE_SLICE("true"),
+               CONDITION("Accepted", "True", "Accepted", "", "3", NOW_TEXT),
+               CONDITION("Programmed", "True", "Programmed", "", "3", NOW_TEXT), 1);
+    set_stands(CLASS OPEN_GATEWAY SET "---\n" EDGE_SERVICE "---\n" EDGE_SLICE("false"),
+               CONDITION("Accepted", "True", "Accepted", "", "3", NOW_TEXT), "\"reason\":\"ParentNotProgrammed\"", 1);
+    set_stands(CLASS GATEWAY SET, "\"reason\":\"NotAllowed\"", "\"type\":\"Programmed\",\"status\":\"False\"", 0);
+}
+
+static void a_gateway_counts_the_sets_that_it_has(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, CLASS OPEN_GATEWAY SET, CONTROL_GATEWAY, "default", "edge", 1, "{\"parents\":[]}");
+    FL_CLEANUP(fl_cleanup_free) char *text = settle(&world);
+    assert_non_null(strstr(text, "\"attachedListenerSets\":1"));
+    assert_int_equal(fl_json_count(fl_json_get(world.seen.status, "listeners")), 1);
+    world_done(&world);
+}
+
 static void a_class_tells_features_and_what_crds_it_takes(void **state)
 {
     (void)state;
@@ -344,6 +387,8 @@ int main(void)
         cmocka_unit_test(a_gateway_is_programmed_when_its_proxies_serve),
         cmocka_unit_test(listeners_of_a_gateway_that_nobody_serves_are_not_programmed),
         cmocka_unit_test(a_gateway_of_another_class_is_left_alone),
+        cmocka_unit_test(a_set_is_programmed_with_its_gateway),
+        cmocka_unit_test(a_gateway_counts_the_sets_that_it_has),
         cmocka_unit_test(a_class_tells_features_and_what_crds_it_takes),
         cmocka_unit_test(memory_that_is_out_is_said),
     };
