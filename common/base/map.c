@@ -15,10 +15,21 @@
 #define DEAD      UINT32_MAX /* else the number of the entry, plus one */
 
 struct fl_map_entry {
-    struct fl_span key;
+    const char *key;
     void *value; /* NULL: a gap */
-    uint64_t hash;
+    uint32_t len;
+    uint32_t hash; /* as many of its bits as an index of FL_MAP_MAX entries can use */
 };
+
+static struct fl_span key_of(const struct fl_map_entry *entry)
+{
+    return fl_span_make(entry->key, entry->len);
+}
+
+static uint32_t hash_of(struct fl_span key)
+{
+    return (uint32_t)fl_siphash(key);
+}
 
 void fl_map_init(struct fl_map *map, size_t max)
 {
@@ -38,7 +49,7 @@ static size_t entries_max(size_t slots)
 }
 
 /* The slot that holds the key, or NULL. */
-static uint32_t *find(const struct fl_map *map, struct fl_span key, uint64_t hash)
+static uint32_t *find(const struct fl_map *map, struct fl_span key, uint32_t hash)
 {
     if (map->count == 0)
         return NULL;
@@ -49,12 +60,12 @@ static uint32_t *find(const struct fl_map *map, struct fl_span key, uint64_t has
         if (number == DEAD)
             continue;
         const struct fl_map_entry *entry = &map->entries[number - 1];
-        if (entry->hash == hash && fl_span_eq(entry->key, key))
+        if (entry->hash == hash && fl_span_eq(key_of(entry), key))
             return &map->index[slot];
     }
 }
 
-static void index_entry(uint32_t *index, size_t slots, uint64_t hash, size_t number)
+static void index_entry(uint32_t *index, size_t slots, uint32_t hash, size_t number)
 {
     size_t slot = hash & (slots - 1);
     while (index[slot] != FREE)
@@ -91,17 +102,17 @@ static int rebuild(struct fl_map *map)
 
 int fl_map_put(struct fl_map *map, struct fl_span key, void *value)
 {
-    uint64_t hash = fl_siphash(key);
+    uint32_t hash = hash_of(key);
     if (find(map, key, hash) != NULL)
         return -EEXIST;
-    if (map->count >= map->max)
+    if (map->count >= map->max || key.len > UINT32_MAX)
         return -ENOSPC;
     if (map->used >= entries_max(map->slots)) {
         int result = rebuild(map);
         if (result < 0)
             return result;
     }
-    map->entries[map->used] = (struct fl_map_entry){key, value, hash};
+    map->entries[map->used] = (struct fl_map_entry){key.data, value, (uint32_t)key.len, hash};
     index_entry(map->index, map->slots, hash, map->used);
     map->used++;
     map->count++;
@@ -112,7 +123,7 @@ void *fl_map_get(const struct fl_map *map, struct fl_span key)
 {
     if (map->count == 0)
         return NULL;
-    const uint32_t *slot = find(map, key, fl_siphash(key));
+    const uint32_t *slot = find(map, key, hash_of(key));
     return slot != NULL ? map->entries[*slot - 1].value : NULL;
 }
 
@@ -120,7 +131,7 @@ void *fl_map_remove(struct fl_map *map, struct fl_span key)
 {
     if (map->count == 0)
         return NULL;
-    uint32_t *slot = find(map, key, fl_siphash(key));
+    uint32_t *slot = find(map, key, hash_of(key));
     if (slot == NULL)
         return NULL;
     struct fl_map_entry *entry = &map->entries[*slot - 1];
@@ -138,7 +149,7 @@ bool fl_map_next(const struct fl_map *map, size_t *cursor, struct fl_span *ret_k
         if (entry->value == NULL)
             continue;
         if (ret_key != NULL)
-            *ret_key = entry->key;
+            *ret_key = key_of(entry);
         *ret_value = entry->value;
         return true;
     }

@@ -29,7 +29,8 @@ struct fl_map {
 void fl_map_init(struct fl_map *map, size_t max);
 void fl_map_done(struct fl_map *map);
 
-/* The value, never NULL. 0, -EEXIST (the old entry stays), -ENOSPC where the map is full, -ENOMEM. */
+/* The value, never NULL. 0, -EEXIST (the old entry stays), -ENOSPC where the map is full (or the key
+ * is of 4 GiB), -ENOMEM. */
 int fl_map_put(struct fl_map *map, struct fl_span key, void *value) FL_MUST_CHECK;
 
 /* NULL where there is none. */

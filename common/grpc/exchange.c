@@ -171,8 +171,9 @@ static ssize_t read_queue(nghttp2_session *h2, int32_t id, uint8_t *data, size_t
     if (exchange == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     size_t count = fl_grpc_exchange_queued(exchange);
-    if (count > size)
-        count = size;
+    size_t most = size < FL_GRPC_DATA_MAX ? size : FL_GRPC_DATA_MAX;
+    if (count > most)
+        count = most;
     if (count > 0) {
         memcpy(data, exchange->queue.data + exchange->queue_at, count);
         note_sent(exchange, count);

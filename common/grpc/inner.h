@@ -5,6 +5,8 @@
 #include "common/grpc/frame.h"
 #include "common/grpc/session.h"
 
+#define FL_GRPC_DATA_MAX 4000 /* bytes of a DATA frame that we send: with its head, one page */
+
 struct nghttp2_session;
 
 struct fl_grpc_session {
@@ -25,6 +27,8 @@ struct fl_grpc_session {
     bool notify;           /* an exchange has become writable */
     uint32_t goaway_error; /* of a GOAWAY that came or went */
     bool goaway_seen, goaway_sent;
+    void *frame; /* nghttp2's buffer for a frame; NULL: not there */
+    size_t frame_size;
     char detail[128]; /* what nghttp2 says of an error */
 };
 

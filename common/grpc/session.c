@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 /* nghttp2 keeps streams, windows, HPACK and the order of output; exchanges hang on its streams as user data. A dead
  * exchange is detached from its stream at once and freed when no call of the session runs. */
@@ -20,6 +21,7 @@
 #define ACKS_MAX          100 /* acknowledgements that wait for a peer who does not read */
 #define CONTINUATIONS_MAX 8
 #define SETTINGS_MAX      16
+#define FRAME_BUFFER      16384 /* what nghttp2 asks for at once and is as large is its buffer for a frame */
 
 void fl_grpc_session_fail(struct fl_grpc_session *session, int code)
 {
@@ -219,17 +221,32 @@ static int on_error(nghttp2_session *h2, int code, const char *message, size_t l
     return 0;
 }
 
-/* nghttp2 allocates by our functions, so that tests let its allocations fail too. */
+/* nghttp2 allocates by our functions, so that tests let its allocations fail too; and so that its buffer for one frame
+ * of 16 KiB, which it keeps as long as it lives, lies on pages of its own: only those that frames ever reached take
+ * memory, and ours reach the first (FL_GRPC_DATA_MAX). */
 static void *take(size_t size, void *user)
 {
-    (void)user;
-    return malloc(size);
+    struct fl_grpc_session *session = user;
+    if (size < FRAME_BUFFER || session->frame != NULL)
+        return malloc(size);
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        return NULL;
+    (void)madvise(pages, size, MADV_NOHUGEPAGE); /* many of them lie side by side */
+    session->frame = pages;
+    session->frame_size = size;
+    return pages;
 }
 
 static void give(void *memory, void *user)
 {
-    (void)user;
-    free(memory);
+    struct fl_grpc_session *session = user;
+    if (memory == NULL || memory != session->frame) {
+        free(memory);
+        return;
+    }
+    munmap(session->frame, session->frame_size);
+    session->frame = NULL;
 }
 
 static void *take_zeroed(size_t count, size_t size, void *user)
@@ -240,11 +257,18 @@ static void *take_zeroed(size_t count, size_t size, void *user)
 
 static void *take_again(void *memory, size_t size, void *user)
 {
-    (void)user;
-    return realloc(memory, size);
+    const struct fl_grpc_session *session = user;
+    if (memory == NULL)
+        return take(size, user);
+    if (memory != session->frame)
+        return realloc(memory, size);
+    void *copy = malloc(size);
+    if (copy != NULL) {
+        memcpy(copy, memory, size < session->frame_size ? size : session->frame_size);
+        give(memory, user);
+    }
+    return copy;
 }
-
-static nghttp2_mem memory = {NULL, take, give, take_zeroed, take_again};
 
 static int make_callbacks(nghttp2_session_callbacks **ret_callbacks)
 {
@@ -281,6 +305,7 @@ static int make_option(nghttp2_option **ret_option)
 
 static int open_h2(struct fl_grpc_session *session)
 {
+    nghttp2_mem memory = {session, take, give, take_zeroed, take_again};
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option = NULL;
     int result = make_callbacks(&callbacks);

@@ -97,7 +97,7 @@ static void put_proxy(struct fl_print *print, const struct stream *stream)
     fl_print(print, ",");
     put_text(print, "name", fl_span_str(node->name));
     fl_print(print, ",");
-    put_text(print, "identity", fl_span_str(stream->identity));
+    put_text(print, "identity", stream_identity(stream));
     fl_print(print, ",");
     put_text(print, "address", fl_span_str(address));
     fl_print(print, ",");

@@ -33,7 +33,7 @@ static void log_refused(struct stream *stream, enum fl_grpc_status status, const
     uint64_t suppressed = 0;
     if (fl_log_limit_take(&stream->proxies->refusals, fl_loop_now_ms(stream->proxies->loop), &suppressed))
         fl_log(FL_LOG_WARNING, "proxy refused", FL_LOG_STR("proxy", stream->node.id),
-               FL_LOG_STR("identity", stream->identity), FL_LOG_STR("status", fl_grpc_status_text(status)),
+               FL_LOG_SPAN("identity", stream_identity(stream)), FL_LOG_STR("status", fl_grpc_status_text(status)),
                FL_LOG_STR("reason", text), FL_LOG_NUM("suppressed", suppressed));
 }
 
@@ -135,7 +135,7 @@ int stream_view(struct stream *stream, struct control_asking *ret_asking, struct
     struct control_proxies *proxies = stream->proxies;
     fl_arena_reset(&proxies->view_arena);
     ret_asking->proxies = proxies;
-    int result = control_view_make(proxies->model, &stream->node, fl_span_str(stream->identity), &proxies->view_arena,
+    int result = control_view_make(proxies->model, &stream->node, stream_identity(stream), &proxies->view_arena,
                                    &ret_asking->view, err);
     if (result == 0)
         ret_asking->settings = control_generate_settings(&ret_asking->view);
@@ -254,8 +254,9 @@ static void take_node(struct stream *stream, const struct control_message *messa
     uint64_t suppressed;
     if (fl_log_limit_take(&proxies->arrivals, fl_loop_now_ms(proxies->loop), &suppressed))
         fl_log(FL_LOG_INFO, "proxy connected", FL_LOG_STR("proxy", stream->node.id),
-               FL_LOG_STR("role", control_role_word(stream->node.role)), FL_LOG_STR("identity", stream->identity),
-               FL_LOG_STR("agent", stream->node.user_agent), FL_LOG_NUM("suppressed", suppressed));
+               FL_LOG_STR("role", control_role_word(stream->node.role)),
+               FL_LOG_SPAN("identity", stream_identity(stream)), FL_LOG_STR("agent", stream->node.user_agent),
+               FL_LOG_NUM("suppressed", suppressed));
 }
 
 static void judge(struct stream *stream, const struct control_ask *ask, int outcome)
@@ -391,6 +392,7 @@ static void on_closed(void *owner)
         fl_counter_add(proxies->stats.ended_ok, 1);
     control_session_free(stream->session);
     fl_buf_done(&stream->stalled);
+    free(stream->identity);
     free(stream);
 }
 
@@ -432,6 +434,18 @@ static void admit(struct stream *stream, struct fl_span client, int64_t expires)
     check_budget(stream);
 }
 
+/* False: the stream is over. Without memory it must not go on, for a stream without an identity is nobody's. */
+static bool admit_as(struct stream *stream, struct fl_span identity, int64_t expires)
+{
+    stream->identity = identity.len > 0 ? fl_span_dup(identity) : NULL;
+    if (stream->identity == NULL) {
+        finish_of(stream, -ENOMEM, NULL);
+        return false;
+    }
+    admit(stream, identity, expires);
+    return true;
+}
+
 static void on_authenticated(struct control_authentication *authentication, enum control_auth_outcome outcome,
                              const struct control_caller *caller)
 {
@@ -452,9 +466,7 @@ static void on_authenticated(struct control_authentication *authentication, enum
     if (control_caller_identity(caller, domain, &identity, NULL) < 0) {
         finish(stream, FL_GRPC_UNAUTHENTICATED, stream->proxies->stats.ended_denied, "no identity");
     } else {
-        memcpy(stream->identity, identity.data, identity.len);
-        admit(stream, fl_buf_span(&identity), (int64_t)caller->expires);
-        take_waiting(stream, true);
+        take_waiting(stream, admit_as(stream, fl_buf_span(&identity), (int64_t)caller->expires));
     }
     fl_buf_done(&identity);
 }
@@ -470,8 +482,7 @@ static void identify(struct stream *stream)
     if (fl_grpc_stream_is_plaintext(stream->grpc)) {
         admit(stream, source, 0);
     } else if (identity.len > 0 && identity.len <= FL_IDENTITY_MAX) {
-        memcpy(stream->identity, identity.data, identity.len);
-        admit(stream, identity, fl_grpc_stream_validity(stream->grpc, &from, &to) ? to : 0);
+        admit_as(stream, identity, fl_grpc_stream_validity(stream->grpc, &from, &to) ? to : 0);
     } else if (!control_quota_take(stream->proxies->tokens, source, fl_loop_now_ms(stream->proxies->loop))) {
         finish(stream, FL_GRPC_RESOURCE_EXHAUSTED, stream->proxies->stats.ended_resources, "peer_rate");
     } else if (stream->proxies->authenticator != NULL) {

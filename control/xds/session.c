@@ -3,25 +3,33 @@
 #include "common/base/map.h"
 
 #include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <sys/queue.h>
 
-/* Where an entry stands. An entry that is queued is looked at when its type makes its next response. */
+/* A stream has hundreds of entries, and there are thousands of streams: an entry is kept small. Where it stands. An
+ * entry that is queued is looked at when its type makes its next response. */
 enum place { PLACE_SETTLED, PLACE_DIRTY, PLACE_LEAVING };
 
 struct entry {
-    TAILQ_ENTRY(entry) link; /* of the list that `place` names */
-    enum place place;
+    TAILQ_ENTRY(entry) link;           /* of the list that `place` names */
     struct control_resource *resource; /* what the client has; held for the state of the world of whole types */
     uint64_t version;                  /* what the client has; 0: nothing */
-    unsigned groups;                   /* by which it is a member */
-    bool named;                        /* the client named it */
-    bool owed;                         /* it is to be answered even if nothing changed */
-    bool marked;                       /* during a walk over a group */
-    struct fl_span name;
-    char text[];
+    uint16_t len;                      /* of the name */
+    uint8_t place;                     /* enum place */
+    uint8_t groups;                    /* by which it is a member */
+    bool named : 1;                    /* the client named it */
+    bool owed : 1;                     /* it is to be answered even if nothing changed */
+    bool marked : 1;                   /* during a walk over a group */
+    char name[];
 };
 
 TAILQ_HEAD(queue, entry);
+
+static struct fl_span name_of(const struct entry *entry)
+{
+    return fl_span_make(entry->name, entry->len);
+}
 
 struct type_state {
     enum fl_resource_type type;
@@ -35,7 +43,7 @@ struct type_state {
     size_t bytes;   /* of the entries */
     uint64_t sent, acked, refused;
     bool last_refused;
-    char reason[CONTROL_SESSION_REASON_MAX];
+    char *reason; /* of the last refusal; NULL: none, or no memory for it */
 };
 
 struct control_session {
@@ -43,7 +51,8 @@ struct control_session {
     struct type_state types[FL_RESOURCE_TYPES];
 };
 
-#define MAP_BYTES 48 /* about, of an entry in a map that has just grown */
+#define MAP_BYTES   40 /* about, of an entry in a map that has just grown */
+#define ENTRY_BYTES offsetof(struct entry, name)
 
 /* -- responses -- */
 
@@ -119,7 +128,7 @@ static void entry_place(struct type_state *state, struct entry *entry, enum plac
         TAILQ_REMOVE(entry->place == PLACE_DIRTY ? &state->dirty : &state->leaving, entry, link);
     if (place != PLACE_SETTLED)
         TAILQ_INSERT_TAIL(place == PLACE_DIRTY ? &state->dirty : &state->leaving, entry, link);
-    entry->place = place;
+    entry->place = (uint8_t)place;
 }
 
 /* What the client has from now on; NULL: nothing. */
@@ -136,26 +145,28 @@ static void entry_drop(struct type_state *state, struct entry *entry)
 {
     entry_place(state, entry, PLACE_SETTLED);
     entry_set(state, entry, NULL, false);
-    fl_map_remove(&state->entries, entry->name);
-    state->bytes -= sizeof(*entry) + entry->name.len + MAP_BYTES;
+    fl_map_remove(&state->entries, name_of(entry));
+    state->bytes -= ENTRY_BYTES + entry->len + MAP_BYTES;
     free(entry);
 }
 
 static int entry_get(struct type_state *state, struct fl_span name, struct entry **ret_entry)
 {
     struct entry *entry = fl_map_get(&state->entries, name);
+    if (name.len > UINT16_MAX)
+        return -EINVAL; /* FL_RESOURCE_NAME_MAX is far below */
     if (entry == NULL) {
-        entry = calloc(1, sizeof(*entry) + name.len);
+        entry = calloc(1, ENTRY_BYTES + name.len);
         if (entry == NULL)
             return -ENOMEM;
-        memcpy(entry->text, name.data, name.len);
-        entry->name = fl_span_make(entry->text, name.len);
-        int result = fl_map_put(&state->entries, entry->name, entry);
+        memcpy(entry->name, name.data, name.len);
+        entry->len = (uint16_t)name.len;
+        int result = fl_map_put(&state->entries, name_of(entry), entry);
         if (result < 0) {
             free(entry);
             return -ENOMEM;
         }
-        state->bytes += sizeof(*entry) + name.len + MAP_BYTES;
+        state->bytes += ENTRY_BYTES + name.len + MAP_BYTES;
     }
     *ret_entry = entry;
     return 0;
@@ -190,6 +201,8 @@ struct control_session *control_session_free(struct control_session *session)
     if (session == NULL)
         return NULL;
     control_session_clear(session);
+    for (enum fl_resource_type type = 0; type < FL_RESOURCE_TYPES; type++)
+        free(session->types[type].reason);
     free(session);
     return NULL;
 }
@@ -293,7 +306,7 @@ static void leave_group(struct type_state *state, enum control_group group)
         struct entry *entry = value;
         if ((entry->groups & 1u << group) == 0)
             continue;
-        entry->groups &= ~(1u << group);
+        entry->groups = (uint8_t)(entry->groups & ~(1u << group));
         release(state, entry);
     }
 }
@@ -327,7 +340,7 @@ static int recall(struct type_state *state, struct fl_span name, struct fl_span 
     if (result < 0)
         return result;
     if (!entry->named)
-        entry->groups = state->groups; /* the walk tells which it really is in */
+        entry->groups = (uint8_t)state->groups; /* the walk tells which it really is in */
     entry->owed = false;
     state->sum -= entry->version;
     if (!control_version_parse(version, &entry->version))
@@ -405,10 +418,10 @@ static enum control_session_outcome judge(struct type_state *state, const struct
         return CONTROL_SESSION_ACKED;
     }
     state->refused++;
-    size_t len = request->reason.len < sizeof(state->reason) - 1 ? request->reason.len : sizeof(state->reason) - 1;
-    if (len > 0)
-        memcpy(state->reason, request->reason.data, len);
-    state->reason[len] = '\0';
+    free(state->reason);
+    size_t len =
+        request->reason.len < CONTROL_SESSION_REASON_MAX ? request->reason.len : CONTROL_SESSION_REASON_MAX - 1;
+    state->reason = len > 0 ? fl_span_dup(fl_span_make(request->reason.data, len)) : NULL;
     return CONTROL_SESSION_REFUSED;
 }
 
@@ -479,7 +492,7 @@ static int visit_member(void *visitor, struct fl_span name)
     int result = entry_get(walk->state, name, &entry);
     if (result < 0)
         return result;
-    entry->groups |= 1u << walk->group;
+    entry->groups = (uint8_t)(entry->groups | 1u << walk->group);
     entry->marked = true;
     entry_place(walk->state, entry, PLACE_DIRTY);
     return 0;
@@ -496,7 +509,7 @@ static int walk_group(struct type_state *state, enum control_group group, const 
         struct entry *entry = value;
         if (entry->marked || (entry->groups & 1u << group) == 0)
             continue;
-        entry->groups &= ~(1u << group);
+        entry->groups = (uint8_t)(entry->groups & ~(1u << group));
         entry_place(state, entry, PLACE_DIRTY);
     }
     return result;
@@ -547,7 +560,7 @@ static int make_gone(struct making *making, struct entry *entry)
         return 0;
     }
     if (told && making->delta)
-        result = response_remove(making->response, entry->name);
+        result = response_remove(making->response, name_of(entry));
     making->changed = making->changed || entry->version != 0;
     entry->owed = false;
     entry_place(making->state, entry, PLACE_SETTLED);
@@ -563,7 +576,7 @@ static int make_entry(struct making *making, struct entry *entry)
     struct control_resource *resource = NULL;
     int result = 0;
     if (entry_is_wanted(entry))
-        result = making->source->get(making->source->owner, making->state->type, entry->name, &resource);
+        result = making->source->get(making->source->owner, making->state->type, name_of(entry), &resource);
     if (result < 0)
         return result;
     if (resource == NULL)
@@ -698,7 +711,7 @@ void control_session_status(const struct control_session *session, enum fl_resou
         .refused = state->refused,
         .last_refused = state->last_refused,
     };
-    memcpy(ret_status->reason, state->reason, sizeof(state->reason));
+    snprintf(ret_status->reason, sizeof(ret_status->reason), "%s", state->reason != NULL ? state->reason : "");
 }
 
 int control_session_each(const struct control_session *session, enum fl_resource_type type,
@@ -707,6 +720,6 @@ int control_session_each(const struct control_session *session, enum fl_resource
     void *value;
     int result = 0;
     for (size_t cursor = 0; result == 0 && fl_map_next(&session->types[type].entries, &cursor, NULL, &value);)
-        result = visit(visitor, ((struct entry *)value)->name, ((struct entry *)value)->version);
+        result = visit(visitor, name_of(value), ((struct entry *)value)->version);
     return result;
 }

@@ -34,8 +34,8 @@ struct stream {
     size_t waiting_count, waiting_bytes;
     struct fl_buf stalled; /* a response that the network did not take */
     struct control_node node;
-    char identity[FL_IDENTITY_MAX + 1]; /* empty: nobody */
-    bool known;                         /* authenticated, or taken at its word */
+    char *identity; /* owned; NULL: nobody */
+    bool known;     /* authenticated, or taken at its word */
     bool has_node, due, finished;
     struct control_budget_share share; /* from when it is known who it is */
     struct fl_timer expiry;            /* while `expires` is not 0 */
@@ -45,6 +45,11 @@ struct stream {
 };
 
 TAILQ_HEAD(streams, stream);
+
+static inline struct fl_span stream_identity(const struct stream *stream)
+{
+    return stream->identity != NULL ? fl_span_str(stream->identity) : (struct fl_span){NULL, 0};
+}
 
 struct control_proxies {
     struct fl_loop *loop;

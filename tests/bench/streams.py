@@ -9,7 +9,8 @@ cmake --build --preset release --target bench_streams fairlead-control. The stre
 connection, the token of its Pod's account and a sidecar's subscriptions on demand: what every sidecar has, the Services of its own
 namespace, and ten others. A change is a file renamed into the folder that the control plane follows; it is over when the last stream
 has the endpoints. A restart is a kill -9 with a change right behind it; it is over when all streams have that. Memory is
-Private_Clean + Private_Dirty of smaps_rollup, of the control plane without its issuer.
+Private_Clean + Private_Dirty of smaps_rollup, of the control plane without its issuer. On a machine that is busy with other work
+run it with a real-time priority (chrt -r 1), which all that it starts inherits; else its times are those of the scheduler.
 """
 import argparse
 import contextlib
