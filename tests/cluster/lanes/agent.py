@@ -9,7 +9,7 @@ import shutil
 import threading
 
 from support import chain, chart, image, place
-from support.agent import HOME, PLUGIN, SANDBOX, Agent
+from support.agent import HOME, PLUGIN, SANDBOX, Agent, end_sandbox
 from support.lane import Lane, a_pod, main
 from support.place import kubectl, on_node
 from support.stream import Stream
@@ -126,7 +126,7 @@ class TheAgent(Lane):
         before = self.api.get("v1", "Pod", "web", self.agent.space)
         for name in ("containerd", "kubelet"):
             place.run(place.HERE / "restart", name)
-        self.end_sandbox(before)
+        end_sandbox(before)
 
         def again():
             pod = self.api.get("v1", "Pod", "web", self.agent.space)
@@ -137,15 +137,6 @@ class TheAgent(Lane):
         with self.stream() as stream:
             stream.wait(AFTER)
         self.well(stream)
-
-    def end_sandbox(self, pod):
-        """As a reboot ends it: the kubelet finds it dead."""
-        listed = on_node("ctr", "--namespace", "k8s.io", "containers", "list", "-q",
-                         f"labels.\"io.kubernetes.pod.uid\"=={pod['metadata']['uid']}").split()
-        tasks = {line.split()[0]: line.split()[1] for line in on_node("ctr", "--namespace", "k8s.io", "tasks", "list").splitlines()[1:]}
-        for name in listed:
-            if name in tasks:
-                on_node("kill", "-9", tasks[name], check=False)
 
     # -- versions -----------------------------------------------------------------------------------------------------
 

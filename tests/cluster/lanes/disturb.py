@@ -10,7 +10,7 @@ import threading
 import time
 
 from support import chain, place
-from support.agent import HOME, NAME as AGENT, NOWHERE, PLUGIN, process_of
+from support.agent import HOME, NAME as AGENT, NOWHERE, PLUGIN, end_sandbox, process_of
 from support.api import is_ready
 from support.lane import Lane, a_pod, containers, main
 from support.mesh import SYSTEM, Mesh
@@ -24,6 +24,9 @@ MINUTES = 20
 
 LONG = os.environ.get("CLUSTER_FULL") == "yes"
 OUTAGE = 60                        # seconds without an API server
+# What an app that ends at once loses of its own, and nobody sends again, since nobody can know what it has seen: a POST that is on its way over a
+# kept connection while it closes that (RFC 9110 §9.2.2; a GET is sent again), and a call that Python's gRPC cancels while it stops.
+RACES, RACED = ("disconnect/reset before headers", "CANCELLED"), 3
 AWAY = 600 if LONG else 60         # without a control plane
 
 
@@ -39,7 +42,9 @@ class Disturb(Lane):
         print(f"\n    {seen.told()}", flush=True)
         for kind, count in seen.asked.items():
             self.assertGreater(count, 0, f"{kind}: nothing was asked")
-        self.assertLessEqual(len(seen.failures), allow, seen.told())
+        raced = [row for row in seen.failures if any(word in row["why"] for word in RACES)]
+        self.assertLessEqual(len(raced), max(allow, RACED), seen.told())
+        self.assertLessEqual(len(seen.failures) - len(raced), allow, seen.told())
 
     def rolled(self, what, space=None):
         with self.steady.watch() as seen:
@@ -54,6 +59,24 @@ class Disturb(Lane):
 
     def test_app_restarted(self):
         self.rolled("deployment/web")
+
+    def test_app_that_waits_restarted(self):
+        """With a preStop hook that has it serve on for two seconds, which everybody's hearing of it takes at most: nothing at all is missed."""
+        hook = {"lifecycle": {"preStop": {"sleep": {"seconds": 2}}}}
+        self.with_hook(hook)
+        with self.steady.watch() as seen:
+            self.steady.roll("deployment/web")
+            eventually(lambda: not self.leaving(), "those that go are gone", 90)
+        self.with_hook({"lifecycle": None})
+        self.undisturbed(seen)
+        self.assertEqual(seen.failures, [], seen.told())
+
+    def with_hook(self, hook):
+        self.api.patch("apps/v1", "Deployment", "web", [
+            {"op": "add", "path": f"/spec/template/spec/containers/0/{key}", "value": value} if value else
+            {"op": "remove", "path": f"/spec/template/spec/containers/0/{key}"} for key, value in hook.items()], self.steady.space)
+        self.steady.settle("deployment/web")
+        eventually(lambda: not self.leaving(), "those that go are gone", 90)
 
     def test_gateway_restarted(self):
         self.rolled("deployment/edge-fairlead")
@@ -106,16 +129,18 @@ class Disturb(Lane):
         kubectl("-n", SYSTEM, "scale", "deployment/fairlead-control", f"--replicas={count}")
 
     def test_control_plane_stopped(self):
-        """Pods whose sidecar is killed start again with the certificate that they have; a new pod waits for the control plane, and nobody is
-        sent to it. Others go on by what they know: they call a pod that is gone until its address answers no more, and then another."""
-        pods = self.steady.pods()
+        """An app that ends is started again, a pod that is deleted is made anew and waits for its certificate. Nobody hears of either: callers
+        ask another pod where the app, or the address, does not answer."""
+        gone, ends = self.steady.pods()[:2]
         with self.steady.watch() as seen:
             self.scale_control(0)
             self.addCleanup(self.steady.settle, "deployment/fairlead-control", SYSTEM)
             self.addCleanup(self.scale_control, 2)
             eventually(lambda: not self.control_pods(), "no control plane", 60)
             begin = time.monotonic()
-            self.api.delete("v1", "Pod", pods[0].name, self.steady.space)
+            on_node("kill", "-TERM", process_of(ends, "app"))
+            self.api.delete("v1", "Pod", gone.name, self.steady.space)
+            eventually(lambda: self.restarts(ends, "containerStatuses") > 0, "the app is started again", 60)
             time.sleep(max(0, AWAY - (time.monotonic() - begin)))
             self.assertFalse(self.steady.ready())
             self.scale_control(2)
@@ -160,6 +185,20 @@ class Disturb(Lane):
             eventually(lambda: PLUGIN in chain.FILE.read_text(), "the plugin is in the chain", 30)
         self.undisturbed(seen)
 
+    def test_node_rebooted(self):
+        """Runtime and kubelet start again, and one server's sandbox is dead and made anew; the others run on, or nobody could be asked."""
+        pod = self.steady.pods()[0]
+        with self.steady.watch() as seen:
+            for name in ("containerd", "kubelet"):
+                place.run(place.HERE / "restart", name)
+            end_sandbox(pod)
+            eventually(lambda: self.moved(pod) and self.steady.ready(), "another sandbox, and Ready", 120)
+            self.steady.roll("deployment/web")
+        self.undisturbed(seen, allow=LOST)
+
+    def moved(self, pod):
+        return self.api.get("v1", "Pod", pod.name, self.steady.space)["status"].get("podIP") not in (None, pod["status"]["podIP"])
+
     def test_sidecar_killed(self):
         """kill -9 of one server's sidecar: requests that were with it are lost with it; the next ones go elsewhere."""
         pod = self.steady.pods()[0]
@@ -169,8 +208,8 @@ class Disturb(Lane):
         self.undisturbed(seen, allow=LOST)
 
 
-    def restarts(self, pod):
-        return sum(row["restartCount"] for row in self.api.get("v1", "Pod", pod.name, self.steady.space)["status"]["initContainerStatuses"])
+    def restarts(self, pod, key="initContainerStatuses"):
+        return sum(row["restartCount"] for row in self.api.get("v1", "Pod", pod.name, self.steady.space)["status"][key])
 
 
 LOST = 12  # requests that one pod may have when it is killed: 11 are under way at once

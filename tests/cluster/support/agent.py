@@ -175,3 +175,13 @@ def process_of(pod, container):
     name = next(row["containerID"] for row in rows if row["name"] == container).partition("//")[2]
     tasks = on_node("ctr", "--namespace", "k8s.io", "tasks", "list").splitlines()
     return next(line.split()[1] for line in tasks if line.startswith(name))
+
+
+def end_sandbox(pod):
+    """All of its processes, as a reboot ends them: the kubelet finds it dead."""
+    listed = on_node("ctr", "--namespace", "k8s.io", "containers", "list", "-q",
+                     f"labels.\"io.kubernetes.pod.uid\"=={pod['metadata']['uid']}").split()
+    tasks = {line.split()[0]: line.split()[1] for line in on_node("ctr", "--namespace", "k8s.io", "tasks", "list").splitlines()[1:]}
+    for name in listed:
+        if name in tasks:
+            on_node("kill", "-9", tasks[name], check=False)
