@@ -37,6 +37,9 @@ class Disturb(Lane):
         cls.mesh = Mesh(cls)
         cls.steady = Steady(cls, cls.mesh)
 
+    def setUp(self):
+        self.api.close()  # kept for as long as a test takes, it may be over
+
     def undisturbed(self, seen, allow=0):
         """allow: how many may fail, for a reason that the test tells."""
         print(f"\n    {seen.told()}", flush=True)
@@ -72,6 +75,7 @@ class Disturb(Lane):
         self.assertEqual(seen.failures, [], seen.told())
 
     def with_hook(self, hook):
+        self.api.close()
         self.api.patch("apps/v1", "Deployment", "web", [
             {"op": "add", "path": f"/spec/template/spec/containers/0/{key}", "value": value} if value else
             {"op": "remove", "path": f"/spec/template/spec/containers/0/{key}"} for key, value in hook.items()], self.steady.space)
