@@ -216,8 +216,7 @@ class Source(Lane):
             {"addresses": ["10.9.0.3"], "conditions": {"ready": True}}]}, space)
         self.until(lambda: b"10.9.0.3" in self.control.world()[f"endpoints {name}"], "its endpoint is another")
         self.assertNotIn(b"10.9.0.1", self.control.world()[f"endpoints {name}"])
-        self.api.patch("v1", "Service", "web", {"spec": {"ports": [{"name": "http", "port": 81}]}}, space,
-                       "application/strategic-merge-patch+json")
+        self.api.patch("v1", "Service", "web", {"spec": {"ports": [{"name": "http", "port": 81}]}}, space)
         self.until(lambda: f"outbound|81||web.{space}.svc.cluster.local" in self.control.clusters(space), "its port is another")
         self.api.delete("v1", "Service", "web", space)
         self.until(lambda: not self.control.clusters(space), "the Service is gone")
