@@ -95,7 +95,7 @@ class Api:
             try:
                 response = self._send(connection, method, path, body, content_type)
                 text = response.read()
-            except (ConnectionError, http.client.HTTPException):
+            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.HTTPException):
                 connection.close()
                 if kept:  # the server may have closed it meanwhile
                     continue
