@@ -330,6 +330,28 @@ class Identity(Lane):
         self.assertEqual(trust["spec"]["signerName"], "fairlead.io/mesh")
         self.assertEqual(trust["spec"]["trustBundle"].strip(), text.strip())
 
+    def test_bundles_that_tenants_make(self):
+        """Another root, megabytes beside it, one that cannot be changed: the others have theirs, and no slower."""
+        self.caller(self.control("--lease-duration", "30"))
+        text = self.bundle()
+        spaces = [self.namespace("tenant", account=False) for _ in range(4)]
+        for space in spaces:
+            eventually(lambda space=space: self.bundle(space) == text, "the bundle of a tenant")
+        for space in spaces[:3]:  # half a megabyte each, and six times as much in JSON
+            self.api.patch("v1", "ConfigMap", BUNDLE, {"data": {"root-cert.pem": "x", "more": "<" * 900_000}}, space)
+        self.api.delete("v1", "ConfigMap", BUNDLE, spaces[3])
+        try:
+            self.api.create({"apiVersion": "v1", "kind": "ConfigMap", "immutable": True, "data": {"root-cert.pem": "x"},
+                             "metadata": {"name": BUNDLE, "namespace": spaces[3]}})
+        except ApiError as error:
+            self.assertEqual(error.status, 409)  # ours came first
+        begin = time.monotonic()
+        fresh = self.namespace("fresh", account=False)
+        eventually(lambda: self.bundle(fresh) == text, "the bundle in a new namespace")
+        self.assertLess(time.monotonic() - begin, 5)
+        for space in spaces[:3]:
+            eventually(lambda space=space: self.bundle(space) == text, "the bundle that was changed")
+
     def holder(self):
         return self.api.get("coordination.k8s.io/v1", "Lease", "fairlead-control", self.space)["spec"]["holderIdentity"]
 
