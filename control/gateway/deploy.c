@@ -503,6 +503,7 @@ static int start_watches(struct control_deploy *deploy)
                                                             .on_synced = on_classes_synced},
                                                            {.path = "/apis/gateway.networking.k8s.io/v1/gateways",
                                                             .objects_max = OBJECTS_MAX,
+                                                            .namespace_max = CONTROL_DEPLOY_OF_NAMESPACE,
                                                             .on_change = on_gateway,
                                                             .on_synced = on_gateways_synced},
 #define WATCH(constant, version, kind, base, plural)                                                                   \
@@ -510,6 +511,7 @@ static int start_watches(struct control_deploy *deploy)
      .label_selector = selector,                                                                                       \
      .metadata_only = true,                                                                                            \
      .objects_max = OBJECTS_MAX,                                                                                       \
+     .namespace_max = 2 * CONTROL_DEPLOY_OF_NAMESPACE, /* who copies the label has no more either */                   \
      .on_change = on_##constant,                                                                                       \
      .on_synced = on_##constant##_synced},
                                                            CONTROL_DEPLOY_CHILDREN(WATCH)

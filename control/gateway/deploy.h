@@ -22,6 +22,7 @@
 #include "common/kube/watch.h"
 
 #define CONTROL_DEPLOY_GATEWAYS_MAX 10000 /* more are left alone, and counted */
+#define CONTROL_DEPLOY_OF_NAMESPACE 1000  /* of one, likewise: the others are to have room */
 #define CONTROL_DEPLOY_AT_ONCE      4     /* Gateways that are worked on */
 #define CONTROL_DEPLOY_RATE         20    /* … begun in a second */
 #define CONTROL_DEPLOY_CONDITION    "fairlead.io/Deployed"

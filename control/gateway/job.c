@@ -74,12 +74,18 @@ static void tell(struct deploy_job *job, enum fl_log_level level, const char *wh
                FL_LOG_STR("error", job->err.text), FL_LOG_NUM("suppressed", suppressed));
 }
 
+/* Whether all Gateways are to wait: not for what one namespace's objects bring about. */
+static bool is_servers(int result)
+{
+    return result != -EEXIST && result != -ENOENT && result != -EACCES && result != -EINVAL && result != -EMSGSIZE;
+}
+
 /* Everything that may go better by itself. */
 static void fail(struct deploy_job *job, int result, unsigned retry_after)
 {
     struct deploy_entry *entry = job->entry;
     entry->deploy->stats.failures++;
-    if (result != -EEXIST && result != -ENOENT && result != -EACCES)
+    if (is_servers(result))
         deploy_pause(entry->deploy, retry_after);
     tell(job, FL_LOG_WARNING, "a Gateway's proxies could not be applied");
     finish(job, 1000 + fl_backoff_next(&entry->backoff));
@@ -309,6 +315,13 @@ static void go_on(struct deploy_job *job)
     }
 }
 
+/* An object as large as one may be, and six times as large in JSON. */
+static int parse_answer(const struct fl_kube_answer *answer, struct fl_json **ret_object, struct fl_err *err)
+{
+    static const struct fl_json_limits limits = {.bytes_max = FL_KUBE_BODY_MAX};
+    return fl_json_parse(answer->body, &limits, ret_object, err);
+}
+
 static void take_parameters(struct deploy_job *job, int result, const struct fl_kube_answer *answer)
 {
     if (result == -ENOENT) {
@@ -318,7 +331,13 @@ static void take_parameters(struct deploy_job *job, int result, const struct fl_
         return;
     }
     if (result == 0)
-        result = fl_json_parse(answer->body, NULL, &job->map, &job->err);
+        result = parse_answer(answer, &job->map, &job->err);
+    if (result == -EMSGSIZE) {
+        fl_err_set(&job->err, result, "spec.infrastructure.parametersRef: ConfigMap %.*s is too large",
+                   FL_SPAN_ARG(job->intent.parameters));
+        refuse(job, "InvalidParameters");
+        return;
+    }
     if (result < 0) {
         fail(job, result, answer->retry_after);
         return;
@@ -350,7 +369,7 @@ static void take_look(struct deploy_job *job, int result, const struct fl_kube_a
         return;
     }
     if (result == 0)
-        result = fl_json_parse(answer->body, NULL, &object, &job->err);
+        result = parse_answer(answer, &object, &job->err);
     if (result < 0) {
         fail(job, result, answer->retry_after);
         return;
@@ -398,7 +417,7 @@ static void take_applied(struct deploy_job *job, int result, const struct fl_kub
         return;
     }
     FL_CLEANUP(fl_cleanup_json) struct fl_json *object = NULL;
-    if (wanted && fl_json_parse(answer->body, NULL, &object, &(struct fl_err){0}) == 0) {
+    if (wanted && parse_answer(answer, &object, &(struct fl_err){0}) == 0) {
         const struct fl_json *metadata = fl_json_get(object, "metadata");
         struct deploy_child *child = &entry->children[job->child];
         child->known = deploy_hash(metadata);

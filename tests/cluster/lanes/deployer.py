@@ -117,6 +117,21 @@ class Deployer(Lane):
         self.api.label(gatewayapi.VERSION, "Gateway", "asks", self.space, look="three")
         self.api.wait_gone("policy/v1", "PodDisruptionBudget", "asks-fairlead", self.space)
 
+    def test_parameters_that_are_too_large(self):
+        """They are refused by name, and Gateways of other namespaces do not wait for any of it."""
+        attacker, other = self.namespace("attacker"), self.namespace("other")
+        for name, text in (("fat", "<" * 900_000), ("many", "x")):
+            self.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": attacker},
+                             "data": {f"k{i}": text for i in range(1 if name == "fat" else 50_000)}})
+        for i in range(20):
+            self.api.create(gateway(f"g{i}", attacker, infrastructure={"parametersRef": {
+                "group": "", "kind": "ConfigMap", "name": ("fat", "many")[i % 2]}}))
+        self.api.create(gateway("good", other))
+        self.deployed("good", space=other)
+        for i in range(20):
+            self.deployed(f"g{i}", "False", "InvalidParameters", space=attacker)
+        self.assertFalse(self.deployer.said("a Gateway's proxies could not be applied"))
+
     def test_addresses(self):
         settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "inside", "namespace": self.space}, "data": {"serviceType": "ClusterIP"}}
         self.api.create(settings)
