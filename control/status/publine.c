@@ -40,19 +40,44 @@ void publisher_leave(struct publisher_entry *entry)
 {
     if (entry->place == PLACE_LINE)
         line_take(&entry->publisher->line, entry);
+    else if (entry->place == PLACE_LATE)
+        line_take(&entry->publisher->late, entry);
     else if (entry->place == PLACE_ASIDE)
         line_take(&entry->publisher->aside, entry);
 }
 
-static void tell_due(struct control_publisher *publisher)
+size_t publisher_due(const struct control_publisher *publisher)
 {
-    fl_gauge_set(publisher->due, (double)(publisher->line.count + publisher->aside.count + publisher->flying));
+    return publisher->line.count + publisher->late.count + publisher->aside.count + publisher->flying;
+}
+
+static struct publisher_entry *front(const struct control_publisher *publisher)
+{
+    return publisher->line.first != NULL ? publisher->line.first : publisher->late.first;
+}
+
+bool publisher_yield(struct publisher_entry *entry)
+{
+    struct control_publisher *publisher = entry->publisher;
+    uint64_t now = publisher_now_ms(publisher);
+    if (now >= publisher->second_ms + 1000) {
+        fl_tally_done(&publisher->second);
+        fl_tally_init(&publisher->second);
+        publisher->second_ms = now;
+    }
+    if (entry->place != PLACE_LINE ||
+        fl_tally_get(&publisher->second, entry->name_space) < publisher->rate / PUBLISHER_SHARE + 1)
+        return false;
+    publisher_leave(entry);
+    line_put(&publisher->late, entry, PLACE_LATE);
+    return true;
 }
 
 void publisher_enqueue(struct publisher_entry *entry)
 {
     struct control_publisher *publisher = entry->publisher;
-    if (!publisher->leads || publisher->model == NULL || entry->place == PLACE_LINE || entry->place == PLACE_FLYING ||
+    if (!publisher->leads || publisher->model == NULL || entry->place == PLACE_LINE || entry->place == PLACE_LATE ||
+        entry->place == PLACE_FLYING ||
         (entry->place == PLACE_ASIDE && entry->not_before_ms > publisher_now_ms(publisher)))
         return;
     publisher_leave(entry);
@@ -91,12 +116,12 @@ static void on_work(struct fl_timer *timer)
     uint64_t start = fl_loop_fresh_ns(publisher->loop), now = publisher_now_ms(publisher);
     bool goes_on = true;
     publisher_sort_problems(publisher);
-    while (goes_on && publisher->line.first != NULL && publisher->flying < publisher->requests &&
+    while (goes_on && front(publisher) != NULL && publisher->flying < publisher->requests &&
            publisher->paused_until_ms <= now && fl_loop_fresh_ns(publisher->loop) - start < SLICE_NS)
-        goes_on = publisher_work_on(publisher->line.first);
+        goes_on = publisher_work_on(front(publisher));
     publisher->round_ns += fl_loop_fresh_ns(publisher->loop) - start;
-    tell_due(publisher);
-    if (publisher->line.first == NULL || publisher->flying >= publisher->requests)
+    fl_gauge_set(publisher->due, (double)publisher_due(publisher));
+    if (front(publisher) == NULL || publisher->flying >= publisher->requests)
         return; /* what ends, or comes, goes on here */
     if (publisher->paused_until_ms > now)
         publisher_work_soon(publisher, publisher->paused_until_ms - now);
@@ -106,7 +131,7 @@ static void on_work(struct fl_timer *timer)
 
 void publisher_work_soon(struct control_publisher *publisher, uint64_t ms)
 {
-    if (publisher->line.first != NULL && (!fl_timer_is_set(&publisher->work) || ms > 0))
+    if (front(publisher) != NULL && (!fl_timer_is_set(&publisher->work) || ms > 0))
         fl_timer_set(publisher->loop, &publisher->work, ms, on_work);
 }
 

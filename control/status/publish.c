@@ -255,7 +255,9 @@ int control_publisher_new(struct fl_loop *loop, struct fl_kube_client *client,
     fl_backoff_init(&publisher->backoff, BACKOFF_MS, BACKOFF_MAX);
     fl_map_init(&publisher->entries, CONTROL_PUBLISH_OBJECTS_MAX);
     publisher_line_init(&publisher->line);
+    publisher_line_init(&publisher->late);
     publisher_line_init(&publisher->aside);
+    fl_tally_init(&publisher->second);
     if (options->metrics != NULL) {
         publisher->writes = fl_metrics_counter(options->metrics, &writes_family, NULL);
         publisher->failures = fl_metrics_counter(options->metrics, &failures_family, NULL);
@@ -276,6 +278,7 @@ struct control_publisher *control_publisher_free(struct control_publisher *publi
     for (size_t cursor = 0; fl_map_next(&publisher->entries, &cursor, NULL, &value);)
         entry_free(value);
     fl_map_done(&publisher->entries);
+    fl_tally_done(&publisher->second);
     publisher_drop_problems(publisher);
     control_model_unref(publisher->model);
     free(publisher);
@@ -286,7 +289,7 @@ struct control_publisher_stats control_publisher_stats(const struct control_publ
 {
     struct control_publisher_stats stats = publisher->stats;
     stats.objects = publisher->entries.count;
-    stats.due = publisher->line.count + publisher->aside.count + publisher->flying;
+    stats.due = publisher_due(publisher);
     stats.leads = publisher->leads;
     stats.settled =
         publisher->leads && publisher->model != NULL && stats.due == 0 && !fl_timer_is_set(&publisher->round);

@@ -7,7 +7,9 @@
  *
  * Every object that was seen is an entry. An entry whose status may not be as it should is in the line; the line is
  * worked off at the front, 2 ms a turn: compared (desire.h), and written where it differs. One that may not be written
- * yet stands aside with its time. A round is nothing but all entries put into the line.
+ * yet stands aside with its time; one of a namespace that had its share of a second's writes waits behind the line,
+ * for what others leave, so that one namespace's very many keep nobody else waiting. A round is nothing but all entries
+ * put into the line.
  */
 #ifndef CONTROL_STATUS_PUBLISHER_H
 #define CONTROL_STATUS_PUBLISHER_H
@@ -15,14 +17,16 @@
 #include "common/base/backoff.h"
 #include "common/base/log_limit.h"
 #include "common/base/map.h"
+#include "common/base/tally.h"
 #include "common/loop/timer.h"
 #include "control/status/publish.h"
 
 #define PUBLISHER_VERSION_MAX 64
 #define PUBLISHER_ASIDE_MS    250 /* who stands aside is looked at so often */
+#define PUBLISHER_SHARE       5   /* of a second's writes one namespace has so much, one in …, before all others */
 #define PUBLISHER_KEY_ROOM    (FL_KUBE_NAMESPACE_MAX + FL_KUBE_NAME_MAX + 8)
 
-enum publisher_place { PLACE_NONE, PLACE_LINE, PLACE_ASIDE, PLACE_FLYING };
+enum publisher_place { PLACE_NONE, PLACE_LINE, PLACE_LATE, PLACE_ASIDE, PLACE_FLYING };
 
 struct publisher_entry {
     struct control_publisher *publisher;
@@ -66,7 +70,9 @@ struct control_publisher {
     bool problems_known;
 
     struct fl_map entries;
-    struct publisher_line line, aside;
+    struct publisher_line line, late, aside; /* late: served when the line is empty */
+    struct fl_tally second;                  /* writes of each namespace since second_ms */
+    uint64_t second_ms;
     struct fl_timer work; /* the line's next slice, or the round's time */
     struct fl_timer aside_timer;
     struct fl_timer round;
@@ -98,7 +104,10 @@ void publisher_line_init(struct publisher_line *line);
 /* To be compared as soon as it comes to it; one that stands aside when its time has come. */
 void publisher_enqueue(struct publisher_entry *entry);
 void publisher_set_aside(struct publisher_entry *entry, uint64_t until_ms);
-void publisher_leave(struct publisher_entry *entry); /* the line, or where it stands aside */
+size_t publisher_due(const struct control_publisher *publisher); /* entries that may have to be written */
+/* Whether its namespace had its share: then it waits behind the line. */
+bool publisher_yield(struct publisher_entry *entry);
+void publisher_leave(struct publisher_entry *entry); /* the line, or where it waits or stands aside */
 void publisher_work_soon(struct control_publisher *publisher, uint64_t ms);
 /* Of the model in force; when memory is out there are none for now. */
 void publisher_sort_problems(struct control_publisher *publisher);

@@ -250,7 +250,7 @@ bool publisher_work_on(struct publisher_entry *entry)
         return true;
     }
     FL_CLEANUP(fl_cleanup_json) struct fl_json *patch = desired.patch;
-    if (must_wait(entry, desired.hash))
+    if (must_wait(entry, desired.hash) || publisher_yield(entry))
         return true;
     if (!take_token(publisher))
         return false;
@@ -265,5 +265,6 @@ bool publisher_work_on(struct publisher_entry *entry)
     entry->newer = false;
     entry->flying_hash = desired.hash;
     publisher->flying++;
+    (void)!fl_tally_add(&publisher->second, entry->name_space); /* without memory nobody has too many */
     return true;
 }

@@ -31,9 +31,9 @@ struct world {
     struct fl_kube_client *client;
     struct control_store *store;
     struct control_publisher *publisher;
-    unsigned answer; /* 0: 200 with the object */
-    bool silent;     /* the 200 has no object in it */
-    int patches;
+    unsigned answer;    /* 0: 200 with the object */
+    bool silent;        /* the 200 has no object in it */
+    int patches, other; /* other: which of them was the first of namespace "other" */
     int64_t version;
     char path[256];
     char body[4096];
@@ -69,6 +69,8 @@ static void handle(void *owner, const struct fl_http_request *request, struct fl
     world->patches++;
     snprintf(world->path, sizeof(world->path), "%.*s", FL_SPAN_ARG(request->path));
     snprintf(world->body, sizeof(world->body), "%.*s", FL_SPAN_ARG(request->body));
+    if (world->other == 0 && strstr(world->path, "/namespaces/other/") != NULL)
+        world->other = world->patches;
     response->status = world->answer != 0 ? world->answer : 200;
     if (world->answer == 0 && !world->silent)
         answer_object(world, request, response);
@@ -302,6 +304,37 @@ static void very_many_are_written_at_a_bounded_rate(void **state)
     world_done(&world);
 }
 
+static void a_route(struct world *world, const char *name_space, int number)
+{
+    char text[1024];
+    snprintf(text, sizeof(text),
+             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r%d, namespace: %s, "
+             "generation: 1}\nspec: {parentRefs: [{group: '', kind: Service, name: a}]}\n",
+             number, name_space);
+    commit(world, text);
+    snprintf(text, sizeof(text),
+             "{\"metadata\":{\"name\":\"r%d\",\"namespace\":\"%s\",\"generation\":1,\"resourceVersion\":\"1\"},"
+             "\"spec\":{\"parentRefs\":[{\"group\":\"\",\"kind\":\"Service\",\"name\":\"a\"}]}}",
+             number, name_space);
+    saw(world, FL_KUBE_ADDED, text);
+}
+
+static void one_namespaces_very_many_keep_no_other_waiting(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 40);
+    commit(&world, SERVICE);
+    for (int i = 0; i < 200; i++)
+        a_route(&world, "default", i);
+    a_route(&world, "other", 1);
+    control_publisher_lead(world.publisher, true);
+    until_settled(&world);
+    assert_int_equal(world.patches, 201);
+    assert_in_range(world.other, 1, 40); /* 9 of the first one's come before it, where nothing is slow */
+    world_done(&world);
+}
+
 static void objects_that_are_no_objects_do_no_harm(void **state)
 {
     (void)state;
@@ -333,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_server_that_is_busy_is_asked_again_later),
         cmocka_unit_test(who_undoes_what_we_write_is_answered_ever_more_slowly),
         cmocka_unit_test(very_many_are_written_at_a_bounded_rate),
+        cmocka_unit_test(one_namespaces_very_many_keep_no_other_waiting),
         cmocka_unit_test(objects_that_are_no_objects_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
