@@ -3,8 +3,7 @@
 others have stays as it was: they are seen, told and served."""
 import concurrent.futures
 
-import source
-from source import PATIENCE, Control, service
+from source import PATIENCE, Control
 from support.lane import Lane, a_pod, main
 from waiting import eventually
 
@@ -39,6 +38,18 @@ class Hostile(Lane):
         after = Control(self)
         self.known(after, "Pod", count + 21, "one that starts now lists them")
         self.assertLess(after.memory()[1], 600 << 10)
+
+    def test_pods_of_very_many_values(self):
+        """Small in bytes, large as a tree: a page of them is taken in parts, so that memory stays what it is."""
+        attacker, other = self.namespace("attacker"), self.namespace("other")
+        pods = [a_pod(f"many-{i}", attacker) for i in range(12)]
+        for pod in pods:
+            pod["spec"]["containers"][0]["args"] = [""] * 200_000
+            self.api.create(pod)
+        self.api.create(a_pod("good", other))
+        control = Control(self)
+        self.known(control, "Pod", len(self.api.list("v1", "Pod")), "all are listed")
+        self.assertLess(control.memory()[1], 400 << 10)
 
 
 if __name__ == "__main__":
