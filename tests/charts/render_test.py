@@ -116,7 +116,7 @@ class Rendered(unittest.TestCase):
     def test_what_is_there(self):
         def kinds(mode):
             return sorted(f"{kind}/{name}" for kind, name in self.modes[mode])
-        policies = ("binding", "capture", "control.writes", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")
+        policies = ("binding", "capture", "control.writes", "deployer.writes", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")
         keeper = {f"{kind}/fairlead-keeper" for kind in (
             "ClusterRole", "ClusterRoleBinding", "Deployment", "Role", "RoleBinding", "ServiceAccount")}
         served = {f"{kind}/fairlead-revision-default" for kind in ("ClusterRole", "ClusterRoleBinding")}
@@ -131,7 +131,7 @@ class Rendered(unittest.TestCase):
         hooks = {f"{kind}/fairlead-{name}" for kind in ("ClusterRole", "ClusterRoleBinding", "ServiceAccount") for name in ("test", "uninstall")}
         webhook |= hooks | {"Job/fairlead-uninstall", "Pod/fairlead-test"}
         self.assertEqual(set(kinds("as it comes")), keeper | webhook | control | bound | operators)
-        of_control = {f"ValidatingAdmissionPolicy{kind}/fairlead-control.writes" for kind in ("", "Binding")}
+        of_control = {f"ValidatingAdmissionPolicy{kind}/fairlead-{part}.writes" for kind in ("", "Binding") for part in ("control", "deployer")}
         self.assertEqual(set(kinds("without a control plane")), keeper | webhook | operators | bound - of_control)
         self.assertEqual(set(kinds("without policies")), keeper | webhook | control)
         webhook |= control

@@ -9,7 +9,8 @@ import json
 import re
 
 from support.api import ApiError, JSON_PATCH
-from support.lane import Lane, a_pod, main
+from support.lane import a_pod, main
+from support.policy import PolicyLane, changed
 from support.release import ADMISSION, BINDING, POLICY, Release, account, creatable, goldens, injected
 from waiting import eventually
 
@@ -21,13 +22,6 @@ CAPTURE = "fairlead.io/capture"
 INJECT, REV, REQUIRE, PAUSE = (f"fairlead.io/{name}" for name in ("inject", "rev", "require", "pause"))
 FOREIGN = "somebody-elses"
 CLASSIC = "classic-short-grace"  # the golden admission of a small pod with a classic sidecar
-
-
-def changed(pod, change):
-    """A copy of the pod that `change` was let at."""
-    pod = copy.deepcopy(pod)
-    change(pod)
-    return pod
 
 
 def sidecar(pod):
@@ -46,59 +40,6 @@ def update(holder, key, value):
         holder[key] = value
 
 
-class PolicyLane(Lane):
-    """How a rule is shown."""
-
-    def refused_by(self, policy, act):
-        """None where `act` passes; else the error's text, which must be that policy's."""
-        try:
-            act()
-        except ApiError as error:
-            self.assertIn(f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: ", error.message)
-            return error.message.split(" denied request: ", 1)[1]
-        return None
-
-    def check(self, policy, hostile, harmless):
-        """hostile: {case: (act, what its message says)}; harmless: {case: act}. Acts leave nothing behind (dry runs)."""
-        first = next(iter(hostile.values()))[0]
-        eventually(lambda: self.refused_by(policy, first), f"{policy} is in force")
-        for case, (act, says) in hostile.items():
-            with self.subTest(policy, hostile=case):
-                told = self.refused_by(policy, act)
-                self.assertIsNotNone(told, "passed")
-                self.assertRegex(told, says)
-        for case, act in harmless.items():
-            with self.subTest(policy, harmless=case):
-                act()
-        binding = self.api.get(ADMISSION, BINDING, policy)
-        self.api.delete(ADMISSION, BINDING, policy)
-        try:
-            eventually(lambda: self.refused_by(policy, first) is None, f"{policy} is no longer in force")
-            for case, (act, _) in hostile.items():
-                with self.subTest(policy, unbound=case):
-                    act()
-        finally:
-            for key in ("resourceVersion", "uid", "creationTimestamp", "managedFields", "generation"):
-                binding["metadata"].pop(key, None)
-            self.api.create(binding)
-
-    def pod(self, pod):
-        """The act of making it."""
-        return lambda: self.api.create(pod, dry_run=True)
-
-    def table(self, base, rows):
-        """{case: (act, says)} of {case: (change, says)}: changes of one pod."""
-        return {case: (self.pod(changed(base, change)), says) for case, (change, says) in rows.items()}
-
-    @staticmethod
-    def may(act):
-        """Whether RBAC lets it: for rights that were given just now."""
-        try:
-            act()
-            return True
-        except ApiError as error:
-            return error.status != 403
-
 class Policies(PolicyLane):
     @classmethod
     def setUpClass(cls):
@@ -116,7 +57,7 @@ class Policies(PolicyLane):
     def test_every_policy_is_bound_and_well_typed(self):
         policies = {thing.name: thing for thing in self.api.list(ADMISSION, POLICY) if thing.name.startswith("fairlead")}
         self.assertEqual(set(policies), {f"fairlead-{name}" for name in (
-            "binding", "capture", "control.writes", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")})
+            "binding", "capture", "control.writes", "deployer.writes", "immutable", "keeper.admission", "keeper.secrets", "namespaces", "sidecar", "users")})
         for name, policy in policies.items():
             binding = self.api.get(ADMISSION, BINDING, name)
             self.assertEqual((binding["spec"]["policyName"], binding["spec"]["validationActions"]), (name, ["Deny"]))

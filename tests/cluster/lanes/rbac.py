@@ -249,6 +249,10 @@ class Rights(Lane):
         own = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "fairlead-ca"}}
         trust = "/apis/certificates.k8s.io/v1/clustertrustbundles"
         deployments = f"/apis/apps/v1/namespaces/{OTHER}/deployments"
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {
+            "name": "edge-fairlead", "labels": {"gateway.networking.k8s.io/gateway-name": "edge"},
+            "ownerReferences": [{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "name": "edge", "uid": "u-1", "controller": True}]},
+            "spec": {"ports": [{"port": 80}]}}
         rows += [
             (CONTROL, True, "PATCH", f"{maps}/fairlead-root?fieldManager=x&force=true&dryRun=All", root, apply),  # makes it
             (CONTROL, False, "PATCH", f"{maps}/another?fieldManager=x&force=true&dryRun=All", {**root, "metadata": {"name": "another"}}, apply),
@@ -271,8 +275,9 @@ class Rights(Lane):
             (CONTROL, False, "PATCH", f"{trust}/another?fieldManager=x&force=true&dryRun=All", {}, apply),
             (CONTROL, False, "POST", f"{deployments}?dryRun=All", {}),
             (CONTROL, False, "PATCH", f"/api/v1/namespaces/{OTHER}?dryRun=All", {}, merge),
-            (DEPLOYER, True, "PATCH", f"/api/v1/namespaces/{OTHER}/services/edge-fairlead?fieldManager=x&force=true&dryRun=All", {
-                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "edge-fairlead"}, "spec": {"ports": [{"port": 80}]}}, apply),
+            (DEPLOYER, True, "PATCH", f"/api/v1/namespaces/{OTHER}/services/edge-fairlead?fieldManager=x&force=true&dryRun=All", service, apply),
+            (DEPLOYER, False, "PATCH", f"/api/v1/namespaces/{OTHER}/services/web?fieldManager=x&force=true&dryRun=All", {
+                **service, "metadata": {"name": "web"}}, apply),  # the lane `writes` has the rest
             (DEPLOYER, True, "GET", deployments),
             (DEPLOYER, False, "DELETE", f"{deployments}/web?dryRun=All"),
             (DEPLOYER, False, "POST", f"/api/v1/namespaces/{OTHER}/pods?dryRun=All", pod),
