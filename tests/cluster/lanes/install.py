@@ -124,6 +124,30 @@ class Install(Lane):
         things = chart.render() + chart.render({"revision": "canary"}, namespace="fairlead-canary")
         self.assertEqual([(thing["kind"], thing["metadata"]["name"]) for thing in things if self.there(thing)], [])
 
+    def test_helm_3(self):
+        """The same objects as Helm 4 renders, no word from its lint; and a release's whole life, with what the keeper wrote kept."""
+        for name in ("fairlead", "fairlead-crds", "gateway"):
+            with self.subTest(name):
+                self.assertNotRegex(chart.helm("lint", "--strict", CHARTS / name, major=3), r"\[(WARNING|ERROR)\]")
+                both = [sorted(map(repr, chart.render(chart=name, major=major))) for major in (3, 4)]
+                self.assertTrue(both[0])
+                self.assertEqual(*both)
+        Release(self, {}).remove()  # and with it, what a test before has left
+        said = [CHARTS / "fairlead", "--namespace", SYSTEM]
+        self.addCleanup(chart.uninstall)
+        chart.helm("install", "fairlead", *said, "--create-namespace", major=3)
+        eventually(lambda: self.kept(), "the keeper has its rights")
+        chart.helm("upgrade", "fairlead", *said, *chart.settings({"webhook.timeoutSeconds": 7}), major=3)
+        self.assertEqual({entry["timeoutSeconds"] for entry in self.api.get(*KIND, CONFIGURATION)["webhooks"]}, {7})
+        self.assertEqual(self.bundles(), {BUNDLE})
+        chart.helm("rollback", "fairlead", "1", "--namespace", SYSTEM, major=3)
+        self.assertEqual({entry["timeoutSeconds"] for entry in self.api.get(*KIND, CONFIGURATION)["webhooks"]}, {5})
+        self.assertEqual(self.bundles(), {BUNDLE})
+        chart.helm("uninstall", "fairlead", "--namespace", SYSTEM, "--wait", "--no-hooks", major=3)
+        self.assertEqual([(thing["kind"], thing["metadata"]["name"]) for thing in chart.render() if self.there(thing)], [])
+        self.api.delete("v1", "Namespace", SYSTEM)
+        self.api.wait_gone("v1", "Namespace", SYSTEM)
+
     def there(self, thing):
         meta = thing["metadata"]
         return any(found.name == meta["name"] for found in self.api.list(

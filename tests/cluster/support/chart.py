@@ -1,13 +1,14 @@
 """The product's charts: rendered, or installed."""
 import json
+import os
 
 import yaml
 
 from . import image, place
 
 
-def helm(*arguments, **options):
-    return place.run(place.HERE / "helm", *arguments, **options)
+def helm(*arguments, major=4, **options):
+    return place.run(place.HERE / "helm", *arguments, env={**os.environ, "HELM_MAJOR": str(major)}, **options)
 
 
 def settings(values):
@@ -15,9 +16,9 @@ def settings(values):
     return [word for key, value in values.items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
 
 
-def render(values=None, namespace="fairlead-system", chart="fairlead", release="fairlead"):
+def render(values=None, namespace="fairlead-system", chart="fairlead", release="fairlead", major=4):
     """The objects that an installation would make, as dicts."""
-    text = helm("template", release, place.CHARTS / chart, "--namespace", namespace, *settings(values or {}))
+    text = helm("template", release, place.CHARTS / chart, "--namespace", namespace, *settings(values or {}), major=major)
     return [thing for thing in yaml.safe_load_all(text) if thing]
 
 
