@@ -43,7 +43,8 @@ struct place { /* a namespace, or what we heard of its ConfigMap before we heard
     bool known;  /* the namespace is there, and is to have it */
     bool has;    /* a ConfigMap with the label; `digest` is of its key */
     bool queued; /* due */
-    unsigned char digest[FL_DIGEST_SIZE];
+    bool heard;  /* of the ConfigMap, since the last write began */
+    unsigned char digest[FL_DIGEST_SIZE], sent[FL_DIGEST_SIZE];
     unsigned attempts; /* in a row, each not long after the one before */
     uint64_t written_ms, due_ms;
     struct fl_kube_exchange *exchange;
@@ -99,7 +100,7 @@ static void free_place(struct place *place)
     free(place);
 }
 
-/* NULL: memory is out, or there are too many; told by the log. */
+/* NULL: memory is out, or there are too many, which the watch tells. */
 static struct place *place_of(struct control_bundles *bundles, struct fl_span name)
 {
     struct place *place = fl_map_get(&bundles->places, name);
@@ -176,8 +177,10 @@ static void on_written(void *owner, const struct fl_kube_answer *answer)
     bundles->under_way--;
     if (fl_kube_answer_check(answer, &err) == 0) {
         fl_counter_add(bundles->writes, 1);
-        place->has = true;
-        memcpy(place->digest, bundles->digest, FL_DIGEST_SIZE);
+        if (!place->heard) { /* what the watch told since is newer, or makes us write once more */
+            place->has = true;
+            memcpy(place->digest, place->sent, FL_DIGEST_SIZE);
+        }
         fl_log(FL_LOG_DEBUG, "trust bundle written", FL_LOG_STR("namespace", place->name));
     } else if (answer->status == 404) { /* the namespace goes: its watch tells */
         place->known = false;
@@ -231,6 +234,8 @@ static void write_map(struct place *place, uint64_t now_ms)
     leave_queue(place);
     place->attempts++;
     place->written_ms = now_ms;
+    place->heard = false;
+    memcpy(place->sent, bundles->digest, FL_DIGEST_SIZE);
     if (send_map(place, &err) == 0) {
         bundles->under_way++;
         return;
@@ -356,6 +361,11 @@ static void on_map(void *owner, enum fl_kube_change change, const struct fl_json
     struct fl_span value = fl_json_string(fl_json_get(fl_json_get(object, "data"), CONTROL_BUNDLES_KEY));
     if (place == NULL)
         return;
+    if (change == FL_KUBE_DELETED && !place->known) { /* its namespace went before */
+        free_place(place);
+        return;
+    }
+    place->heard = true;
     place->has = change != FL_KUBE_DELETED && value.len > 0 &&
                  fl_span_eq_str(fl_json_string(fl_json_get(fl_json_get(metadata, "labels"), LABEL)), "true") &&
                  fl_digest(value, place->digest) == 0;

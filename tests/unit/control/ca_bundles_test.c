@@ -28,6 +28,7 @@ static struct {
     const char *namespaces, *maps; /* items of the lists */
     char applied[MAX][64];         /* paths' namespaces, in order */
     size_t count, trusts, lists;
+    const char *rotate;            /* the bundle from the next apply on: it comes while that one is under way */
     unsigned status, trust_status; /* of an apply */
 } api;
 
@@ -56,6 +57,10 @@ static void take_apply(const struct fl_http_request *request, struct fl_http_res
     snprintf(api.applied[api.count++], sizeof(api.applied[0]), "%.*s", FL_SPAN_ARG(name_space));
     response->status = api.status;
     assert_int_equal(fl_buf_append_str(&response->body, "{}"), 0);
+    const char *rotate = api.rotate;
+    api.rotate = NULL;
+    if (rotate != NULL)
+        assert_int_equal(control_bundles_set(api.bundles, fl_span_str(rotate)), 0);
 }
 
 static void handle(void *owner, const struct fl_http_request *request, struct fl_http_response *response)
@@ -198,6 +203,19 @@ static void who_does_not_lead_writes_nothing(void **state)
     assert_int_equal(api.count, 1);
 }
 
+/* An answer is for what was sent, not for the bundle that there is by then. */
+static void a_rotation_while_it_is_written(void **state)
+{
+    (void)state;
+    api.namespaces = SPACE("one", "");
+    api.rotate = "PEM2";
+    control_bundles_lead(api.bundles, true);
+    assert_int_equal(control_bundles_set(api.bundles, FL_SPAN("PEM")), 0);
+    TURN_UNTIL(api.count == 2 && control_bundles_stats(api.bundles).differing == 0);
+    turn_for(50);
+    assert_int_equal(api.count, 2);
+}
+
 /* One that cannot be written keeps nothing from the others, and is tried again ever more slowly. */
 static void what_is_refused_is_tried_again(void **state)
 {
@@ -248,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(where_it_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_lead_writes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_rotation_while_it_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_refused_is_tried_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_runs_out, set_up, tear_down),
     };
