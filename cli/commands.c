@@ -48,6 +48,7 @@ const struct cli_command *const cli_commands[] = {
     &pause_command,
     &resume,
     &cli_status_command,
+    &cli_members_command,
     &cli_proxy_config_command,
     &cli_route_command,
     &cli_authz_command,

@@ -41,6 +41,7 @@ static void places(void **state)
         enum cli_offer offer;
     } rows[] = {
         {"sta", "status", CLI_OFFER_NOTHING},
+        {"members --exp", "--expect-none", CLI_OFFER_NOTHING}, /* what helm uninstall asks */
         {"oxen ", "", CLI_OFFER_NOTHING},
         {"proxy-config ", "listeners routes clusters endpoints secrets", CLI_OFFER_NOTHING},
         {"proxy-config cl", "clusters", CLI_OFFER_NOTHING},
