@@ -117,11 +117,25 @@ struct control_rewrite {
     struct fl_span path;
 };
 
+#define CONTROL_CORS_MAX 64 /* of each list */
+
+struct control_cors {
+    /* "*", or scheme://host[:port] in lower case without the scheme's own port; the host may be "*" or begin with "*.",
+     * which stands for one label or more. */
+    const struct fl_span *origins;
+    size_t origin_count;
+    const struct fl_span *methods, *headers, *expose; /* as written; headers in lower case; "*" alone: all */
+    size_t method_count, header_count, expose_count;
+    bool credentials;
+    uint32_t max_age; /* seconds; default 5 */
+};
+
 /* At most one of each kind, but for mirrors, as Gateway API has it. */
 struct control_http_filters {
     const struct control_header_changes *request, *response; /* NULL: none */
     const struct control_redirect *redirect;
     const struct control_rewrite *rewrite;
+    const struct control_cors *cors;
     const struct control_backend *mirrors; /* RequestMirror, as often as wanted; weight is the share of a million */
     size_t mirror_count;
     /* Not empty: a filter that is not there, or one that is twice: what carries it answers 500, and status says why. */

@@ -89,6 +89,16 @@ void routes_add_answer(struct generation *generation, pb_virtual_host *host, uin
 void routes_add(struct generation *generation, pb_virtual_host *host, const struct control_route_list *list,
                 uint16_t listener_port);
 
+/* -- retries (retries.c) -- */
+/* The rule's own (NULL: none given), else the Service's (which may be NULL); NULL: none at all. */
+pb_retry *routes_retry(struct generation *generation, const struct control_retry *rule,
+                       const struct control_service *service);
+
+/* -- CORS (cors.c) -- */
+#define CORS_FILTER "envoy.filters.http.cors"
+/* A route's policy for the managers' filter of that name. */
+void cors_set(struct generation *generation, pb_route *route, const struct control_cors *cors);
+
 /* -- listeners of a gateway (gateway.c) -- */
 /* Whether it has a part in its port's listener: one of TLS without a route or a certificate opens nothing. */
 bool gateway_opens(const struct control_listener_view *view);

@@ -15,15 +15,20 @@ static void set_client_certificate(struct generation *generation, pb_hcm *manage
     manager->set_current_client_cert_details->uri = true;
 }
 
-static void add_router(struct generation *generation, pb_hcm *manager)
+static void add_filter(struct generation *generation, pb_hcm *manager, const char *name, const ProtobufCMessage *config)
 {
     struct build *build = &generation->build;
     pb_http_filter *filter = new_http_filter(build);
-    filter->name = literal("envoy.filters.http.router");
+    filter->name = literal(name);
     filter->config_type_case =
         ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
-    filter->typed_config = build_any(build, &new_router(build)->base);
+    filter->typed_config = build_any(build, config);
     PUSH(build, manager, http_filters, filter);
+}
+
+static void add_router(struct generation *generation, pb_hcm *manager)
+{
+    add_filter(generation, manager, "envoy.filters.http.router", &new_router(&generation->build)->base);
 }
 
 pb_hcm *http_manager(struct generation *generation, enum http_place place, const char *stat_prefix)
@@ -48,6 +53,8 @@ pb_hcm *http_manager(struct generation *generation, enum http_place place, const
     if (log != NULL)
         PUSH(build, manager, access_log, log);
     manager->tracing = telemetry_tracing(generation, place == HTTP_INBOUND);
+    if (place != HTTP_INBOUND) /* before the policies: a browser's question carries nothing that they could judge */
+        add_filter(generation, manager, CORS_FILTER, &new_cors(build)->base);
     if (place != HTTP_OUTBOUND)
         policies_http(generation, manager, &paths);
     if (paths)

@@ -6,6 +6,7 @@
 #include "common/xds/proto/access_log_file.pb-c.h"
 #include "common/xds/proto/access_log_stream.pb-c.h"
 #include "common/xds/proto/cluster.pb-c.h"
+#include "common/xds/proto/cors.pb-c.h"
 #include "common/xds/proto/discovery.pb-c.h"
 #include "common/xds/proto/hcm.pb-c.h"
 #include "common/xds/proto/http_inspector.pb-c.h"
@@ -44,6 +45,12 @@
       envoy__config__core__v3__runtime_fractional_percent__descriptor)                                                                        \
     X(mirror, Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy,                                                                     \
       envoy__config__route__v3__route_action__request_mirror_policy__descriptor)                                                              \
+    X(cors, Envoy__Extensions__Filters__Http__Cors__V3__Cors,                                                                                 \
+      envoy__extensions__filters__http__cors__v3__cors__descriptor)                                                                           \
+    X(cors_policy, Envoy__Extensions__Filters__Http__Cors__V3__CorsPolicy,                                                                    \
+      envoy__extensions__filters__http__cors__v3__cors_policy__descriptor)                                                                    \
+    X(route_filter, Envoy__Config__Route__V3__Route__TypedPerFilterConfigEntry,                                                               \
+      envoy__config__route__v3__route__typed_per_filter_config_entry__descriptor)                                                             \
     X(path_match, Envoy__Type__Matcher__V3__PathMatcher, envoy__type__matcher__v3__path_matcher__descriptor)                                  \
     X(metadata_match, Envoy__Type__Matcher__V3__MetadataMatcher,                                                                              \
       envoy__type__matcher__v3__metadata_matcher__descriptor)                                                                                 \

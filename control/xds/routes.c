@@ -3,8 +3,6 @@
 
 #include "common/mesh/resource.h"
 
-#define RETRIES_DEFAULT 2
-
 /* -- matches -- */
 
 static pb_regex *regex(struct generation *generation, struct fl_span text)
@@ -168,97 +166,6 @@ static void removals(struct generation *generation, size_t *count, void *array,
         removals(generation, &(message)->n_response_headers_to_remove, &(message)->response_headers_to_remove,         \
                  (filters)->response);                                                                                 \
     } while (0)
-
-/* -- retries -- */
-
-static const struct {
-    uint32_t bit;
-    const char *word;
-} retry_words[] = {
-    {CONTROL_RETRY_CONNECT, "connect-failure"},
-    {CONTROL_RETRY_REFUSED, "refused-stream"},
-    {CONTROL_RETRY_RESET, "reset"},
-    {CONTROL_RETRY_5XX, "5xx"},
-    {CONTROL_RETRY_GATEWAY, "gateway-error"},
-    {CONTROL_RETRY_CODES, "retriable-status-codes"},
-    {CONTROL_RETRY_UNAVAILABLE, "unavailable"},
-    {CONTROL_RETRY_CANCELLED, "cancelled"},
-};
-
-static char *retry_on(struct generation *generation, uint32_t on)
-{
-    char *text = literal("");
-    for (size_t i = 0; i < FL_COUNT(retry_words); i++)
-        if ((on & retry_words[i].bit) != 0)
-            text = build_textf(&generation->build, "%s%s%s", text, text[0] != '\0' ? "," : "", retry_words[i].word);
-    return text;
-}
-
-static void add_code(struct generation *generation, pb_retry *retry, size_t capacity, uint16_t code)
-{
-    if (retry->retriable_status_codes == NULL)
-        retry->retriable_status_codes = fl_arena_array(generation->arena, capacity, sizeof(uint32_t));
-    if (retry->retriable_status_codes == NULL)
-        generation->build.failed = true;
-    else
-        retry->retriable_status_codes[retry->n_retriable_status_codes++] = code;
-}
-
-static void another_host(struct generation *generation, pb_retry *retry)
-{
-    struct build *build = &generation->build;
-    pb_retry_host *predicate = new_retry_host(build);
-    predicate->name = literal("envoy.retry_host_predicates.previous_hosts");
-    predicate->config_type_case =
-        ENVOY__CONFIG__ROUTE__V3__RETRY_POLICY__RETRY_HOST_PREDICATE__CONFIG_TYPE_TYPED_CONFIG;
-    predicate->typed_config = build_any(build, &new_previous_hosts(build)->base);
-    PUSH(build, retry, retry_host_predicate, predicate);
-    retry->host_selection_retry_max_attempts = 3;
-}
-
-static void set_backoff(struct generation *generation, pb_retry *retry, uint32_t base, uint32_t max)
-{
-    if (base == 0)
-        return;
-    retry->retry_back_off = new_retry_backoff(&generation->build);
-    retry->retry_back_off->base_interval = build_ms(&generation->build, base);
-    if (max >= base)
-        retry->retry_back_off->max_interval = build_ms(&generation->build, max);
-}
-
-/* The rule's own, else the Service's TrafficPolicy, else what is always safe: connections that were not made. */
-static pb_retry *retry_of(struct generation *generation, const struct control_retry *rule,
-                          const struct control_service *service)
-{
-    const struct control_traffic_policy *traffic =
-        service != NULL ? control_service_traffic(generation->model, service) : NULL;
-    const struct control_retry_policy *policy = traffic != NULL ? traffic->retries : NULL;
-    uint32_t on = CONTROL_RETRY_CONNECT | CONTROL_RETRY_REFUSED, attempts = RETRIES_DEFAULT;
-    pb_retry *retry = new_retry(&generation->build);
-    if (policy != NULL && rule == NULL && policy->attempts == 0)
-        return NULL;
-    if (policy != NULL) {
-        on = policy->on != 0 ? policy->on : on;
-        attempts = policy->attempts > 0 ? policy->attempts : attempts;
-        set_backoff(generation, retry, policy->backoff_ms, policy->backoff_max_ms);
-        if (policy->per_try_timeout_ms > 0)
-            retry->per_try_timeout = build_ms(&generation->build, policy->per_try_timeout_ms);
-        for (size_t i = 0; rule == NULL && i < policy->code_count; i++)
-            add_code(generation, retry, policy->code_count, policy->codes[i]);
-    }
-    if (rule != NULL) {
-        attempts = rule->attempts > 0 ? rule->attempts : attempts;
-        set_backoff(generation, retry, rule->backoff_ms, 0);
-        for (size_t i = 0; i < rule->code_count; i++)
-            add_code(generation, retry, rule->code_count, rule->codes[i]);
-    }
-    if (retry->n_retriable_status_codes > 0)
-        on |= CONTROL_RETRY_CODES;
-    retry->retry_on = retry_on(generation, on);
-    retry->num_retries = build_u32(&generation->build, attempts);
-    another_host(generation, retry);
-    return retry;
-}
 
 /* -- where it goes -- */
 
@@ -466,7 +373,7 @@ static struct path_change set_forward(struct generation *generation, pb_route *r
     }
     add_mirrors(generation, action, &entry->mirrors);
     action->timeout = build_ms(build, rule->request_timeout_ms);
-    action->retry_policy = retry_of(generation, rule->retry, first_service(&entry->destinations));
+    action->retry_policy = routes_retry(generation, rule->retry, first_service(&entry->destinations));
     if (action->retry_policy != NULL && rule->backend_timeout_ms > 0)
         action->retry_policy->per_try_timeout = build_ms(build, rule->backend_timeout_ms);
     route->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE;
@@ -515,6 +422,8 @@ static void add_route(struct generation *generation, pb_virtual_host *host, cons
     route->name = route_name(generation, entry);
     route->match = match_of(generation, entry->match);
     SET_HEADERS(generation, route, filters);
+    if (filters->cors != NULL)
+        cors_set(generation, route, filters->cors);
     if (entry->answer != 0)
         set_direct(generation, route, entry->answer);
     else if (filters->redirect != NULL)
@@ -556,7 +465,7 @@ static void add_straight(struct generation *generation, pb_virtual_host *host, c
     route->route->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
     route->route->cluster = name_of_service(generation, FL_RESOURCE_CLUSTER, service, port);
     route->route->timeout = build_ms(build, 0);
-    route->route->retry_policy = retry_of(generation, NULL, service);
+    route->route->retry_policy = routes_retry(generation, NULL, service);
     PUSH(build, host, routes, route);
 }
 

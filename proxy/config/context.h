@@ -231,6 +231,8 @@ int compile_network_rbac(struct compile *compile, const pb_any *any, struct prox
 /* jwt.c */
 int compile_jwt(struct compile *compile, const pb_any *any, const struct proxy_jwt_filter **ret_filter) FL_MUST_CHECK;
 /* matcher.c: what they point to lies in scratch memory. */
+int compile_string_value(struct compile *compile, const pb_string_match *message,
+                         struct proxy_string_match *match) FL_MUST_CHECK; /* where one has entered already */
 int compile_string_match(struct compile *compile, const char *field, const pb_string_match *message,
                          struct proxy_string_match *match) FL_MUST_CHECK;
 int compile_header_match(struct compile *compile, const pb_header_match *message,

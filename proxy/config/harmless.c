@@ -6,8 +6,6 @@ static const struct {
     const char *type;
     bool http;
 } harmless[] = {
-    /* Does nothing without a policy on a route; the message has no fields. */
-    {"envoy.extensions.filters.http.cors.v3.Cors", true},
     /* Does nothing where it is empty; with content it is refused (strict: common/xds/registry.c). */
     {"envoy.extensions.filters.http.fault.v3.HTTPFault", true},
     /* Statistics. */

@@ -1,6 +1,7 @@
 /* HttpConnectionManager → struct proxy_hcm_config. */
 #include "proxy/config/context.h"
 
+#include "proxy/filter/cors.h"
 #include "proxy/filter/jwt.h"
 #include "proxy/filter/rbac.h"
 #include "proxy/http/h1.h"
@@ -39,6 +40,10 @@ static int read_judge(struct compile *compile, const pb_any *any, struct proxy_h
                               envoy__extensions__filters__http__jwt_authn__v3__jwt_authentication__descriptor.name)) {
         result = compile_jwt(compile, any, &jwt);
         *filter = (struct proxy_http_filter){&proxy_jwt_ops, jwt};
+    } else if (fl_span_eq_str(type, envoy__extensions__filters__http__cors__v3__cors__descriptor.name)) {
+        ProtobufCMessage *unpacked;
+        result = compile_unpack(compile, any, &envoy__extensions__filters__http__cors__v3__cors__descriptor, &unpacked);
+        *filter = (struct proxy_http_filter){&proxy_cors_ops, NULL};
     } else {
         *ret_known = false;
     }
@@ -84,7 +89,7 @@ static int read_http_filter(struct compile *compile, const pb_http_filter *messa
                     (message->is_optional && fl_xds_type(fl_span_str(any->type_url)) == NULL);
     if (!left_out)
         return compile_fail_at(compile, "typed_config",
-                               "the filter %s is not supported (those that are: rbac, jwt_authn, router)",
+                               "the filter %s is not supported (those that are: cors, rbac, jwt_authn, router)",
                                any->type_url);
     if (last)
         return compile_fail(compile, "the last HTTP filter must be the router");

@@ -2,10 +2,8 @@
  * What they point to lies in scratch memory: whoever keeps a matcher copies its texts. */
 #include "proxy/config/context.h"
 
-int compile_string_match(struct compile *compile, const char *field, const pb_string_match *message,
-                         struct proxy_string_match *match)
+int compile_string_value(struct compile *compile, const pb_string_match *message, struct proxy_string_match *match)
 {
-    struct compile_mark mark = compile_enter(compile, field);
     int result = compile->patterns ? COMPILE_REFUSE(compile, message, "custom")
                                    : COMPILE_REFUSE(compile, message, "safe_regex", "custom");
     if (result != 0)
@@ -35,8 +33,17 @@ int compile_string_match(struct compile *compile, const char *field, const pb_st
     }
     if (match->text.len == 0 && match->kind != PROXY_STRING_EXACT)
         return compile_fail(compile, "must not be empty: it would match every value");
-    compile_leave(compile, mark);
     return 0;
+}
+
+int compile_string_match(struct compile *compile, const char *field, const pb_string_match *message,
+                         struct proxy_string_match *match)
+{
+    struct compile_mark mark = compile_enter(compile, field);
+    int result = compile_string_value(compile, message, match);
+    if (result == 0)
+        compile_leave(compile, mark);
+    return result;
 }
 
 static int set_string(struct compile *compile, const char *field, enum proxy_string_kind kind, const char *text,

@@ -337,11 +337,69 @@ static int read_route_action(struct compile *compile, const pb_route *message, s
     return result;
 }
 
+/* -- what filters are told of a route: typed_per_filter_config -- */
+
+static int read_cors(struct compile *compile, const pb_any *any, struct proxy_route *route)
+{
+    ProtobufCMessage *unpacked;
+    int result =
+        compile_unpack(compile, any, &envoy__extensions__filters__http__cors__v3__cors_policy__descriptor, &unpacked);
+    if (result != 0)
+        return result;
+    const Envoy__Extensions__Filters__Http__Cors__V3__CorsPolicy *message =
+        (const Envoy__Extensions__Filters__Http__Cors__V3__CorsPolicy *)unpacked;
+    struct proxy_cors *cors = scratch(compile, 1, sizeof(*cors));
+    struct proxy_string_match *origins = scratch(compile, message->n_allow_origin_string_match, sizeof(*origins));
+    uint32_t enabled = 1000000;
+    if (cors == NULL || origins == NULL)
+        return compile_no_memory(compile);
+    result = COMPILE_REFUSE(compile, message, "shadow_enabled", "allow_private_network_access");
+    if (result == 0)
+        result = read_fraction(compile, message->filter_enabled, &enabled);
+    if (result == 0 && enabled != 0 && enabled != 1000000)
+        result = compile_fail_at(compile, "filter_enabled", "expected all or nothing");
+    for (size_t i = 0; result == 0 && i < message->n_allow_origin_string_match; i++) {
+        struct compile_mark mark = compile_enter_at(compile, "allow_origin_string_match", i);
+        compile->patterns = true; /* the table makes them */
+        result = compile_string_value(compile, message->allow_origin_string_match[i], &origins[i]);
+        compile->patterns = false;
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    *cors = (struct proxy_cors){
+        .origins = origins,
+        .origin_count = message->n_allow_origin_string_match,
+        .methods = fl_span_str(message->allow_methods),
+        .headers = fl_span_str(message->allow_headers),
+        .expose = fl_span_str(message->expose_headers),
+        .max_age = fl_span_str(message->max_age),
+        .credentials = compile_bool(message->allow_credentials, false),
+        .forward_preflights = compile_bool(message->forward_not_matching_preflights, true),
+    };
+    route->cors = enabled != 0 ? cors : NULL;
+    return result;
+}
+
+static int read_filters(struct compile *compile, const pb_route *message, struct proxy_route *route)
+{
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < message->n_typed_per_filter_config; i++) {
+        const Envoy__Config__Route__V3__Route__TypedPerFilterConfigEntry *entry = message->typed_per_filter_config[i];
+        struct compile_mark mark = compile_enter_key(compile, "typed_per_filter_config", fl_span_str(entry->key));
+        if (strcmp(entry->key, "envoy.filters.http.cors") != 0 || entry->value == NULL)
+            return compile_fail(compile, "of the filters only envoy.filters.http.cors has settings of a route");
+        result = read_cors(compile, entry->value, route);
+        if (result == 0)
+            compile_leave(compile, mark);
+    }
+    return result;
+}
+
 /* -- routes, virtual hosts, the table -- */
 
 static int read_route(struct compile *compile, const pb_route *message, struct proxy_route *route)
 {
-    int result = COMPILE_REFUSE(compile, message, "filter_action", "non_forwarding_action", "typed_per_filter_config");
+    int result = COMPILE_REFUSE(compile, message, "filter_action", "non_forwarding_action");
     if (result != 0)
         return result;
     *route = (struct proxy_route){.name = fl_span_str(message->name),
@@ -358,6 +416,8 @@ static int read_route(struct compile *compile, const pb_route *message, struct p
         return result;
     compile_leave(compile, mark);
     result = read_route_action(compile, message, route);
+    if (result == 0)
+        result = read_filters(compile, message, route);
     return result == 0 ? READ_EDITS(compile, message, route) : result;
 }
 

@@ -1,6 +1,7 @@
 /* How an exchange ends: by the upstream's answer, by one of our own, or cut; what is counted and logged of it, and
  * which connections live on. */
 #include "proxy/filter/attempt.h"
+#include "proxy/filter/cors.h"
 #include "proxy/filter/grpc.h"
 #include "proxy/filter/hcm_inner.h"
 #include "proxy/filter/label.h"
@@ -200,7 +201,7 @@ static int common_fields(const struct proxy_exchange_run *exchange, struct reply
         result = add(message, FL_SPAN("date"), fl_span_make(reply->date, sizeof(reply->date)));
     for (size_t i = 0; result == 0 && i < reply->header_count; i++)
         result = add(message, reply->headers[i].name, reply->headers[i].value);
-    return result;
+    return result == 0 ? proxy_cors_response(exchange, message) : result;
 }
 
 static int grpc_fields(const struct proxy_exchange_run *exchange, struct reply *reply, struct proxy_message *message)

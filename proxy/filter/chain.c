@@ -36,11 +36,22 @@ static void refuse(struct proxy_judgement *judgement)
                          &refusal->header, refusal->header.name.len > 0 ? 1 : 0);
 }
 
+static bool is_asked_again(const struct proxy_hcm_config *config)
+{
+    for (size_t i = 0; i < config->filter_count; i++)
+        if (!config->filters[i].ops->once)
+            return true;
+    return false;
+}
+
 static bool run(struct proxy_judgement *judgement, const struct proxy_hcm_config *config)
 {
-    prepare(judgement, config);
+    if (is_asked_again(config)) /* others look at the head alone */
+        prepare(judgement, config);
     for (size_t i = 0; i < config->filter_count; i++) {
         const struct proxy_http_filter *filter = &config->filters[i];
+        if (judgement->again && filter->ops->once)
+            continue;
         if (!filter->ops->judge(filter->config, judgement)) {
             refuse(judgement);
             return false;
@@ -59,7 +70,7 @@ bool proxy_chain_request(struct proxy_exchange_run *exchange, struct fl_span *sc
         .request = &exchange->data->request,
         .scratch = scratch,
     };
-    if (proxy_message_keep(judgement.request, &exchange->recall) < 0)
+    if (is_asked_again(config) && proxy_message_keep(judgement.request, &exchange->recall) < 0)
         exchange->recall = NULL; /* then nothing is known of it, and rules that ask for it err */
     return run(&judgement, config);
 }

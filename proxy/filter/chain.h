@@ -1,5 +1,5 @@
-/* The HTTP filters before the router: judges of a request's head, in the order of the configuration (rbac, jwt). Each
- * is a const table of functions over its own compiled configuration, which the snapshot holds.
+/* The HTTP filters before the router: judges of a request's head, in the order of the configuration (cors, rbac, jwt).
+ * Each is a const table of functions over its own compiled configuration, which the snapshot holds.
  *
  * They run when the head is here and in its one form (filter/head.h), before a route is looked for. One that refuses
  * ends the run: the client gets its answer, nothing has gone upstream. What was asked is kept (http/keep.h), so that a
@@ -32,6 +32,7 @@ struct proxy_judgement {
 
 struct proxy_http_filter_ops {
     const char *name;
+    bool once; /* says nothing of a request under way: a new configuration does not ask it again */
     /* True: goes on. False: judgement->refusal says how it ends. */
     bool (*judge)(const void *config, struct proxy_judgement *judgement);
 };

@@ -80,6 +80,7 @@ void proxy_exchange_release(struct proxy_exchange_run *exchange, enum proxy_rese
     free(fl_take(exchange->texts));
     free(fl_take(exchange->traced));
     free(fl_take(exchange->recall));
+    free(fl_take(exchange->cors_origin));
     proxy_claims_done(&exchange->claims);
     unlist(exchange);
     fl_loop_defer(data->turn.loop, &exchange->deferred, release);

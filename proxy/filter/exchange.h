@@ -91,6 +91,9 @@ struct proxy_exchange_run {
     struct fl_timer timeout, idle, duration;
     struct proxy_address trusted_client; /* as trusted proxies tell it; not set: the connection's */
     struct proxy_claims claims;          /* of its verified tokens */
+    const struct proxy_cors *cors;       /* that allows it (cors.h): of routes_unit; NULL: nobody asked, or refused */
+    char *cors_origin;                   /* who asked */
+    bool cors_preflight;                 /* it is the question before it */
     struct proxy_kept_message *recall;   /* what it asked, where policies may have to judge it again; NULL: not kept */
     uint64_t start_us, start_ns, request_done_ns, first_byte_ns, active_ns;
     uint64_t request_bytes, response_body_bytes; /* of bodies */

@@ -35,13 +35,15 @@ static void redirect(struct proxy_exchange_run *exchange, const struct proxy_rou
     proxy_exchange_reply(exchange, status, 0, "direct_response", "", &header, 1);
 }
 
-/* The table in force now: this request keeps it to its end. */
-static void take_routes(struct proxy_exchange_run *exchange)
+const struct proxy_route_table *proxy_forward_take_routes(struct proxy_exchange_run *exchange)
 {
     struct proxy_unit *unit;
+    if (exchange->routes_unit != NULL)
+        return exchange->routes;
     exchange->routes = proxy_snapshot_routes(data_of(exchange)->snapshot, proxy_exchange_config(exchange),
                                              exchange->downstream->listener, &unit);
     exchange->routes_unit = proxy_unit_ref(unit);
+    return exchange->routes;
 }
 
 /* CONNECT has no path: it goes where everything goes. */
@@ -58,8 +60,7 @@ static struct proxy_route_found route_of(const struct proxy_route_table *routes,
 static bool find_route(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
-    take_routes(exchange);
-    if (exchange->routes != NULL)
+    if (proxy_forward_take_routes(exchange) != NULL)
         exchange->found = route_of(exchange->routes, &data->request);
     const struct proxy_route *route = exchange->found.route;
     const struct proxy_virtual_host *host = exchange->found.virtual_host;

@@ -11,6 +11,8 @@ bool proxy_forward_prepare(struct proxy_exchange_run *exchange) FL_MUST_CHECK;
 /* Whether such an authentication (the value of Authorization or WWW-Authenticate) is one of the connection. */
 bool proxy_forward_binds_connection(struct fl_span value);
 
+/* The table that this request follows to its end: the one in force when it is first asked for. NULL: there is none. */
+const struct proxy_route_table *proxy_forward_take_routes(struct proxy_exchange_run *exchange);
 const struct proxy_route_table *proxy_forward_routes(const struct proxy_exchange_run *exchange);
 
 extern const struct proxy_stream_events

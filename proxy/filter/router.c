@@ -1,5 +1,6 @@
 /* The upstream's side of an exchange: the request to its stream, and what that tells. */
 #include "proxy/filter/attempt.h"
+#include "proxy/filter/cors.h"
 #include "proxy/filter/forward.h"
 #include "proxy/filter/grpc.h"
 #include "proxy/filter/hcm_inner.h"
@@ -128,6 +129,8 @@ static int change_head(const struct proxy_exchange_run *exchange, struct proxy_m
 {
     int result =
         proxy_route_rewrite_response(proxy_forward_routes(exchange), &exchange->found, exchange->weighted, response);
+    if (result == 0)
+        result = proxy_cors_response(exchange, response);
     return result == 0 ? proxy_head_response(exchange, response) : result;
 }
 

@@ -288,6 +288,31 @@ static int copy_retry(struct compiler *compiler, const struct proxy_retry_policy
     return copy_headers(compiler, &copy->headers, copy->header_count);
 }
 
+static int copy_cors(struct compiler *compiler, const struct proxy_cors **cors)
+{
+    if (*cors == NULL)
+        return 0;
+    struct proxy_cors *copy = copy_array(compiler, *cors, 1, sizeof(*copy));
+    struct proxy_string_match *origins =
+        copy_array(compiler, (*cors)->origins, (*cors)->origin_count, sizeof(*origins));
+    if (copy == NULL || origins == NULL)
+        return -ENOMEM;
+    struct fl_span *const texts[] = {&copy->methods, &copy->headers, &copy->expose, &copy->max_age};
+    int result = 0;
+    if (copy->origin_count > PROXY_CORS_ORIGINS_MAX)
+        return fl_err_set(compiler->err, -EINVAL, "cors: more than %d origins", PROXY_CORS_ORIGINS_MAX);
+    for (size_t i = 0; result == 0 && i < copy->origin_count; i++)
+        result = copy_string(compiler, &origins[i]);
+    for (size_t i = 0; result == 0 && i < FL_COUNT(texts); i++) {
+        if (texts[i]->len > PROXY_CORS_TEXT_MAX || !proxy_header_value_valid(*texts[i]))
+            return fl_err_set(compiler->err, -EINVAL, "cors: not a header value");
+        result = copy_text(compiler, *texts[i], texts[i]);
+    }
+    copy->origins = origins;
+    *cors = copy;
+    return result;
+}
+
 static int copy_redirect(struct compiler *compiler, struct proxy_redirect *redirect)
 {
     static const uint16_t statuses[] = {301, 302, 303, 307, 308};
@@ -380,6 +405,8 @@ static int copy_route(struct compiler *compiler, struct proxy_route *route)
         result = copy_regex_rewrite(compiler, route);
     if (result == 0)
         result = copy_retry(compiler, &route->retry);
+    if (result == 0)
+        result = copy_cors(compiler, &route->cors);
     if (result == 0)
         result = copy_edits(compiler, &route->request);
     return result == 0 ? copy_edits(compiler, &route->response) : result;

@@ -99,6 +99,20 @@ struct proxy_direct {
     struct fl_span body;
 };
 
+/* What a browser is told of a route's cross-origin requests (CORS): for the filter of that name (filter/cors.h).
+ * Texts are what the fields of answers say; empty: the field is not sent. A "*" is said as it is, or, where credentials
+ * are allowed and it would mean nothing, what the request asks for takes its place (of exposed fields: nothing). */
+struct proxy_cors {
+    const struct proxy_string_match *origins; /* any of them */
+    size_t origin_count;                      /* ≤ PROXY_CORS_ORIGINS_MAX */
+    struct fl_span methods, headers, expose, max_age;
+    bool credentials;
+    bool forward_preflights; /* those of other origins go upstream; else they are answered, without permission */
+};
+
+#define PROXY_CORS_ORIGINS_MAX 256
+#define PROXY_CORS_TEXT_MAX    16640 /* bytes of each text */
+
 /* X(id, word): what retry_on may name. */
 #define PROXY_RETRY_ON_LIST(X)                                                                                         \
     X(5XX, "5xx")                                                                                                      \
@@ -162,6 +176,7 @@ struct proxy_route {
     uint32_t grpc_timeout_max_ms;           /* … up to this; 0: whatever it says */
     uint32_t grpc_timeout_offset_ms;        /* taken off grpc-timeout, where that is longer */
     const struct proxy_retry_policy *retry; /* NULL: the virtual host's; compiled: NULL is none */
+    const struct proxy_cors *cors;          /* NULL: none */
     bool has_prefix_rewrite;
     struct fl_span prefix_rewrite; /* replaces the matched prefix (or the whole exact path); the query stays */
     /* What matches in the path (without its query) is replaced; not beside prefix_rewrite. Empty: none. A path for

@@ -62,6 +62,11 @@ RULES = """
   - matches: [{path: {type: PathPrefix, value: /dead/mirror}}]
     filters: [{type: RequestMirror, requestMirror: {backendRef: {name: never, port: 80}, fraction: {numerator: 1, denominator: 1}}}]
     backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /shared}}]
+    filters:
+    - type: CORS
+      cors: {allowOrigins: ['https://*.example'], allowMethods: [PUT], allowHeaders: [x-one, x-two], allowCredentials: true}
+    backendRefs: [{name: web, port: 80}]
   - matches: [{path: {type: PathPrefix, value: /none}}]
     backendRefs: [{name: nobody, port: 80}]
   - matches: [{path: {type: PathPrefix, value: /to/host}}]
@@ -151,6 +156,22 @@ class Routing(unittest.TestCase):
 
     def test_a_backend_that_is_not_there(self):
         self.assertEqual(self.ask("/none")[0], 500)
+
+    def test_who_may_read_across_origins(self):
+        asks = [("access-control-request-method", "PUT")]
+        for origin, allowed in (("https://a.example", True), ("https://a.b.example", True), ("https://example", False),
+                                ("http://a.example", False), ("https://a.example.invalid", False)):
+            with self.subTest(origin):
+                status, fields, _ = self.ask("/shared/preflight", method="OPTIONS", headers=[("origin", origin)] + asks)
+                self.assertEqual((status, fields.get("access-control-allow-origin")), (200, origin if allowed else None))
+                self.assertEqual(fields.get("access-control-allow-methods"), "PUT" if allowed else None)
+                self.assertEqual(fields.get("access-control-allow-headers"), "x-one, x-two" if allowed else None)
+                self.assertEqual(fields.get("access-control-max-age"), "5" if allowed else None)
+                status, fields, told = self.ask("/shared/put", method="PUT", headers=[("origin", origin)])
+                self.assertEqual((status, told["method"]), (200, "PUT"))
+                self.assertEqual(fields.get("access-control-allow-origin"), origin if allowed else None)
+                self.assertEqual(fields.get("access-control-allow-credentials"), "true" if allowed else None)
+        self.assertEqual(self.copies(self.web, "/shared/preflight"), [])
 
     def copies(self, backend, path):
         with backend.changed:

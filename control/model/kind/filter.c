@@ -145,6 +145,71 @@ static const struct fl_row rewrite_rows[] = {
 static const struct fl_table rewrite_table = {rewrite_rows, FL_TABLE_IGNORE_UNKNOWN};
 #undef AT
 
+/* -- CORS -- */
+
+/* scheme://host[:port]; a browser never says the port that is the scheme's own. */
+static int read_origin(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    struct fl_span text = fl_json_string(value);
+    bool https = fl_span_starts_with(text, FL_SPAN("https://"));
+    (void)row;
+    if (fl_span_eq_str(text, "*"))
+        return control_copy(reader, text, field);
+    if (!https && !fl_span_starts_with(text, FL_SPAN("http://")))
+        return fl_reader_expected(reader, value, "*, or http:// or https:// with a host");
+    size_t scheme = https ? 8 : 7;
+    struct fl_span authority = fl_span_from(text, scheme);
+    size_t colon = fl_span_find(authority, ':');
+    struct fl_span host = fl_span_make(authority.data, colon), port = fl_span_from(authority, colon);
+    uint64_t number = 0;
+    bool good = host.len > 0 && text.len <= 253;
+    if (port.len > 0)
+        good = good && fl_span_to_u64(fl_span_from(port, 1), UINT16_MAX, &number) && number > 0;
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.data[i];
+        bool star = c == '*' && i == 0 && (host.len == 1 || host.data[1] == '.');
+        good = good && (star || c == '.' || c == '-' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                        (c >= 'A' && c <= 'Z'));
+    }
+    if (!good)
+        return fl_reader_fail(reader, value,
+                              "expected scheme://host[:port], in which the host may begin with \"*.\" or be \"*\"");
+    if (number == (https ? 443 : 80))
+        text.len = scheme + host.len;
+    return control_copy_lower(reader, text, field);
+}
+
+static int read_token(struct fl_reader *reader, const struct fl_json *value, void *field, const struct fl_row *row)
+{
+    (void)row;
+    if (!fl_json_is(value, FL_JSON_STRING) || !control_is_header_name(fl_json_string(value)))
+        return fl_reader_expected(reader, value, "the name of a method");
+    return control_copy(reader, fl_json_string(value), field);
+}
+
+static const struct control_list origin_list =
+    LIST_OF(struct control_cors, origins, origin_count, 0, CONTROL_CORS_MAX, read_origin, NULL, NULL);
+static const struct control_list method_list =
+    LIST_OF(struct control_cors, methods, method_count, 0, CONTROL_CORS_MAX, read_token, NULL, NULL);
+static const struct control_list allowed_list =
+    LIST_OF(struct control_cors, headers, header_count, 0, CONTROL_CORS_MAX, control_read_header_name, NULL, NULL);
+static const struct control_list expose_list =
+    LIST_OF(struct control_cors, expose, expose_count, 0, CONTROL_CORS_MAX, control_read_header_name, NULL, NULL);
+#define AT(member) offsetof(struct control_cors, member)
+static const struct fl_row cors_rows[] = {
+    {"allowOrigins", control_read_list, AT(origins), OPT, 0, 0, &origin_list},
+    {"allowMethods", control_read_list, AT(methods), OPT, 0, 0, &method_list},
+    {"allowHeaders", control_read_list, AT(headers), OPT, 0, 0, &allowed_list},
+    {"exposeHeaders", control_read_list, AT(expose), OPT, 0, 0, &expose_list},
+    {"allowCredentials", fl_read_bool, AT(credentials), OPT, 0, 0, NULL},
+    {"maxAge", fl_read_u32, AT(max_age), OPT, 1, INT32_MAX, NULL},
+    {0},
+};
+static const struct fl_table cors_table = {cors_rows, FL_TABLE_IGNORE_UNKNOWN};
+#undef AT
+
+static const struct control_cors cors_start = {.max_age = 5};
+static const struct control_part cors_part = {sizeof(struct control_cors), &cors_start, &cors_table};
 static const struct control_redirect redirect_start = {.status = 302};
 static const struct control_part changes_part = {sizeof(struct control_header_changes), NULL, &changes_table};
 static const struct control_part redirect_part = {sizeof(struct control_redirect), &redirect_start, &redirect_table};
@@ -161,6 +226,7 @@ static const struct {
      &changes_part},
     {"RequestRedirect", "requestRedirect", offsetof(struct control_http_filters, redirect), &redirect_part},
     {"URLRewrite", "urlRewrite", offsetof(struct control_http_filters, rewrite), &rewrite_part},
+    {"CORS", "cors", offsetof(struct control_http_filters, cors), &cors_part},
 };
 
 static int note_unsupported(struct fl_reader *reader, struct control_http_filters *filters, const char *what,
@@ -280,9 +346,11 @@ int control_read_grpc_filters(struct fl_reader *reader, const struct fl_json *va
 {
     struct control_http_filters *filters = field;
     int result = control_read_filters(reader, value, field, row);
-    if (result == 0 && (filters->redirect != NULL || filters->rewrite != NULL))
+    if (result == 0 && (filters->redirect != NULL || filters->rewrite != NULL || filters->cors != NULL))
         return fl_reader_fail(reader, value, "a GRPCRoute has no filter %s",
-                              filters->redirect != NULL ? "RequestRedirect" : "URLRewrite");
+                              filters->redirect != NULL  ? "RequestRedirect"
+                              : filters->rewrite != NULL ? "URLRewrite"
+                                                         : "CORS");
     return result;
 }
 
@@ -296,10 +364,11 @@ int control_read_filters_part(struct fl_reader *reader, const struct fl_json *va
     int result = control_read_filters(reader, value, filters, row);
     if (result < 0 || fl_json_count(value) == 0)
         return result;
-    if (filters->redirect != NULL || filters->rewrite != NULL || filters->mirror_count > 0)
+    if (filters->redirect != NULL || filters->rewrite != NULL || filters->cors != NULL || filters->mirror_count > 0)
         result = note_unsupported(reader, filters, "not supported at a backend",
                                   filters->redirect != NULL  ? FL_SPAN("RequestRedirect")
                                   : filters->rewrite != NULL ? FL_SPAN("URLRewrite")
+                                  : filters->cors != NULL    ? FL_SPAN("CORS")
                                                              : FL_SPAN("RequestMirror"));
     *(struct control_http_filters **)field = filters;
     return result;

@@ -183,7 +183,7 @@ static void test_hcm(void **state)
         "          - {name: o, is_optional: true, typed_config: {\"@type\": a/not.Known}}\n"
         "          - {name: d, disabled: true, typed_config: {\"@type\": a/not.Known}}\n"
         "          - " ROUTER "\n");
-    assert_int_equal(snapshot->harmless_filters, 6);
+    assert_int_equal(snapshot->harmless_filters, 5);
     /* emit_filter_state, three types that are not known, drain_timeout, subject. */
     assert_int_equal(snapshot->ignored_fields, 6);
     const struct proxy_hcm_config *hcm = snapshot->listeners[0]->chains[0].http;
@@ -346,7 +346,13 @@ static void test_routes(void **state)
         "              - match: {prefix: /d}\n                direct_response: {status: 404, body: {inline_string: "
         "gone}}\n"
         "              - match: {prefix: /}\n                route: {cluster: c, request_mirror_policies: [{cluster: "
-        "b}]}\n");
+        "b}]}\n"
+        "                typed_per_filter_config: {envoy.filters.http.cors: {" TYPE
+        "extensions.filters.http.cors.v3.CorsPolicy, allow_origin_string_match: [{exact: \"https://a\"}, {safe_regex: "
+        "{regex: "
+        "\".*\"}}], allow_methods: GET, max_age: \"5\", allow_credentials: true, filter_enabled: {default_value: "
+        "{numerator: "
+        "100}}}}\n");
     assert_int_equal(warnings.count, 1);
     assert_non_null(strstr(warnings.texts[0], "request_mirror_policies[0]: the host keeps its name"));
     const struct proxy_route_config *config = proxy_route_table_config(snapshot->listeners[0]->chains[0].http->routes);
@@ -384,6 +390,14 @@ static void test_routes(void **state)
     assert_int_equal(route->direct.status, 404);
     assert_span(route->direct.body, "gone");
     assert_int_equal(host->routes[3].timeout_ms, PROXY_TIMEOUT_UNSET);
+    assert_null(host->routes[0].cors);
+    const struct proxy_cors *cors = host->routes[3].cors;
+    assert_non_null(cors);
+    assert_int_equal(cors->origin_count, 2);
+    assert_true(proxy_string_match(&cors->origins[1], FL_SPAN("https://b")));
+    assert_span(cors->methods, "GET");
+    assert_span(cors->max_age, "5");
+    assert_true(cors->credentials && cors->forward_preflights);
 }
 
 #define TLS(more)                                                                                                      \

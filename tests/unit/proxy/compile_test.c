@@ -311,8 +311,8 @@ static const struct {
      HCM "          route_config: {}\n          http_filters: [{name: c, typed_config: {" TYPE
          "extensions.filters.http.lua.v3.Lua}}, " ROUTER "]\n",
      "b.yaml:15:50: " AT_FILTER ".http_filters[0].typed_config: the filter "
-     "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua is not supported (those that are: rbac, jwt_authn, "
-     "router)"},
+     "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua is not supported (those that are: cors, rbac, "
+     "jwt_authn, router)"},
     {"fault that injects",
      HCM "          route_config: {}\n          http_filters: [{name: c, typed_config: {" TYPE
          "extensions.filters.http.fault.v3.HTTPFault, abort: {http_status: 503}}}, " ROUTER "]\n",
@@ -392,6 +392,18 @@ static const struct {
      ".match.headers[0].string_match: exact, prefix, suffix, safe_regex, contains or custom must be set"},
     {"direct response status", ROUTE "              - {match: {prefix: /}, direct_response: {status: 99}}\n",
      "b.yaml:20:64: " AT_ROUTE ".direct_response.status: expected a status from 200 to 599, got 99"},
+    {"settings of a filter at a route",
+     ROUTE
+     "              - {match: {prefix: /}, route: {cluster: c}, typed_per_filter_config: {envoy.filters.http.fault: "
+     "{" TYPE "extensions.filters.http.fault.v3.HTTPFault}}}\n",
+     "b.yaml:20:111: " AT_ROUTE ".typed_per_filter_config[\"envoy.filters.http.fault\"]: of the filters only "
+     "envoy.filters.http.cors has settings of a route"},
+    {"half of CORS",
+     ROUTE
+     "              - {match: {prefix: /}, route: {cluster: c}, typed_per_filter_config: {envoy.filters.http.cors: "
+     "{" TYPE "extensions.filters.http.cors.v3.CorsPolicy, filter_enabled: {default_value: {numerator: 50}}}}}\n",
+     "b.yaml:20:206: " AT_ROUTE
+     ".typed_per_filter_config[\"envoy.filters.http.cors\"].filter_enabled: expected all or nothing"},
     {"header edit of Host",
      ROUTE "              - {match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: host, "
            "value: x}}]}\n",
