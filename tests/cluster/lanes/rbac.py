@@ -66,7 +66,8 @@ class Rights(Lane):
         """(group, resource, subresource) of all that there is, and the one that exists for a question alone."""
         yield "", "namespaces", ""
         yield "certificates.k8s.io", "signers", ""
-        for kind in ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "tcproutes", "tlsroutes", "udproutes", "referencegrants", "backendtlspolicies"):
+        for kind in ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "tcproutes", "tlsroutes", "udproutes", "referencegrants", "listenersets",
+                     "backendtlspolicies"):
             for sub in ("", "status"):  # whether their CRDs are installed or not
                 yield "gateway.networking.k8s.io", kind, sub
         for kind in ("authorizationpolicies", "meshsettings", "peerauthentications", "requestauthentications", "telemetries", "trafficpolicies"):
