@@ -150,13 +150,20 @@ static void entry_drop(struct type_state *state, struct entry *entry)
     free(entry);
 }
 
+/* The name begins within the struct's padding; of a short one all of the struct is there, as the compiler may read it. */
+static size_t entry_size(struct fl_span name)
+{
+    size_t size = ENTRY_BYTES + name.len;
+    return size > sizeof(struct entry) ? size : sizeof(struct entry);
+}
+
 static int entry_get(struct type_state *state, struct fl_span name, struct entry **ret_entry)
 {
     struct entry *entry = fl_map_get(&state->entries, name);
     if (name.len > UINT16_MAX)
         return -EINVAL; /* FL_RESOURCE_NAME_MAX is far below */
     if (entry == NULL) {
-        entry = calloc(1, ENTRY_BYTES + name.len);
+        entry = calloc(1, entry_size(name));
         if (entry == NULL)
             return -ENOMEM;
         memcpy(entry->name, name.data, name.len);
