@@ -133,7 +133,7 @@ int cli_complete_words(int count, char **words)
     for (int i = 0; i < count; i++)
         copies[i] = words[i];
     fl_buf_init(&out, OUTPUT_MAX);
-    if (cli_complete(copies, (size_t)count, &out, &offer) == 0)
+    if (cli_complete(copies, (size_t)count, &out, &offer) == 0 && out.len > 0)
         (void)fwrite(out.data, 1, out.len, stdout);
     fl_buf_done(&out);
     if (offer == CLI_OFFER_NAMESPACES || offer == CLI_OFFER_PODS)
