@@ -150,7 +150,8 @@ static void entry_drop(struct type_state *state, struct entry *entry)
     free(entry);
 }
 
-/* The name begins within the struct's padding; of a short one all of the struct is there, as the compiler may read it. */
+/* The name begins within the struct's padding; of a short one all of the struct is there, as the compiler may read it.
+ */
 static size_t entry_size(struct fl_span name)
 {
     size_t size = ENTRY_BYTES + name.len;
