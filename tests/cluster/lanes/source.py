@@ -282,7 +282,7 @@ class Source(Lane):
                                                             "to": [{"group": "", "kind": "Secret", "name": "theirs"}]}))
         self.until(lambda: path.format(bank, "theirs") in way.asked, "the other one is fetched")
         self.until(lambda: "RefNotPermitted" not in control.status("Gateway", shop)["g"], "the reference is permitted")
-        self.assertFalse([asked for asked in way.asked if not asked.startswith("GET ")])
+        self.assertFalse([asked for asked in way.asked if not asked.startswith("GET ") and "/leases" not in asked])
 
     def test_hostile_objects(self):
         """Each is let in by the API server. The rest stays in force, and each that is wrong is told by name, field and why."""
@@ -400,6 +400,8 @@ class Source(Lane):
         for one in (control, late):
             self.until(lambda one=one: one.metric("objects", "Telemetry") == 1, "its object is known", 60)
         self.api.delete(f"{group}/{version}", "Telemetry", "it", space)
+        for one in (control, late, self.control):
+            self.until(lambda one=one: (one.metric("synced", "Telemetry"), one.metric("objects", "Telemetry")) == (1, 0), "it is gone", 120)
 
     # -- rights -------------------------------------------------------------------------------------------------------
 
