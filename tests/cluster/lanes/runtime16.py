@@ -9,7 +9,8 @@ NEEDS = "debian"
 MINUTES = 15
 
 
-class Runtime(runtime.RuntimeLane):
+class Debian(runtime.RuntimeLane):
+    # Its name stands before RealPods: once the mesh is installed, its policies refuse pods that bring a capture annotation.
     def test_version(self):
         """1.0.0 is all that this containerd knows: no STATUS, no GC, and DEL as the specification has it."""
         self.assertEqual(chain.usual()["cniVersion"], "1.0.0")

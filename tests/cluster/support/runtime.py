@@ -53,7 +53,9 @@ class RuntimeLane(Lane):
         self.pod("meshed", SPEC)
         self.pod("plain")
         added = chain.calls(pod="meshed", command="ADD")
-        self.assertEqual(len(added), 1)
+        # containerd 1.6 adds its networks side by side: where ours is first, its loopback plugin finds ::6 and makes the sandbox anew.
+        self.assertIn(len(added), (1, 2))
+        added = added[-1:]
         annotations = added[0]["input"]["runtimeConfig"]["io.kubernetes.cri.pod-annotations"]
         self.assertEqual(annotations[ANNOTATION], SPEC)
         self.assertEqual(annotations["other"], "annotation")
