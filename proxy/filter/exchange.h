@@ -96,6 +96,7 @@ struct proxy_exchange_run {
     bool cors_preflight;                 /* it is the question before it */
     struct proxy_kept_message *recall;   /* what it asked, where policies may have to judge it again; NULL: not kept */
     uint64_t start_us, start_ns, request_done_ns, first_byte_ns, active_ns;
+    uint64_t grpc_deadline_ns;                   /* by the request's grpc-timeout; 0: it has none */
     uint64_t request_bytes, response_body_bytes; /* of bodies */
     uint64_t client_received, client_sent;       /* in all, once the client's stream is gone */
     uint32_t flags;

@@ -9,6 +9,9 @@
 #include "proxy/filter/mirror.h"
 #include "proxy/filter/report.h"
 
+#define GRPC_TIMEOUT_FOREVER_MS UINT64_C(31536000000) /* a year: no deadline that anybody waits for */
+#define GRPC_DEADLINE_SLACK_NS  2000000               /* it is rounded up, and the loop's clock is its turn's */
+
 static struct proxy_data *data_of(const struct proxy_exchange_run *exchange)
 {
     return exchange->data;
@@ -253,6 +256,14 @@ static void bad_response(struct proxy_exchange_run *exchange, const char *word)
                              0);
 }
 
+/* A server that cancels once the time is over that the client gave it: what the client is told is that, as it would
+ * have told itself without us (a client that is busy may not have noticed). */
+static bool is_past_deadline(const struct proxy_exchange_run *exchange, enum proxy_reset why)
+{
+    return why == PROXY_RESET_CANCELLED && exchange->grpc_deadline_ns != 0 &&
+           fl_loop_now_ns(data_of(exchange)->turn.loop) + GRPC_DEADLINE_SLACK_NS >= exchange->grpc_deadline_ns;
+}
+
 /* It ended before a whole head had come. nothing_left: the request was still ours alone. */
 static void ended_without_answer(struct proxy_exchange_run *exchange, enum proxy_reset why, bool nothing_left)
 {
@@ -263,6 +274,11 @@ static void ended_without_answer(struct proxy_exchange_run *exchange, enum proxy
                                   .sent = !nothing_left};
     if (proxy_attempt_after_race(exchange, why, nothing_left))
         return;
+    if (is_past_deadline(exchange, why)) {
+        proxy_exchange_reply(exchange, 408, PROXY_FLAG_DURATION_TIMEOUT, "grpc_timeout_reached_upstream",
+                             "deadline exceeded", NULL, 0);
+        return;
+    }
     proxy_attempt_report(exchange, PROXY_OUTLIER_FAILED);
     if (proxy_attempt_again(exchange, &one))
         return;
@@ -365,9 +381,18 @@ void proxy_router_resume(struct proxy_exchange_run *exchange)
         proxy_stream_resume(upstream_of(exchange));
 }
 
+static void know_grpc(struct proxy_exchange_run *exchange)
+{
+    const struct proxy_headers *headers = &data_of(exchange)->request.headers;
+    uint64_t timeout_ms;
+    exchange->is_grpc = proxy_grpc_is(headers);
+    if (exchange->is_grpc && proxy_grpc_timeout(headers, &timeout_ms) && timeout_ms < GRPC_TIMEOUT_FOREVER_MS)
+        exchange->grpc_deadline_ns = exchange->start_ns + timeout_ms * 1000000;
+}
+
 void proxy_router_begin(struct proxy_exchange_run *exchange)
 {
-    exchange->is_grpc = proxy_grpc_is(&data_of(exchange)->request.headers);
+    know_grpc(exchange);
     if (data_of(exchange)->turn.shed == PROXY_SHED_REFUSE) {
         proxy_exchange_keep_texts(exchange);
         proxy_stats_shed_request(data_of(exchange)->options.stats);

@@ -387,6 +387,30 @@ static void cancellation_goes_both_ways(void **state)
     pair_finish(&p);
 }
 
+/* grpc-go's servers do so at the deadline, and a client that is busy may hear of it before its own timer does. */
+static void a_server_that_cancels_at_the_deadline(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct peer_stream *asked, *one = pair_begin(&p, "POST", GRPC "grpc-timeout: 1m\n", true, &asked);
+    fixture_wait(&p.f, 2);
+    peer_reset(asked, PROXY_RESET_CANCELLED);
+    peer_expect(one, "200\n", "");
+    assert_non_null(strstr(one->head, "grpc-status: 4\n"));
+    assert_true(fixture_metric_of(&p.f, "istio_requests_total", "response_flags=\"DT\"") == 1);
+    struct peer_stream *two = peer_request(&p.client, "POST", "/b", GRPC "grpc-timeout: 1H\n", true);
+    peer_reset(peer_asked(&p.server, 1), PROXY_RESET_CANCELLED);
+    peer_expect(two, "200\n", "");
+    assert_non_null(strstr(two->head, "grpc-status: 14\n"));
+    struct peer_stream *three = peer_request(&p.client, "POST", "/c", GRPC "grpc-timeout: 1m\n", true);
+    asked = peer_asked(&p.server, 2);
+    fixture_wait(&p.f, 2);
+    peer_reset(asked, PROXY_RESET_INTERNAL); /* this is no deadline */
+    peer_expect(three, "200\n", "");
+    assert_non_null(strstr(three->head, "grpc-status: 14\n"));
+    pair_finish(&p);
+}
+
 static void what_was_refused_is_asked_again(void **state)
 {
     (void)state;
@@ -774,6 +798,7 @@ int main(void)
         cmocka_unit_test(http1_to_http2),
         cmocka_unit_test(streams_both_ways),
         cmocka_unit_test(cancellation_goes_both_ways),
+        cmocka_unit_test(a_server_that_cancels_at_the_deadline),
         cmocka_unit_test(what_was_refused_is_asked_again),
         cmocka_unit_test(slow_ends_hold_up_their_stream_alone),
         cmocka_unit_test(errors_of_ours_are_grpcs),
