@@ -97,10 +97,12 @@ class Keeper(Lane):
     def webhook(self, space):
         """On its volume, and in force."""
         volume, namespaces = self.folder(), self.folder() / "namespaces.yaml"
+        config = self.folder() / "config.yaml"  # the release's: its policies hold what is injected to it
+        config.write_text(self.api.get("v1", "ConfigMap", "fairlead-webhook", SYSTEM)["data"]["config.yaml"])
         namespaces.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {%s: enabled}}\n" % (space, INJECT))
         mirror = Mirror(self.api, volume)
         webhook = self.program("fairlead-webhook", "--listen", "127.0.0.1:0", "--tls-cert", volume / "tls.crt",
-                               "--tls-key", volume / "tls.key", "--namespaces", namespaces, "--log-level", "debug")
+                               "--tls-key", volume / "tls.key", "--namespaces", namespaces, "--config", config, "--log-level", "debug")
         port = webhook.wait("ready")["port"]
         mirror.thread.start()
         self.later(mirror.stop)
@@ -109,12 +111,18 @@ class Keeper(Lane):
         # An upgrade leaves the field alone; the keeper may drop the roots of earlier tests meanwhile.
         self.assertTrue(all(now & then for now, then in zip(self.roots(), before, strict=True)))
 
+        refused = []
+
         def is_asked():
-            made, _ = self.outcome(a_pod("asks", space, {INJECT: "enabled"}))
+            made, why = self.outcome(a_pod("asks", space, {INJECT: "enabled"}))
             if made:
                 self.api.delete("v1", "Pod", "asks", space, now=True)
+            refused[:] = [] if made else [why]
             return made and webhook.said("injected", pod="asks")
-        eventually(is_asked, "the webhook is asked, and trusted")
+        try:
+            eventually(is_asked, "the webhook is asked, and trusted")
+        except AssertionError as never:
+            raise AssertionError(f"{never}; {refused}") from None
         return webhook
 
     def test_leaf_and_root_under_a_stream_of_creations(self):
