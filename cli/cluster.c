@@ -1,15 +1,20 @@
 #include "cli/cluster.h"
 
 #include "common/kube/kubeconfig.h"
+#include "common/kube/spawn.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-int cli_cluster_open(const char *kubeconfig, const char *context, struct cli_cluster *ret_cluster, struct fl_err *err)
+static const struct fl_kube_starter for_person = {.start = fl_kube_spawn, .interactive = true};
+static const struct fl_kube_starter for_nobody = {.start = fl_kube_spawn, .timeout_ms = CLI_CLUSTER_UNASKED_MS};
+
+static int open_with(const struct fl_kube_starter *starter, const char *kubeconfig, const char *context,
+                     struct cli_cluster *ret_cluster, struct fl_err *err)
 {
     struct fl_kube_access access = {0};
     struct cli_cluster cluster = {0};
-    int result = fl_kube_find(kubeconfig, context, &access, err);
+    int result = fl_kube_find(kubeconfig, context, starter, &access, err);
     if (result < 0)
         return result;
     if (access.insecure)
@@ -27,9 +32,15 @@ int cli_cluster_open(const char *kubeconfig, const char *context, struct cli_clu
     return result;
 }
 
+int cli_cluster_open(const char *kubeconfig, const char *context, struct cli_cluster *ret_cluster, struct fl_err *err)
+{
+    return open_with(&for_person, kubeconfig, context, ret_cluster, err);
+}
+
 int cli_cluster_open_for(const struct cli_access *access, struct cli_cluster *ret_cluster, struct fl_err *err)
 {
-    int result = cli_cluster_open(access->kubeconfig, access->context, ret_cluster, err);
+    int result =
+        open_with(access->unasked ? &for_nobody : &for_person, access->kubeconfig, access->context, ret_cluster, err);
     if (result == 0)
         ret_cluster->timeout_ms = access->timeout_ms;
     return result;

@@ -1,4 +1,5 @@
-/* A cluster's API for the subcommands, with a person's own credentials: objects as trees, one request at a time.
+/* A cluster's API for the subcommands, with a person's own credentials: objects as trees, one request at a time. A
+ * credential plugin of the kubeconfig is started as kubectl does it; it may ask the person.
  */
 #ifndef CLI_CLUSTER_H
 #define CLI_CLUSTER_H
@@ -8,7 +9,8 @@
 #include "common/doc/json.h"
 #include "common/kube/client.h"
 
-#define CLI_CLUSTER_BYTES (128u << 20) /* of an answer: the list of a large namespace */
+#define CLI_CLUSTER_BYTES      (128u << 20) /* of an answer: the list of a large namespace */
+#define CLI_CLUSTER_UNASKED_MS 3000u        /* for a plugin that may ask nobody */
 
 struct cli_cluster {
     struct fl_loop *loop;

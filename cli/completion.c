@@ -100,7 +100,8 @@ static void offer_objects(enum cli_offer offer, int count, char **words)
     const struct cli_access access = {.kubeconfig = value_of(count, words, "--kubeconfig", NULL),
                                       .context = value_of(count, words, "--context", NULL),
                                       .name_space = value_of(count, words, "--namespace", "-n"),
-                                      .timeout_ms = WAIT_MS};
+                                      .timeout_ms = WAIT_MS,
+                                      .unasked = true};
     FL_CLEANUP(fl_cleanup_json) struct fl_json *list = NULL;
     struct cli_cluster cluster = {0};
     struct fl_buf path;

@@ -55,6 +55,7 @@ struct cli_access {
     const char *kubeconfig, *context, *name_space; /* NULL: not given */
     const char *kubectl;                           /* the program; NULL: "kubectl" of PATH */
     unsigned timeout_ms;                           /* of each request; 0: CLI_TIMEOUT_MS */
+    bool unasked;                                  /* a key was pressed (completion): no plugin may ask, or take long */
 };
 #define CLI_ACCESS_OPTIONS(type, namespace_help)                                                                       \
     {.name = "namespace",                                                                                              \

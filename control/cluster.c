@@ -123,8 +123,9 @@ static int connect_api(struct control_cluster *cluster, const struct control_clu
                        struct fl_err *err)
 {
     struct fl_kube_access access = {0};
-    int result = options->kubeconfig != NULL ? fl_kubeconfig_load(options->kubeconfig, options->context, &access, err)
-                                             : fl_kube_in_cluster(NULL, &access, err);
+    int result = options->kubeconfig != NULL
+                     ? fl_kubeconfig_load(options->kubeconfig, options->context, NULL, &access, err)
+                     : fl_kube_in_cluster(NULL, &access, err);
     if (result < 0)
         return result;
     if (access.insecure)

@@ -205,7 +205,7 @@ static int rename_host(struct fl_kube_client *client, CURLU *url)
 static bool has_credentials(const struct fl_kube_access *access)
 {
     return access->token.file != NULL || access->token.pem.len > 0 || access->cert.file != NULL ||
-           access->cert.pem.len > 0;
+           access->cert.pem.len > 0 || access->plugin != NULL;
 }
 
 static int read_server(struct fl_kube_client *client, struct fl_err *err)
@@ -239,6 +239,25 @@ static int read_server(struct fl_kube_client *client, struct fl_err *err)
     for (size_t len = client->base != NULL ? strlen(client->base) : 0; len > 0 && client->base[len - 1] == '/'; len--)
         client->base[len - 1] = '\0';
     return result < 0 ? fl_err_errno(err, result, "tls-server-name \"%s\"", client->access.tls_server_name) : 0;
+}
+
+/* "socks5" has the proxy look names up, as it does where kubectl is asked; libcurl calls that socks5h. */
+static int read_proxy(struct fl_kube_client *client, struct fl_err *err)
+{
+    static const char socks[] = "socks5://";
+    const char *proxy = client->access.proxy;
+    FL_CLEANUP(cleanup_url) CURLU *url = curl_url();
+    FL_CLEANUP(cleanup_part) char *host = NULL;
+    if (proxy == NULL)
+        return 0;
+    if (url == NULL)
+        return fl_err_errno(err, -ENOMEM, "client of the API server");
+    bool is_socks = strncmp(proxy, socks, sizeof(socks) - 1) == 0;
+    if (curl_url_set(url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+        return fl_err_set(err, -EINVAL, "proxy-url: expected http://, https:// or socks5:// and an address");
+    client->proxy = is_socks ? print("socks5h://%s", proxy + sizeof(socks) - 1) : strdup(proxy);
+    return client->proxy != NULL ? 0 : fl_err_errno(err, -ENOMEM, "client of the API server");
 }
 
 /* ---- Life ---- */
@@ -287,6 +306,8 @@ int fl_kube_client_new(struct fl_loop *loop, struct fl_kube_access *access, cons
         return fl_err_errno(err, result, "client of the API server");
     result = read_server(client, err);
     if (result == 0)
+        result = read_proxy(client, err);
+    if (result == 0)
         result = fl_kube_credential_init(&client->credential, &client->access, err);
     if (result == 0)
         *ret_client = fl_take(client);
@@ -318,6 +339,7 @@ struct fl_kube_client *fl_kube_client_free(struct fl_kube_client *client)
     free(client->base);
     free(client->connect_to);
     free(client->host);
+    free(client->proxy);
     fl_loop_defer(client->loop, &client->deferred, free_client);
     return NULL;
 }
@@ -347,8 +369,10 @@ int fl_kube_send(struct fl_kube_client *client, const struct fl_kube_request *re
         return fl_err_set(err, -EBUSY, "%s %s: %d requests are under way", request->method, request->path,
                           FL_KUBE_REQUESTS_MAX);
     fl_kube_credential_look(&client->credential, client->unauthorized);
+    int result = fl_kube_credential_renew(&client->credential, &client->access, client->unauthorized, err);
     client->unauthorized = false;
-    int result = fl_kube_exchange_new(client, request, &exchange, err);
+    if (result == 0)
+        result = fl_kube_exchange_new(client, request, &exchange, err);
     if (result < 0)
         return result;
     exchange->next = client->exchanges;
@@ -375,11 +399,12 @@ struct fl_kube_exchange *fl_kube_cancel(struct fl_kube_exchange *exchange)
 }
 
 struct call {
+    const struct fl_kube_client *client;
     struct fl_buf *body;
     struct fl_err *err;
     unsigned status;
     int result;
-    bool done;
+    bool done, again;
 };
 
 static void on_called(void *owner, const struct fl_kube_answer *answer)
@@ -388,6 +413,10 @@ static void on_called(void *owner, const struct fl_kube_answer *answer)
     call->done = true;
     call->status = answer->status;
     call->result = answer->result;
+    call->again =
+        answer->status == 401 && fl_kube_credential_may_renew(&call->client->credential, &call->client->access);
+    if (call->again)
+        return;
     if (answer->result < 0 && call->err != NULL)
         *call->err = *answer->err;
     if (answer->result == 0)
@@ -396,23 +425,31 @@ static void on_called(void *owner, const struct fl_kube_answer *answer)
         fl_err_errno(call->err, call->result, "the answer's body");
 }
 
+static int call_once(struct fl_kube_client *client, const struct fl_kube_request *request, struct call *call)
+{
+    struct fl_kube_exchange *exchange = NULL;
+    call->done = false;
+    int result = fl_kube_send(client, request, &exchange, call->err);
+    while (result == 0 && !call->done)
+        result = fl_loop_turn(client->loop, -1);
+    if (result < 0 && !call->done)
+        fl_kube_cancel(exchange);
+    return result;
+}
+
 int fl_kube_call(struct fl_kube_client *client, const struct fl_kube_request *request, struct fl_buf *body,
                  unsigned *ret_status, struct fl_err *err)
 {
-    struct call call = {.body = body, .err = err};
+    struct call call = {.client = client, .body = body, .err = err};
     struct fl_kube_request copy = *request;
-    struct fl_kube_exchange *exchange = NULL;
     copy.on_data = NULL;
     copy.on_done = on_called;
     copy.owner = &call;
-    int result = fl_kube_send(client, &copy, &exchange, err);
-    while (result == 0 && !call.done)
-        result = fl_loop_turn(client->loop, -1);
-    if (result < 0) {
-        if (!call.done)
-            fl_kube_cancel(exchange);
+    int result = call_once(client, &copy, &call);
+    if (result == 0 && call.again)
+        result = call_once(client, &copy, &call);
+    if (result < 0)
         return result;
-    }
     if (call.result == 0)
         *ret_status = call.status;
     return call.result;

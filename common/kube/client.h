@@ -1,10 +1,14 @@
 /* A client of the Kubernetes API on our loop (libcurl's multi interface): requests that are answered by a callback,
  * bounded in number, bytes and time, and cancelled at will.
  *
- * HTTP/1.1 with keep-alive, TLS 1.2 and 1.3, no redirects, no proxies of the environment, nothing written to disk. CA,
- * client certificate, key and token that come from files are looked at before each request and read again when they
- * have changed (a token rotates hourly); what cannot be read any more stays as it was. After a 401 they are read anew
- * in any case. A connection is used for FL_KUBE_CONNECTION_SECONDS at most, so that load spreads over API servers.
+ * HTTP/1.1 with keep-alive, TLS 1.2 and 1.3, no redirects, no proxies of the environment, nothing written to disk. A
+ * proxy of the kubeconfig gets no credentials but those of its own URL; an https one is verified by the machine's
+ * roots. CA, client certificate, key and token that come from files are looked at before each request and read again
+ * when they have changed (a token rotates hourly); what cannot be read any more stays as it was. After a 401 they are
+ * read anew in any case. Where they come from a plugin (kube/plugin.h) it is started in fl_kube_client_new, again
+ * before a request where its answer has expired, and once after a 401 (fl_kube_call then asks again by itself): these
+ * block meanwhile, so a plugin is for a person's tools. A connection is used for FL_KUBE_CONNECTION_SECONDS at most, so
+ * that load spreads over API servers.
  *
  * Callbacks come from the loop, never from within these functions, and may start and cancel requests and free the
  * client.

@@ -65,6 +65,8 @@ static int errno_of(const struct fl_kube_exchange *exchange, CURLcode code)
         return exchange->body_result < 0 ? exchange->body_result : -EIO;
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY:
         return -ECONNREFUSED;
     case CURLE_OPERATION_TIMEDOUT:
         return -ETIMEDOUT;
@@ -148,6 +150,8 @@ void fl_kube_exchange_finish(struct fl_kube_exchange *exchange, CURLcode code)
     }
     if (answer.status == 401)
         exchange->client->unauthorized = true;
+    else if (answer.result == 0)
+        exchange->client->credential.renewed = false;
     end(exchange, &answer);
 }
 
@@ -227,6 +231,8 @@ static int set_headers(struct fl_kube_exchange *exchange, const struct fl_kube_r
         result = add(&exchange->headers, client->host);
     if (result == 0)
         result = add_token(exchange);
+    for (size_t i = 0; result == 0 && i < client->access.header_count; i++)
+        result = add(&exchange->headers, client->access.headers[i]);
     if (result == 0 && client->connect_to != NULL)
         result = add(&exchange->connect_to, client->connect_to);
     return result;
@@ -275,7 +281,9 @@ static int set_transport(struct fl_kube_exchange *exchange)
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https"),
         curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1),
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L),
-        curl_easy_setopt(easy, CURLOPT_PROXY, ""),
+        curl_easy_setopt(easy, CURLOPT_PROXY, exchange->client->proxy != NULL ? exchange->client->proxy : ""),
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, ""),                          /* nor what the environment excepts */
+        curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE), /* the token is not for the proxy */
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L),
         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L), /* a name that is being resolved is waited for by nobody */
         curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L),

@@ -56,6 +56,7 @@ struct fl_kube_client {
     char *base;       /* what paths are put behind; its host is the name that the certificate must have */
     char *connect_to; /* "::host:port" where that is another than the server's; else NULL */
     char *host;       /* "Host: …" then */
+    char *proxy;      /* as libcurl takes it; NULL: none */
     CURLM *multi;
     struct fl_timer timer;
     struct fl_deferred deferred;

@@ -1,7 +1,6 @@
 #include "common/kube/kubeconfig.h"
 
-#include "common/base/base64.h"
-#include "common/doc/yaml.h"
+#include "common/kube/entry.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,287 +9,135 @@
 #define SERVICE_ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount"
 #define NAMESPACE_MAX   253
 
-/* The files of one list, each parsed; the first that holds a name wins. */
-struct config {
-    struct fl_yaml *yaml[FL_KUBECONFIG_FILES];
-    const char *names[FL_KUBECONFIG_FILES];
-    size_t count;
-    struct fl_err *err;
-};
-
-/* An entry of contexts, clusters or users: the object behind its name, and the file that it stands in. */
-struct entry {
-    const struct fl_json *value; /* NULL: none was asked for */
-    size_t file;
-    const char *list;
-};
-
-/* "file:line:column: what" for a value of entry's file. */
-static int refuse(const struct config *config, const struct entry *entry, const struct fl_json *value,
-                  const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static int refuse(const struct config *config, const struct entry *entry, const struct fl_json *value,
-                  const char *format, ...)
-{
-    const struct fl_positions *positions = fl_yaml_positions(config->yaml[entry->file]);
-    struct fl_position at = fl_positions_find(positions, value);
-    struct fl_buf text;
-    va_list arguments;
-    fl_buf_init(&text, FL_ERR_TEXT_MAX);
-    va_start(arguments, format);
-    int result = fl_buf_vprintf(&text, format, arguments);
-    va_end(arguments);
-    result = result == -ENOMEM ? result : -EINVAL;
-    fl_err_set(config->err, result, "%s:%u:%u: %.*s", config->names[entry->file], at.line, at.column,
-               FL_SPAN_ARG(fl_buf_span(&text)));
-    fl_buf_done(&text);
-    return result;
-}
-
-/* ---- Values ---- */
-
-/* An absent, null or empty text is none: *ret_text is empty then. */
-static int text_of(const struct config *config, const struct entry *entry, const char *name, struct fl_span *ret_text)
-{
-    const struct fl_json *value = fl_json_get(entry->value, name);
-    *ret_text = fl_json_string(value);
-    if (value == NULL || fl_json_is(value, FL_JSON_NULL) || fl_json_is(value, FL_JSON_STRING))
-        return 0;
-    return refuse(config, entry, value, "%s: expected a string, got %s", name, fl_json_kind_name(fl_json_kind(value)));
-}
-
-static int copy_of(const struct config *config, const struct entry *entry, const char *name, char **ret_copy)
-{
-    struct fl_span text;
-    int result = text_of(config, entry, name, &text);
-    if (result < 0 || text.len == 0)
-        return result;
-    *ret_copy = fl_span_dup(text);
-    return *ret_copy != NULL ? 0 : fl_err_errno(config->err, -ENOMEM, "%s", config->names[entry->file]);
-}
-
-/* A path as the file means it: from its own folder. */
-static char *path_from(const char *file, struct fl_span path)
-{
-    const char *slash = strrchr(file, '/');
-    struct fl_buf joined;
-    fl_buf_init(&joined, PATH_MAX);
-    int result = path.data[0] != '/' && slash != NULL
-                     ? fl_buf_printf(&joined, "%.*s/%.*s", (int)(slash - file), file, FL_SPAN_ARG(path))
-                     : fl_buf_append(&joined, path);
-    char *copy = result == 0 ? fl_span_dup(fl_buf_span(&joined)) : NULL;
-    fl_buf_done(&joined);
-    return copy;
-}
-
-/* `data` (base64) before `file`, as kubectl has it. */
-static int material_of(const struct config *config, const struct entry *entry, const char *data_name,
-                       const char *file_name, struct fl_kube_material *material)
-{
-    struct fl_span data, file;
-    fl_buf_init(&material->pem, FL_KUBE_CREDENTIAL_MAX);
-    int result = text_of(config, entry, data_name, &data);
-    if (result == 0)
-        result = text_of(config, entry, file_name, &file);
-    if (result < 0)
-        return result;
-    if (data.len > 0) {
-        result = fl_buf_reserve(&material->pem, data.len < FL_KUBE_CREDENTIAL_MAX ? data.len : 0);
-        if (result == 0)
-            result = fl_base64_decode(data, &material->pem);
-        if (result == -ENOMEM)
-            return fl_err_errno(config->err, result, "%s", config->names[entry->file]);
-        return result == 0 ? 0
-                           : refuse(config, entry, fl_json_get(entry->value, data_name), "%s: %s", data_name,
-                                    result == -EINVAL ? "not base64" : "too long");
-    }
-    if (file.len > 0) {
-        material->file = path_from(config->names[entry->file], file);
-        if (material->file == NULL)
-            return fl_err_errno(config->err, -ENOMEM, "%s", config->names[entry->file]);
-    }
-    return 0;
-}
-
 /* ---- Cluster, user, context ---- */
 
-static bool is_set(const struct fl_json *value)
+static int read_proxy(const struct fl_kube_files *files, const struct fl_kube_entry *entry,
+                      struct fl_kube_access *access)
 {
-    return value != NULL && !fl_json_is(value, FL_JSON_NULL) &&
-           !(fl_json_is(value, FL_JSON_STRING) && fl_json_string(value).len == 0);
+    static const char *const schemes[] = {"http://", "https://", "socks5://"};
+    int result = fl_kube_entry_copy(files, entry, "proxy-url", &access->proxy);
+    if (result < 0 || access->proxy == NULL)
+        return result;
+    for (size_t i = 0; i < FL_COUNT(schemes); i++) {
+        if (fl_span_starts_with(fl_span_str(access->proxy), fl_span_str(schemes[i])))
+            return 0;
+    }
+    return fl_kube_refuse(files, entry, fl_json_get(entry->value, "proxy-url"),
+                          "proxy-url: expected http://, https:// or socks5:// and an address");
 }
 
-static int read_cluster(const struct config *config, const struct entry *entry, struct fl_kube_access *access)
+static int read_cluster(const struct fl_kube_files *files, const struct fl_kube_entry *entry,
+                        struct fl_kube_access *access)
 {
     const struct fl_json *insecure = fl_json_get(entry->value, "insecure-skip-tls-verify");
-    const struct fl_json *proxy = fl_json_get(entry->value, "proxy-url");
-    if (is_set(proxy))
-        return refuse(config, entry, proxy, "proxy-url is not supported");
-    if (is_set(insecure) && !fl_json_is(insecure, FL_JSON_BOOL))
-        return refuse(config, entry, insecure, "insecure-skip-tls-verify: expected true or false");
+    if (fl_kube_is_set(insecure) && !fl_json_is(insecure, FL_JSON_BOOL))
+        return fl_kube_refuse(files, entry, insecure, "insecure-skip-tls-verify: expected true or false");
     access->insecure = fl_json_bool(insecure);
-    int result = copy_of(config, entry, "server", &access->server);
+    int result = fl_kube_entry_copy(files, entry, "server", &access->server);
     if (result == 0)
-        result = copy_of(config, entry, "tls-server-name", &access->tls_server_name);
+        result = fl_kube_entry_copy(files, entry, "tls-server-name", &access->tls_server_name);
     if (result == 0)
-        result = material_of(config, entry, "certificate-authority-data", "certificate-authority", &access->ca);
+        result = read_proxy(files, entry, access);
+    if (result == 0)
+        result =
+            fl_kube_entry_material(files, entry, "certificate-authority-data", "certificate-authority", &access->ca);
     if (result < 0)
         return result;
     if (access->server == NULL)
-        return refuse(config, entry, entry->value, "server is missing");
+        return fl_kube_refuse(files, entry, entry->value, "server is missing");
     if (access->insecure && (access->ca.file != NULL || access->ca.pem.len > 0))
-        return refuse(config, entry, insecure, "insecure-skip-tls-verify beside a certificate-authority");
+        return fl_kube_refuse(files, entry, insecure, "insecure-skip-tls-verify beside a certificate-authority");
     return 0;
-}
-
-static int refuse_plugins(const struct config *config, const struct entry *entry)
-{
-    static const struct {
-        const char *name, *why;
-    } refused[] = {
-        {"exec", "starts a program for its credentials"},
-        {"auth-provider", "needs a plugin for its credentials"},
-        {"username", "API servers take no passwords any more"},
-        {"password", "API servers take no passwords any more"},
-        {"as", "impersonation"},
-        {"as-uid", "impersonation"},
-        {"as-groups", "impersonation"},
-        {"as-user-extra", "impersonation"},
-    };
-    for (size_t i = 0; i < FL_COUNT(refused); i++) {
-        const struct fl_json *value = fl_json_get(entry->value, refused[i].name);
-        if (is_set(value))
-            return refuse(config, entry, value, "%s is not supported (%s); give a token or a client certificate",
-                          refused[i].name, refused[i].why);
-    }
-    return 0;
-}
-
-static int read_token(const struct config *config, const struct entry *entry, struct fl_kube_access *access)
-{
-    struct fl_span token, file;
-    fl_buf_init(&access->token.pem, FL_KUBE_TOKEN_MAX);
-    int result = text_of(config, entry, "token", &token);
-    if (result == 0)
-        result = text_of(config, entry, "tokenFile", &file);
-    if (result < 0)
-        return result;
-    if (file.len > 0) { /* the file before the text, as kubectl has it here */
-        access->token.file = path_from(config->names[entry->file], file);
-        return access->token.file != NULL ? 0 : fl_err_errno(config->err, -ENOMEM, "%s", config->names[entry->file]);
-    }
-    result = fl_buf_reserve(&access->token.pem, token.len);
-    if (result == 0)
-        result = fl_buf_append(&access->token.pem, token);
-    return result < 0 ? fl_err_errno(config->err, result, "%s: token", config->names[entry->file]) : 0;
-}
-
-static bool has(const struct fl_kube_material *material)
-{
-    return material->file != NULL || material->pem.len > 0;
-}
-
-static int read_user(const struct config *config, const struct entry *entry, struct fl_kube_access *access)
-{
-    int result = refuse_plugins(config, entry);
-    if (result == 0)
-        result = material_of(config, entry, "client-certificate-data", "client-certificate", &access->cert);
-    if (result == 0)
-        result = material_of(config, entry, "client-key-data", "client-key", &access->key);
-    if (result == 0)
-        result = read_token(config, entry, access);
-    if (result == 0 && has(&access->cert) != has(&access->key))
-        result = refuse(config, entry, entry->value, "a client certificate and its key belong together");
-    return result;
 }
 
 /* The entry of a list by name; -ENOENT where no file has it. */
-static int find(const struct config *config, const char *list, const char *member, struct fl_span name,
-                struct entry *ret_entry)
+static int find(const struct fl_kube_files *files, const char *list, const char *member, struct fl_span name,
+                struct fl_kube_entry *ret_entry)
 {
-    for (size_t file = 0; file < config->count; file++) {
-        const struct fl_json *document = fl_yaml_document(config->yaml[file], 0);
+    for (size_t file = 0; file < files->count; file++) {
+        const struct fl_json *document = fl_yaml_document(files->yaml[file], 0);
         for (const struct fl_json *item = fl_json_first(fl_json_get(document, list)); item != NULL;
              item = fl_json_next(item)) {
             if (!fl_span_eq(fl_json_string(fl_json_get(item, "name")), name))
                 continue;
-            *ret_entry = (struct entry){fl_json_get(item, member), file, list};
+            *ret_entry = (struct fl_kube_entry){fl_json_get(item, member), file, name};
             if (fl_json_is(ret_entry->value, FL_JSON_OBJECT))
                 return 0;
             ret_entry->value = item;
-            return refuse(config, ret_entry, item, "%s: expected an object", member);
+            return fl_kube_refuse(files, ret_entry, item, "%s: expected an object", member);
         }
     }
-    return fl_err_set(config->err, -ENOENT, "%s: no %s is named \"%.*s\"", config->names[0], member, FL_SPAN_ARG(name));
+    return fl_err_set(files->err, -ENOENT, "%s: no %s is named \"%.*s\"", files->names[0], member, FL_SPAN_ARG(name));
 }
 
-static struct fl_span current_context(const struct config *config)
+static struct fl_span current_context(const struct fl_kube_files *files)
 {
-    for (size_t file = 0; file < config->count; file++) {
-        struct fl_span name = fl_json_string(fl_json_get(fl_yaml_document(config->yaml[file], 0), "current-context"));
+    for (size_t file = 0; file < files->count; file++) {
+        struct fl_span name = fl_json_string(fl_json_get(fl_yaml_document(files->yaml[file], 0), "current-context"));
         if (name.len > 0)
             return name;
     }
     return (struct fl_span){NULL, 0};
 }
 
-static int resolve(const struct config *config, const char *context_name, struct fl_kube_access *access)
+static int resolve(const struct fl_kube_files *files, const char *context_name, struct fl_kube_access *access)
 {
-    struct entry context, cluster, user;
-    struct fl_span name = context_name != NULL ? fl_span_str(context_name) : current_context(config);
+    struct fl_kube_entry context, cluster, user;
+    struct fl_span name = context_name != NULL ? fl_span_str(context_name) : current_context(files);
     struct fl_span cluster_name = {NULL, 0}, user_name = {NULL, 0};
     if (name.len == 0)
-        return fl_err_set(config->err, -ENOENT, "%s: there is no current-context, and none was asked for",
-                          config->count > 0 ? config->names[0] : "kubeconfig");
-    int result = find(config, "contexts", "context", name, &context);
+        return fl_err_set(files->err, -ENOENT, "%s: there is no current-context, and none was asked for",
+                          files->count > 0 ? files->names[0] : "kubeconfig");
+    int result = find(files, "contexts", "context", name, &context);
     if (result == 0)
-        result = text_of(config, &context, "cluster", &cluster_name);
+        result = fl_kube_entry_text(files, &context, "cluster", &cluster_name);
     if (result == 0)
-        result = text_of(config, &context, "user", &user_name);
+        result = fl_kube_entry_text(files, &context, "user", &user_name);
     if (result == 0)
-        result = copy_of(config, &context, "namespace", &access->name_space);
+        result = fl_kube_entry_copy(files, &context, "namespace", &access->name_space);
     if (result == 0)
-        result = find(config, "clusters", "cluster", cluster_name, &cluster);
+        result = find(files, "clusters", "cluster", cluster_name, &cluster);
     if (result == 0)
-        result = read_cluster(config, &cluster, access);
+        result = read_cluster(files, &cluster, access);
     if (result == 0 && user_name.len > 0)
-        result = find(config, "users", "user", user_name, &user);
+        result = find(files, "users", "user", user_name, &user);
     if (result == 0 && user_name.len > 0)
-        result = read_user(config, &user, access);
+        result = fl_kube_user_read(files, &user, &cluster, access);
     if (result == 0 && fl_span_starts_with(fl_span_str(access->server), FL_SPAN("http://")) &&
-        (has(&access->cert) || has(&access->token)))
-        result = refuse(config, &cluster, fl_json_get(cluster.value, "server"), "credentials are not sent over http");
+        (fl_kube_has(&access->cert) || fl_kube_has(&access->token) || access->plugin != NULL))
+        result =
+            fl_kube_refuse(files, &cluster, fl_json_get(cluster.value, "server"), "credentials are not sent over http");
     return result;
 }
 
 /* ---- Files ---- */
 
-static int add_text(struct config *config, struct fl_span text, const char *file)
+static int add_text(struct fl_kube_files *files, struct fl_span text, const char *file)
 {
     const struct fl_json_limits limits = {.bytes_max = FL_KUBECONFIG_MAX, .depth_max = 32};
     struct fl_yaml *yaml = NULL;
-    int result = fl_yaml_parse(text, file, &limits, &yaml, config->err);
+    int result = fl_yaml_parse(text, file, &limits, &yaml, files->err);
     if (result < 0)
         return result;
-    config->yaml[config->count] = yaml;
-    config->names[config->count++] = file;
+    files->yaml[files->count] = yaml;
+    files->names[files->count++] = file;
     if (fl_yaml_count(yaml) > 1 || (fl_yaml_count(yaml) == 1 && !fl_json_is(fl_yaml_document(yaml, 0), FL_JSON_OBJECT)))
-        return fl_err_set(config->err, -EINVAL, "%s: not a kubeconfig: expected one object", file);
+        return fl_err_set(files->err, -EINVAL, "%s: not a kubeconfig: expected one object", file);
     return 0;
 }
 
-static void forget(struct config *config)
+static void forget(struct fl_kube_files *files)
 {
-    for (size_t i = 0; i < config->count; i++)
-        fl_yaml_free(config->yaml[i]);
+    for (size_t i = 0; i < files->count; i++)
+        fl_yaml_free(files->yaml[i]);
 }
 
-static int finish(struct config *config, int result, const char *context, struct fl_kube_access *ret_access)
+static int finish(struct fl_kube_files *files, int result, const char *context, struct fl_kube_access *ret_access)
 {
     struct fl_kube_access access = {0};
     if (result == 0)
-        result = resolve(config, context, &access);
-    forget(config);
+        result = resolve(files, context, &access);
+    forget(files);
     if (result == 0)
         *ret_access = access;
     else
@@ -298,37 +145,38 @@ static int finish(struct config *config, int result, const char *context, struct
     return result;
 }
 
-int fl_kubeconfig_parse(struct fl_span text, const char *file, const char *context, struct fl_kube_access *ret_access,
-                        struct fl_err *err)
+int fl_kubeconfig_parse(struct fl_span text, const char *file, const char *context,
+                        const struct fl_kube_starter *starter, struct fl_kube_access *ret_access, struct fl_err *err)
 {
-    struct config config = {.err = err};
-    int result = add_text(&config, text, file);
-    return finish(&config, result, context, ret_access);
+    struct fl_kube_files files = {.starter = starter, .err = err};
+    int result = add_text(&files, text, file);
+    return finish(&files, result, context, ret_access);
 }
 
-static int add_file(struct config *config, const char *path, bool required)
+static int add_file(struct fl_kube_files *files, const char *path, bool required)
 {
     struct fl_buf text;
     fl_buf_init(&text, FL_KUBECONFIG_MAX);
     int result = fl_buf_read_file(&text, path);
     if (result == 0)
-        result = add_text(config, fl_buf_span(&text), path);
+        result = add_text(files, fl_buf_span(&text), path);
     else if (result == -ENOENT && !required)
         result = 0;
     else
-        fl_err_errno(config->err, result, "%s", path);
+        fl_err_errno(files->err, result, "%s", path);
     fl_buf_wipe(&text);
     return result;
 }
 
-int fl_kubeconfig_load(const char *files, const char *context, struct fl_kube_access *ret_access, struct fl_err *err)
+int fl_kubeconfig_load(const char *list, const char *context, const struct fl_kube_starter *starter,
+                       struct fl_kube_access *ret_access, struct fl_err *err)
 {
-    struct config config = {.err = err};
-    struct fl_span rest = fl_span_str(files), part;
+    struct fl_kube_files files = {.starter = starter, .err = err};
+    struct fl_span rest = fl_span_str(list), part;
     char *paths[FL_KUBECONFIG_FILES] = {NULL};
     size_t count = 0;
     int result = 0;
-    bool alone = strchr(files, ':') == NULL;
+    bool alone = strchr(list, ':') == NULL;
     while (result == 0 && fl_span_split(&rest, ':', &part)) {
         if (part.len == 0)
             continue;
@@ -337,11 +185,11 @@ int fl_kubeconfig_load(const char *files, const char *context, struct fl_kube_ac
         else if ((paths[count] = fl_span_dup(part)) == NULL)
             result = fl_err_errno(err, -ENOMEM, "kubeconfig");
         else
-            result = add_file(&config, paths[count++], alone);
+            result = add_file(&files, paths[count++], alone);
     }
-    if (result == 0 && config.count == 0)
-        result = fl_err_set(err, -ENOENT, "%s: there is no such kubeconfig", files);
-    result = finish(&config, result, context, ret_access);
+    if (result == 0 && files.count == 0)
+        result = fl_err_set(err, -ENOENT, "%s: there is no such kubeconfig", list);
+    result = finish(&files, result, context, ret_access);
     for (size_t i = 0; i < count; i++)
         free(paths[i]);
     return result;
@@ -414,16 +262,17 @@ int fl_kube_in_cluster(const char *folder, struct fl_kube_access *ret_access, st
     return result < 0 ? fl_err_errno(err, result, "the pod's service account") : 0;
 }
 
-int fl_kube_find(const char *files, const char *context, struct fl_kube_access *ret_access, struct fl_err *err)
+int fl_kube_find(const char *files, const char *context, const struct fl_kube_starter *starter,
+                 struct fl_kube_access *ret_access, struct fl_err *err)
 {
     const char *listed = getenv("KUBECONFIG"), *home = getenv("HOME");
     if (files == NULL && listed != NULL && listed[0] != '\0')
         files = listed;
     if (files != NULL)
-        return fl_kubeconfig_load(files, context, ret_access, err);
+        return fl_kubeconfig_load(files, context, starter, ret_access, err);
     FL_CLEANUP(fl_cleanup_free) char *own = home != NULL ? joined(home, "/.kube/", "config") : NULL;
     if (own != NULL && access(own, F_OK) == 0)
-        return fl_kubeconfig_load(own, context, ret_access, err);
+        return fl_kubeconfig_load(own, context, starter, ret_access, err);
     int result = fl_kube_in_cluster(NULL, ret_access, err);
     return result == -ENOENT ? fl_err_set(err, result, "no kubeconfig was found, and this is not a pod") : result;
 }

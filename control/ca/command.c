@@ -189,7 +189,7 @@ static int rotate_secret(const struct rotate_settings *settings, struct fl_err *
     struct fl_kube_access access = {0};
     struct fl_kube_client *client = NULL;
     struct fl_loop *loop = NULL;
-    int result = fl_kube_find(settings->kubeconfig, settings->context, &access, err);
+    int result = fl_kube_find(settings->kubeconfig, settings->context, NULL, &access, err);
     if (result < 0)
         return result;
     result = fl_loop_new(&loop);

@@ -14,7 +14,7 @@ int control_vault_connect(struct fl_loop *loop, const char *kubeconfig, const ch
                           struct fl_kube_client **ret_client, struct fl_err *err)
 {
     struct fl_kube_access access = {0};
-    int result = kubeconfig != NULL ? fl_kubeconfig_load(kubeconfig, context, &access, err)
+    int result = kubeconfig != NULL ? fl_kubeconfig_load(kubeconfig, context, NULL, &access, err)
                                     : fl_kube_in_cluster(NULL, &access, err);
     return result < 0 ? result : fl_kube_client_new(loop, &access, "fairlead-control-ca/" FL_VERSION, ret_client, err);
 }

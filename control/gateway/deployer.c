@@ -268,7 +268,7 @@ static void on_trouble(void *owner, const struct fl_err *err)
 static int start_client(struct deployer *deployer, const struct deployer_line *line, struct fl_err *err)
 {
     struct fl_kube_access access = {0};
-    int result = line->kubeconfig != NULL ? fl_kubeconfig_load(line->kubeconfig, line->context, &access, err)
+    int result = line->kubeconfig != NULL ? fl_kubeconfig_load(line->kubeconfig, line->context, NULL, &access, err)
                                           : fl_kube_in_cluster(NULL, &access, err);
     return result == 0
                ? fl_kube_client_new(deployer->loop, &access, "fairlead-deployer/" FL_VERSION, &deployer->client, err)

@@ -60,12 +60,12 @@ class Authority:
     def openssl(*words):
         subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
 
-    def leaf(self, dns, days=90):
+    def leaf(self, dns, days=90, use="serverAuth"):
         """Certificate and key in one PEM."""
         base = pathlib.Path(self.folder.name, "leaf")
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{base}.key", "-out", f"{base}.csr",
                      "-subj", "/CN=leaf")
-        pathlib.Path(f"{base}.ext").write_text(f"subjectAltName=DNS:{dns}\nextendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:FALSE\n")
+        pathlib.Path(f"{base}.ext").write_text(f"subjectAltName=DNS:{dns}\nextendedKeyUsage={use}\nbasicConstraints=critical,CA:FALSE\n")
         self.openssl("x509", "-req", "-in", f"{base}.csr", "-CA", self.file, "-CAkey", self.key, "-days", days, "-extfile", f"{base}.ext",
                      "-out", f"{base}.crt")
         return pathlib.Path(f"{base}.crt").read_text() + pathlib.Path(f"{base}.key").read_text()
@@ -142,6 +142,10 @@ class Cluster:
         self.refused, self.missing, self.may_not = set(), set(), set()
         self.skew = 0
         self.requests = []
+        self.authority = None  # set: HTTPS, as api.test, with a certificate of it; and clients' certificates are asked for
+        self.who = lambda handler: True  # whether a request is let in; 401 where not
+        self.headers = []  # of each request
+        self.user, self.where = {}, {}  # the kubeconfig's: the user, and what its cluster has beside the server
         self.pages = {}  # (namespace, pod, port, path) → (status, text): what the kubectl of `kubectl()` forwards to
 
     def add(self, resource, *things):
@@ -205,7 +209,11 @@ class Cluster:
             def any(self):
                 url = urllib.parse.urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                code, thing_ = cluster.answer(self.command, url.path, urllib.parse.parse_qs(url.query), body)
+                cluster.headers.append(self.headers)
+                if cluster.who(self):
+                    code, thing_ = cluster.answer(self.command, url.path, urllib.parse.parse_qs(url.query), body)
+                else:
+                    code, thing_ = cluster.fail(401, "Unauthorized")
                 data = json.dumps(thing_).encode()
                 self.send_response(code)
                 self.send_header("Content-Type", "application/json")
@@ -218,20 +226,37 @@ class Cluster:
         self.folder = tempfile.TemporaryDirectory(prefix="fairlead-cli-")
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if self.authority:
+            self.serve_tls()
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
+
+    def serve_tls(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own = pathlib.Path(self.folder.name, "server.pem")
+        own.write_text(self.authority.leaf("api.test"))
+        context.load_cert_chain(own)
+        context.load_verify_locations(self.authority.file)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        self.server.handle_error = lambda *_: None
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.where = {"certificate-authority-data": base64.b64encode(self.authority.pem.encode()).decode(), "tls-server-name": "api.test",
+                      **self.where}
 
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
         self.folder.cleanup()
 
+    def port(self):
+        return self.server.server_address[1]
+
     def kubeconfig(self):
         path = pathlib.Path(self.folder.name, "kubeconfig")
         path.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self.server.server_address[1]}"}}],
-            "users": [{"name": "nobody", "user": {}}],
+            "clusters": [{"name": "fake", "cluster": {"server": f"{'https' if self.authority else 'http'}://127.0.0.1:{self.port()}", **self.where}}],
+            "users": [{"name": "nobody", "user": self.user}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "nobody", "namespace": "shop"}}]}))
         return path
 

@@ -20,7 +20,7 @@ static int connect_api(struct keeper *keeper, struct fl_err *err)
 {
     struct fl_kube_access access = {0};
     int result = keeper->options->kubeconfig != NULL
-                     ? fl_kubeconfig_load(keeper->options->kubeconfig, keeper->options->context, &access, err)
+                     ? fl_kubeconfig_load(keeper->options->kubeconfig, keeper->options->context, NULL, &access, err)
                      : fl_kube_in_cluster(NULL, &access, err);
     if (result < 0)
         return result;

@@ -31,8 +31,16 @@ static void handle(void *owner, const struct fl_http_request *request, struct fl
     struct fl_span accept = fl_http_request_header(request, "Accept");
     struct fl_span agent = fl_http_request_header(request, "User-Agent");
     int result;
-    if (fl_span_starts_with(request->path, FL_SPAN("/status/")) &&
-        fl_span_to_u64(fl_span_from(request->path, 8), 599, &status)) {
+    if (fl_span_starts_with(request->path, FL_SPAN("/for/")) &&
+        !fl_span_ends_with(authorization, fl_span_from(request->path, 5))) {
+        response->status = 401;
+        result = fl_buf_append_str(&response->body, "who are you?");
+    } else if (fl_span_eq_str(request->path, "/as")) {
+        result = fl_buf_printf(&response->body, "%.*s %.*s",
+                               FL_SPAN_ARG(fl_http_request_header(request, "Impersonate-User")),
+                               FL_SPAN_ARG(fl_http_request_header(request, "Impersonate-Group")));
+    } else if (fl_span_starts_with(request->path, FL_SPAN("/status/")) &&
+               fl_span_to_u64(fl_span_from(request->path, 8), 599, &status)) {
         response->status = (unsigned)status;
         result = fl_buf_append_str(&response->body, "{\"kind\":\"Status\",\"message\":\"so it is\"}");
     } else if (fl_span_eq_str(request->path, "/large")) {
@@ -299,6 +307,7 @@ static void a_client_that_cannot_be(void **state)
         {"https://h/#y", NULL, NULL, "a fragment"},
         {"http://127.0.0.1:1", "abc", NULL, "not sent over http"},
         {"https://h", NULL, "/nowhere/token", "/nowhere/token"},
+        {"https://h", NULL, NULL, "proxy-url: expected"},
     };
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         struct fl_kube_client *client = NULL;
@@ -307,6 +316,8 @@ static void a_client_that_cannot_be(void **state)
         fl_buf_init(&access.token.pem, 100);
         if (rows[i].token != NULL)
             assert_int_equal(fl_buf_append_str(&access.token.pem, rows[i].token), 0);
+        if (strcmp(rows[i].says, "proxy-url: expected") == 0)
+            access.proxy = strdup("http://");
         if (rows[i].token_file != NULL)
             access.token.file = strdup(rows[i].token_file);
         assert_true(fl_kube_client_new(loop, &access, NULL, &client, &err) < 0);
@@ -314,6 +325,135 @@ static void a_client_that_cannot_be(void **state)
         if (strstr(err.text, rows[i].says) == NULL)
             fail_msg("%s: %s", rows[i].server, err.text);
     }
+}
+
+/* A plugin that answers "t1", "t2" …, with a time of expiry, or fails. */
+struct maker {
+    struct fl_kube_starter starter;
+    unsigned starts;
+    int64_t expires;
+    int result;
+};
+
+static int start(const struct fl_kube_starter *starter, const struct fl_kube_plugin *plugin,
+                 struct fl_kube_plugin_answer *ret_answer, struct fl_err *err)
+{
+    union {
+        const struct fl_kube_starter *from;
+        struct fl_kube_starter *to;
+    } same = {.from = starter};
+    struct maker *maker = FL_CONTAINER_OF(same.to, struct maker, starter);
+    assert_string_equal(plugin->command, "maker");
+    maker->starts++;
+    if (maker->result < 0)
+        return fl_err_set(err, maker->result, "it does not want to");
+    fl_buf_init(&ret_answer->token, FL_KUBE_TOKEN_MAX);
+    assert_int_equal(fl_buf_printf(&ret_answer->token, "t%u", maker->starts), 0);
+    ret_answer->expires = maker->expires;
+    return 0;
+}
+
+static struct fl_kube_client *client_of_maker(struct maker *maker)
+{
+    struct fl_kube_access access = access_by(&authority, NULL);
+    maker->starter.start = start;
+    access.starter = &maker->starter;
+    access.plugin = calloc(1, sizeof(*access.plugin));
+    assert_non_null(access.plugin);
+    access.plugin->command = strdup("maker");
+    return client_of(access);
+}
+
+static unsigned ask(struct fl_kube_client *client, const char *path)
+{
+    const struct fl_kube_request request = {.method = "GET", .path = path};
+    struct fl_err err = {0};
+    struct fl_buf body;
+    unsigned status = 0;
+    fl_buf_init(&body, 1u << 16);
+    if (fl_kube_call(client, &request, &body, &status, &err) < 0)
+        fail_msg("%s", err.text);
+    if (status == 401)
+        assert_string_equal(fl_buf_str(&body), "who are you?"); /* once */
+    fl_buf_done(&body);
+    return status;
+}
+
+static void a_plugin_is_asked_again_at_a_401_once(void **state)
+{
+    (void)state;
+    struct maker maker = {.starts = 0};
+    struct fl_kube_client *client = client_of_maker(&maker);
+    assert_int_equal(maker.starts, 1);
+    assert_int_equal(ask(client, "/for/t1"), 200);
+    assert_int_equal(ask(client, "/for/t1"), 200);
+    assert_int_equal(maker.starts, 1);
+    assert_int_equal(ask(client, "/for/t2"), 200); /* t1 is refused, t2 is made */
+    assert_int_equal(maker.starts, 2);
+    assert_int_equal(ask(client, "/for/nobody"), 401);
+    assert_int_equal(maker.starts, 3);
+    assert_int_equal(ask(client, "/for/nobody"), 401); /* the answer is as new as it can be */
+    assert_int_equal(ask(client, "/for/nobody"), 401);
+    assert_int_equal(maker.starts, 3);
+    assert_int_equal(ask(client, "/for/t3"), 200);
+    assert_int_equal(ask(client, "/for/t4"), 200);
+    assert_int_equal(maker.starts, 4);
+    fl_kube_client_free(client);
+}
+
+static void a_plugin_is_asked_again_when_its_answer_has_expired(void **state)
+{
+    (void)state;
+    struct maker maker = {.expires = 1000};
+    struct fl_kube_client *client = client_of_maker(&maker);
+    maker.expires = INT64_MAX;
+    assert_int_equal(ask(client, "/for/t2"), 200);
+    assert_int_equal(ask(client, "/for/t2"), 200);
+    assert_int_equal(maker.starts, 2);
+    fl_kube_client_free(client);
+}
+
+static void a_plugin_that_fails_later(void **state)
+{
+    (void)state;
+    struct maker maker = {.expires = 1000};
+    struct fl_kube_client *client = client_of_maker(&maker);
+    const struct fl_kube_request request = {.method = "GET", .path = "/for/t1"};
+    struct fl_err err = {0};
+    struct fl_buf body;
+    unsigned status = 0;
+    fl_buf_init(&body, 1024);
+    maker.result = -EACCES;
+    assert_int_equal(fl_kube_call(client, &request, &body, &status, &err), -EACCES);
+    assert_string_equal(err.text, "it does not want to");
+    fl_kube_client_free(client);
+    fl_buf_done(&body);
+
+    struct fl_kube_access access = access_by(&authority, NULL);
+    access.starter = &maker.starter;
+    access.plugin = calloc(1, sizeof(*access.plugin));
+    assert_non_null(access.plugin);
+    access.plugin->command = strdup("maker");
+    assert_int_equal(fl_kube_client_new(loop, &access, NULL, &client, &err), -EACCES);
+}
+
+static void as_somebody_else(void **state)
+{
+    (void)state;
+    struct fl_kube_access access = access_by(&authority, "abc");
+    struct ear ear;
+    ear_init(&ear);
+    access.headers = calloc(2, sizeof(*access.headers));
+    assert_non_null(access.headers);
+    access.headers[0] = strdup("Impersonate-User: jane");
+    access.headers[1] = strdup("Impersonate-Group: dev");
+    access.header_count = 2;
+    struct fl_kube_client *client = client_of(access);
+    send_by(client, (struct fl_kube_request){.method = "GET", .path = "/as"}, &ear, NULL);
+    until_done(&ear);
+    assert_echo(&ear, "jane dev");
+    fl_kube_client_free(client);
+    ear_done(&ear);
 }
 
 static void a_token_that_would_be_two_headers(void **state)
@@ -761,6 +901,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_request_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_client_that_cannot_be, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_token_that_would_be_two_headers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_plugin_is_asked_again_at_a_401_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_plugin_is_asked_again_when_its_answer_has_expired, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_plugin_that_fails_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(as_somebody_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(statuses_mean, set_up, tear_down),
         cmocka_unit_test_setup_teardown(trust, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_token_file_that_rotates, set_up, tear_down),
