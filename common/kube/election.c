@@ -52,7 +52,9 @@ enum fl_kube_election_step fl_kube_election_next(const struct fl_kube_election *
         return FL_KUBE_ELECTION_MAKE;
     if (is_ours(election))
         return fl_kube_election_holds(election, now_ms) ? FL_KUBE_ELECTION_RENEW : FL_KUBE_ELECTION_TAKE;
-    if (seen->holder[0] == '\0' || now_ms - election->seen_ms >= (uint64_t)seen->seconds * 1000)
+    uint64_t dead_ms = seen->holder[0] != '\0' ? (uint64_t)seen->seconds * 1000 : 0;
+    uint64_t others_ms = election->yields ? election->seconds * UINT64_C(1000) : 0;
+    if (now_ms - election->seen_ms >= dead_ms + others_ms)
         return FL_KUBE_ELECTION_TAKE;
     return FL_KUBE_ELECTION_WAIT;
 }

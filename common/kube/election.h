@@ -4,6 +4,9 @@
  * our own monotonic clock, and is dead when it did not for the Lease's duration. Every write names the version that
  * was read, so of two that are quick one fails.
  *
+ *   who yields takes what is nobody's a whole duration later than others would, so that he leads only where none of
+ * them is there; a Lease that is missing is made at once by either
+ *
  *   renewed every duration/3; the holder stops to act duration × 2/3 after the start of the last renewal that went
  * well, and a request lasts no longer than duration/6: what it began is over before anybody else begins.
  */
@@ -33,6 +36,7 @@ int fl_kube_lease_parse(struct fl_span json, struct fl_kube_lease_state *ret_lea
 struct fl_kube_election {
     char identity[FL_KUBE_HOLDER_MAX];
     unsigned seconds;                /* of our own Lease */
+    bool yields;                     /* others come first: what is nobody's is ours a duration (`seconds`) later */
     struct fl_kube_lease_state seen; /* as it was read or written last */
     bool known;                      /* `seen` counts */
     uint64_t seen_ms;                /* when its version was seen first */

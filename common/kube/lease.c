@@ -283,6 +283,7 @@ static int copy_options(struct fl_kube_lease *lease, const struct fl_kube_lease_
     snprintf(lease->name, sizeof(lease->name), "%s", options->name);
     memcpy(lease->election.identity, options->identity, identity + 1);
     lease->election.seconds = seconds;
+    lease->election.yields = options->yields;
     return 0;
 }
 

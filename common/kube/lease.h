@@ -18,6 +18,7 @@ struct fl_kube_lease_options { /* texts are copied */
     const char *name_space, *name;
     const char *identity; /* of this process and no other (fl_kube_lease_identity); shorter than FL_KUBE_HOLDER_MAX */
     unsigned seconds;     /* the Lease's duration, FL_KUBE_LEASE_SECONDS_MIN to _MAX; 0: _DEFAULT */
+    bool yields;          /* others come first (election.h) */
     /* We lead from now on; or do not any more: whoever is next begins at the earliest a third of the duration later,
      * or where we gave it up by ourselves. What is under way then is to be stopped. */
     void (*on_change)(void *owner, bool leads);

@@ -83,6 +83,34 @@ static void a_holder_lives_as_long_as_it_changes(void **state)
     assert_int_equal(fl_kube_election_next(&me, 31000), FL_KUBE_ELECTION_TAKE);
 }
 
+/* Who comes second takes nothing that one of the first would have taken by then, and everything where there is none. */
+static void others_come_first(void **state)
+{
+    (void)state;
+    struct fl_kube_election me = election();
+    me.yields = true;
+    const struct fl_kube_lease_state none = {.there = false};
+    struct fl_kube_lease_state held = lease(LEASE("1", "other", ",\"leaseDurationSeconds\":15"));
+    struct fl_kube_lease_state released = lease(LEASE("2", "", ",\"leaseDurationSeconds\":1"));
+    struct fl_kube_lease_state taken = lease(LEASE("3", "another", ",\"leaseDurationSeconds\":15"));
+    fl_kube_election_saw(&me, &none, 1000);
+    assert_int_equal(fl_kube_election_next(&me, 1000), FL_KUBE_ELECTION_MAKE);
+    fl_kube_election_saw(&me, &held, 1000);
+    assert_int_equal(fl_kube_election_next(&me, 1000 + 15000 + 29999), FL_KUBE_ELECTION_WAIT);
+    assert_int_equal(fl_kube_election_next(&me, 1000 + 15000 + 30000), FL_KUBE_ELECTION_TAKE);
+    fl_kube_election_saw(&me, &released, 50000);
+    assert_int_equal(fl_kube_election_next(&me, 50000), FL_KUBE_ELECTION_WAIT);
+    fl_kube_election_lost(&me); /* it is read again, and has not changed */
+    fl_kube_election_saw(&me, &released, 60000);
+    assert_int_equal(fl_kube_election_next(&me, 79999), FL_KUBE_ELECTION_WAIT);
+    assert_int_equal(fl_kube_election_next(&me, 80000), FL_KUBE_ELECTION_TAKE);
+    fl_kube_election_saw(&me, &taken, 70000); /* one of the others was there */
+    assert_int_equal(fl_kube_election_next(&me, 80000), FL_KUBE_ELECTION_WAIT);
+    struct fl_kube_lease_state mine = lease(LEASE("4", "me", ""));
+    fl_kube_election_saw(&me, &mine, 80000); /* ours of an earlier life */
+    assert_int_equal(fl_kube_election_next(&me, 80000), FL_KUBE_ELECTION_TAKE);
+}
+
 static void one_that_was_stolen_is_not_held(void **state)
 {
     (void)state;
@@ -171,6 +199,7 @@ int main(void)
         cmocka_unit_test(what_is_read),
         cmocka_unit_test(one_that_is_absent_is_made),
         cmocka_unit_test(a_holder_lives_as_long_as_it_changes),
+        cmocka_unit_test(others_come_first),
         cmocka_unit_test(one_that_was_stolen_is_not_held),
         cmocka_unit_test(acting_ends_before_anybody_takes_over),
         cmocka_unit_test(what_is_written),
