@@ -82,9 +82,9 @@ static const char *member(const struct fl_json *pod, struct fl_json **ret_json, 
     if (text_at(metadata, "labels", GATEWAY_LABEL).len == 0 ||
         !fl_span_eq_str(
             fl_json_string(fl_json_get(fl_json_first(fl_json_get(fl_json_get(pod, "spec"), "containers")), "name")),
-            FL_CONTAINER_NAME))
+            FL_GATEWAY_NAME))
         return NULL;
-    *ret_revision = revision.len > 0 ? revision : FL_SPAN("default");
+    *ret_revision = revision.len > 0 ? revision : FL_SPAN(FL_REVISION_DEFAULT);
     return "gateway";
 }
 

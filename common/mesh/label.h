@@ -4,10 +4,11 @@
 #define FL_MESH_LABEL_H
 
 /* Labels, on a Namespace or a Pod. */
-#define FL_LABEL_INJECT    "fairlead.io/inject" /* "enabled" | "disabled"; the pod's wins over the namespace's */
-#define FL_LABEL_REVISION  "fairlead.io/rev"    /* which control-plane revision */
-#define FL_INJECT_ENABLED  "enabled"
-#define FL_INJECT_DISABLED "disabled"
+#define FL_LABEL_INJECT     "fairlead.io/inject" /* "enabled" | "disabled"; the pod's wins over the namespace's */
+#define FL_LABEL_REVISION   "fairlead.io/rev"    /* which control-plane revision; none: the next */
+#define FL_REVISION_DEFAULT "default"
+#define FL_INJECT_ENABLED   "enabled"
+#define FL_INJECT_DISABLED  "disabled"
 
 /* Labels on a Namespace alone; only the value "true" counts. */
 #define FL_LABEL_REQUIRE "fairlead.io/require" /* no pod of it may stay out of the mesh; implies inject */
@@ -111,6 +112,8 @@
 
 /* What the patch adds. */
 #define FL_CONTAINER_NAME "fairlead-proxy"
+#define FL_GATEWAY_NAME                                                                                                \
+    "fairlead-gateway" /* a Gateway's, that the deployer makes: who has the other one is called by mTLS */
 #define FL_GATE_NAME      "fairlead-gate"  /* the first init container beside a classic sidecar (mesh/container.h) */
 #define FL_VOLUME_NAME    "fairlead-proxy" /* emptyDir, medium Memory; mounted by the sidecar alone */
 #define FL_VOLUME_PATH    "/run/fairlead"

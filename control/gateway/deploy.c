@@ -200,9 +200,10 @@ void deploy_finished(struct deploy_entry *entry, uint64_t next_ms)
 /* -- whose it is -----------------------------------------------------------------------------------------------------
  */
 
-static const char *option_revision(const struct control_deploy *deploy)
+/* None is the default one. */
+static struct fl_span revision_or_default(struct fl_span name)
 {
-    return deploy->options->revision != NULL ? deploy->options->revision : "";
+    return name.len > 0 ? name : FL_SPAN(FL_REVISION_DEFAULT);
 }
 
 /* The Gateway's own label, else its class's. */
@@ -215,7 +216,8 @@ static bool is_our_revision(const struct deploy_entry *entry, const struct deplo
     struct fl_span own = fl_json_string(fl_json_get(labels, FL_LABEL_REVISION));
     if (own.len == 0 && class != NULL)
         own = fl_span_str(class->revision);
-    return fl_span_eq_str(own, option_revision(entry->deploy));
+    const char *wanted = entry->deploy->options->revision;
+    return fl_span_eq(revision_or_default(own), revision_or_default(fl_span_str(wanted != NULL ? wanted : "")));
 }
 
 static bool has_children(const struct deploy_entry *entry)

@@ -4,7 +4,7 @@
  * with the Gateway (owner reference).
  *
  *   - Ours is a Gateway whose GatewayClass names our controller and, in its label fairlead.io/rev or its class's, our
- *     revision (none: the one that has none).
+ *     revision (none, and "default": the deployer that has none).
  *   - What bears the name already and is not owned by the Gateway is never touched: the Gateway is refused.
  *   - Its status is not written here, but for one condition, `fairlead.io/Deployed`, which we own by server-side apply;
  *     the control plane makes Accepted and Programmed of it.

@@ -107,8 +107,7 @@ int control_intent_read(const struct fl_json *gateway, struct control_intent *re
     struct control_intent intent = {.name_space = text_of(metadata, "namespace"),
                                     .name = text_of(metadata, "name"),
                                     .uid = text_of(metadata, "uid"),
-                                    .class_name = text_of(spec, "gatewayClassName"),
-                                    .revision = text_of(fl_json_get(metadata, "labels"), FL_LABEL_REVISION)};
+                                    .class_name = text_of(spec, "gatewayClassName")};
     if (!fl_is_dns_label(intent.name_space) || !fl_is_dns_subdomain(intent.name) || intent.uid.len == 0)
         return fl_err_set(err, -EINVAL, "metadata: expected namespace, name and uid");
     (void)fl_json_int(fl_json_get(metadata, "generation"), 0, INT64_C(1) << 53, &intent.generation);

@@ -15,7 +15,7 @@ struct control_intent_port {
 };
 
 struct control_intent { /* spans and values are borrowed from the Gateway */
-    struct fl_span name_space, name, uid, class_name, revision;
+    struct fl_span name_space, name, uid, class_name;
     int64_t generation;
     struct control_intent_port ports[CONTROL_INTENT_PORTS_MAX]; /* ascending, each once */
     size_t port_count;

@@ -245,6 +245,8 @@ static struct fl_json *template_of(const struct control_deploy_options *options,
                                    const struct control_override *override)
 {
     struct fl_json *labels = fl_json_with(labels_of(intent), FL_LABEL_INJECT, fl_json_text(FL_INJECT_DISABLED));
+    if (options->revision != NULL && options->revision[0] != '\0') /* whose it is: `fairlead members` tells by it */
+        labels = fl_json_with(labels, FL_LABEL_REVISION, fl_json_text(options->revision));
     struct fl_json *metadata = annotated(fl_json_object_of("labels", labels), intent);
     return fl_json_with(fl_json_object_of("metadata", metadata), "spec", pod_spec(options, intent, override));
 }

@@ -11,6 +11,7 @@
 #ifndef CONTROL_GATEWAY_MANIFEST_H
 #define CONTROL_GATEWAY_MANIFEST_H
 
+#include "common/mesh/label.h"
 #include "control/gateway/deploy.h"
 #include "control/gateway/intent.h"
 #include "control/gateway/override.h"
@@ -20,7 +21,7 @@
 #define CONTROL_DEPLOY_NAME_LABEL    "gateway.networking.k8s.io/gateway-name"
 #define CONTROL_DEPLOY_CLASS_LABEL   "gateway.networking.k8s.io/gateway-class-name"
 #define CONTROL_DEPLOY_DRAIN_SECONDS 10
-#define CONTROL_DEPLOY_CONTAINER     "fairlead-gateway" /* not a sidecar's name: who has that is called by mTLS */
+#define CONTROL_DEPLOY_CONTAINER     FL_GATEWAY_NAME
 
 /* In the order in which they are applied. X(constant, apiVersion, kind, path of the collection with the namespace's
  * name to be put in) */

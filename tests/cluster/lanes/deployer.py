@@ -19,11 +19,15 @@ class Deployer(Lane):
         gatewayapi.install(cls)
         cls.create(gateway_class())
         cls.create(gateway_class("theirs", "example.com/other"))
-        system = cls.namespace("system")
-        cls.deployer = cls.program("fairlead-control", "deployer", "--kubeconfig", place.KUBECONFIG, "--namespace", system,
-                                   "--proxy-image", "fairlead.local/proxy:test", "--control-address", "fairlead-control.fairlead-system.svc:15012")
+        cls.system = cls.namespace("system")
+        cls.deployer = cls.program("fairlead-control", "deployer", *cls.options("fairlead-control"))
         cls.deployer.wait("leading")
         cls.space = cls.namespace("edge", labels={"pod-security.kubernetes.io/enforce": "restricted"})
+
+    @classmethod
+    def options(cls, control):
+        return ("--kubeconfig", place.KUBECONFIG, "--namespace", cls.system, "--proxy-image", "fairlead.local/proxy:test",
+                "--control-address", f"{control}.fairlead-system.svc:15012")
 
     def deployed(self, name, status="True", reason="Deployed", generation=None, space=None):
         def there(thing):
@@ -151,6 +155,33 @@ class Deployer(Lane):
         self.api.patch(gatewayapi.VERSION, "Gateway", "leaves", {"spec": {"gatewayClassName": "theirs"}}, self.space)
         for version, kind in OBJECTS[:3]:
             self.api.wait_gone(version, kind, "leaves-fairlead", self.space)
+
+    def control_of(self, name):
+        thing = self.made("apps/v1", "Deployment", name)
+        env = thing["spec"]["template"]["spec"]["containers"][0]["env"] if thing else ()
+        return next((row["value"].split(".")[0] for row in env if row["name"] == "FAIRLEAD_CONTROL_ADDRESS"), None)
+
+    def test_revisions(self):
+        """Two deployers, each for the Gateways of its revision; one that is moved keeps its objects, and its pods have the other's control plane."""
+        def named(name, revision):
+            thing = gateway(name, self.space)
+            thing["metadata"]["labels"] = {"fairlead.io/rev": revision}
+            return self.api.create(thing)
+        named("moves", "canary")
+        named("stays", "default")  # as on a namespace: the one that has no name
+        self.deployed("stays")
+        self.assertEqual((self.control_of("stays"), self.control_of("moves")), ("fairlead-control", None))
+        other = self.program("fairlead-control", "deployer", *self.options("fairlead-control-canary"), "--revision", "canary", "--lease", "fairlead-deployer-canary")
+        other.wait("leading")
+        self.deployed("moves")
+        self.assertEqual((self.control_of("stays"), self.control_of("moves")), ("fairlead-control", "fairlead-control-canary"))
+        before = self.made("apps/v1", "Deployment", "moves")
+        self.assertEqual(before["spec"]["template"]["metadata"]["labels"]["fairlead.io/rev"], "canary")
+        self.api.patch(gatewayapi.VERSION, "Gateway", "moves", {"metadata": {"labels": {"fairlead.io/rev": None}}}, self.space)
+        eventually(lambda: self.control_of("moves") == "fairlead-control", "the first deployer has it")
+        after = self.made("apps/v1", "Deployment", "moves")
+        self.assertEqual(after["metadata"]["uid"], before["metadata"]["uid"])
+        self.assertNotIn("fairlead.io/rev", after["spec"]["template"]["metadata"]["labels"])
 
     def test_very_many(self):
         """Forty at once: one after the other, and one in between is served too."""

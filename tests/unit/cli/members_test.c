@@ -8,13 +8,15 @@
 
 #include <cmocka.h>
 
-#define POD(name, status, labels, phase)                                                                               \
+#define POD_OF(container, name, status, labels, phase)                                                                 \
     "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"shop\",\"labels\":{" labels "},\"annotations\":{" status     \
-    "}},\"spec\":{\"containers\":[{\"name\":\"fairlead-proxy\"}]},\"status\":{\"phase\":\"" phase "\"}}"
-#define STATUS(text) "\"fairlead.io/status\":\"" text "\""
-#define OF(revision) STATUS("{\\\"revision\\\":\\\"" revision "\\\"}")
-#define GATEWAY      "\"gateway.networking.k8s.io/gateway-class-name\":\"fairlead\""
-#define LIST(items)  "{\"items\":[" items "]}"
+    "}},\"spec\":{\"containers\":[{\"name\":\"" container "\"}]},\"status\":{\"phase\":\"" phase "\"}}"
+#define POD(name, status, labels, phase) POD_OF("app", name, status, labels, phase)
+#define GATEWAY_POD(name, labels, phase) POD_OF("fairlead-gateway", name, "", GATEWAY labels, phase)
+#define STATUS(text)                     "\"fairlead.io/status\":\"" text "\""
+#define OF(revision)                     STATUS("{\\\"revision\\\":\\\"" revision "\\\"}")
+#define GATEWAY                          "\"gateway.networking.k8s.io/gateway-class-name\":\"fairlead\""
+#define LIST(items)                      "{\"items\":[" items "]}"
 
 static ptrdiff_t members(const char *text, const char *revision, struct fl_buf *out)
 {
@@ -49,10 +51,12 @@ static void who_is_in_the_mesh(void **state)
         {"of another", LIST(POD("a", OF("default"), "", "Running")), "canary", 0},
         {"of none that can be read", LIST(POD("a", STATUS("{"), "", "Running")), "canary", 1},
         {"by the form of before", LIST(POD("a", STATUS("injected"), "", "Running")), "default", 1},
-        {"a gateway", LIST(POD("a", "", GATEWAY, "Running")), "default", 1},
-        {"a gateway of a revision", LIST(POD("a", "", GATEWAY ",\"fairlead.io/rev\":\"canary\"", "Running")), "default",
-         0},
-        {"several", LIST(POD("a", OF("default"), "", "Running") "," POD("b", "", GATEWAY, "Running")), "", 2},
+        {"a gateway", LIST(GATEWAY_POD("a", "", "Running")), "default", 1},
+        {"another mesh's", LIST(POD("a", "", GATEWAY, "Running")), "", 0},
+        {"a gateway that has ended", LIST(GATEWAY_POD("a", "", "Failed")), "", 0},
+        {"a gateway of another", LIST(GATEWAY_POD("a", ",\"fairlead.io/rev\":\"canary\"", "Running")), "default", 0},
+        {"a gateway of a revision", LIST(GATEWAY_POD("a", ",\"fairlead.io/rev\":\"canary\"", "Running")), "canary", 1},
+        {"several", LIST(POD("a", OF("default"), "", "Running") "," GATEWAY_POD("b", "", "Running")), "", 2},
         {"no list", "{\"kind\":\"Status\"}", "", -EINVAL},
         {"items that are none", "{\"items\":{}}", "", -EINVAL},
         {"pods that are none", LIST("1,null,[],\"x\",{}"), "", 0},
@@ -72,7 +76,7 @@ static void what_is_told_of_them(void **state)
     struct fl_buf out;
     fl_buf_init(&out, 65536);
     assert_int_equal(
-        members(LIST(POD("web", OF("canary"), "", "Running") "," POD("edge", "", GATEWAY, "Running")), "", &out), 2);
+        members(LIST(POD("web", OF("canary"), "", "Running") "," GATEWAY_POD("edge", "", "Running")), "", &out), 2);
     assert_string_equal(fl_buf_str(&out), "NAMESPACE  POD   REVISION  WHAT\n"
                                           "shop       web   canary    sidecar\n"
                                           "shop       edge  default   gateway\n");

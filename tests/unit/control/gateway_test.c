@@ -224,6 +224,34 @@ static void ports_roll_no_pod(void **state)
     assert_int_equal(fl_json_count(ports), 1); /* a Service has at least one */
 }
 
+static struct fl_span pods_revision(const char *revision)
+{
+    static char text[64];
+    FL_CLEANUP(fl_cleanup_json) struct fl_json *gateway = parse(full);
+    const struct control_override override = {0};
+    struct control_deploy_options of_revision = options;
+    struct control_intent intent;
+    const char *reason = NULL;
+    of_revision.revision = revision;
+    assert_int_equal(control_intent_read(gateway, &intent, &reason, &(struct fl_err){0}), 0);
+    FL_CLEANUP(fl_cleanup_json)
+    struct fl_json *object = control_manifest(CONTROL_DEPLOY_DEPLOYMENT, &of_revision, &intent, &override, FL_SPAN(""));
+    const struct fl_json *pod = fl_json_get(fl_json_get(object, "spec"), "template");
+    struct fl_span label =
+        fl_json_string(fl_json_get(fl_json_get(fl_json_get(pod, "metadata"), "labels"), "fairlead.io/rev"));
+    snprintf(text, sizeof(text), "%.*s", FL_SPAN_ARG(label));
+    return fl_span_str(text);
+}
+
+/* By it `helm uninstall` knows which release a gateway's pods are of. The selector stays: a Gateway may change over. */
+static void pods_carry_their_revision(void **state)
+{
+    (void)state;
+    assert_true(fl_span_eq_str(pods_revision("canary"), "canary"));
+    assert_true(fl_span_eq_str(pods_revision(""), ""));
+    assert_true(fl_span_eq_str(pods_revision(NULL), ""));
+}
+
 static void memory_that_is_out_gives_nothing(void **state)
 {
     (void)state;
@@ -253,6 +281,7 @@ int main(void)
         cmocka_unit_test(parameters_are_checked_by_name),
         cmocka_unit_test(objects_are_as_they_are_written_down),
         cmocka_unit_test(ports_roll_no_pod),
+        cmocka_unit_test(pods_carry_their_revision),
         cmocka_unit_test(memory_that_is_out_gives_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
