@@ -155,6 +155,7 @@ static int start_leading(struct control_cluster *cluster, const struct control_c
                                                 .name = cluster->lease_name,
                                                 .identity = cluster->identity,
                                                 .seconds = options->lease_s,
+                                                .yields = options->yields,
                                                 .on_change = on_lead,
                                                 .on_trouble = on_lease_trouble,
                                                 .owner = cluster};

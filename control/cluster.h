@@ -24,6 +24,7 @@ struct control_cluster_options { /* texts are borrowed, for as long as the clust
     const char *name_space;           /* of the installation; NULL: the service account's, or context's */
     const char *lease, *bundle;       /* names; NULL: those above */
     uint32_t lease_s;                 /* 0: FL_KUBE_LEASE_SECONDS_DEFAULT */
+    bool yields;                      /* another revision's replicas come first, where there are any */
     void (*on_commit)(void *owner, const struct control_diff *diff); /* control_kubernetes_options */
     void (*on_synced)(void *owner);
     void *owner;

@@ -35,6 +35,12 @@ static const struct fl_metric_family objects_family = {
     .name = "fairlead_control_objects", .help = "Objects in the model.", .kind = FL_METRIC_GAUGE};
 static const struct fl_metric_family problems_family = {
     .name = "fairlead_control_problems", .help = "Documents that could not be taken.", .kind = FL_METRIC_GAUGE};
+static const char *const build_labels[] = {"version", "revision"};
+static const struct fl_metric_family build_family = {.name = "fairlead_control_build_info",
+                                                     .help = "Always 1; version and revision are labels.",
+                                                     .kind = FL_METRIC_GAUGE,
+                                                     .label_names = build_labels,
+                                                     .label_count = FL_COUNT(build_labels)};
 static const struct fl_metric_family commits_family = {
     .name = "fairlead_control_commits_total", .help = "Changes of the model.", .kind = FL_METRIC_COUNTER};
 
@@ -248,6 +254,11 @@ static bool issues(const struct control_options *options)
     return options->ca_dir != NULL || options->ca_cert_dir != NULL || uses_secrets(options);
 }
 
+static const char *revision_of(const struct control_options *options)
+{
+    return options->revision != NULL ? options->revision : FL_REVISION_DEFAULT;
+}
+
 static int start_basis(struct control *control, struct fl_err *err)
 {
     control->connections = count_connections();
@@ -268,6 +279,8 @@ static int start_basis(struct control *control, struct fl_err *err)
     control->objects = fl_metrics_gauge(control->metrics, &objects_family, NULL);
     control->problems = fl_metrics_gauge(control->metrics, &problems_family, NULL);
     control->commits = fl_metrics_counter(control->metrics, &commits_family, NULL);
+    const struct fl_span build[] = {FL_SPAN(FL_VERSION), fl_span_str(revision_of(control->options))};
+    fl_gauge_set(fl_metrics_gauge(control->metrics, &build_family, build), 1);
     return 0;
 }
 
@@ -284,6 +297,7 @@ static int start_cluster(struct control *control, const struct control_options *
                                                     .lease = options->lease,
                                                     .bundle = options->bundle_configmap,
                                                     .lease_s = options->lease_s,
+                                                    .yields = strcmp(revision_of(options), FL_REVISION_DEFAULT) != 0,
                                                     .on_commit = on_commit,
                                                     .on_synced = on_synced,
                                                     .owner = control};
@@ -325,6 +339,18 @@ static void on_bundle(void *owner, struct fl_span pem)
         control_cluster_set_bundle(control->cluster, pem);
 }
 
+/* Proxies hear of a new root with their next certificate, some time after half of the life of the one before. */
+static void warn_of_overlap(const struct control_options *options)
+{
+    uint32_t validity_s = options->certificate_validity_s > 0 ? options->certificate_validity_s : CONTROL_VALIDITY_S;
+    if (options->ca_overlap_s > 0 && options->ca_overlap_s < validity_s)
+        fl_log(
+            FL_LOG_WARNING,
+            "--ca-overlap is shorter than certificates live (--certificate-validity): a root that is rotated may issue "
+            "before every proxy trusts it",
+            FL_LOG_NUM("overlap_s", options->ca_overlap_s), FL_LOG_NUM("validity_s", validity_s));
+}
+
 static int start_identities(struct control *control, struct fl_err *err)
 {
     const struct control_options *options = control->options;
@@ -332,6 +358,7 @@ static int start_identities(struct control *control, struct fl_err *err)
     struct control_authenticator *authenticator = NULL;
     if (!issues(options))
         return 0;
+    warn_of_overlap(options);
     if (control->cluster != NULL && options->token_dir == NULL &&
         control_cluster_authenticator(control->cluster, audience, &authenticator) < 0)
         return fl_err_set(err, -ENOMEM, "start: out of memory");
@@ -464,7 +491,8 @@ static void say_ready(struct control *control)
     fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("source", options->source), FL_LOG_NUM("port", control->port),
            FL_LOG_NUM("plaintext_port", control->plaintext_port),
            FL_LOG_NUM("http_port", control->pages != NULL ? control_pages_port(control->pages) : 0),
-           FL_LOG_NUM("objects", objects), FL_LOG_NUM("problems", problems), FL_LOG_STR("version", FL_VERSION));
+           FL_LOG_NUM("objects", objects), FL_LOG_NUM("problems", problems),
+           FL_LOG_STR("revision", revision_of(options)), FL_LOG_STR("version", FL_VERSION));
 }
 
 static void stop(struct control *control)

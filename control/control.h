@@ -27,7 +27,7 @@ struct control_options {
     /* The source "kubernetes" alone; NULL or 0: the default. */
     const char *ca_secret, *cacerts_secret; /* where neither ca_dir nor ca_cert_dir is given */
     const char *bundle_configmap, *lease;
-    const char *revision;
+    const char *revision; /* of several, FL_REVISION_DEFAULT leads where it is there; NULL: that one */
     uint32_t lease_s, ca_root_life_s, ca_look_ms;
 
     /* Identities (ca/identities.h); none of these, and no Secret: no certificates, and no TLS. */

@@ -26,7 +26,8 @@ static const char usage[] =
     "  --source directory:PATH      the folder of YAML that a cluster would hold; followed as it changes\n"
     "  --kubeconfig FILE            of the API server; --context NAME: of the kubeconfig (default: its current one)\n"
     "  --namespace NAME             of the installation (default: the service account's, or the context's)\n"
-    "  --revision NAME              of this control plane\n"
+    "  --revision NAME              of several that stand beside each other (default: default). All serve every proxy\n"
+    "                               that asks; another one than \"default\" leads only where that is not there\n"
     "  --listen ADDR:PORT           xDS and certificates over TLS (default " CONTROL_LISTEN_DEFAULT
     "); port 0 takes any\n"
     "                               free one (the \"ready\" log line tells); \"none\": not at all\n"
@@ -253,7 +254,7 @@ static int take_cluster_option(struct control_options *options, int id, const ch
     switch (id) {
     case OPTION_REVISION:
         options->revision = value;
-        return 0;
+        return fl_is_dns_label(fl_span_str(value)) ? 0 : wrong("--revision: expected a name", value);
     case OPTION_CA_SECRET:
         return take_object_name("--ca-secret: expected a name", value, &options->ca_secret);
     case OPTION_CACERTS_SECRET:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 import fake_api
 from waiting import eventually
@@ -125,6 +126,10 @@ class Process:
     def said(self, message):
         with self.changed:
             return [entry for entry in self.entries if entry["message"] == message]
+
+    def said_all(self):
+        with self.changed:
+            return list(self.entries)
 
     def children(self, command):
         out = subprocess.run(["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="], capture_output=True, text=True)
@@ -354,6 +359,39 @@ class Identity(unittest.TestCase):
         self.create(self.channel(control), token("web"))
         eventually(lambda: "root-2.pem" in self.store.objects[SECRET]["data"], "the second root")
         self.create(self.channel(control), token("web"))
+
+    def test_an_overlap_that_is_too_short_is_told(self):
+        """Proxies hear of a root with their next certificate."""
+        short = self.start("--certificate-validity", "60", "--ca-overlap", "59")
+        short.wait("ready")
+        warned = [entry for entry in short.said_all() if entry["message"].startswith("--ca-overlap is shorter")]
+        self.assertEqual([(entry["overlap_s"], entry["validity_s"]) for entry in warned], [(59, 60)])
+        for options in (("--certificate-validity", "60", "--ca-overlap", "60"), ()):
+            enough = self.start(*options)
+            enough.wait("ready")
+            self.assertFalse([entry for entry in enough.said_all() if "--ca-overlap" in entry["message"]], options)
+
+    # -- revisions beside each other --------------------------------------------------------------------------------------
+
+    def test_another_revision_leads_only_where_the_default_one_is_away(self):
+        """Both serve; the one Lease is for whoever is trusted with all of the mesh."""
+        def replica(*options):
+            return self.start("--lease-duration", "6", *options)
+        first = replica()
+        self.assertEqual(first.wait("ready")["revision"], "default")
+        first.wait("leading")
+        canary, second = replica("--revision", "next"), replica("--revision", "default")
+        ready = canary.wait("ready")
+        self.assertEqual(ready["revision"], "next")
+        second.wait("ready")
+        with urllib.request.urlopen(f"http://127.0.0.1:{ready['http_port']}/metrics", timeout=WAIT_S) as page:
+            self.assertRegex(page.read().decode(), r'fairlead_control_build_info\{version="[^"]+",revision="next"\} 1')
+        self.assertEqual(first.end(), 0)  # it gives the Lease up: both see at once that it is nobody's
+        second.wait("leading")
+        self.assertEqual(canary.said("leading"), [])
+        self.assertEqual(second.end(), 0)
+        canary.wait("leading")
+        self.create(self.channel(canary), token("web"))
 
     def test_a_secret_that_is_no_good(self):
         self.store.create(f"/api/v1/namespaces/{SPACE}/secrets", {

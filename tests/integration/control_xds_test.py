@@ -234,7 +234,8 @@ class Options(unittest.TestCase):
     def test_usage(self):
         self.assertEqual(self.run_with("--help").returncode, 0)
         self.assertIn("fairlead-control", self.run_with("--version").stdout)
-        for options in ((), ("--source",), ("--nothing",), ("--source", "directory:/", "more"), ("--source", "kubernetes:")):
+        for options in ((), ("--source",), ("--nothing",), ("--source", "directory:/", "more"), ("--source", "kubernetes:"),
+                        ("--source", "directory:/", "--revision", "No_Name")):
             self.assertEqual(self.run_with(*options).returncode, 2, options)
 
     def test_what_cannot_start(self):
