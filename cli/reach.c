@@ -80,8 +80,7 @@ static int list_controls(struct cli_cluster *cluster, const char *mesh, struct f
     return result;
 }
 
-/* Pods of another revision have its suffix in their names: fairlead-control-<revision>-…; a label tells where there is
- * one. */
+/* Pods of earlier charts have no such label. */
 static bool is_of_revision(const struct fl_json *pod, const char *revision)
 {
     struct fl_span label =

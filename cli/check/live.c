@@ -21,11 +21,18 @@
 
 /* --- 303 -------------------------------------------------------------------------------------------------------- */
 
+/* Pods of earlier charts have no such label. */
+static bool is_of_revision(const struct fl_json *pod, const char *revision)
+{
+    struct fl_span own = cli_object_label(pod, "fairlead.io/revision");
+    return own.len == 0 || fl_span_eq_str(own, revision);
+}
+
 static const struct fl_json *webhook_pod(const struct cli_world *world)
 {
     const struct fl_json *pod = cli_world_first(world, CLI_DOCUMENT_MESH_PODS);
     while (pod != NULL && (!fl_span_eq_str(cli_object_label(pod, "app.kubernetes.io/component"), "webhook") ||
-                           !cli_subject_is_ready(pod)))
+                           !is_of_revision(pod, world->revision) || !cli_subject_is_ready(pod)))
         pod = fl_json_next(pod);
     return pod;
 }
