@@ -104,7 +104,7 @@ BROKEN = {
                                   303, "failed", "no TLS with", "203"),
     "the webhook cannot be reached": (lambda c: c.pages.pop((MESH, "fairlead-webhook-3", 8443, "tls")), 303, "skipped", "not found", "portforward"),
     "a pod's certificate ended": (lambda c: control_pages(c, 1, proxy("web-1", left=-60)), 304, "failed", "shop/web-1: its certificate ended 1m ago", "204"),
-    "a pod's certificate is not renewed": (lambda c: control_pages(c, 1, proxy("web-1", left=60)), 304, "warning", "ends in 1m", "204"),
+    "a pod's certificate is not renewed": (lambda c: control_pages(c, 1, proxy("web-1", left=110)), 304, "warning", "ends in 1m", "204"),
     "a pod is not connected": (lambda c: control_pages(c, 1), 404, "failed", "shop/web-1 is not connected", "501"),
     "a pod refuses": (lambda c: control_pages(c, 1, proxy("web-1", in_sync=False, reason="no such filter")), 404, "failed",
                       "shop/web-1 refuses what it is told: no such filter", "209"),
