@@ -11,6 +11,7 @@
 #include "proxy/admin/pages.h"
 #include "proxy/admin/serving.h"
 #include "proxy/admin/slices.h"
+#include "proxy/admin/startwait.h"
 #include "proxy/config/podapp.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ struct proxy_admin {
     struct proxy_appprobes *probes; /* NULL: the pod has none */
     struct proxy_appscrape *scrape; /* the same of metrics */
     struct proxy_slices *slices;
+    struct proxy_startwait *startwait;
     struct proxy_admin_drain drain_how; /* as asked last */
 };
 
@@ -72,21 +74,31 @@ static int page_ready(struct proxy_admin *admin, const struct proxy_message *req
     return fl_buf_printf(&answer->body, "%s\n", proxy_server_state_name(state));
 }
 
+static bool has_started(const struct proxy_admin *admin)
+{
+    return admin->host.state(admin->host.owner) != PROXY_SERVER_INITIALIZING && proxy_gate_is_open(admin->options.gate);
+}
+
+static int tell_started(void *owner, struct proxy_answer *answer)
+{
+    struct proxy_admin *admin = owner;
+    bool started = has_started(admin);
+    answer->status = started ? 200 : 503;
+    if (!started && proxy_gate_is_open(admin->options.gate))
+        return page_ready(admin, NULL, answer);
+    return fl_buf_printf(&answer->body, "start gate: %s\n", proxy_gate_state_name(gate_state(admin)));
+}
+
 static int page_started(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
     (void)request;
-    bool started =
-        admin->host.state(admin->host.owner) != PROXY_SERVER_INITIALIZING && proxy_gate_is_open(admin->options.gate);
-    answer->status = started ? 200 : 503;
-    if (!started && proxy_gate_is_open(admin->options.gate))
-        return page_ready(admin, request, answer);
-    return fl_buf_printf(&answer->body, "start gate: %s\n", proxy_gate_state_name(gate_state(admin)));
+    return has_started(admin) ? tell_started(admin, answer) : proxy_startwait_begin(admin->startwait, answer);
 }
 
 static int page_health(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
 {
     if (!proxy_gate_is_open(admin->options.gate))
-        return page_started(admin, request, answer);
+        return tell_started(admin, answer);
     return page_ready(admin, request, answer);
 }
 
@@ -305,7 +317,8 @@ static const struct row rows[] = {
     {"/quitquitquit", "POST: drain and exit", ON_ADMIN, true, false, page_quit, NULL},
     {"/healthz/ready", "200 where the proxy serves and the start gate is open", ON_HEALTH, false, false, page_health,
      NULL},
-    {"/healthz/started", "200 once the start gate is open", ON_HEALTH, false, false, page_started, NULL},
+    {"/healthz/started", "200 once the start gate is open; before, the answer takes a while", ON_HEALTH, false, false,
+     page_started, NULL},
 };
 
 static int page_help(struct proxy_admin *admin, const struct proxy_message *request, struct proxy_answer *answer)
@@ -444,6 +457,9 @@ int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admi
     admin->host = *options->host;
     admin->start_ms = fl_loop_now_ms(options->loop);
     int result = proxy_slices_new(options->loop, &admin->slices);
+    const struct proxy_startwait_options startwait = {options->loop, tell_started, admin};
+    if (result == 0)
+        result = proxy_startwait_new(&startwait, &admin->startwait);
     if (result != 0)
         fl_err_set(err, result, "out of memory");
     if (result == 0)
@@ -465,10 +481,17 @@ struct proxy_admin *proxy_admin_free(struct proxy_admin *admin)
     for (size_t i = 0; i < PORTS; i++)
         admin->ports[i].serving = proxy_serving_free(admin->ports[i].serving);
     admin->slices = proxy_slices_free(admin->slices);
+    admin->startwait = proxy_startwait_free(admin->startwait);
     admin->probes = proxy_appprobes_free(admin->probes);
     admin->scrape = proxy_appscrape_free(admin->scrape);
     free(admin);
     return NULL;
+}
+
+void proxy_admin_look(struct proxy_admin *admin)
+{
+    if (admin != NULL && has_started(admin))
+        proxy_startwait_end(admin->startwait);
 }
 
 struct proxy_address proxy_admin_address(const struct proxy_admin *admin)

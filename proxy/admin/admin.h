@@ -4,7 +4,7 @@
  *   stats     :15090                               /stats/prometheus
  *   merged    :15020                               /stats/prometheus: ours and the app's (appscrape.h);
  *                                                  /app-health/…, /app-lifecycle/…: the app's probes (appprobes.h)
- *   health    :15021                               /healthz/ready, /healthz/started
+ *   health    :15021                               /healthz/ready, /healthz/started (which waits: startwait.h)
  *
  * The last three lines are opened in the roles of a mesh (sidecar, gateway), on all addresses. The admin port's paths
  * and forms are Envoy's, as far as there is something to say: docs/admin.md.
@@ -80,6 +80,9 @@ struct proxy_admin_options {
 int proxy_admin_new(const struct proxy_admin_options *options, struct proxy_admin **ret_admin,
                     struct fl_err *err) FL_MUST_CHECK;
 struct proxy_admin *proxy_admin_free(struct proxy_admin *admin);
+
+/* The server's state or the start gate changed: who waits for the start is answered. On the loop; NULL is allowed. */
+void proxy_admin_look(struct proxy_admin *admin);
 
 /* Where the admin port listens now. */
 struct proxy_address proxy_admin_address(const struct proxy_admin *admin);

@@ -140,6 +140,7 @@ static int give_up(uint64_t seconds, int result, const struct heard *heard, stru
 int proxy_hook_wait(uint64_t seconds, struct fl_err *err)
 {
     const uint64_t end = now_ms() + seconds * 1000;
+    struct heard last = {0};
     for (;;) {
         struct heard heard = {0};
         uint64_t now = now_ms(), patience = now + PROXY_HOOK_ANSWER_MS;
@@ -147,9 +148,13 @@ int proxy_hook_wait(uint64_t seconds, struct fl_err *err)
                          patience < end || seconds == 0 ? patience : end + 1, &heard);
         if (result == 0 && heard.status == 200)
             return 0;
+        if (result == 0)
+            last = heard;
+        if (result == -ETIMEDOUT && last.status != 0) /* the end came while it waited: what it said before holds */
+            result = 0;
         now = now_ms();
         if (now + PROXY_HOOK_RETRY_MS > end)
-            return give_up(seconds, result, &heard, err);
+            return give_up(seconds, result, &last, err);
         pause_until(now + PROXY_HOOK_RETRY_MS);
     }
 }

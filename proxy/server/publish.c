@@ -89,6 +89,7 @@ static void check_ready(struct server *server)
     server->state = PROXY_SERVER_LIVE;
     proxy_server_take_over_now(server);
     tell_ready(server);
+    proxy_admin_look(server->admin);
 }
 
 /* What went with the configurations before goes back to the system: it looks at the whole heap. */

@@ -37,6 +37,7 @@ static void on_gate(void *owner, enum proxy_gate_state state, const char *reason
         fl_log_message(FL_LOG_INFO, "start gate open: the capture rules of this network namespace work");
     else
         fl_log(FL_LOG_WARNING, "start gate waits", FL_LOG_STR("reason", reason));
+    proxy_admin_look(server->admin);
 }
 
 static int start_dns(struct server *server, const struct fl_capture *capture, struct fl_err *err)

@@ -2,6 +2,7 @@
 #include "common/base/log.h"
 #include "common/doc/json.h"
 #include "proxy/admin/guard.h"
+#include "proxy/admin/startwait.h"
 #include "tests/support/folder.h"
 #include "tests/unit/proxy/admin_world.h"
 
@@ -191,12 +192,20 @@ static void test_changes_need_post(void **state)
     assert_has(post(admin_port(), "/ready"), "HTTP/1.1 405 ");
 }
 
-static void test_health(void **state)
+#define ASK_STARTED "GET /healthz/started HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+/* A question that is kept waiting when this returns. */
+static int ask_early(void)
 {
-    (void)state;
-    assert_has(get(health_port, "/healthz/started"), "HTTP/1.1 503 ");
-    assert_has(get(health_port, "/healthz/ready"), "HTTP/1.1 503 ");
-    assert_has(get(health_port, "/healthz/ready"), "start gate: waiting\n");
+    int fd = dial(health_port);
+    say(fd, ASK_STARTED);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(fl_loop_turn(world.loop, 1) >= 0);
+    return fd;
+}
+
+static void open_gate(void)
+{
     /* Every family's dial comes back. */
     static const char *const rows[][2] = {{"127.0.0.1", "127.0.0.6"}, {"::1", "::6"}};
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
@@ -208,12 +217,72 @@ static void test_health(void **state)
         }
     }
     assert_true(fl_loop_turn(world.loop, 10) >= 0);
+}
+
+static void test_health(void **state)
+{
+    (void)state;
+    assert_has(get(health_port, "/healthz/started"), "HTTP/1.1 503 ");
+    assert_has(get(health_port, "/healthz/ready"), "HTTP/1.1 503 ");
+    assert_has(get(health_port, "/healthz/ready"), "start gate: waiting\n");
+    open_gate();
     assert_has(get(health_port, "/healthz/started"), "HTTP/1.1 200 ");
     assert_has(get(health_port, "/healthz/ready"), "\r\n\r\nLIVE\n");
     world.state = PROXY_SERVER_DRAINING;
     assert_has(get(health_port, "/healthz/started"), "HTTP/1.1 200 ");
     assert_has(get(health_port, "/healthz/ready"), "HTTP/1.1 503 ");
     world.state = PROXY_SERVER_LIVE;
+}
+
+/* The gate is closed: the answer is no, but not before some time. */
+static void test_an_early_question_is_kept(void **state)
+{
+    (void)state;
+    uint64_t asked = fl_loop_now_ms(world.loop);
+    assert_has(get(health_port, "/healthz/started"), "HTTP/1.1 503 ");
+    assert_true(fl_loop_now_ms(world.loop) - asked >= PROXY_STARTWAIT_MS - 1);
+    assert_has(get(health_port, "/healthz/ready"), "HTTP/1.1 503 "); /* this one is not kept */
+}
+
+/* What is kept is answered by the start: with it the gate opens, and then the server is live. A machine that stops for
+ * a second between the two gets the answer of before; so asked again. */
+static void test_the_start_answers(void **state)
+{
+    (void)state;
+    struct fl_buf answer;
+    fl_buf_init(&answer, 1u << 20);
+    open_gate();
+    for (unsigned i = 0; i < 20; i++) {
+        world.state = PROXY_SERVER_INITIALIZING;
+        int fds[3] = {ask_early(), ask_early(), ask_early()};
+        close(fds[0]); /* one goes away meanwhile */
+        assert_true(fl_loop_turn(world.loop, 1) >= 0);
+        proxy_admin_look(world.admin); /* nothing has changed */
+        world.state = PROXY_SERVER_LIVE;
+        proxy_admin_look(world.admin);
+        unsigned started = 0;
+        for (size_t j = 1; j < FL_COUNT(fds); j++) {
+            assert_true(hear(fds[j], &answer, false));
+            started += strstr(fl_buf_str(&answer), "HTTP/1.1 200 ") != NULL;
+            close(fds[j]);
+        }
+        if (started == FL_COUNT(fds) - 1) {
+            fl_buf_done(&answer);
+            return;
+        }
+    }
+    fail_msg("nobody heard of the start");
+}
+
+static void test_the_end_of_who_waits(void **state)
+{
+    (void)state;
+    world.state = PROXY_SERVER_INITIALIZING;
+    int fd = ask_early();
+    world.admin = proxy_admin_free(world.admin);
+    char byte;
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    close(fd);
 }
 
 /* -- who may ask -- */
@@ -342,7 +411,10 @@ int main(void)
         cmocka_unit_test(test_changes_need_post),
         cmocka_unit_test(test_guard),
         cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_an_early_question_is_kept),
         cmocka_unit_test(test_health),
+        cmocka_unit_test(test_the_start_answers),
+        cmocka_unit_test(test_the_end_of_who_waits),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
