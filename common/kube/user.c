@@ -202,9 +202,10 @@ static int fill_cluster(const struct fl_json *cluster, const struct fl_kube_acce
         result = fl_json_set(info, "proxy-url", fl_json_new_string(fl_span_str(access->proxy)));
     if (result == 0 && fl_json_bool(fl_json_get(cluster, "disable-compression")))
         result = fl_json_set(info, "disable-compression", fl_json_new_bool(true));
-    if (result == 0 && extension != NULL)
-        result = fl_json_set(info, "config", fl_json_copy(extension));
-    return result;
+    if (result < 0)
+        return result;
+    return fl_json_set(info, "config",
+                       extension != NULL ? fl_json_copy(extension) : fl_json_new_null()); /* as kubectl */
 }
 
 static int read_cluster_info(const struct fl_kube_files *files, const struct fl_kube_entry *exec,

@@ -135,7 +135,7 @@ class Plugins(Way):
         self.assertEqual(self.check(cluster).returncode, 0)
         told = json.loads(out.read_text())
         self.assertEqual((told["apiVersion"], told["spec"]["interactive"]), (V1BETA1, False))
-        self.assertEqual(told["spec"]["cluster"], {"server": f"https://127.0.0.1:{cluster.port()}", **cluster.where})
+        self.assertEqual(told["spec"]["cluster"], {"server": f"https://127.0.0.1:{cluster.port()}", **cluster.where, "config": None})
 
     def test_a_certificate(self):
         leaf = AUTHORITY.leaf("me", use="clientAuth")

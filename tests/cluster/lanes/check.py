@@ -177,6 +177,27 @@ class Check(Lane):
         self.assertIn("you may not create clusterroles.rbac.authorization.k8s.io", [one["text"] for one in rights["findings"]])
         self.assertEqual(self.check("--pre")[103]["state"], "ok")
 
+    def test_a_person_with_a_plugin(self):
+        """A kubeconfig as EKS, GKE and AKS give them: the certificate comes from a program, by the path that it was given."""
+        folder = self.folder()
+        answer = {"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {
+            "clientCertificateData": (place.PKI / "admin.crt").read_text(), "clientKeyData": (place.PKI / "admin.key").read_text()}}
+        (folder / "answer.json").write_text(json.dumps(answer))
+        (folder / "plugin").write_text('#!/bin/sh\necho "$KUBERNETES_EXEC_INFO" >"$1/told"\nexec cat "$1/answer.json"\n')
+        (folder / "plugin").chmod(0o700)
+        kubeconfig = folder / "kubeconfig"
+        config = json.loads(place.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json", "--kubeconfig", place.KUBECONFIG))
+        config["users"][0]["user"] = {"exec": {"apiVersion": answer["apiVersion"], "command": "./plugin", "args": [str(folder)],
+                                               "interactiveMode": "Never", "provideClusterInfo": True}}
+        kubeconfig.write_text(json.dumps(config))
+        mine, known = self.check(kubeconfig=kubeconfig), self.check()
+        self.assertEqual({number: one["state"] for number, one in mine.items()}, {number: one["state"] for number, one in known.items()})
+        self.assertEqual(mine[101]["state"], "ok")
+        ours = json.loads((folder / "told").read_text())
+        place.kubectl("get", "namespaces", "--kubeconfig", kubeconfig)
+        theirs = json.loads((folder / "told").read_text())
+        self.assertEqual(ours, theirs)  # as kubectl tells it
+
     def test_asking_changes_nothing(self):
         audit = Audit()
         self.check()
