@@ -25,15 +25,16 @@ REPLICAS = 3
 CALM = 2.5  # seconds before and after
 # Patient: on a machine that is busy with other things all pods would be unready at once, and nobody asks those, with a mesh or without.
 PROBE = {"httpGet": {"port": 8080, "path": "/"}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 10}
+WAITS = {"preStop": {"sleep": {"seconds": 2}}}  # it serves on until everybody has heard that it goes: what its end costs is not asked then
 INSIDE = ("kept=http://web/", "new=http://web/", "slow=http://web/", "grpc=http://web:9090/")
 
 
-def spec(*words, probe=None, **more):
+def spec(*words, probe=None, lifecycle=None, **more):
     """Of a pod that runs the script."""
     volumes = [{"name": "steady", "configMap": {"name": "steady"}}, *({"name": key, "hostPath": {"path": path}} for key, path in MACHINE.items())]
     mounts = [{"name": "steady", "mountPath": "/steady"}, *({"name": key, "mountPath": f"/{key}", "readOnly": True} for key in MACHINE)]
     app = {"name": "app", "image": place.BUSYBOX_IMAGE, "command": ["/usr/bin/python3", "-B", "-u", "/steady/steady.py", *words],
-           "volumeMounts": mounts, **({"readinessProbe": probe} if probe else {})}
+           "volumeMounts": mounts, **({"readinessProbe": probe} if probe else {}), **({"lifecycle": lifecycle} if lifecycle else {})}
     return {"automountServiceAccountToken": False, "containers": [app], "volumes": volumes, **more}
 
 
@@ -80,9 +81,9 @@ class Seen:
 
 
 class Steady:
-    def __init__(self, lane, mesh, gateway=True, space=None, labels=None):
+    def __init__(self, lane, mesh, gateway=True, labels=None, lifecycle=None):
         self.lane, self.api, self.mesh, self.sources = lane, lane.api, mesh, {}
-        self.space = space or mesh.space(lane, name="steady", labels=labels)
+        self.lifecycle, self.space = lifecycle, mesh.space(lane, name="steady", labels=labels)
         self.provide(self.space)
         self.serve()
         self.ask("client", self.space, INSIDE)
@@ -96,7 +97,7 @@ class Steady:
         labels = {"app": "web"}
         self.api.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": self.space}, "spec": {
             "replicas": REPLICAS, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec(
-                "serve", "web", probe=PROBE)}}})
+                "serve", "web", probe=PROBE, lifecycle=self.lifecycle)}}})
         self.api.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": self.space}, "spec": {"selector": labels, "ports": [
             {"name": "http", "port": 80, "targetPort": 8080}, {"name": "grpc", "port": 9090}]}})
         self.settle("deployment/web")
@@ -111,6 +112,10 @@ class Steady:
     def pods(self, app="web"):
         """Those that are not about to go."""
         return [pod for pod in self.api.list("v1", "Pod", self.space, labelSelector=f"app={app}") if "deletionTimestamp" not in pod["metadata"]]
+
+    def gateway_pods(self):
+        selector = "gateway.networking.k8s.io/gateway-name=edge"
+        return [pod for pod in self.api.list("v1", "Pod", self.space, labelSelector=selector) if "deletionTimestamp" not in pod["metadata"]]
 
     def ready(self, count=REPLICAS):
         return sum(map(is_ready, self.pods())) == count == len(self.pods())
