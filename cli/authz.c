@@ -21,6 +21,7 @@
 
 struct settings {
     struct cli_access access;
+    const char *mesh; /* whose policies are for all */
     const char *source, *from, *method, *host, *address, *token;
     bool tcp, json;
     struct control_name_value headers[HEADERS_MAX];
@@ -104,6 +105,7 @@ static const struct cli_option options[] = {
      .argument = "directory:PATH",
      .help = "objects in files, as fairlead-control reads them, instead of a cluster's"},
     CLI_ACCESS_OPTIONS(struct settings, "of the pod; default: the context's"),
+    CLI_MESH_OPTION(struct settings),
     CLI_FORM_OPTION(struct settings, json),
 };
 
@@ -315,13 +317,13 @@ static int answer_cluster(struct settings *settings, struct fl_buf *out, bool *r
         settings->name_space = fl_span_str(settings->access.name_space != NULL ? settings->access.name_space
                                                                                : cli_cluster_namespace(&cluster));
     (void)snprintf(name_space, sizeof(name_space), "%.*s", FL_SPAN_ARG(settings->name_space));
-    result = cli_mirror_open(NAME, &cluster, &mirror, err);
+    result = cli_mirror_open(NAME, &cluster, settings->mesh, &mirror, err);
     if (result == 0)
         result = cli_mirror_get(&mirror, CONTROL_POD, settings->name_space, settings->pod, err);
     if (result == 0)
         result = read_policies(&mirror, name_space, err);
-    if (result == 0 && strcmp(name_space, CONTROL_ROOT_NAMESPACE) != 0)
-        result = read_policies(&mirror, CONTROL_ROOT_NAMESPACE, err);
+    if (result == 0 && strcmp(name_space, settings->mesh) != 0)
+        result = read_policies(&mirror, settings->mesh, err);
     if (result == 0)
         result = cli_mirror_commit(&mirror, err);
     if (result == 0)
@@ -347,6 +349,8 @@ static int answer_directory(struct settings *settings, struct fl_buf *out, bool 
     if (result < 0)
         (void)fl_err_errno(err, result, "start");
     else
+        control_store_set_root(store, fl_span_str(settings->mesh));
+    if (result == 0)
         result = control_directory_open(loop, store, settings->source, on_commit, NULL, &directory, err);
     if (settings->name_space.len == 0)
         settings->name_space =
@@ -424,7 +428,8 @@ static int read_rest(struct settings *settings)
 
 int cli_authz(int argc, char **argv)
 {
-    struct settings settings = {.caller.request = {.method = FL_SPAN("GET"), .path = FL_SPAN("/")}};
+    struct settings settings = {.mesh = CLI_MESH_NAMESPACE,
+                                .caller.request = {.method = FL_SPAN("GET"), .path = FL_SPAN("/")}};
     int operand;
     settings.caller.request.headers = settings.headers;
     settings.caller.claims = settings.claims;

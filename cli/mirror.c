@@ -15,12 +15,14 @@ static const char *const versions[] = {
 #undef X
 };
 
-int cli_mirror_open(const char *command, struct cli_cluster *cluster, struct cli_mirror *ret_mirror, struct fl_err *err)
+int cli_mirror_open(const char *command, struct cli_cluster *cluster, const char *mesh, struct cli_mirror *ret_mirror,
+                    struct fl_err *err)
 {
     struct cli_mirror mirror = {.command = command, .cluster = cluster};
     int result = control_store_new(&mirror.store);
     if (result < 0)
         return fl_err_errno(err, result, "the model");
+    control_store_set_root(mirror.store, fl_span_str(mesh));
     *ret_mirror = mirror;
     return 0;
 }
@@ -98,7 +100,8 @@ static int put(struct cli_mirror *mirror, enum control_kind kind, const char *ap
     FL_CLEANUP(fl_cleanup_json) struct fl_json *document = control_trim(kind, api_version, object);
     if (document == NULL)
         return -ENOMEM;
-    int result = control_object_read(document, NULL, &origin, &read, &identity, &err);
+    int result = control_object_read(document, NULL, &origin, control_model_root(control_store_model(mirror->store)),
+                                     &read, &identity, &err);
     if (result == CONTROL_READ_FOREIGN)
         return 0;
     if (result < 0) {

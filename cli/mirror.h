@@ -17,7 +17,8 @@ struct cli_mirror {
     struct control_store *store; /* owned */
 };
 
-int cli_mirror_open(const char *command, struct cli_cluster *cluster, struct cli_mirror *ret_mirror,
+/* `mesh`: the namespace in which the mesh is installed; borrowed. */
+int cli_mirror_open(const char *command, struct cli_cluster *cluster, const char *mesh, struct cli_mirror *ret_mirror,
                     struct fl_err *err) FL_MUST_CHECK;
 void cli_mirror_close(struct cli_mirror *mirror); /* a zeroed one is fine */
 

@@ -22,7 +22,7 @@ struct settings {
     struct cli_access access;
     unsigned over_ms;
     bool json;
-    const char *name_space;
+    const char *name_space, *mesh;
     struct cli_cluster cluster;
     struct cli_mirror mirror;
     struct fl_timer timer;
@@ -35,6 +35,7 @@ static const struct cli_option options[] = {
      .argument = "TIME",
      .help = "count what comes within this time; default: since each sidecar started"},
     CLI_ACCESS_OPTIONS(struct settings, "the namespace, instead of the operand"),
+    CLI_MESH_OPTION(struct settings),
     CLI_KUBECTL_OPTION(struct settings),
     CLI_FORM_OPTION(struct settings, json),
 };
@@ -62,8 +63,8 @@ static int read_model(struct settings *settings, struct fl_err *err)
     int result = cli_mirror_list(&settings->mirror, CONTROL_POD, settings->name_space, err);
     if (result == 0)
         result = cli_mirror_list(&settings->mirror, CONTROL_PEER_AUTHENTICATION, settings->name_space, err);
-    if (result == 0 && strcmp(settings->name_space, CONTROL_ROOT_NAMESPACE) != 0)
-        result = cli_mirror_list(&settings->mirror, CONTROL_PEER_AUTHENTICATION, CONTROL_ROOT_NAMESPACE, err);
+    if (result == 0 && strcmp(settings->name_space, settings->mesh) != 0)
+        result = cli_mirror_list(&settings->mirror, CONTROL_PEER_AUTHENTICATION, settings->mesh, err);
     return result < 0 ? result : cli_mirror_commit(&settings->mirror, err);
 }
 
@@ -198,7 +199,7 @@ static int run(struct settings *settings)
     int result = cli_cluster_open_for(&settings->access, &settings->cluster, &err);
     if (result < 0)
         return cli_failed(NAME, err.text);
-    result = cli_mirror_open(NAME, &settings->cluster, &settings->mirror, &err);
+    result = cli_mirror_open(NAME, &settings->cluster, settings->mesh, &settings->mirror, &err);
     if (result == 0)
         result = read_model(settings, &err);
     if (result == 0)
@@ -212,7 +213,7 @@ static int run(struct settings *settings)
 
 int cli_mtls(int argc, char **argv)
 {
-    struct settings settings = {0};
+    struct settings settings = {.mesh = CLI_MESH_NAMESPACE};
     int operand;
     int status = cli_options_read(&cli_mtls_command, argc, argv, &settings, &operand);
     if (status >= 0)

@@ -81,17 +81,17 @@ struct cli_access {
         .name = "timeout", .kind = CLI_OPTION_TIME, .offset = offsetof(type, access.timeout_ms), .argument = "TIME",   \
         .help = "for each request: 500ms, 10s (default), 2m"                                                           \
     }
-/* Of those that look for the installation: members `mesh` and `revision`, which have their defaults before. */
+/* Of those that look for the installation: members `mesh` and `revision` (CLI_MESH_OPTION: `mesh` alone), which have
+ * their defaults before. */
 #define CLI_MESH_NAMESPACE "fairlead-system"
 #define CLI_REVISION       "default"
+#define CLI_MESH_OPTION(type)                                                                                          \
+    {                                                                                                                  \
+        .name = "mesh-namespace", .letter = 'm', .kind = CLI_OPTION_TEXT, .offset = offsetof(type, mesh),              \
+        .argument = "NAME", .help = "where the mesh runs; default: " CLI_MESH_NAMESPACE, .offer = CLI_OFFER_NAMESPACES \
+    }
 #define CLI_MESH_OPTIONS(type)                                                                                         \
-    {.name = "mesh-namespace",                                                                                         \
-     .letter = 'm',                                                                                                    \
-     .kind = CLI_OPTION_TEXT,                                                                                          \
-     .offset = offsetof(type, mesh),                                                                                   \
-     .argument = "NAME",                                                                                               \
-     .help = "where the mesh runs; default: " CLI_MESH_NAMESPACE,                                                      \
-     .offer = CLI_OFFER_NAMESPACES},                                                                                   \
+    CLI_MESH_OPTION(type),                                                                                             \
     {                                                                                                                  \
         .name = "revision", .letter = 'r', .kind = CLI_OPTION_TEXT, .offset = offsetof(type, revision),                \
         .argument = "NAME", .help = "which control plane; default: " CLI_REVISION                                      \

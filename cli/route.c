@@ -19,6 +19,7 @@
 
 struct question {
     struct cli_access access;
+    const char *mesh; /* whose MeshSettings count */
     const char *source, *client, *method;
     struct fl_span service, name_space, from;
     uint16_t port;
@@ -53,6 +54,7 @@ static const struct cli_option options[] = {
      .argument = "directory:PATH",
      .help = "objects in files, as fairlead-control reads them, instead of a cluster's"},
     CLI_ACCESS_OPTIONS(struct question, "of the Service, and of --from; default: the context's"),
+    CLI_MESH_OPTION(struct question),
 };
 
 const struct cli_command cli_route_command = {
@@ -185,6 +187,7 @@ static int explain_directory(struct question *question, struct fl_buf *out, stru
         result = control_store_new(&store);
     if (result < 0)
         return fl_err_errno(err, result, "start");
+    control_store_set_root(store, fl_span_str(question->mesh));
     result = control_directory_open(loop, store, question->source, on_commit, NULL, &directory, err);
     if (result < 0)
         return result;
@@ -215,7 +218,7 @@ static int explain_cluster(struct question *question, struct fl_buf *out, struct
     if (result < 0)
         return result;
     set_spaces(question, cli_cluster_namespace(&cluster));
-    result = cli_mirror_open(NAME, &cluster, &mirror, err);
+    result = cli_mirror_open(NAME, &cluster, question->mesh, &mirror, err);
     if (result == 0)
         result = explain_mirror(question, &mirror, out, err);
     cli_mirror_close(&mirror);
@@ -289,7 +292,8 @@ static int read_operands(int count, char **operands, struct question *question)
 
 int cli_route(int argc, char **argv)
 {
-    struct question question = {.request = {.method = FL_SPAN("GET"), .path = FL_SPAN("/")}};
+    struct question question = {.mesh = CLI_MESH_NAMESPACE,
+                                .request = {.method = FL_SPAN("GET"), .path = FL_SPAN("/")}};
     int operand;
     question.request.headers = question.headers;
     int status = cli_options_read(&cli_route_command, argc, argv, &question, &operand);

@@ -134,9 +134,8 @@ static int connect_api(struct control_cluster *cluster, const struct control_clu
     if (result < 0)
         return result;
     const char *own = fl_kube_client_namespace(cluster->client);
-    cluster->name_space = options->name_space != NULL ? options->name_space
-                          : own != NULL               ? own
-                                                      : CONTROL_ROOT_NAMESPACE;
+    cluster->name_space = options->name_space != NULL ? options->name_space : own != NULL ? own : CONTROL_ROOT_DEFAULT;
+    control_store_set_root(cluster->store, fl_span_str(cluster->name_space));
     fl_log(FL_LOG_INFO, "following the API server", FL_LOG_STR("server", fl_kube_client_server(cluster->client)),
            FL_LOG_STR("namespace", cluster->name_space));
     return 0;

@@ -276,6 +276,8 @@ static int start_basis(struct control *control, struct fl_err *err)
         control_store_set_issuer(control->store,
                                  fl_span_str(control->options->trust_domain != NULL ? control->options->trust_domain
                                                                                     : FL_TRUST_DOMAIN_DEFAULT));
+    if (control->options->name_space != NULL) /* a cluster may know better */
+        control_store_set_root(control->store, fl_span_str(control->options->name_space));
     control->objects = fl_metrics_gauge(control->metrics, &objects_family, NULL);
     control->problems = fl_metrics_gauge(control->metrics, &problems_family, NULL);
     control->commits = fl_metrics_counter(control->metrics, &commits_family, NULL);

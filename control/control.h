@@ -18,7 +18,7 @@ struct control_options {
     const char *source;           /* "directory:PATH", or "kubernetes" */
     const char *kubeconfig;       /* of the API server; NULL: the pod's service account */
     const char *context;          /* of the kubeconfig; NULL: its current one */
-    const char *name_space;       /* of the installation; NULL: the service account's, or context's */
+    const char *name_space;       /* of the installation; NULL: the service account's, or context's, or the default */
     const char *listen;           /* xDS and certificates over TLS; NULL: not at all */
     const char *listen_plaintext; /* xDS without TLS, a loopback address; NULL: not at all */
     const char *http;             /* health, metrics, debug pages; NULL: not at all */

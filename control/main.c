@@ -25,7 +25,8 @@ static const char usage[] =
     "  --source kubernetes          the cluster whose API server --kubeconfig names, else the pod's own\n"
     "  --source directory:PATH      the folder of YAML that a cluster would hold; followed as it changes\n"
     "  --kubeconfig FILE            of the API server; --context NAME: of the kubeconfig (default: its current one)\n"
-    "  --namespace NAME             of the installation (default: the service account's, or the context's)\n"
+    "  --namespace NAME             of the installation: policies there are for the whole mesh (default: the service\n"
+    "                               account's, or the context's; of a folder fairlead-system)\n"
     "  --revision NAME              of several that stand beside each other (default: default). All serve every proxy\n"
     "                               that asks; another one than \"default\" leads only where that is not there\n"
     "  --listen ADDR:PORT           xDS and certificates over TLS (default " CONTROL_LISTEN_DEFAULT
@@ -305,8 +306,8 @@ static int check_source(const struct control_options *options)
         return wrong("--source kubernetes or --source directory:PATH is missing", NULL);
     if (!kubernetes && !fl_span_starts_with(fl_span_str(options->source), FL_SPAN("directory:")))
         return wrong("--source: expected kubernetes or directory:PATH", options->source);
-    if (!kubernetes && (options->kubeconfig != NULL || options->context != NULL || options->name_space != NULL))
-        return wrong("--kubeconfig, --context and --namespace need --source kubernetes", NULL);
+    if (!kubernetes && (options->kubeconfig != NULL || options->context != NULL))
+        return wrong("--kubeconfig and --context need --source kubernetes", NULL);
     if (options->context != NULL && options->kubeconfig == NULL)
         return wrong("--context needs --kubeconfig", NULL);
     return 0;

@@ -159,9 +159,14 @@ struct fl_span control_model_foreign_issuer(const struct control_model *model)
     return fl_span_eq(model->issuer, wanted) ? none : model->issuer;
 }
 
+struct fl_span control_model_root(const struct control_model *model)
+{
+    return fl_span_str(model->root);
+}
+
 struct control_settings control_model_settings(const struct control_model *model)
 {
-    const struct control_key key = {CONTROL_MESH_SETTINGS, FL_SPAN(CONTROL_ROOT_NAMESPACE), FL_SPAN("default")};
+    const struct control_key key = {CONTROL_MESH_SETTINGS, control_model_root(model), FL_SPAN("default")};
     const struct control_mesh_settings *settings = control_as_mesh_settings(control_model_get(model, key));
     struct fl_span domain = model->issuer.len > 0 ? model->issuer : FL_SPAN(FL_TRUST_DOMAIN_DEFAULT);
     if (settings == NULL)

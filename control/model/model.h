@@ -19,6 +19,11 @@ void control_cleanup_model(struct control_model **model);
 
 uint64_t control_model_version(const struct control_model *model); /* counts commits that changed something, from 0 */
 
+/* The root namespace, in which the mesh is installed: policies there are for the whole mesh, and its MeshSettings
+ * `default` are the ones that count. */
+#define CONTROL_ROOT_DEFAULT "fairlead-system"
+struct fl_span control_model_root(const struct control_model *model);
+
 struct control_objects { /* by namespace, then name */
     const struct control_object *const *items;
     size_t count;

@@ -11,6 +11,7 @@ struct control_model {
     struct control_index *indexes[CONTROL_INDEX_COUNT];
     struct control_problems *problems; /* NULL: none */
     struct fl_span issuer;             /* store.h */
+    char root[64];                     /* a namespace */
     bool holds;                        /* the references on the objects of CONTROL_INDEX_ALL were taken */
 };
 

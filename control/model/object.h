@@ -46,8 +46,7 @@ const char *control_kind_name(enum control_kind kind);  /* "HTTPRoute" */
 const char *control_kind_group(enum control_kind kind); /* "gateway.networking.k8s.io"; "" for the core */
 bool control_kind_namespaced(enum control_kind kind);
 
-#define CONTROL_ROOT_NAMESPACE    "fairlead-system" /* policies here are for the whole mesh */
-#define CONTROL_DEFAULT_NAMESPACE "default"         /* of a namespaced object that names none */
+#define CONTROL_DEFAULT_NAMESPACE "default" /* of a namespaced object that names none */
 
 #define CONTROL_OBJECT_BYTES_MAX (4u << 20) /* of memory, one object */
 

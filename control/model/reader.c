@@ -220,7 +220,7 @@ static struct fl_span make_name(struct fl_arena *arena, const struct control_ori
     return fl_arena_copy(arena, fl_span_make(text, (size_t)length));
 }
 
-static int name_closed(const struct control_key *key, struct control_object *object)
+static int name_closed(const struct control_key *key, struct fl_span root, struct control_object *object)
 {
     object->metadata = (struct fl_metadata){.created = INT64_MAX};
     struct fl_span name = key->name;
@@ -228,8 +228,8 @@ static int name_closed(const struct control_key *key, struct control_object *obj
         name = FL_SPAN("default"); /* the one that counts: another name would close nothing */
     object->metadata.name =
         fl_is_dns_subdomain(name) ? fl_arena_copy(&object->arena, name) : make_name(&object->arena, &object->origin);
-    object->metadata.name_space = fl_arena_copy(
-        &object->arena, fl_is_dns_label(key->name_space) ? key->name_space : FL_SPAN(CONTROL_ROOT_NAMESPACE));
+    object->metadata.name_space =
+        fl_arena_copy(&object->arena, fl_is_dns_label(key->name_space) ? key->name_space : root);
     return object->metadata.name.data == NULL || object->metadata.name_space.data == NULL ? -ENOMEM : 0;
 }
 
@@ -238,8 +238,8 @@ bool control_kind_closes(enum control_kind kind)
     return reader_of(kind)->close != NULL;
 }
 
-int control_object_close(const struct control_key *key, const struct control_origin *origin, const char *why,
-                         const struct fl_json *document, struct control_object **ret_object)
+int control_object_close(const struct control_key *key, const struct control_origin *origin, struct fl_span root,
+                         const char *why, const struct fl_json *document, struct control_object **ret_object)
 {
     static const uint64_t hash_key[2] = {0x6661697261616400, 0x636c6f7365640002};
     FL_CLEANUP(control_cleanup_object) struct control_object *object = NULL;
@@ -249,7 +249,7 @@ int control_object_close(const struct control_key *key, const struct control_ori
     fl_reader_init(&reader, NULL, &text);
     int result = start_object(key->kind, origin, &object);
     if (result == 0)
-        result = name_closed(key, object);
+        result = name_closed(key, root, object);
     if (result < 0)
         return result;
     reader.context = &object->arena;
@@ -273,7 +273,7 @@ static struct control_key closing_key(const struct fl_json *document, enum contr
 }
 
 int control_object_read(const struct fl_json *document, const struct fl_positions *positions,
-                        const struct control_origin *origin, struct control_object **ret_object,
+                        const struct control_origin *origin, struct fl_span root, struct control_object **ret_object,
                         struct control_identity *ret_identity, struct fl_err *err)
 {
     struct fl_err own = {0};
@@ -291,7 +291,7 @@ int control_object_read(const struct fl_json *document, const struct fl_position
     if ((result != -EINVAL && result != -EMSGSIZE) || !known || !control_kind_closes(kind))
         return result;
     const struct control_key key = closing_key(document, kind);
-    return control_object_close(&key, &at, reader.err->text, result == -EINVAL ? document : NULL, ret_object);
+    return control_object_close(&key, &at, root, reader.err->text, result == -EINVAL ? document : NULL, ret_object);
 }
 
 const struct fl_json *control_read_items(const struct fl_json *document)

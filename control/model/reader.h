@@ -22,9 +22,10 @@ struct control_identity {
 
 /* CONTROL_READ_OK with one reference in *ret_object; CONTROL_READ_FOREIGN; -EINVAL (err tells where and what),
  * -EMSGSIZE, -ENOMEM. `positions` may be NULL (JSON of the API). *ret_identity is set in every case. A `List` (kind
- * "List" or "…List" with items) is taken apart by the caller: control_read_items. */
+ * "List" or "…List" with items) is taken apart by the caller: control_read_items. `root`: the root
+ * namespace (model.h), for what closes for everybody. */
 int control_object_read(const struct fl_json *document, const struct fl_positions *positions,
-                        const struct control_origin *origin, struct control_object **ret_object,
+                        const struct control_origin *origin, struct fl_span root, struct control_object **ret_object,
                         struct control_identity *ret_identity, struct fl_err *err) FL_MUST_CHECK;
 
 /* A kind that fails closed (object.h, `broken`): control_object_read never refuses a document of it. Where its
@@ -34,8 +35,9 @@ bool control_kind_closes(enum control_kind kind);
 
 /* Such an object out of nothing: `key` is of a closing kind, its name and namespace may be empty or wrong. `why` is
  * what a person reads; `document` (NULL: none) tells whom it is for, as far as that can be told. 0, -ENOMEM. */
-int control_object_close(const struct control_key *key, const struct control_origin *origin, const char *why,
-                         const struct fl_json *document, struct control_object **ret_object) FL_MUST_CHECK;
+int control_object_close(const struct control_key *key, const struct control_origin *origin, struct fl_span root,
+                         const char *why, const struct fl_json *document,
+                         struct control_object **ret_object) FL_MUST_CHECK;
 
 /* "items" of a List; NULL where the document is no List. */
 const struct fl_json *control_read_items(const struct fl_json *document);

@@ -3,6 +3,7 @@
 #include "control/model/model_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define PENDING_KEPT 1024
 
@@ -44,6 +45,7 @@ int control_store_new(struct control_store **ret_store)
         control_store_free(store);
         return -ENOMEM;
     }
+    control_store_set_root(store, FL_SPAN(CONTROL_ROOT_DEFAULT));
     *ret_store = store;
     return 0;
 }
@@ -137,6 +139,11 @@ void control_store_set_issuer(struct control_store *store, struct fl_span trust_
     store->model->issuer = trust_domain;
 }
 
+void control_store_set_root(struct control_store *store, struct fl_span name_space)
+{
+    snprintf(store->model->root, sizeof(store->model->root), "%.*s", FL_SPAN_ARG(name_space));
+}
+
 /* -- commit -------------------------------------------------------------------------------------------------------- */
 
 /* By key, the later call first. */
@@ -202,6 +209,7 @@ static int make_model(struct control_store *store, const struct control_index_ch
     model->version = store->model->version + 1;
     model->problems = control_problems_ref(store->problems);
     model->issuer = store->model->issuer;
+    memcpy(model->root, store->model->root, sizeof(model->root));
     *ret_model = fl_take(model);
     return 0;
 }

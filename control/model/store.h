@@ -33,6 +33,9 @@ struct control_store *control_store_free(struct control_store *store);
 /* The trust domain whose identities our CA signs: the default of MeshSettings. Before the first commit; borrowed, for
  * as long as any of the store's models. */
 void control_store_set_issuer(struct control_store *store, struct fl_span trust_domain);
+/* The root namespace (control_model_root), which is CONTROL_ROOT_DEFAULT without this. Before the first commit; copied,
+ * 63 bytes at most. */
+void control_store_set_root(struct control_store *store, struct fl_span name_space);
 
 /* Takes a reference of its own. 0, -ENOMEM, -ENOSPC past CONTROL_OBJECTS_MAX. */
 int control_store_put(struct control_store *store, const struct control_object *object) FL_MUST_CHECK;

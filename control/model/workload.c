@@ -179,9 +179,9 @@ static size_t append(struct control_objects in, const struct control_workload *w
 int control_workload_policies(const struct control_model *model, const struct control_workload *workload,
                               enum control_kind kind, struct fl_arena *arena, struct control_objects *ret_policies)
 {
-    struct control_objects root = control_model_in(model, kind, FL_SPAN(CONTROL_ROOT_NAMESPACE));
+    struct control_objects root = control_model_in(model, kind, control_model_root(model));
     struct control_objects own = control_model_in(model, kind, workload->name_space);
-    if (fl_span_eq_str(workload->name_space, CONTROL_ROOT_NAMESPACE))
+    if (fl_span_eq(workload->name_space, control_model_root(model)))
         own.count = 0;
     size_t count = append(root, workload, NULL) + append(own, workload, NULL);
     const struct control_object **items = count > 0 ? fl_arena_array(arena, count, sizeof(*items)) : NULL;
@@ -200,12 +200,12 @@ int control_workload_policies(const struct control_model *model, const struct co
 /* The level of a policy that applies: 0 mesh, 1 namespace, 2 workload. One with a selector in the root namespace is of
  * the workloads that it selects. */
 #define LEVELS 3
-static unsigned level_of(const struct control_object *object)
+static unsigned level_of(const struct control_object *object, struct fl_span root)
 {
     const struct control_target *target = target_of(object);
     if (target->selects || target->name_count > 0)
         return 2;
-    return fl_span_eq_str(object->metadata.name_space, CONTROL_ROOT_NAMESPACE) ? 0 : 1;
+    return fl_span_eq(object->metadata.name_space, root) ? 0 : 1;
 }
 
 static bool older(const struct control_object *a, const struct control_object *b)
@@ -217,14 +217,14 @@ static bool older(const struct control_object *a, const struct control_object *b
 }
 
 /* The oldest that applies on each level (own namespaces before the root's on the level of workloads). */
-static void pick_levels(struct control_objects in, const struct control_workload *workload,
+static void pick_levels(struct control_objects in, const struct control_workload *workload, struct fl_span root,
                         const struct control_object *picked[LEVELS])
 {
     const struct control_object *found[LEVELS] = {NULL};
     for (size_t i = 0; i < in.count; i++) {
         if (!applies(in.items[i], workload))
             continue;
-        unsigned level = level_of(in.items[i]);
+        unsigned level = level_of(in.items[i], root);
         if (found[level] == NULL || older(in.items[i], found[level]))
             found[level] = in.items[i];
     }
@@ -236,10 +236,11 @@ static void pick_levels(struct control_objects in, const struct control_workload
 static void pick(const struct control_model *model, const struct control_workload *workload, enum control_kind kind,
                  const struct control_object *picked[LEVELS])
 {
+    struct fl_span root = control_model_root(model);
     memset(picked, 0, LEVELS * sizeof(*picked));
-    pick_levels(control_model_in(model, kind, FL_SPAN(CONTROL_ROOT_NAMESPACE)), workload, picked);
-    if (!fl_span_eq_str(workload->name_space, CONTROL_ROOT_NAMESPACE))
-        pick_levels(control_model_in(model, kind, workload->name_space), workload, picked);
+    pick_levels(control_model_in(model, kind, root), workload, root, picked);
+    if (!fl_span_eq(workload->name_space, root))
+        pick_levels(control_model_in(model, kind, workload->name_space), workload, root, picked);
 }
 
 static enum control_mtls mode_of(const struct control_peer_authentication *peer, uint16_t port)
@@ -262,7 +263,7 @@ static bool any_closed(struct control_objects in, const struct control_workload 
 static bool is_closed(const struct control_model *model, const struct control_workload *workload)
 {
     const enum control_kind kind = CONTROL_PEER_AUTHENTICATION;
-    return any_closed(control_model_in(model, kind, FL_SPAN(CONTROL_ROOT_NAMESPACE)), workload) ||
+    return any_closed(control_model_in(model, kind, control_model_root(model)), workload) ||
            any_closed(control_model_in(model, kind, workload->name_space), workload);
 }
 

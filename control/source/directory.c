@@ -107,7 +107,8 @@ static int read_documents(struct control_directory *directory, const char *path,
     else if (result < 0)
         result = fail_documents(path, result, documents);
     else
-        result = control_documents_read(fl_buf_span(&text), path, documents);
+        result = control_documents_read(fl_buf_span(&text), path,
+                                        control_model_root(control_store_model(directory->store)), documents);
     fl_buf_done(&text);
     return result;
 }

@@ -106,6 +106,7 @@ struct reading {
     struct control_documents *documents;
     const struct fl_positions *positions;
     const char *name;
+    struct fl_span root;
     uint32_t document;
     unsigned guesses;                     /* closed for what is no YAML */
     bool closed_rest[CONTROL_KIND_COUNT]; /* for everybody, as there are too many */
@@ -135,7 +136,7 @@ static int read_one(struct reading *reading, const struct fl_json *document)
     struct fl_err err = {0};
     if (reading->documents->object_count >= CONTROL_DOCUMENTS_MAX)
         return add_problem(reading->documents, "too many documents in one file", reading->document, NULL);
-    int result = control_object_read(document, reading->positions, &origin, &object, &identity, &err);
+    int result = control_object_read(document, reading->positions, &origin, reading->root, &object, &identity, &err);
     if (result == -ENOMEM)
         return result;
     if (result < 0)
@@ -189,7 +190,7 @@ static int close_guess(struct reading *reading, const struct control_key *key, c
 {
     const struct control_origin origin = {fl_span_str(reading->name), reading->document, 0, 0};
     struct control_object *object = NULL;
-    int result = control_object_close(key, &origin, why, NULL, &object);
+    int result = control_object_close(key, &origin, reading->root, why, NULL, &object);
     if (result == 0)
         result = add_object(reading->documents, object, reading->document);
     if (result < 0) {
@@ -343,10 +344,11 @@ static int read_text(struct fl_span text, struct reading *reading)
     return refuse(reading, text, err.text);
 }
 
-int control_documents_read(struct fl_span text, const char *name, struct control_documents *ret_documents)
+int control_documents_read(struct fl_span text, const char *name, struct fl_span root,
+                           struct control_documents *ret_documents)
 {
     struct control_documents documents = {0};
-    struct reading reading = {.documents = &documents, .name = name};
+    struct reading reading = {.documents = &documents, .name = name, .root = root};
     char tags[FL_ERR_TEXT_MAX];
     snprintf(tags, sizeof(tags), "%s: more than %d %%TAG lines", name, CONTROL_DOCUMENTS_TAGS);
     int result = count_tags(text) > CONTROL_DOCUMENTS_TAGS ? refuse(&reading, text, tags) : read_text(text, &reading);

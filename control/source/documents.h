@@ -45,8 +45,9 @@ struct control_documents {
     bool unnamed;           /* some problem is of no known object: the file as a whole, or a document without a name */
 };
 
-/* `name` is what the origin and errors say. 0, also where everything in it is wrong; -ENOMEM. */
-int control_documents_read(struct fl_span text, const char *name,
+/* `name` is what the origin and errors say; `root` as in model/reader.h. 0, also where everything in it is wrong;
+ * -ENOMEM. */
+int control_documents_read(struct fl_span text, const char *name, struct fl_span root,
                            struct control_documents *ret_documents) FL_MUST_CHECK;
 /* The whole file is a problem: could not be read, too large. 0, -ENOMEM. */
 int control_documents_fail(const char *text, struct control_documents *ret_documents) FL_MUST_CHECK;

@@ -131,7 +131,8 @@ static bool read_object(struct control_kubernetes *kubernetes, enum fl_kube_chan
     struct fl_err err = {0};
     if (document == NULL)
         return false;
-    int result = control_object_read(document, NULL, &origin, &read, &identity, &err);
+    int result = control_object_read(
+        document, NULL, &origin, control_model_root(control_store_model(kubernetes->store)), &read, &identity, &err);
     if (result == -ENOMEM)
         return false;
     if (result == CONTROL_READ_OK)

@@ -237,21 +237,21 @@ static struct fl_span missing_collector(struct report *report, const struct cont
     return (struct fl_span){NULL, 0};
 }
 
-static bool is_used_settings(const struct control_object *object)
+static bool is_used_settings(const struct report *report, const struct control_object *object)
 {
     return object->kind != CONTROL_MESH_SETTINGS ||
            (fl_span_eq_str(object->metadata.name, "default") &&
-            fl_span_eq_str(object->metadata.name_space, CONTROL_ROOT_NAMESPACE));
+            fl_span_eq(object->metadata.name_space, control_model_root(report->model)));
 }
 
 /* What holds in the place of an object that was not understood. */
-static const char *closed_word(const struct control_object *object)
+static const char *closed_word(const struct report *report, const struct control_object *object)
 {
     if (object->kind == CONTROL_PEER_AUTHENTICATION)
         return "mTLS is STRICT for whom it selects";
     if (object->kind == CONTROL_MESH_SETTINGS)
-        return is_used_settings(object) ? "egress is refused"
-                                        : "nothing follows, as fairlead-system/default alone counts";
+        return is_used_settings(report, object) ? "egress is refused"
+                                                : "nothing follows, as another MeshSettings counts";
     if (object->kind == CONTROL_REQUEST_AUTHENTICATION)
         return "no token that it is about is good for whom it selects";
     return "everything is denied for whom it selects";
@@ -281,16 +281,16 @@ static struct fl_json *own_status(struct report *report, const struct control_ob
     if (object->broken.len > 0) {
         struct fl_buf text;
         fl_buf_init(&text, 2 * FL_ERR_TEXT_MAX);
-        int result =
-            fl_buf_printf(&text, "%.*s; until it is mended %s", FL_SPAN_ARG(object->broken), closed_word(object));
+        int result = fl_buf_printf(&text, "%.*s; until it is mended %s", FL_SPAN_ARG(object->broken),
+                                   closed_word(report, object));
         if (result < 0)
             report->result = result;
         append(report, conditions, condition(report, "Accepted", false, "Invalid", fl_buf_span(&text)));
         fl_buf_done(&text);
-    } else if (!is_used_settings(object)) {
-        append(report, conditions,
-               condition(report, "Accepted", false, "Unused",
-                         FL_SPAN("MeshSettings count as fairlead-system/default alone")));
+    } else if (!is_used_settings(report, object)) {
+        struct fl_span used = control_message(&report->arena, "MeshSettings count as %.*s/default alone",
+                                              FL_SPAN_ARG(control_model_root(report->model)));
+        append(report, conditions, condition(report, "Accepted", false, "Unused", used));
     } else if (object->kind == CONTROL_MESH_SETTINGS && control_model_foreign_issuer(report->model).len > 0) {
         append(report, conditions, foreign_issuer(report));
     } else if (collector.len > 0) {

@@ -93,7 +93,8 @@ static void add_namespace(struct finding *finding, struct fl_span name)
 static void add_scope(struct finding *finding, const struct control_object *object)
 {
     struct fl_span name_space = object->metadata.name_space;
-    add_namespace(finding, fl_span_eq_str(name_space, CONTROL_ROOT_NAMESPACE) ? (struct fl_span){"", 0} : name_space);
+    bool is_root = fl_span_eq(name_space, control_model_root(finding->diff->after));
+    add_namespace(finding, is_root ? (struct fl_span){"", 0} : name_space);
 }
 
 /* -- Services and endpoints -- */

@@ -127,6 +127,15 @@ class Authz(unittest.TestCase):
             done = self.files(objects, *SHOP, *argv)
             self.assertEqual(done.returncode, 0 if allowed else 3, done.stdout + done.stderr)
 
+    def test_a_mesh_elsewhere(self):
+        """Policies for all are those of the namespace in which the mesh is, from files and from a cluster alike."""
+        objects = [policy("ours", "DENY", operation(paths=["/a"]), space="mesh"), policy("theirs", "DENY", operation(paths=["/b"]), space=MESH)]
+        for argv, path, decides in (((), "/a", None), ((), "/b", "theirs"), (("--mesh-namespace", "mesh"), "/a", "ours"), (("--mesh-namespace", "mesh"), "/b", None)):
+            with self.subTest(argv=argv, path=path):
+                for done in (self.files(objects, "-o", "json", *SHOP, *argv, path), self.cluster(objects, "-o", "json", *SHOP, *argv, path)):
+                    self.assertEqual(done.returncode, 3 if decides else 0, done.stderr + done.stdout)
+                    self.assertEqual((json.loads(done.stdout)["policy"] or {}).get("name"), decides)
+
     def test_in_words(self):
         done = self.files([mode("STRICT"), policy("a", rules=operation(methods=["POST"]) + source(principals=[OTHER])), policy("d", "DENY", operation(paths=["/x"]))],
                           *SHOP, "/y")

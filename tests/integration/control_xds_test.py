@@ -238,6 +238,16 @@ class Options(unittest.TestCase):
                         ("--source", "directory:/", "--revision", "No_Name")):
             self.assertEqual(self.run_with(*options).returncode, 2, options)
 
+    def test_the_namespace_of_a_folder(self):
+        """Whose MeshSettings and policies are for the whole mesh."""
+        files = {"a.yaml": "".join(f"---\napiVersion: fairlead.io/v1alpha1\nkind: MeshSettings\nmetadata: {{name: default, namespace: {space}}}\n"
+                                   "spec: {egress: Refuse}\n" for space in ("mesh", "fairlead-system"))}
+        for options, used, unused in ((("--namespace", "mesh"), "mesh", "fairlead-system"), ((), "fairlead-system", "mesh")):
+            with control_support.Control(CONTROL, files, *options) as control:
+                told = {row["metadata"]["namespace"]: str(row["status"]) for row in control.json("/status?kind=MeshSettings")["objects"]}
+            self.assertNotIn("Unused", told[used])
+            self.assertIn(f"MeshSettings count as {used}/default alone", told[unused])
+
     def test_what_cannot_start(self):
         for options, reason in ((("--source", "directory:/nonexistent"), "/nonexistent"),
                                 (("--source", "directory:/proc/self/fdinfo", "--listen", "none", "--listen-plaintext",

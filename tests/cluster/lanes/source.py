@@ -74,9 +74,9 @@ def endpoints(name, namespace, *addresses):
 class Control:
     """fairlead-control, ready when this returns (or not, where wait is False)."""
 
-    def __init__(self, lane, kubeconfig=place.KUBECONFIG, wait=True):
+    def __init__(self, lane, kubeconfig=place.KUBECONFIG, wait=True, namespace="fairlead-system"):
         self.program = lane.program("fairlead-control", "--source", "kubernetes", "--kubeconfig", kubeconfig, "--namespace",
-                                    "fairlead-system", "--listen", "none", "--listen-plaintext", "127.0.0.1:0", "--http",
+                                    namespace, "--listen", "none", "--listen-plaintext", "127.0.0.1:0", "--http",
                                     "127.0.0.1:0" if wait else "127.0.0.1:15914")
         ready = self.program.wait("ready", PATIENCE) if wait else {"http_port": 15914}
         self.http, self.xds = ready["http_port"], f"127.0.0.1:{ready.get('plaintext_port')}"
@@ -260,6 +260,17 @@ class Source(Lane):
             with self.subTest(gone=kind):
                 self.until(lambda kind=kind: self.control.metric("objects", kind) == before[kind], f"the {kind} is gone")
                 self.assertNotIn("it", self.control.status(kind, space))
+
+    def test_a_mesh_elsewhere(self):
+        """The MeshSettings that count are those of the namespace in which this control plane is installed."""
+        ours, theirs = self.namespace("ours"), self.namespace("theirs")
+        for space in (ours, theirs):
+            self.create(thing("MeshSettings", "default", space, {"egress": "Refuse"}))
+        control = Control(self, namespace=ours)
+        self.until(lambda: '"Accepted"' in control.status("MeshSettings", ours).get("default", ""), "ours are told")
+        self.assertNotIn("Unused", control.status("MeshSettings", ours)["default"])
+        self.assertIn(f"MeshSettings count as {ours}/default alone", control.status("MeshSettings", theirs)["default"])
+        self.assertIn("MeshSettings count as fairlead-system/default alone", self.control.status("MeshSettings", ours)["default"])
 
     def test_what_a_tenant_reaches_for_elsewhere(self):
         """Its Gateway names another namespace's Secret: nobody even asks for it, until a ReferenceGrant there permits that."""

@@ -47,8 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct control_documents documents, again;
     struct control_store *store = NULL;
     struct control_diff *diff = NULL;
-    check(control_documents_read(fl_span_make(data, size), "fuzz", &documents) == 0);
-    check(control_documents_read(fl_span_make(data, size), "fuzz", &again) == 0);
+    check(control_documents_read(fl_span_make(data, size), "fuzz", FL_SPAN(CONTROL_ROOT_DEFAULT), &documents) == 0);
+    check(control_documents_read(fl_span_make(data, size), "fuzz", FL_SPAN(CONTROL_ROOT_DEFAULT), &again) == 0);
     check_same(&documents, &again);
     for (size_t i = 0; i < documents.problem_count; i++)
         check(documents.problems[i].text[0] != '\0');

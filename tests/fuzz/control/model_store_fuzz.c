@@ -58,7 +58,8 @@ static struct control_object *make(unsigned index)
     struct control_object *object = NULL;
     write_text(index / 16, index / 4 % 4, index % 4, text, sizeof(text));
     check(fl_yaml_parse(fl_span_str(text), "f", NULL, &yaml, NULL) == 0);
-    check(control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, &object, &identity, NULL) == 0);
+    check(control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, FL_SPAN(CONTROL_ROOT_DEFAULT), &object,
+                              &identity, NULL) == 0);
     return object;
 }
 

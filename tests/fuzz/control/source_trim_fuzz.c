@@ -19,7 +19,7 @@ static int read_object(const struct fl_json *document, uint64_t *ret_version)
     FL_CLEANUP(control_cleanup_object) struct control_object *object = NULL;
     struct control_identity identity;
     struct fl_err err = {0};
-    int result = control_object_read(document, NULL, &origin, &object, &identity, &err);
+    int result = control_object_read(document, NULL, &origin, FL_SPAN(CONTROL_ROOT_DEFAULT), &object, &identity, &err);
     check(result != -ENOMEM && (result >= 0 || err.text[0] != '\0'));
     *ret_version = object != NULL ? object->version : 0;
     return result;

@@ -284,6 +284,20 @@ static const struct control_object *authorization(const struct fixture *fixture,
     return control_model_get(control_store_model(fixture->store), key);
 }
 
+/* The root namespace is the installation's, wherever that is. */
+static void what_closes_for_everybody_is_in_the_root(void **state)
+{
+    struct fixture *fixture = *state;
+    control_store_set_root(fixture->store, FL_SPAN("mesh"));
+    put_file(fixture, "nobody.yaml", "kind: AuthorizationPolicy\nmetadata: {name: for-whom, ");
+    put_file(fixture, "wrong.yaml",
+             "apiVersion: fairlead.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: odd, namespace: [1]}\n");
+    open_directory(fixture);
+    assert_true(authorization(fixture, "mesh", "for-whom")->broken.len > 0);
+    assert_true(authorization(fixture, "mesh", "odd")->broken.len > 0);
+    assert_null(authorization(fixture, "fairlead-system", "for-whom"));
+}
+
 #define POLICY(name)                                                                                                   \
     "apiVersion: fairlead.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: " name ", namespace: shop}\n"
 
@@ -490,7 +504,8 @@ static void texts_are_taken_apart(void **state)
     (void)state;
     for (size_t i = 0; i < FL_COUNT(rows); i++) {
         struct control_documents documents;
-        assert_int_equal(control_documents_read(fl_span_str(rows[i].text), "t", &documents), 0);
+        assert_int_equal(
+            control_documents_read(fl_span_str(rows[i].text), "t", FL_SPAN(CONTROL_ROOT_DEFAULT), &documents), 0);
         if (documents.object_count != rows[i].objects || documents.problem_count != rows[i].problems)
             fail_msg("%s: %zu objects, %zu problems", rows[i].name, documents.object_count, documents.problem_count);
         control_documents_done(&documents);
@@ -510,6 +525,7 @@ int main(void)
         TEST(a_policy_that_is_not_understood_denies),
         TEST(what_is_too_deep_is_told),
         TEST(a_policy_that_is_no_yaml_denies),
+        TEST(what_closes_for_everybody_is_in_the_root),
         TEST(settings_that_are_not_understood_refuse_egress),
         TEST(very_many_broken_policies_are_closed_by_few),
         TEST(a_policy_behind_many_errors_counts),

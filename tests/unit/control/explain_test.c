@@ -151,7 +151,7 @@ static void the_answer_is_in_words(void **state)
     (void)state;
     fl_arena_init(&arena, 1 << 20);
     assert_int_equal(control_store_new(&store), 0);
-    assert_int_equal(control_documents_read(fl_span_str(text), "t", &documents), 0);
+    assert_int_equal(control_documents_read(fl_span_str(text), "t", FL_SPAN(CONTROL_ROOT_DEFAULT), &documents), 0);
     assert_int_equal(documents.problem_count, 0);
     for (size_t i = 0; i < documents.object_count; i++)
         assert_int_equal(control_store_put(store, documents.objects[i].object), 0);

@@ -28,8 +28,8 @@ static void read_into(struct control_store *store, const char *name, const char 
         const struct control_origin origin = {fl_span_str(name), (uint32_t)i + 1, 0, 0};
         struct control_identity identity;
         struct control_object *object = NULL;
-        int result =
-            control_object_read(fl_yaml_document(yaml, i), fl_yaml_positions(yaml), &origin, &object, &identity, &err);
+        int result = control_object_read(fl_yaml_document(yaml, i), fl_yaml_positions(yaml), &origin,
+                                         FL_SPAN(CONTROL_ROOT_DEFAULT), &object, &identity, &err);
         if (result < 0)
             assert_int_equal(fl_buf_printf(out, "error %s\n", err.text), 0);
         if (object == NULL)

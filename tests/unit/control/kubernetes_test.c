@@ -548,13 +548,16 @@ static void put_document(struct control_store *store, const struct fl_json *docu
     struct fl_err err = {0};
     FL_CLEANUP(control_cleanup_object) struct control_object *object = NULL;
     FL_CLEANUP(fl_cleanup_json) struct fl_json *cut = NULL;
-    if (control_object_read(document, NULL, &origin, &object, &identity, &err) != CONTROL_READ_OK)
+    if (control_object_read(document, NULL, &origin, FL_SPAN(CONTROL_ROOT_DEFAULT), &object, &identity, &err) !=
+        CONTROL_READ_OK)
         return;
     if (trimmed && object->kind != CONTROL_SECRET) { /* of a file, with stringData */
         enum control_kind kind = object->kind;
         control_object_unref(fl_take(object));
         cut = control_trim(kind, fl_json_string(fl_json_get(document, "apiVersion")).data, document);
-        assert_int_equal(control_object_read(cut, NULL, &origin, &object, &identity, &err), CONTROL_READ_OK);
+        assert_int_equal(
+            control_object_read(cut, NULL, &origin, FL_SPAN(CONTROL_ROOT_DEFAULT), &object, &identity, &err),
+            CONTROL_READ_OK);
     }
     object->version = 0; /* of what it was made of */
     object->metadata.generation = 0;

@@ -41,7 +41,7 @@ static struct control_store *store_of(const char *text)
     struct control_diff *diff = NULL;
     struct control_documents documents;
     assert_int_equal(control_store_new(&store), 0);
-    assert_int_equal(control_documents_read(fl_span_str(text), "t.yaml", &documents), 0);
+    assert_int_equal(control_documents_read(fl_span_str(text), "t.yaml", FL_SPAN(CONTROL_ROOT_DEFAULT), &documents), 0);
     for (size_t i = 0; i < documents.problem_count; i++)
         fail_msg("%s", documents.problems[i].text);
     for (size_t i = 0; i < documents.object_count; i++)

@@ -2,6 +2,7 @@
 #include "common/doc/yaml.h"
 #include "control/model/reader.h"
 #include "control/model/store.h"
+#include "control/model/workload.h"
 #include "tests/support/fail.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@ static struct control_object *make(const char *text, uint32_t line)
     struct control_object *object = NULL;
     struct fl_err err = {0};
     assert_int_equal(fl_yaml_parse(fl_span_str(text), "t.yaml", NULL, &yaml, &err), 0);
-    if (control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, &object, &identity, &err) != 0)
+    if (control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, FL_SPAN(CONTROL_ROOT_DEFAULT), &object, &identity,
+                            &err) != 0)
         fail_msg("%s", err.text);
     return object;
 }
@@ -198,11 +200,55 @@ static void an_object_is_read_whole_or_not(void **state)
             const struct control_origin origin = {FL_SPAN("t"), 1, 0, 0};
             struct control_identity identity;
             struct control_object *object = NULL;
-            int result = control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, &object, &identity, NULL);
+            int result = control_object_read(fl_yaml_document(yaml, 0), NULL, &origin, FL_SPAN(CONTROL_ROOT_DEFAULT),
+                                             &object, &identity, NULL);
             fail_stop();
             assert_int_equal(result, fail_happened() ? -ENOMEM : 0);
             control_object_unref(object);
         }
+    }
+}
+
+#define OURS(kind, name, space, spec)                                                                                  \
+    "{apiVersion: fairlead.io/v1alpha1, kind: " kind ", metadata: {name: " name ", namespace: " space "}, spec: " spec \
+    "}"
+
+/* Policies of one namespace are for all: that of the installation, and no other. */
+static void policies_of_the_root_are_for_all(void **state)
+{
+    static const struct {
+        const char *root; /* NULL: as it is without a word */
+        const char *counts, *domain;
+    } rows[] = {
+        {NULL, "fairlead-system", "a.example"}, {"mesh", "mesh", "b.example"}, {"empty", NULL, "cluster.local"}};
+    (void)state;
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        const struct control_workload workload = {.name_space = FL_SPAN("shop"), .meshed = true};
+        struct control_store *store = NULL;
+        struct control_objects policies;
+        struct fl_arena arena;
+        fl_arena_init(&arena, 1 << 20);
+        assert_int_equal(control_store_new(&store), 0);
+        if (rows[i].root != NULL)
+            control_store_set_root(store, fl_span_str(rows[i].root));
+        put(store, OURS("AuthorizationPolicy", "p", "fairlead-system", "{}"), 1);
+        put(store, OURS("AuthorizationPolicy", "p", "mesh", "{}"), 1);
+        put(store, OURS("PeerAuthentication", "p", "fairlead-system", "{mtls: {mode: STRICT}}"), 1);
+        put(store, OURS("PeerAuthentication", "p", "mesh", "{mtls: {mode: STRICT}}"), 1);
+        put(store, OURS("MeshSettings", "default", "fairlead-system", "{clusterDomain: a.example}"), 1);
+        put(store, OURS("MeshSettings", "default", "mesh", "{clusterDomain: b.example}"), 1);
+        control_diff_free(commit(store));
+        const struct control_model *model = control_store_model(store);
+        assert_int_equal(control_workload_policies(model, &workload, CONTROL_AUTHORIZATION_POLICY, &arena, &policies),
+                         0);
+        assert_int_equal(policies.count, rows[i].counts != NULL ? 1 : 0);
+        if (rows[i].counts != NULL)
+            assert_true(fl_span_eq_str(policies.items[0]->metadata.name_space, rows[i].counts));
+        assert_int_equal(control_workload_mtls(model, &workload, 80),
+                         rows[i].counts != NULL ? CONTROL_MTLS_STRICT : CONTROL_MTLS_PERMISSIVE);
+        assert_true(fl_span_eq_str(control_model_settings(model).cluster_domain, rows[i].domain));
+        fl_arena_done(&arena);
+        control_store_free(store);
     }
 }
 
@@ -215,6 +261,7 @@ int main(void)
         cmocka_unit_test(of_equal_addresses_the_oldest_counts),
         cmocka_unit_test(memory_that_is_out_leaves_the_model),
         cmocka_unit_test(an_object_is_read_whole_or_not),
+        cmocka_unit_test(policies_of_the_root_are_for_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

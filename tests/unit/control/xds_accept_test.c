@@ -333,7 +333,7 @@ static size_t put_accepted(struct control_store *store, struct fl_span text)
 {
     struct control_documents documents;
     struct control_diff *diff;
-    assert_int_equal(control_documents_read(text, "random", &documents), 0);
+    assert_int_equal(control_documents_read(text, "random", FL_SPAN(CONTROL_ROOT_DEFAULT), &documents), 0);
     for (size_t i = 0; i < documents.object_count; i++)
         assert_int_equal(control_store_put(store, documents.objects[i].object), 0);
     size_t count = documents.object_count;

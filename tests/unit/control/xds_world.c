@@ -21,8 +21,8 @@ static struct control_diff *change(struct control_store *store, struct fl_span t
         const struct control_origin origin = {.source = FL_SPAN("world.yaml"), .document = (uint32_t)i + 1};
         struct control_object *object;
         struct control_identity identity;
-        int result =
-            control_object_read(fl_yaml_document(yaml, i), fl_yaml_positions(yaml), &origin, &object, &identity, &err);
+        int result = control_object_read(fl_yaml_document(yaml, i), fl_yaml_positions(yaml), &origin,
+                                         FL_SPAN(CONTROL_ROOT_DEFAULT), &object, &identity, &err);
         if (result != CONTROL_READ_OK)
             fail_msg("document %zu: %s", i + 1, err.text);
         if (remove)
