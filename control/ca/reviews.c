@@ -67,7 +67,7 @@ struct reviews {
     struct control_quota *rate, *peers;
     struct fl_map map;            /* of struct review, by digest */
     struct queue vouched, others; /* each the oldest first */
-    size_t queued, under_way;
+    size_t queued, queued_vouched /* of these */, under_way;
     struct fl_timer timer;
     struct fl_log_limit told;
     struct fl_counter *counters[WORD_COUNT], *known;
@@ -91,12 +91,44 @@ static void leave_queue(struct review *review)
     if (!review->queued)
         return;
     review->queued = false;
-    if (review->vouched)
+    if (review->vouched) {
         TAILQ_REMOVE(&reviews->vouched, review, link);
-    else
+        reviews->queued_vouched--;
+    } else {
         TAILQ_REMOVE(&reviews->others, review, link);
+    }
     reviews->queued--;
     fl_gauge_set(reviews->waiting, (double)reviews->queued);
+}
+
+static void join_queue(struct review *review, bool vouched)
+{
+    struct reviews *reviews = review->reviews;
+    review->vouched = vouched;
+    if (vouched) {
+        TAILQ_INSERT_TAIL(&reviews->vouched, review, link);
+        reviews->queued_vouched++;
+    } else {
+        TAILQ_INSERT_TAIL(&reviews->others, review, link);
+    }
+    review->queued = true;
+    reviews->queued++;
+    fl_gauge_set(reviews->waiting, (double)reviews->queued);
+}
+
+static bool has_place(const struct reviews *reviews, bool vouched)
+{
+    return vouched ? reviews->queued_vouched < CONTROL_REVIEWS_VOUCHED
+                   : reviews->queued - reviews->queued_vouched < CONTROL_REVIEWS_WAITING;
+}
+
+/* One that waits already, and now for somebody who is vouched for, too. */
+static void promote(struct review *review)
+{
+    if (!review->queued || review->vouched || !has_place(review->reviews, true))
+        return;
+    leave_queue(review);
+    join_queue(review, true);
 }
 
 /* Nobody is told. */
@@ -266,7 +298,6 @@ static int start_review(struct reviews *reviews, const unsigned char digest[FL_D
     fl_buf_init(&review->body, BODY_MAX);
     memcpy(review->digest, digest, FL_DIGEST_SIZE);
     review->claimed = *claimed;
-    review->vouched = authentication->vouched;
     review->peer_len =
         authentication->peer.len < sizeof(review->peer) ? authentication->peer.len : sizeof(review->peer);
     if (review->peer_len > 0)
@@ -280,13 +311,8 @@ static int start_review(struct reviews *reviews, const unsigned char digest[FL_D
         free(review);
         return result;
     }
-    if (review->vouched)
-        TAILQ_INSERT_TAIL(&reviews->vouched, review, link);
-    else
-        TAILQ_INSERT_TAIL(&reviews->others, review, link);
-    review->mapped = review->queued = true;
-    reviews->queued++;
-    fl_gauge_set(reviews->waiting, (double)reviews->queued);
+    review->mapped = true;
+    join_queue(review, authentication->vouched);
     *ret_review = review;
     return 0;
 }
@@ -329,8 +355,10 @@ static enum control_auth_outcome ask(struct reviews *reviews, struct control_aut
 {
     struct review *review = fl_map_get(&reviews->map, fl_span_make(digest, FL_DIGEST_SIZE));
     bool is_new = review == NULL;
-    if (is_new && (reviews->queued >= CONTROL_REVIEWS_WAITING || !is_within_rate(reviews, authentication->peer)))
+    if (is_new && (!has_place(reviews, authentication->vouched) || !is_within_rate(reviews, authentication->peer)))
         return CONTROL_AUTH_BUSY;
+    if (!is_new && authentication->vouched)
+        promote(review);
     int result = is_new ? start_review(reviews, digest, token, authentication, claimed, &review) : 0;
     if (result == 0) {
         result = join(review, authentication);
@@ -423,7 +451,7 @@ int control_reviews_new(const struct control_reviews_options *options, struct co
     reviews->owner = options->owner;
     TAILQ_INIT(&reviews->vouched);
     TAILQ_INIT(&reviews->others);
-    fl_map_init(&reviews->map, CONTROL_REVIEWS_WAITING + CONTROL_REVIEWS_UNDER_WAY);
+    fl_map_init(&reviews->map, CONTROL_REVIEWS_WAITING + CONTROL_REVIEWS_VOUCHED + CONTROL_REVIEWS_UNDER_WAY);
     int result = set_up(reviews, options);
     if (result < 0) {
         free_reviews(&reviews->authenticator);

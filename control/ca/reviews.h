@@ -9,9 +9,11 @@
  * a pod that the model does not have (any more), or has with another uid, is asked about again, unless that was done in
  *     the last CONTROL_REVIEWS_SETTLE_MS: the API server knows which of the two is late.
  *  3. The peer's rate; a token that is refused costs five.
- *  4. The queue: those who have also shown a certificate of ours first. Who waits for CONTROL_REVIEWS_WAIT_MS is sent
- *     away with BUSY. Reviews under way, and a second, are bounded for all together.
- * A token that is asked about already is not asked about again: its callers wait for one answer.
+ *  4. The queue: those who have also shown a certificate of ours first, and in places of their own, so that many
+ *     addresses at once cannot take them. Who waits for CONTROL_REVIEWS_WAIT_MS is sent away with BUSY. Reviews under
+ *     way, and a second, are bounded for all together.
+ * A token that is asked about already is not asked about again: its callers wait for one answer, and it goes to the
+ * better places with the first of them who is vouched for.
  *
  * API server slow or away: UNAVAILABLE, but for what is known.
  */
@@ -33,6 +35,7 @@ struct fl_metrics;
 #define CONTROL_REVIEWS_REFUSAL_COST 5
 #define CONTROL_REVIEWS_UNDER_WAY    32
 #define CONTROL_REVIEWS_WAITING      1024 /* tokens, not callers */
+#define CONTROL_REVIEWS_VOUCHED      256  /* … of callers with a certificate of ours, besides these */
 #define CONTROL_REVIEWS_WAIT_MS      5000
 #define CONTROL_REVIEWS_REQUEST_MS   5000
 

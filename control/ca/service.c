@@ -63,7 +63,7 @@ struct control_certificates {
     struct fl_counter *issued;
     struct fl_counter *refused[REASON_COUNT];
     struct fl_counter *unauthenticated[CONTROL_AUTH_OUTCOME_COUNT];
-    size_t calls;
+    size_t calls, vouched;               /* under way: CONTROL_CERTIFICATE_CALLS_MAX, _VOUCHED_MAX */
     uint64_t quiet_until_ms, suppressed; /* lines on quotas */
 };
 
@@ -74,6 +74,7 @@ struct call {
     struct control_issue issue;
     struct fl_buf request;  /* the message */
     struct fl_buf identity; /* of who was authenticated */
+    bool vouched;           /* whoever calls has shown a certificate of ours */
     bool decided;           /* told and counted; on_closed is all that is to come */
 };
 
@@ -276,9 +277,14 @@ static void on_message(void *owner, struct fl_span message)
     }
     call->authentication.on_done = on_authenticated;
     call->authentication.peer = fl_grpc_address_source(fl_grpc_stream_peer(call->stream));
-    call->authentication.vouched = fl_grpc_stream_identity(call->stream).len > 0;
+    call->authentication.vouched = call->vouched;
     control_authenticate(call->service->authenticator, &call->authentication,
                          fl_grpc_stream_metadata(call->stream, "authorization"));
+}
+
+static size_t *places_of(struct control_certificates *service, bool vouched)
+{
+    return vouched ? &service->vouched : &service->calls;
 }
 
 static void on_closed(void *owner)
@@ -290,7 +296,7 @@ static void on_closed(void *owner)
         fl_counter_add(call->service->refused[REASON_CLIENT_GONE], 1);
         log_refused(call, reasons[REASON_CLIENT_GONE].word, "", "");
     }
-    call->service->calls--;
+    *places_of(call->service, call->vouched) -= 1;
     fl_buf_done(&call->request);
     fl_buf_done(&call->identity);
     free(call);
@@ -300,7 +306,10 @@ static void open_call(void *context, struct fl_grpc_stream *stream)
 {
     static const struct fl_grpc_stream_ops ops = {.on_message = on_message, .on_closed = on_closed};
     struct control_certificates *service = context;
-    struct call *call = service->calls < CONTROL_CERTIFICATE_CALLS_MAX ? calloc(1, sizeof(*call)) : NULL;
+    bool vouched = fl_grpc_stream_identity(stream).len > 0;
+    size_t *places = places_of(service, vouched);
+    size_t room = vouched ? CONTROL_CERTIFICATE_VOUCHED_MAX : CONTROL_CERTIFICATE_CALLS_MAX;
+    struct call *call = *places < room ? calloc(1, sizeof(*call)) : NULL;
     struct call refused = {.service = service, .stream = stream};
     if (call == NULL) {
         refuse_quietly(&refused, REASON_CALLS);
@@ -312,10 +321,10 @@ static void open_call(void *context, struct fl_grpc_stream *stream)
         free(call);
         return;
     }
-    *call = (struct call){.service = service, .stream = stream};
+    *call = (struct call){.service = service, .stream = stream, .vouched = vouched};
     fl_buf_init(&call->request, CONTROL_CERTIFICATE_REQUEST_MAX);
     fl_buf_init(&call->identity, FL_IDENTITY_MAX);
-    service->calls++;
+    *places += 1;
     fl_grpc_stream_accept(stream, &ops, call);
 }
 

@@ -388,6 +388,40 @@ static void who_is_vouched_for_goes_first(void **state)
     assert_in_range(busy, 200, FL_COUNT(crowd) - 20);
 }
 
+/* So many addresses that all places are taken: those of whoever is vouched for are not, and the other way round. */
+static void a_flood_takes_no_place_of_who_is_vouched_for(void **state)
+{
+    (void)state;
+    enum { CROWD = 100 + CONTROL_REVIEWS_WAITING + 50 };
+    static struct ask crowd[CROWD], vouched[CONTROL_REVIEWS_VOUCHED + 20];
+    static char peers[CROWD][16];
+    struct ask joins = {.authentication.vouched = true};
+    unsigned busy = 0, sent_away = 0;
+    api.authenticator = control_authenticator_free(api.authenticator);
+    make_authenticator(50);
+    for (unsigned i = 0; i < CROWD; i++) {
+        snprintf(peers[i], sizeof(peers[i]), "10.0.%u.%u", i / 256, i % 256);
+        begin_token(&crowd[i], peers[i], AUDIENCE, 3600, 1000 + i);
+        busy += crowd[i].answers;
+    }
+    assert_in_range(busy, 1, CROWD - CONTROL_REVIEWS_WAITING);
+    begin_token(&joins, "10.1.0.1", AUDIENCE, 3600, 1000 + CONTROL_REVIEWS_WAITING); /* one of those that wait last */
+    assert_int_equal(joins.answers, 0);
+    for (unsigned i = 0; i < FL_COUNT(vouched); i++) {
+        vouched[i].authentication.vouched = true;
+        begin_token(&vouched[i], peers[i], AUDIENCE, 3600, 10000 + i);
+        sent_away += vouched[i].answers;
+    }
+    assert_in_range(sent_away, 1, 21); /* one place was taken by who joined */
+    TURN_UNTIL(joins.answers == 1 && vouched[0].answers == 1);
+    assert_int_equal(joins.outcome, CONTROL_AUTH_OK);
+    assert_int_equal(vouched[0].outcome, CONTROL_AUTH_OK);
+    for (unsigned i = 0; i < CROWD; i++)
+        control_authentication_cancel(&crowd[i].authentication);
+    for (unsigned i = 0; i < FL_COUNT(vouched); i++)
+        control_authentication_cancel(&vouched[i].authentication);
+}
+
 static void a_pod_that_went_is_asked_about_again(void **state)
 {
     (void)state;
@@ -457,6 +491,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(several_callers_wait_for_one_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flood_of_one_peer_is_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_vouched_for_goes_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_flood_takes_no_place_of_who_is_vouched_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_that_went_is_asked_about_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_runs_out, set_up, tear_down),
     };
