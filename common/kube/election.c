@@ -100,6 +100,16 @@ unsigned fl_kube_election_request_ms(const struct fl_kube_election *election)
     return ms < 5000 ? ms : 5000;
 }
 
+bool fl_kube_election_tells(struct fl_kube_election_told *told, const struct fl_err *err, uint64_t now_ms)
+{
+    bool same = told->text[0] != '\0' && strcmp(told->text, err->text) == 0;
+    if (same && now_ms - told->at_ms < FL_KUBE_ELECTION_TELL_MS)
+        return false;
+    snprintf(told->text, sizeof(told->text), "%s", err->text);
+    told->at_ms = now_ms;
+    return true;
+}
+
 static void print_time(struct fl_print *print, const char *name, int64_t now_us)
 {
     time_t seconds = (time_t)(now_us / 1000000);

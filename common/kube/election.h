@@ -65,6 +65,17 @@ bool fl_kube_election_holds(const struct fl_kube_election *election, uint64_t no
 uint64_t fl_kube_election_period_ms(const struct fl_kube_election *election);  /* between renewals, and looks */
 unsigned fl_kube_election_request_ms(const struct fl_kube_election *election); /* how long any request may last */
 
+#define FL_KUBE_ELECTION_TELL_MS 60000 /* a reason that lasts is told so often */
+
+struct fl_kube_election_told { /* what goes wrong, as it was told last; zeroed: nothing */
+    char text[FL_ERR_TEXT_MAX];
+    uint64_t at_ms;
+};
+
+/* Whether this is to be told: it is another reason than the last one, or a minute has gone by. True once each. What
+ * goes well is not asked about: whoever asks zeroes it then. */
+bool fl_kube_election_tells(struct fl_kube_election_told *told, const struct fl_err *err, uint64_t now_ms);
+
 /* The body of a POST (make) or PATCH (application/merge-patch+json), appended; now_us is the clock of the wall.
  * `release`: nobody holds it from now on. 0, -ENOMEM, -EMSGSIZE. */
 int fl_kube_lease_print(const struct fl_kube_election *election, const char *name, const char *name_space,

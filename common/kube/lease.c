@@ -30,7 +30,7 @@ struct fl_kube_lease {
     bool leads;                        /* as it was told */
     bool stopping;                     /* it is given up */
     bool dead;                         /* freed: the memory lives until the turn ends */
-    struct fl_err told;
+    struct fl_kube_election_told told;
     struct fl_deferred deferred;
     void (*on_change)(void *owner, bool leads);
     void (*on_trouble)(void *owner, const struct fl_err *err);
@@ -96,10 +96,8 @@ static void trouble(struct fl_kube_lease *lease, const struct fl_err *err)
     uint64_t retry = fl_kube_lease_period_ms(lease) / 4;
     retry = retry < RETRY_MS ? retry : RETRY_MS;
     tick_in(lease, retry / 2 + fl_backoff_draw((uint32_t)retry));
-    bool is_new = strcmp(err->text, lease->told.text) != 0;
-    lease->told = *err;
-    if (is_new && lease->on_trouble != NULL)
-        lease->on_trouble(lease->owner, &lease->told);
+    if (fl_kube_election_tells(&lease->told, err, fl_boot_ms()) && lease->on_trouble != NULL)
+        lease->on_trouble(lease->owner, err);
 }
 
 /* The Lease in the answer, or told and tried again. */
@@ -126,9 +124,9 @@ static void on_read(void *owner, const struct fl_kube_answer *answer)
     }
     if (answer->status != 404 && !take_state(lease, answer, &state))
         return;
-    lease->told.text[0] = '\0';
     fl_kube_election_saw(&lease->election, &state, fl_boot_ms());
     if (fl_kube_election_next(&lease->election, fl_boot_ms()) == FL_KUBE_ELECTION_WAIT) {
+        lease->told.text[0] = '\0'; /* reading alone says little where we shall write: the namespace may be missing */
         fl_kube_election_lost(&lease->election); /* to be read again */
         uint64_t period = fl_kube_lease_period_ms(lease);
         tick_in(lease, period / 2 + fl_backoff_draw((uint32_t)(period / 2)));

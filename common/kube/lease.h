@@ -22,7 +22,8 @@ struct fl_kube_lease_options { /* texts are copied */
     /* We lead from now on; or do not any more: whoever is next begins at the earliest a third of the duration later,
      * or where we gave it up by ourselves. What is under way then is to be stopped. */
     void (*on_change)(void *owner, bool leads);
-    /* A request failed, and will be tried again within a second; told once for each reason. NULL: nobody asks. */
+    /* A request failed, and will be tried again within a second. Told at once where the reason is a new one, else each
+     * minute while it lasts. NULL: nobody asks. */
     void (*on_trouble)(void *owner, const struct fl_err *err);
     /* A turn of the Lease, at least one a period (fl_kube_lease_period_ms), whatever comes of it: the program lives.
      * NULL: nobody asks. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -193,6 +194,25 @@ static void memory_runs_out(void **state)
     }
 }
 
+static void what_lasts_is_told_each_minute(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t at_ms;
+        const char *why;
+        bool told;
+    } rows[] = {{1000, "gone", true},   {1800, "gone", false},   {60999, "gone", false},  {61000, "gone", true},
+                {61800, "gone", false}, {62600, "other", true},  {63400, "other", false}, {64200, "gone", true},
+                {65000, "gone", false}, {124199, "gone", false}, {124200, "gone", true}};
+    struct fl_kube_election_told told = {.at_ms = 0};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        struct fl_err err = {.code = -ENOENT};
+        snprintf(err.text, sizeof(err.text), "%s", rows[i].why);
+        if (fl_kube_election_tells(&told, &err, rows[i].at_ms) != rows[i].told)
+            fail_msg("row %zu", i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +223,7 @@ int main(void)
         cmocka_unit_test(one_that_was_stolen_is_not_held),
         cmocka_unit_test(acting_ends_before_anybody_takes_over),
         cmocka_unit_test(what_is_written),
+        cmocka_unit_test(what_lasts_is_told_each_minute),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

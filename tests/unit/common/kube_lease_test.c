@@ -22,7 +22,8 @@ static struct {
     struct fl_loop *loop;
     struct fl_http_server *server;
     struct fl_kube_client *client;
-    bool there, down;
+    bool there, down, no_namespace;
+    unsigned asked;
     unsigned version, writes, conflicts;
     char holder[64];
     int64_t seconds;
@@ -64,8 +65,11 @@ static void handle(void *owner, const struct fl_http_request *request, struct fl
     (void)owner;
     bool make = fl_span_eq_str(request->method, "POST");
     assert_true(fl_span_eq_str(request->path, make ? PATH : PATH "/l"));
+    api.asked++;
     if (api.down)
         response->status = 503;
+    else if (api.no_namespace)
+        response->status = 404; /* the Lease is not there, and cannot be made */
     else if (!fl_span_eq_str(request->method, "GET"))
         take_write(request, response);
     else if (api.there)
@@ -248,6 +252,20 @@ static void whoever_cannot_renew_stops_in_time(void **state)
     fl_kube_lease_free(one.lease);
 }
 
+/* Reading goes well each time, and making it does not: that is one piece of news. */
+static void a_namespace_that_is_missing_is_told_once(void **state)
+{
+    (void)state;
+    struct who one = {.changes = 0};
+    api.no_namespace = true;
+    begin(&one, "one");
+    TURN_UNTIL(api.asked >= 8);
+    assert_int_equal(one.troubles, 1);
+    api.no_namespace = false;
+    TURN_UNTIL(one.leads);
+    fl_kube_lease_free(one.lease);
+}
+
 static void one_that_was_stolen_is_lost(void **state)
 {
     (void)state;
@@ -335,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_is_made_kept_and_given_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_dies_is_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(whoever_cannot_renew_stops_in_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_namespace_that_is_missing_is_told_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_was_stolen_is_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_callback_may_free_it_and_it_is_given_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_refused_at_once, set_up, tear_down),
