@@ -462,6 +462,7 @@ static void on_trouble(void *owner, const struct fl_err *err)
 {
     struct control_deploy *deploy = owner;
     uint64_t suppressed = 0;
+    deploy->trouble = *err;
     if (fl_log_limit_take(&deploy->told, now_of(deploy), &suppressed))
         fl_log(FL_LOG_WARNING, "cannot follow the API server", FL_LOG_STR("error", err->text),
                FL_LOG_NUM("suppressed", suppressed));
@@ -529,6 +530,8 @@ static void forget_everything(struct control_deploy *deploy)
 {
     void *value = NULL;
     fl_timer_cancel(&deploy->pump);
+    fl_timer_cancel(&deploy->start);
+    deploy->trouble = (struct fl_err){0};
     for (size_t i = 0; i < FL_COUNT(deploy->watches); i++) {
         deploy->watches[i] = fl_kube_watch_free(deploy->watches[i]);
         deploy->synced[i] = false;
@@ -543,6 +546,33 @@ static void forget_everything(struct control_deploy *deploy)
     fl_map_init(&deploy->classes, CLASSES_MAX);
 }
 
+/* Whether one of the watches is not there, or had nothing but trouble. A list that is only slow is waited for. */
+static bool is_stuck(const struct control_deploy *deploy)
+{
+    for (size_t i = 0; i < FL_COUNT(deploy->watches); i++) {
+        if (deploy->watches[i] == NULL)
+            return true;
+        struct fl_kube_watch_stats stats = fl_kube_watch_stats(deploy->watches[i]);
+        if (!deploy->synced[i] && stats.objects == 0 && stats.troubles > 0)
+            return true;
+    }
+    return false;
+}
+
+static void on_start(struct fl_timer *timer)
+{
+    struct control_deploy *deploy = FL_CONTAINER_OF(timer, struct control_deploy, start);
+    if (is_synced(deploy))
+        return;
+    if (!is_stuck(deploy)) {
+        fl_timer_set(deploy->loop, &deploy->start, CONTROL_DEPLOY_START_MS, on_start);
+        return;
+    }
+    const struct fl_err err = deploy->trouble;
+    control_deploy_lead(deploy, false);
+    deploy->options->on_unable(deploy->options->owner, &err);
+}
+
 void control_deploy_lead(struct control_deploy *deploy, bool leads)
 {
     if (deploy->leads == leads)
@@ -552,8 +582,10 @@ void control_deploy_lead(struct control_deploy *deploy, bool leads)
     if (!leads)
         return;
     int result = start_watches(deploy);
-    if (result < 0) /* nothing is deployed until we lead anew */
-        fl_log(FL_LOG_ERROR, "cannot follow the API server", FL_LOG_STR("error", strerror(-result)));
+    if (result < 0)
+        fl_err_errno(&deploy->trouble, result, "start");
+    unsigned start_ms = deploy->options->start_ms > 0 ? deploy->options->start_ms : CONTROL_DEPLOY_START_MS;
+    fl_timer_set(deploy->loop, &deploy->start, result < 0 ? 0 : start_ms, on_start);
 }
 
 /* -- life ------------------------------------------------------------------------------------------------------------

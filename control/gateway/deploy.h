@@ -25,6 +25,7 @@
 #define CONTROL_DEPLOY_OF_NAMESPACE 1000  /* of one, likewise: the others are to have room */
 #define CONTROL_DEPLOY_AT_ONCE      4     /* Gateways that are worked on */
 #define CONTROL_DEPLOY_RATE         20    /* … begun in a second */
+#define CONTROL_DEPLOY_START_MS     30000 /* from leading to the first word of each list that failed */
 #define CONTROL_DEPLOY_CONDITION    "fairlead.io/Deployed"
 
 struct control_deploy;
@@ -40,6 +41,12 @@ struct control_deploy_options {            /* strings are borrowed */
     const char *cpu_request, *cpu_limit, *memory_request, *memory_limit; /* NULL: the defaults */
     unsigned replicas;      /* where no parameters say it; 0: not set at all, as a HorizontalPodAutoscaler needs it */
     unsigned drain_seconds; /* 0: the default */
+    unsigned start_ms;      /* 0: CONTROL_DEPLOY_START_MS */
+    /* We lead, and the API server cannot be followed: memory is out, or of a list nothing came within start_ms but
+     * trouble. All stands still already, as behind control_deploy_lead(false): whoever can do better is to lead. From
+     * the loop. */
+    void (*on_unable)(void *owner, const struct fl_err *err);
+    void *owner;
 };
 
 /* Stands still until it leads. The client outlives it. 0, -EINVAL (an option, named), -ENOMEM. */

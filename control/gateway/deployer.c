@@ -1,10 +1,12 @@
 #include "control/gateway/deployer.h"
 
+#include "common/base/backoff.h"
 #include "common/base/log.h"
 #include "common/kube/kubeconfig.h"
 #include "common/kube/lease.h"
 #include "common/kube/object.h"
 #include "common/loop/signal.h"
+#include "common/loop/timer.h"
 #include "control/gateway/deploy.h"
 
 #include <errno.h>
@@ -17,6 +19,8 @@
 #define PULL_SECRETS_MAX 16
 #define REPLICAS_MAX     1000
 #define DRAIN_MAX        3600
+#define STAND_BACK_MS    5000 /* behind a lead that came to nothing; doubling */
+#define STAND_BACK_MAX   300000
 
 static const char usage[] =
     "usage: fairlead-control deployer --proxy-image IMAGE --control-address HOST:PORT [options]\n"
@@ -224,13 +228,18 @@ static int parse(int argc, char **argv, struct deployer_line *line)
  */
 
 struct deployer {
+    const struct deployer_line *line;
     struct fl_loop *loop;
     struct fl_signals signals;
     struct fl_kube_client *client;
-    struct fl_kube_lease *lease;
+    struct fl_kube_lease *lease; /* NULL: we stand back */
     struct control_deploy *deploy;
-    bool ending;
+    struct fl_backoff backoff;
+    struct fl_timer again;    /* to want the Lease anew */
+    bool ending, giving_back; /* the Lease, on its way */
 };
+
+static int start_lease(struct deployer *deployer, struct fl_err *err);
 
 static void on_released(void *owner, bool released, const struct fl_err *err)
 {
@@ -248,7 +257,10 @@ static void on_signal(struct fl_signals *signals, int number)
     fl_log(FL_LOG_INFO, "ending", FL_LOG_NUM("signal", number));
     deployer->ending = true;
     control_deploy_lead(deployer->deploy, false);
-    fl_kube_lease_release(deployer->lease, on_released);
+    if (deployer->lease == NULL)
+        fl_loop_stop(deployer->loop, 0);
+    else if (!deployer->giving_back)
+        fl_kube_lease_release(deployer->lease, on_released);
 }
 
 static void on_change(void *owner, bool leads)
@@ -256,6 +268,8 @@ static void on_change(void *owner, bool leads)
     struct deployer *deployer = owner;
     if (deployer->ending)
         return;
+    if (!leads && control_deploy_stats(deployer->deploy).settled)
+        fl_backoff_reset(&deployer->backoff);
     fl_log_message(FL_LOG_INFO, leads ? "leading" : "not leading any more");
     control_deploy_lead(deployer->deploy, leads);
 }
@@ -264,6 +278,41 @@ static void on_trouble(void *owner, const struct fl_err *err)
 {
     (void)owner;
     fl_log(FL_LOG_WARNING, "the Lease could not be kept", FL_LOG_STR("error", err->text));
+}
+
+static void on_again(struct fl_timer *timer)
+{
+    struct deployer *deployer = FL_CONTAINER_OF(timer, struct deployer, again);
+    struct fl_err err = {0};
+    if (start_lease(deployer, &err) == 0)
+        return;
+    fl_log(FL_LOG_ERROR, "cannot want the Lease", FL_LOG_STR("error", err.text));
+    fl_timer_set(deployer->loop, &deployer->again, STAND_BACK_MS, on_again);
+}
+
+static void on_given_back(void *owner, bool released, const struct fl_err *err)
+{
+    struct deployer *deployer = owner;
+    if (deployer->ending) {
+        on_released(owner, released, err);
+        return;
+    }
+    deployer->lease = fl_kube_lease_free(deployer->lease);
+    deployer->giving_back = false;
+    uint64_t delay = STAND_BACK_MS + fl_backoff_next(&deployer->backoff);
+    fl_timer_set(deployer->loop, &deployer->again, delay, on_again);
+}
+
+/* Another one may be able to, and we later: whoever does nothing is not to lead. */
+static void on_unable(void *owner, const struct fl_err *err)
+{
+    struct deployer *deployer = owner;
+    if (deployer->ending || deployer->giving_back || deployer->lease == NULL)
+        return;
+    fl_log(FL_LOG_ERROR, "cannot follow the API server: the Lease is given up, and wanted again later",
+           FL_LOG_STR("error", err->text));
+    deployer->giving_back = true;
+    fl_kube_lease_release(deployer->lease, on_given_back);
 }
 
 static int start_client(struct deployer *deployer, const struct deployer_line *line, struct fl_err *err)
@@ -276,8 +325,9 @@ static int start_client(struct deployer *deployer, const struct deployer_line *l
                : result;
 }
 
-static int start_lease(struct deployer *deployer, const struct deployer_line *line, struct fl_err *err)
+static int start_lease(struct deployer *deployer, struct fl_err *err)
 {
+    const struct deployer_line *line = deployer->line;
     char identity[FL_KUBE_HOLDER_MAX];
     const char *name_space = line->name_space != NULL ? line->name_space : fl_kube_client_namespace(deployer->client);
     if (name_space == NULL)
@@ -294,7 +344,11 @@ static int start_lease(struct deployer *deployer, const struct deployer_line *li
 
 static int run(const struct deployer_line *line, struct fl_err *err)
 {
-    struct deployer deployer = {.loop = NULL};
+    struct deployer deployer = {.line = line};
+    struct control_deploy_options options = line->deploy;
+    options.on_unable = on_unable;
+    options.owner = &deployer;
+    fl_backoff_init(&deployer.backoff, STAND_BACK_MS, STAND_BACK_MAX);
     int result = fl_loop_new(&deployer.loop);
     if (result == 0)
         result = fl_signals_init(&deployer.signals, deployer.loop, (const int[]){SIGTERM, SIGINT, 0}, on_signal);
@@ -303,15 +357,16 @@ static int run(const struct deployer_line *line, struct fl_err *err)
     if (result == 0)
         result = start_client(&deployer, line, err);
     if (result == 0)
-        result = control_deploy_new(deployer.loop, deployer.client, &line->deploy, &deployer.deploy, err);
+        result = control_deploy_new(deployer.loop, deployer.client, &options, &deployer.deploy, err);
     if (result == 0)
-        result = start_lease(&deployer, line, err);
+        result = start_lease(&deployer, err);
     if (result == 0) {
         fl_log(FL_LOG_INFO, "ready", FL_LOG_STR("server", fl_kube_client_server(deployer.client)),
                FL_LOG_STR("version", FL_VERSION));
         result = fl_loop_run(deployer.loop);
         fl_log_message(FL_LOG_INFO, "stopped");
     }
+    fl_timer_cancel(&deployer.again);
     control_deploy_free(deployer.deploy);
     fl_kube_lease_free(deployer.lease);
     fl_kube_client_free(deployer.client);

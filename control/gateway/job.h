@@ -66,7 +66,8 @@ struct control_deploy {
     double tokens;
     uint64_t tokens_ms, paused_until_ms;
     struct fl_backoff backoff; /* of the API server as a whole */
-    struct fl_timer pump;
+    struct fl_timer pump, start;
+    struct fl_err trouble; /* of a watch, the last one since we lead; code 0: none */
     struct fl_log_limit told;
     struct control_deploy_stats stats;
 };

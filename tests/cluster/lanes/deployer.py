@@ -183,6 +183,25 @@ class Deployer(Lane):
         self.assertEqual(after["metadata"]["uid"], before["metadata"]["uid"])
         self.assertNotIn("fairlead.io/rev", after["spec"]["template"]["metadata"]["labels"])
 
+    def test_who_may_not_follow_does_not_lead(self):
+        """One that holds the Lease and can do nothing gives it up, says why, and wants it again: then it may be better."""
+        space, group = self.namespace("stuck"), "rbac.authorization.k8s.io"
+        subjects = [{"kind": "ServiceAccount", "name": "it", "namespace": space}]
+        self.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "it", "namespace": space}})
+        self.api.create({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "lease", "namespace": space},
+                         "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]})
+        self.api.create({"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": "lease", "namespace": space},
+                         "roleRef": {"apiGroup": group, "kind": "Role", "name": "lease"}, "subjects": subjects})
+        deployer = self.program("fairlead-control", "deployer", "--kubeconfig", self.api.kubeconfig(self.folder() / "kubeconfig", "it", space),
+                                "--namespace", space, "--revision", "stuck", "--proxy-image", "fairlead.local/proxy:test", "--control-address",
+                                "fairlead-control.fairlead-system.svc:15012")
+        line = deployer.wait("cannot follow the API server: the Lease is given up, and wanted again later", 120)
+        self.assertIn("forbidden", line["error"])
+        self.api.wait("coordination.k8s.io/v1", "Lease", "fairlead-deployer", space, lambda it: it and not it["spec"].get("holderIdentity"))
+        self.create({"apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": f"lane-{space}"},
+                     "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"}, "subjects": subjects})
+        eventually(lambda: len(deployer.said("leading")) > 1, "it leads again", 120)
+
     def test_very_many(self):
         """Forty at once: one after the other, and one in between is served too."""
         space = self.namespace("many")
