@@ -231,6 +231,11 @@ static void tell_crowded(struct fl_kube_watch *watch, const struct fl_json *obje
 static int take_bounded(struct fl_kube_watch *watch, const struct fl_json *object, bool gone)
 {
     int result = take_object(watch, object, gone);
+    if ((result == -EDQUOT || result == -ENOSPC) && watch->options.on_left_out != NULL) {
+        watch->options.on_left_out(watch->options.owner, object);
+        if (watch->dead)
+            return 0;
+    }
     if (result == -EDQUOT)
         tell_crowded(watch, object);
     if (result != -ENOSPC)

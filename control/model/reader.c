@@ -226,8 +226,8 @@ static int name_closed(const struct control_key *key, struct fl_span root, struc
     struct fl_span name = key->name;
     if (name.len == 0 && object->kind == CONTROL_MESH_SETTINGS)
         name = FL_SPAN("default"); /* the one that counts: another name would close nothing */
-    object->metadata.name =
-        fl_is_dns_subdomain(name) ? fl_arena_copy(&object->arena, name) : make_name(&object->arena, &object->origin);
+    bool usable = fl_is_dns_subdomain(name) || fl_span_eq_str(name, CONTROL_LEFT_OUT);
+    object->metadata.name = usable ? fl_arena_copy(&object->arena, name) : make_name(&object->arena, &object->origin);
     object->metadata.name_space =
         fl_arena_copy(&object->arena, fl_is_dns_label(key->name_space) ? key->name_space : root);
     return object->metadata.name.data == NULL || object->metadata.name_space.data == NULL ? -ENOMEM : 0;

@@ -33,6 +33,10 @@ int control_object_read(const struct fl_json *document, const struct fl_position
  * everybody (the root namespace) where even that cannot be told; one without a good name gets one of our own. */
 bool control_kind_closes(enum control_kind kind);
 
+/* The name of one that stands for objects of its namespace for which there was no room. The API server lets no object
+ * have it. */
+#define CONTROL_LEFT_OUT ":left-out"
+
 /* Such an object out of nothing: `key` is of a closing kind, its name and namespace may be empty or wrong. `why` is
  * what a person reads; `document` (NULL: none) tells whom it is for, as far as that can be told. 0, -ENOMEM. */
 int control_object_close(const struct control_key *key, const struct control_origin *origin, struct fl_span root,

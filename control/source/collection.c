@@ -43,6 +43,7 @@ struct control_collection {
     bool again;            /* memory was out within a callback */
     bool searching;        /* for a version that the server knows */
     uint64_t partial_list; /* the number of the list that had too many objects */
+    uint64_t crowded_list; /* … of one namespace */
     struct fl_map listed;  /* while fresh: what the list had, by "namespace/name" */
     struct fl_arena names; /* of its keys */
 };
@@ -178,18 +179,22 @@ static void start_in(struct control_collection *collection, uint32_t delay_ms)
     fl_timer_set(collection->loop, &collection->timer, delay_ms, on_due);
 }
 
-static int list(struct control_collection *collection, const struct fl_json *object)
+static int list(struct control_collection *collection, const struct control_key *key)
 {
-    const struct fl_json *metadata = fl_json_get(object, "metadata");
-    const struct control_key key = {collection->options.kind, fl_json_string(fl_json_get(metadata, "namespace")),
-                                    fl_json_string(fl_json_get(metadata, "name"))};
     char text[FL_KUBE_NAME_MAX + FL_KUBE_NAMESPACE_MAX + 2];
-    int length = print_key(&key, text, sizeof(text));
+    int length = print_key(key, text, sizeof(text));
     if (length < 0 || (size_t)length >= sizeof(text))
         return -EINVAL;
     struct fl_span name = fl_arena_copy(&collection->names, fl_span_make(text, (size_t)length));
     int result = name.data != NULL ? fl_map_put(&collection->listed, name, collection) : -ENOMEM;
     return result == -EEXIST ? 0 : result;
+}
+
+static struct control_key key_of(const struct control_collection *collection, const struct fl_json *object)
+{
+    const struct fl_json *metadata = fl_json_get(object, "metadata");
+    return (struct control_key){collection->options.kind, fl_json_string(fl_json_get(metadata, "namespace")),
+                                fl_json_string(fl_json_get(metadata, "name"))};
 }
 
 bool control_collection_listed(const struct control_collection *collection, const struct control_key *key)
@@ -206,13 +211,31 @@ static void on_change(void *owner, enum fl_kube_change change, const struct fl_j
     if (collection->again)
         return; /* all of it comes once more */
     collection->told = true;
-    if (collection->fresh && change != FL_KUBE_DELETED && list(collection, object) == -ENOMEM)
+    const struct control_key key = key_of(collection, object);
+    if (change == FL_KUBE_DELETED && (collection->stats.partial || collection->stats.crowded) &&
+        !fl_timer_is_set(&collection->timer)) /* there is room again for what was left out */
+        fl_timer_set(collection->loop, &collection->timer, collection->options.look_ms, on_due);
+    if (collection->fresh && change != FL_KUBE_DELETED && list(collection, &key) == -ENOMEM)
         collection->again = true;
     else if (!collection->options.on_change(collection->options.owner, collection->options.kind, change,
                                             collection->api_version, object))
         collection->again = true;
     if (collection->again)
         start_in(collection, collection->options.look_ms / AGAIN);
+}
+
+static void on_left_out(void *owner, const struct fl_json *object)
+{
+    struct control_collection *collection = owner;
+    struct control_key key = {.kind = collection->options.kind};
+    if (collection->again)
+        return;
+    collection->told = true;
+    if (!collection->options.on_left_out(collection->options.owner, collection->options.kind, object, &key) ||
+        (collection->fresh && key.name.len > 0 && list(collection, &key) == -ENOMEM)) {
+        collection->again = true;
+        start_in(collection, collection->options.look_ms / AGAIN);
+    }
 }
 
 static void on_synced(void *owner)
@@ -227,7 +250,9 @@ static void on_synced(void *owner)
     }
     collection->fresh = false;
     collection->searching = false;
-    collection->stats.partial = collection->partial_list == fl_kube_watch_stats(collection->watch).lists;
+    uint64_t lists = fl_kube_watch_stats(collection->watch).lists;
+    collection->stats.partial = collection->partial_list == lists;
+    collection->stats.crowded = collection->crowded_list == lists;
     forget_listed(collection);
     tell_well(collection);
     tell_state(collection, CONTROL_KIND_SYNCED);
@@ -283,8 +308,14 @@ static void on_trouble(void *owner, const struct fl_err *err)
         return;
     }
     tell_failure(collection, err);
-    if (err->code == -ENOSPC)
+    bool synced = collection->stats.state == CONTROL_KIND_SYNCED; /* behind the list it counts at once */
+    if (err->code == -ENOSPC) {
         collection->partial_list = fl_kube_watch_stats(collection->watch).lists;
+        collection->stats.partial = collection->stats.partial || synced;
+    } else if (err->code == -EDQUOT) {
+        collection->crowded_list = fl_kube_watch_stats(collection->watch).lists;
+        collection->stats.crowded = collection->stats.crowded || synced;
+    }
     if (err->code == -EACCES && collection->stats.state != CONTROL_KIND_SYNCED &&
         collection->stats.state != CONTROL_KIND_DENIED)
         tell_state(collection, CONTROL_KIND_DENIED);
@@ -313,17 +344,19 @@ static void start(struct control_collection *collection)
         .field_selector = pods ? ALIVE : NULL,
         .page = pods ? PODS_PAGE : OTHERS_PAGE,
         .objects_max = objects_max(collection->options.kind),
-        .namespace_max = namespace_max(collection->options.kind),
+        .namespace_max = collection->options.namespace_max > 0 ? collection->options.namespace_max
+                                                               : namespace_max(collection->options.kind),
         .backoff_ms = collection->options.backoff_ms,
         .backoff_max_ms = collection->options.backoff_ms * 16,
         .on_change = on_change,
         .on_synced = on_synced,
+        .on_left_out = on_left_out,
         .on_trouble = on_trouble,
         .owner = collection,
     };
     collection->again = false;
     collection->fresh = collection->told;
-    collection->partial_list = 0;
+    collection->partial_list = collection->crowded_list = 0;
     int result = print_path(collection, path, sizeof(path));
     if (result == 0)
         result = fl_kube_watch_new(collection->loop, collection->client, &options, &collection->watch);
@@ -334,6 +367,7 @@ static void start(struct control_collection *collection)
 static void on_due(struct fl_timer *timer)
 {
     struct control_collection *collection = FL_CONTAINER_OF(timer, struct control_collection, timer);
+    drop_watch(collection); /* one that goes on has left something out */
     start(collection);
 }
 

@@ -71,6 +71,14 @@ bool control_invalid_drop(struct control_invalid *invalid, const struct control_
     return true;
 }
 
+bool control_invalid_has(const struct control_invalid *invalid, const struct control_key *key)
+{
+    char text[KEY_ROOM];
+    int length = print_key(key, text, sizeof(text));
+    return length >= 0 && (size_t)length < sizeof(text) &&
+           fl_map_get(&invalid->entries, fl_span_make(text, (size_t)length)) != NULL;
+}
+
 bool control_invalid_next(const struct control_invalid *invalid, size_t *cursor, struct control_key *ret_key)
 {
     void *value;

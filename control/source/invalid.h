@@ -26,6 +26,7 @@ int control_invalid_put(struct control_invalid *invalid, const struct control_ke
                         enum control_problem_reason reason, const char *text) FL_MUST_CHECK;
 /* Whether there was one. */
 bool control_invalid_drop(struct control_invalid *invalid, const struct control_key *key);
+bool control_invalid_has(const struct control_invalid *invalid, const struct control_key *key);
 /* Walks the keys; *cursor starts at 0; false at the end. The present one may be dropped; *ret_key is void then. */
 bool control_invalid_next(const struct control_invalid *invalid, size_t *cursor, struct control_key *ret_key);
 size_t control_invalid_count(const struct control_invalid *invalid);

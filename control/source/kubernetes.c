@@ -339,6 +339,40 @@ static void touch(struct control_kubernetes *kubernetes)
     fl_timer_set(kubernetes->loop, &kubernetes->settle, due > now ? due - now : 0, on_settle);
 }
 
+/* -- what there is no room for ------------------------------------------------------------------------------------- */
+
+/* Of settings one object counts, which closes under its own name; a policy might deny, so one stands for all that are
+ * left out of its namespace, and is closed. */
+static bool stands_for(const struct control_kubernetes *kubernetes, struct control_key *key)
+{
+    if (key->kind == CONTROL_MESH_SETTINGS)
+        return fl_span_eq_str(key->name, "default") &&
+               fl_span_eq(key->name_space, control_model_root(control_store_model(kubernetes->store)));
+    key->name = FL_SPAN(CONTROL_LEFT_OUT);
+    return control_kind_closes(key->kind);
+}
+
+static bool on_left_out(void *owner, enum control_kind kind, const struct fl_json *object, struct control_key *ret_key)
+{
+    struct control_kubernetes *kubernetes = owner;
+    FL_CLEANUP(control_cleanup_object) struct control_object *closed = NULL;
+    static const struct control_origin origin = {.source = {"", 0}};
+    const struct fl_json *metadata = fl_json_get(object, "metadata");
+    struct control_key key = {kind, fl_json_string(fl_json_get(metadata, "namespace")),
+                              fl_json_string(fl_json_get(metadata, "name"))};
+    struct fl_err err = {0};
+    if (!stands_for(kubernetes, &key))
+        return true;
+    *ret_key = key;
+    if (control_invalid_has(&kubernetes->invalid, &key))
+        return true;
+    fl_err_set(&err, -ENOSPC, "there are more of them than are read, and the rest is left out");
+    if (control_object_close(&key, &origin, key.name_space, err.text, NULL, &closed) < 0)
+        return false;
+    touch(kubernetes);
+    return control_store_put(kubernetes->store, closed) == 0 && say(kubernetes, &key, CONTROL_PROBLEM_CLOSED, &err);
+}
+
 /* -- what went while nobody looked --------------------------------------------------------------------------------- */
 
 static bool is_listed(const struct control_collection *listed, const struct control_key *key)
@@ -492,7 +526,9 @@ static int start(struct control_kubernetes *kubernetes, struct fl_kube_client *c
             .look_ms = kubernetes->options.pace.look_ms,
             .gone_ms = kubernetes->options.pace.gone_ms,
             .backoff_ms = kubernetes->options.pace.backoff_ms,
+            .namespace_max = kubernetes->options.pace.namespace_max,
             .on_change = on_change,
+            .on_left_out = on_left_out,
             .on_sweep = on_sweep,
             .on_state = on_state,
             .owner = kubernetes,

@@ -42,6 +42,7 @@ struct control_kubernetes;
 
 struct control_kubernetes_pace { /* for tests; 0: as above, and watch.h's back-off */
     uint32_t wait_ms, look_ms, gone_ms, refetch_ms, backoff_ms;
+    size_t namespace_max; /* objects of one kind and namespace */
 };
 
 struct control_kubernetes_options {

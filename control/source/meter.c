@@ -81,7 +81,7 @@ void control_meter_tell(struct control_meter *meter, enum control_kind kind,
 {
     struct control_meter_kind *told = &meter->kinds[kind];
     bool missing = stats->state == CONTROL_KIND_MISSING;
-    bool well = stats->state == CONTROL_KIND_SYNCED && !stats->failing && !stats->partial;
+    bool well = stats->state == CONTROL_KIND_SYNCED && !stats->failing && !stats->partial && !stats->crowded;
     fl_gauge_set(told->objects, (double)objects);
     fl_gauge_set(told->synced, missing ? -1 : well ? 1 : 0);
     fl_gauge_set(told->silence, missing || stats->heard_ms == 0 ? 0 : (double)(now_ms - stats->heard_ms) / 1000);

@@ -370,9 +370,9 @@ class Source(Lane):
                         {"addresses": [f"10.9.{seed.randrange(250)}.{i + 1}"], "conditions": {"ready": True}}]}, space)
             self.api.create(service(f"last-{most}", space))
             cutter.most = 0
-            fresh = Control(self).world()
+            fresh = Control(self)
             with self.subTest(most=most):
-                self.until(lambda control=control, fresh=fresh: control.world() == fresh, "both know the same", 90)
+                self.until(lambda control=control, fresh=fresh: control.world() == fresh.world(), "both know the same", 90)
                 self.assertGreater(cutter.cuts, 3)
 
     def test_the_api_server_is_killed(self):

@@ -25,6 +25,7 @@
 #define OURS       "/apis/fairlead.io/v1alpha1/"
 
 struct world {
+    size_t namespace_max;
     struct fl_loop *loop;
     struct api_world api;
     struct control_store *store;
@@ -83,7 +84,7 @@ static void world_init(struct world *world)
 static int open_source(struct world *world)
 {
     struct fl_err err = {0};
-    const struct control_kubernetes_options options = {
+    struct control_kubernetes_options options = {
         .name_space = "fairlead-system",
         .on_commit = on_commit,
         .on_synced = on_synced,
@@ -91,6 +92,7 @@ static int open_source(struct world *world)
         .owner = world,
         .pace = quick,
     };
+    options.pace.namespace_max = world->namespace_max;
     return control_kubernetes_open(world->loop, world->api.client, world->store, &options, &world->source, &err);
 }
 
@@ -301,6 +303,67 @@ static void policies_fail_closed(void **state)
     api_delete(&world.api, OURS "authorizationpolicies", "shop/p");
     UNTIL(&world, get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", "p") == NULL);
     assert_int_equal(control_kubernetes_stats(world.source).problems, 0);
+    world_done(&world);
+}
+
+/* More policies of a namespace than are read: the rest of them might deny. What is left out closes the namespace, and
+ * no other, until there is room again. */
+static void what_there_is_no_room_for_closes_its_namespace(void **state)
+{
+    struct world world;
+    (void)state;
+    static const struct {
+        enum control_kind kind;
+        const char *path, *spec;
+    } rows[] = {{CONTROL_AUTHORIZATION_POLICY, OURS "authorizationpolicies", "\"spec\":{\"action\":\"DENY\"}"},
+                {CONTROL_PEER_AUTHENTICATION, OURS "peerauthentications", "\"spec\":{}"}};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        world_init(&world);
+        world.namespace_max = 2;
+        api_put(&world.api, rows[i].path, "bank/a", rows[i].spec, NULL);
+        api_put(&world.api, rows[i].path, "shop/a", rows[i].spec, NULL);
+        api_put(&world.api, rows[i].path, "shop/b", rows[i].spec, NULL);
+        api_put(&world.api, rows[i].path, "shop/c", rows[i].spec, NULL);
+        start(&world); /* nobody's start waits for it */
+        assert_non_null(get(&world, rows[i].kind, "shop", "b"));
+        assert_null(get(&world, rows[i].kind, "shop", "c"));
+        const struct control_object *stands = get(&world, rows[i].kind, "shop", ":left-out");
+        assert_non_null(stands);
+        assert_true(stands->broken.len > 0);
+        assert_null(get(&world, rows[i].kind, "bank", ":left-out"));
+        assert_true(has_reason(&world, rows[i].kind, ":left-out", CONTROL_PROBLEM_CLOSED));
+        api_put(&world.api, rows[i].path, "bank/b", rows[i].spec, NULL);
+        UNTIL(&world, get(&world, rows[i].kind, "bank", "b") != NULL);
+        api_put(&world.api, rows[i].path, "bank/c", rows[i].spec, NULL); /* also behind the list */
+        UNTIL(&world, get(&world, rows[i].kind, "bank", ":left-out") != NULL);
+        api_delete(&world.api, rows[i].path, "shop/a");
+        UNTIL(&world,
+              get(&world, rows[i].kind, "shop", "c") != NULL && get(&world, rows[i].kind, "shop", ":left-out") == NULL);
+        assert_non_null(get(&world, rows[i].kind, "bank", ":left-out"));
+        api_delete(&world.api, rows[i].path, "bank/a");
+        UNTIL(&world,
+              get(&world, rows[i].kind, "bank", "c") != NULL && get(&world, rows[i].kind, "bank", ":left-out") == NULL);
+        assert_int_equal(control_kubernetes_stats(world.source).problems, 0);
+        world_done(&world);
+    }
+}
+
+/* Of settings one object counts: without room for it they are as those that are not understood. */
+static void settings_without_room_close(void **state)
+{
+    struct world world;
+    (void)state;
+    world_init(&world);
+    world.namespace_max = 1;
+    api_put(&world.api, OURS "meshsettings", "fairlead-system/a", "\"spec\":{}", NULL);
+    api_put(&world.api, OURS "meshsettings", "fairlead-system/default", "\"spec\":{}", NULL);
+    api_put(&world.api, OURS "meshsettings", "shop/a", "\"spec\":{}", NULL);
+    api_put(&world.api, OURS "meshsettings", "shop/default", "\"spec\":{}", NULL);
+    start(&world);
+    assert_int_equal(control_model_settings(control_store_model(world.store)).egress, CONTROL_EGRESS_REFUSE);
+    assert_null(get(&world, CONTROL_MESH_SETTINGS, "shop", "default"));
+    api_delete(&world.api, OURS "meshsettings", "fairlead-system/a");
+    UNTIL(&world, control_model_settings(control_store_model(world.store)).egress == CONTROL_EGRESS_ALLOW_ANY);
     world_done(&world);
 }
 
@@ -618,6 +681,8 @@ int main(void)
         cmocka_unit_test(a_heartbeat_is_no_change),
         cmocka_unit_test(broken_objects_keep_what_was_good),
         cmocka_unit_test(policies_fail_closed),
+        cmocka_unit_test(what_there_is_no_room_for_closes_its_namespace),
+        cmocka_unit_test(settings_without_room_close),
         cmocka_unit_test(settings_that_were_good_stay),
         cmocka_unit_test(raw_objects_are_told),
         cmocka_unit_test(what_went_while_nobody_looked_is_gone),
