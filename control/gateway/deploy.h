@@ -10,11 +10,13 @@
  *     the control plane makes Accepted and Programmed of it.
  *   - What the proxy listens on it is told by xDS: a listener that comes or goes changes ports of the Service, and
  * rolls no pod.
+ *   - One that goes over to another controller's class loses what we made for it, each object under the uid that was
+ *     seen to be ours. Of a class that is not there nothing is known, and all stays.
  *   - spec.infrastructure: labels and annotations go onto everything, parametersRef names a ConfigMap of the namespace
  *     (override.h). spec.addresses: one IP address, as loadBalancerIP or clusterIP.
  *
  * Rights: gateways, gatewayclasses: get, list, watch; gateways/status: patch; serviceaccounts, services, deployments,
- * poddisruptionbudgets: get, list, watch, create, patch, delete (the budget's alone); configmaps: get; leases.
+ * poddisruptionbudgets: get, list, watch, create, patch, delete; configmaps: get; leases.
  */
 #ifndef CONTROL_GATEWAY_DEPLOY_H
 #define CONTROL_GATEWAY_DEPLOY_H

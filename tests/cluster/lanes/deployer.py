@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""fairlead-control deployer over a real API server: what becomes of Gateways, what is mended, and what is never touched."""
-from support import gatewayapi, place
+"""fairlead-control deployer over a real API server: what becomes of Gateways, what is mended, and what is never touched.
+It has the rights that the chart gives it, and is held by the chart's policy."""
+from support import chart, gatewayapi, place
 from support.api import ApiError
 from support.gatewayapi import conditions, gateway, gateway_class, listener
 from support.lane import Lane, main
@@ -9,6 +10,8 @@ from waiting import eventually
 NEEDS = "api"
 
 DEPLOYED = "fairlead.io/Deployed"
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ValidatingAdmissionPolicy",
+          "ValidatingAdmissionPolicyBinding")
 OBJECTS = (("v1", "ServiceAccount"), ("v1", "Service"), ("apps/v1", "Deployment"), ("policy/v1", "PodDisruptionBudget"))
 
 
@@ -20,13 +23,17 @@ class Deployer(Lane):
         cls.create(gateway_class())
         cls.create(gateway_class("theirs", "example.com/other"))
         cls.system = cls.namespace("system")
-        cls.deployer = cls.program("fairlead-control", "deployer", *cls.options("fairlead-control"))
+        for thing in chart.render({"policies.enabled": True}, namespace=cls.system):
+            if thing["kind"] in RIGHTS and thing["metadata"]["name"].split(".")[0] == "fairlead-deployer":
+                cls.create(thing)
+        own = cls.api.kubeconfig(cls.folder() / "kubeconfig", "fairlead-deployer", cls.system)
+        cls.deployer = cls.program("fairlead-control", "deployer", *cls.options("fairlead-control", own))
         cls.deployer.wait("leading")
         cls.space = cls.namespace("edge", labels={"pod-security.kubernetes.io/enforce": "restricted"})
 
     @classmethod
-    def options(cls, control):
-        return ("--kubeconfig", place.KUBECONFIG, "--namespace", cls.system, "--proxy-image", "fairlead.local/proxy:test",
+    def options(cls, control, kubeconfig=place.KUBECONFIG):
+        return ("--kubeconfig", kubeconfig, "--namespace", cls.system, "--proxy-image", "fairlead.local/proxy:test",
                 "--control-address", f"{control}.fairlead-system.svc:15012")
 
     def deployed(self, name, status="True", reason="Deployed", generation=None, space=None):

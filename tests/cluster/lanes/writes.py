@@ -91,8 +91,8 @@ class Writes(PolicyLane):
         def patch(name, **metadata):
             return lambda: deployer.patch("v1", "Service", name, {"metadata": metadata}, self.plain, dry_run=True)
 
-        def delete(version, kind):
-            return lambda: deployer.request("DELETE", deployer.path(version, kind, "edge-fairlead", self.plain), dryRun="All")
+        def delete(version, kind, name="edge-fairlead"):
+            return lambda: deployer.request("DELETE", deployer.path(version, kind, name, self.plain), dryRun="All")
 
         head = self.made("Service", name="web")["metadata"]
         hostile = {
@@ -104,7 +104,7 @@ class Writes(PolicyLane):
             "owned by another Gateway": (service(lambda meta: meta["ownerReferences"][0].update(name="other")), "owned by"),
             "takes over somebody's": (patch("web-fairlead", labels=head["labels"], ownerReferences=head["ownerReferences"]), "owned by"),
             "gives its own away": (patch("edge-fairlead", ownerReferences=None), "owned by"),
-            "deletes a Service": (delete("v1", "Service"), "budgets alone"),
+            "deletes somebody's": (delete("v1", "Service", "web-fairlead"), "owned by"),
             "another account": (pod(serviceAccountName="default"), "the service account"),
             "no account": (pod(serviceAccountName=None), "the service account"),
             "the node's network": (pod(hostNetwork=True, securityContext={}), "node's namespaces"),
@@ -115,6 +115,7 @@ class Writes(PolicyLane):
         }
         harmless = {kind: act(kind, name="new") for kind in KINDS}
         harmless |= {"changes its own": patch("edge-fairlead", labels={"team": "b"}), "deletes a budget": delete("policy/v1", "PodDisruptionBudget"),
+                     "deletes a Service that is a Gateway's": delete("v1", "Service"),
                      "an administrator": lambda: self.api.create(self.made("Service", lambda thing: thing["metadata"].pop("labels"), name="new"), dry_run=True)}
         self.check("fairlead-deployer.writes", hostile, harmless)
 
