@@ -1,9 +1,9 @@
 #include "cli/mirror.h"
 
+#include "common/kube/object.h"
 #include "control/model/reader.h"
 #include "control/source/trim.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -34,20 +34,6 @@ void cli_mirror_close(struct cli_mirror *mirror)
 
 /* --- where a kind is -------------------------------------------------------------------------------------------- */
 
-/* As the field makes the plural: gateways, gatewayclasses, authorizationpolicies, meshsettings. */
-static int print_resource(enum control_kind kind, struct fl_buf *path)
-{
-    const char *name = control_kind_name(kind);
-    size_t len = strlen(name);
-    bool vowel = strchr("aeiou", name[len - 2]) != NULL, y = name[len - 1] == 'y' && !vowel;
-    int result = 0;
-    for (size_t i = 0; i < len - y && result == 0; i++)
-        result = fl_buf_append_byte(path, (char)tolower((unsigned char)name[i]));
-    if (result < 0)
-        return result;
-    return fl_buf_append_str(path, y ? "ies" : name[len - 1] != 's' ? "s" : name[len - 2] == 's' ? "es" : "");
-}
-
 static int print_path(enum control_kind kind, const char *api_version, struct fl_span name_space, struct fl_span name,
                       struct fl_buf *path)
 {
@@ -60,7 +46,7 @@ static int print_path(enum control_kind kind, const char *api_version, struct fl
             result = fl_buf_append_byte(path, '/');
     }
     if (result == 0)
-        result = print_resource(kind, path);
+        result = fl_kube_plural(control_kind_name(kind), path);
     if (result == 0 && name.len > 0) {
         result = fl_buf_append_byte(path, '/');
         if (result == 0)

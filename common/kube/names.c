@@ -34,6 +34,20 @@ bool fl_is_dns_subdomain(struct fl_span text)
     return true;
 }
 
+int fl_kube_plural(const char *kind, struct fl_buf *out)
+{
+    struct fl_span name = fl_span_str(kind), vowels = FL_SPAN("aeiou");
+    char last = name.len > 0 ? name.data[name.len - 1] : '\0', before = name.len > 1 ? name.data[name.len - 2] : '\0';
+    bool policies = last == 'y' && before != '\0' && fl_span_find(vowels, before) == vowels.len;
+    int result = 0;
+    for (size_t i = 0; i < name.len - policies && result == 0; i++)
+        result =
+            fl_buf_append_byte(out, (char)(name.data[i] | (name.data[i] >= 'A' && name.data[i] <= 'Z' ? 0x20 : 0)));
+    if (result < 0)
+        return result;
+    return fl_buf_append_str(out, policies ? "ies" : last != 's' ? "s" : before == 's' ? "es" : "");
+}
+
 /* `digits` of them at *at, in [min, max]; moves *at. */
 static bool number(struct fl_span text, size_t *at, size_t digits, int min, int max, int *ret_value)
 {

@@ -81,6 +81,10 @@ bool fl_selector_match(const struct fl_selector *selector, const struct fl_label
 /* Seconds since 1970 of an RFC 3339 time ("2026-01-02T03:04:05Z", also with fraction and offset). 0 or -EINVAL. */
 int fl_time_parse(struct fl_span text, int64_t *ret_seconds) FL_MUST_CHECK;
 
+/* A kind's name in paths, as the field makes the plural: gateways, gatewayclasses, authorizationpolicies, meshsettings.
+ * Appended. 0, -ENOMEM, -EMSGSIZE. */
+int fl_kube_plural(const char *kind, struct fl_buf *out) FL_MUST_CHECK;
+
 /* DNS-1123 names as Kubernetes checks them. */
 bool fl_is_dns_label(struct fl_span text);     /* ≤ 63: namespaces, port names are near it */
 bool fl_is_dns_subdomain(struct fl_span text); /* ≤ 253: names of most kinds */

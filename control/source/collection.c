@@ -3,6 +3,7 @@
 #include "common/base/backoff.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
+#include "common/kube/object.h"
 #include "common/loop/timer.h"
 
 #include <errno.h>
@@ -52,38 +53,11 @@ static void on_due(struct fl_timer *timer);
 
 /* -- names --------------------------------------------------------------------------------------------------------- */
 
-static bool is_vowel(char letter)
+static int print_path(const struct control_collection *collection, struct fl_buf *path)
 {
-    return strchr("aeiou", letter) != NULL;
-}
-
-/* As the field makes the plural of a kind: gateways, gatewayclasses, authorizationpolicies, meshsettings. */
-static int print_resource(enum control_kind kind, char *resource, size_t room)
-{
-    const char *name = control_kind_name(kind);
-    size_t len = strlen(name);
-    if (len + 3 > room)
-        return -EMSGSIZE;
-    for (size_t i = 0; i <= len; i++)
-        resource[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
-    if (len > 2 && resource[len - 1] == 'y' && !is_vowel(resource[len - 2]))
-        memcpy(resource + len - 1, "ies", 4);
-    else if (len > 2 && resource[len - 1] == 's' && resource[len - 2] == 's')
-        memcpy(resource + len, "es", 3);
-    else if (resource[len - 1] != 's')
-        memcpy(resource + len, "s", 2);
-    return 0;
-}
-
-static int print_path(const struct control_collection *collection, char *path, size_t room)
-{
-    char resource[PATH_ROOM];
-    int result = print_resource(collection->options.kind, resource, sizeof(resource));
     const char *root = control_kind_group(collection->options.kind)[0] != '\0' ? "/apis" : "/api";
-    if (result < 0)
-        return result;
-    int length = snprintf(path, room, "%s/%s/%s", root, collection->api_version, resource);
-    return length > 0 && (size_t)length < room ? 0 : -EMSGSIZE;
+    int result = fl_buf_printf(path, "%s/%s/", root, collection->api_version);
+    return result == 0 ? fl_kube_plural(control_kind_name(collection->options.kind), path) : result;
 }
 
 /* Takes the next version; false where there is none. */
@@ -337,10 +311,13 @@ static size_t namespace_max(enum control_kind kind)
 
 static void start(struct control_collection *collection)
 {
-    char path[PATH_ROOM];
+    FL_CLEANUP(fl_buf_done) struct fl_buf path;
+    fl_buf_init(&path, PATH_ROOM);
+    int result = print_path(collection, &path);
+    const char *text = result == 0 ? fl_buf_str(&path) : NULL;
     bool pods = collection->options.kind == CONTROL_POD;
     const struct fl_kube_watch_options options = {
-        .path = path,
+        .path = text,
         .field_selector = pods ? ALIVE : NULL,
         .page = pods ? PODS_PAGE : OTHERS_PAGE,
         .objects_max = objects_max(collection->options.kind),
@@ -357,10 +334,8 @@ static void start(struct control_collection *collection)
     collection->again = false;
     collection->fresh = collection->told;
     collection->partial_list = collection->crowded_list = 0;
-    int result = print_path(collection, path, sizeof(path));
-    if (result == 0)
-        result = fl_kube_watch_new(collection->loop, collection->client, &options, &collection->watch);
-    if (result < 0) /* memory is out */
+    if (text == NULL || fl_kube_watch_new(collection->loop, collection->client, &options, &collection->watch) < 0)
+        /* memory is out */
         start_in(collection, collection->options.look_ms / AGAIN);
 }
 

@@ -1,9 +1,9 @@
 #include "control/status/publisher.h"
 
 #include "common/base/log.h"
+#include "common/kube/object.h"
 #include "control/status/desire.h"
 
-#include <ctype.h>
 #include <errno.h>
 
 #define LAG_MS       2000   /* an object may be newer than the model's word of it for so long */
@@ -117,26 +117,6 @@ static void on_written(void *owner, const struct fl_kube_answer *answer)
     publisher_work_soon(publisher, 0);
 }
 
-/* "HTTPRoute" in the plural of paths. All of our kinds but these take an s. */
-static int plural(enum control_kind kind, struct fl_buf *out)
-{
-    const char *name = control_kind_name(kind);
-    int result = 0;
-    for (size_t i = 0; name[i] != '\0' && result == 0; i++)
-        result = fl_buf_append_byte(out, (char)tolower((unsigned char)name[i]));
-    struct fl_span text = fl_buf_span(out);
-    if (result < 0 || kind == CONTROL_MESH_SETTINGS)
-        return result;
-    if (fl_span_ends_with(text, FL_SPAN("class")))
-        return fl_buf_append_str(out, "es");
-    bool policy = fl_span_ends_with(text, FL_SPAN("y")) && kind != CONTROL_GATEWAY && kind != CONTROL_TELEMETRY;
-    if (kind == CONTROL_TELEMETRY || policy) {
-        out->len--;
-        return fl_buf_append_str(out, "ies");
-    }
-    return fl_buf_append_str(out, "s");
-}
-
 static int path_of(const struct publisher_entry *entry, struct fl_buf *out)
 {
     const char *group = control_kind_group(entry->kind);
@@ -146,7 +126,7 @@ static int path_of(const struct publisher_entry *entry, struct fl_buf *out)
     if (result == 0 && entry->name_space.len > 0)
         result = fl_buf_printf(out, "namespaces/%.*s/", FL_SPAN_ARG(entry->name_space));
     if (result == 0)
-        result = plural(entry->kind, out);
+        result = fl_kube_plural(control_kind_name(entry->kind), out);
     if (result == 0)
         result = fl_buf_append_byte(out, '/');
     if (result == 0)

@@ -168,12 +168,39 @@ static void memory_that_is_out_is_told(void **state)
     fl_yaml_free(yaml);
 }
 
+static void kinds_have_a_plural(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind, *plural;
+    } rows[] = {{"Pod", "pods"},
+                {"HTTPRoute", "httproutes"},
+                {"Gateway", "gateways"},
+                {"GatewayClass", "gatewayclasses"},
+                {"Telemetry", "telemetries"},
+                {"AuthorizationPolicy", "authorizationpolicies"},
+                {"MeshSettings", "meshsettings"},
+                {"EndpointSlice", "endpointslices"},
+                {"Y", "ys"},
+                {"", "s"}};
+    for (size_t i = 0; i < FL_COUNT(rows); i++) {
+        FL_CLEANUP(fl_buf_done) struct fl_buf out;
+        fl_buf_init(&out, 64);
+        assert_int_equal(fl_buf_append_str(&out, "/api/"), 0);
+        assert_int_equal(fl_kube_plural(rows[i].kind, &out), 0);
+        assert_string_equal(fl_buf_str(&out) + 5, rows[i].plural);
+    }
+    FL_CLEANUP(fl_buf_done) struct fl_buf small;
+    fl_buf_init(&small, 12);
+    assert_int_equal(fl_kube_plural("AuthorizationPolicy", &small), -EMSGSIZE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_are_rfc_3339),         cmocka_unit_test(names_are_dns),
         cmocka_unit_test(selectors_select),           cmocka_unit_test(what_is_wrong_is_told),
-        cmocka_unit_test(memory_that_is_out_is_told),
+        cmocka_unit_test(memory_that_is_out_is_told), cmocka_unit_test(kinds_have_a_plural),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
