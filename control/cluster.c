@@ -1,7 +1,7 @@
 #include "control/cluster.h"
 
 #include "common/base/log.h"
-#include "common/kube/kubeconfig.h"
+#include "common/kube/connect.h"
 #include "common/kube/lease.h"
 #include "control/ca/bundles.h"
 #include "control/ca/reviews.h"
@@ -122,17 +122,12 @@ void control_cluster_set_bundle(struct control_cluster *cluster, struct fl_span 
 static int connect_api(struct control_cluster *cluster, const struct control_cluster_options *options,
                        struct fl_err *err)
 {
-    struct fl_kube_access access = {0};
-    int result = options->kubeconfig != NULL
-                     ? fl_kubeconfig_load(options->kubeconfig, options->context, NULL, &access, err)
-                     : fl_kube_in_cluster(NULL, &access, err);
+    int result = fl_kube_connect(cluster->loop, options->kubeconfig, options->context, "fairlead-control/" FL_VERSION,
+                                 &cluster->client, err);
     if (result < 0)
         return result;
-    if (access.insecure)
+    if (fl_kube_client_insecure(cluster->client))
         fl_log_message(FL_LOG_WARNING, "the API server's certificate is not verified, as the kubeconfig says");
-    result = fl_kube_client_new(cluster->loop, &access, "fairlead-control/" FL_VERSION, &cluster->client, err);
-    if (result < 0)
-        return result;
     const char *own = fl_kube_client_namespace(cluster->client);
     cluster->name_space = options->name_space != NULL ? options->name_space : own != NULL ? own : CONTROL_ROOT_DEFAULT;
     control_store_set_root(cluster->store, fl_span_str(cluster->name_space));

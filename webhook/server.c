@@ -405,9 +405,7 @@ static int start_lookup(struct server *server, const struct webhook_options *opt
     struct fl_kube_access access = {0};
     if (options->namespaces != NULL)
         return 0;
-    int result = options->kubeconfig != NULL
-                     ? fl_kubeconfig_load(options->kubeconfig, options->context, NULL, &access, err)
-                     : fl_kube_in_cluster(NULL, &access, err);
+    int result = fl_kube_locate(options->kubeconfig, options->context, &access, err);
     if (result < 0)
         return result;
     if (access.insecure)

@@ -354,6 +354,11 @@ const char *fl_kube_client_server(const struct fl_kube_client *client)
     return client->access.server;
 }
 
+bool fl_kube_client_insecure(const struct fl_kube_client *client)
+{
+    return client->access.insecure;
+}
+
 const char *fl_kube_client_namespace(const struct fl_kube_client *client)
 {
     return client->access.name_space;

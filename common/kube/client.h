@@ -96,6 +96,8 @@ int64_t fl_kube_client_date(const struct fl_kube_client *client);
 
 /* The server's URL, for logs. */
 const char *fl_kube_client_server(const struct fl_kube_client *client);
+/* The server's certificate is not verified, as a kubeconfig says. */
+bool fl_kube_client_insecure(const struct fl_kube_client *client);
 /* "namespace" of the context or service account; NULL: none. */
 const char *fl_kube_client_namespace(const struct fl_kube_client *client);
 

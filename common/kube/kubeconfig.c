@@ -262,6 +262,12 @@ int fl_kube_in_cluster(const char *folder, struct fl_kube_access *ret_access, st
     return result < 0 ? fl_err_errno(err, result, "the pod's service account") : 0;
 }
 
+int fl_kube_locate(const char *files, const char *context, struct fl_kube_access *ret_access, struct fl_err *err)
+{
+    return files != NULL ? fl_kubeconfig_load(files, context, NULL, ret_access, err)
+                         : fl_kube_in_cluster(NULL, ret_access, err);
+}
+
 int fl_kube_find(const char *files, const char *context, const struct fl_kube_starter *starter,
                  struct fl_kube_access *ret_access, struct fl_err *err)
 {

@@ -34,6 +34,10 @@ int fl_kubeconfig_parse(struct fl_span text, const char *file, const char *conte
                         const struct fl_kube_starter *starter, struct fl_kube_access *ret_access,
                         struct fl_err *err) FL_MUST_CHECK;
 
+/* As a program of the mesh is told, which starts no other: `files` where not NULL, else the pod's. */
+int fl_kube_locate(const char *files, const char *context, struct fl_kube_access *ret_access,
+                   struct fl_err *err) FL_MUST_CHECK;
+
 /* As a person's tool looks for it: `files` where not NULL, else $KUBECONFIG, else ~/.kube/config where it exists, else
  * the pod's. */
 int fl_kube_find(const char *files, const char *context, const struct fl_kube_starter *starter,

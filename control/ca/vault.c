@@ -1,6 +1,6 @@
 #include "control/ca/vault.h"
 
-#include "common/kube/kubeconfig.h"
+#include "common/kube/connect.h"
 #include "common/kube/object.h"
 
 #include <errno.h>
@@ -13,10 +13,7 @@
 int control_vault_connect(struct fl_loop *loop, const char *kubeconfig, const char *context,
                           struct fl_kube_client **ret_client, struct fl_err *err)
 {
-    struct fl_kube_access access = {0};
-    int result = kubeconfig != NULL ? fl_kubeconfig_load(kubeconfig, context, NULL, &access, err)
-                                    : fl_kube_in_cluster(NULL, &access, err);
-    return result < 0 ? result : fl_kube_client_new(loop, &access, "fairlead-control-ca/" FL_VERSION, ret_client, err);
+    return fl_kube_connect(loop, kubeconfig, context, "fairlead-control-ca/" FL_VERSION, ret_client, err);
 }
 
 static int call(struct fl_kube_client *client, const struct fl_kube_request *request, struct control_stored *ret_stored,

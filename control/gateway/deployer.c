@@ -2,7 +2,7 @@
 
 #include "common/base/backoff.h"
 #include "common/base/log.h"
-#include "common/kube/kubeconfig.h"
+#include "common/kube/connect.h"
 #include "common/kube/lease.h"
 #include "common/kube/object.h"
 #include "common/loop/signal.h"
@@ -317,12 +317,11 @@ static void on_unable(void *owner, const struct fl_err *err)
 
 static int start_client(struct deployer *deployer, const struct deployer_line *line, struct fl_err *err)
 {
-    struct fl_kube_access access = {0};
-    int result = line->kubeconfig != NULL ? fl_kubeconfig_load(line->kubeconfig, line->context, NULL, &access, err)
-                                          : fl_kube_in_cluster(NULL, &access, err);
-    return result == 0
-               ? fl_kube_client_new(deployer->loop, &access, "fairlead-deployer/" FL_VERSION, &deployer->client, err)
-               : result;
+    int result = fl_kube_connect(deployer->loop, line->kubeconfig, line->context, "fairlead-deployer/" FL_VERSION,
+                                 &deployer->client, err);
+    if (result == 0 && fl_kube_client_insecure(deployer->client))
+        fl_log_message(FL_LOG_WARNING, "the API server's certificate is not verified, as the kubeconfig says");
+    return result;
 }
 
 static int start_lease(struct deployer *deployer, struct fl_err *err)

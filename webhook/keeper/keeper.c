@@ -1,7 +1,7 @@
 #include "webhook/keeper/keeper.h"
 
 #include "common/base/log.h"
-#include "common/kube/kubeconfig.h"
+#include "common/kube/connect.h"
 #include "webhook/keeper/state.h"
 
 #include <errno.h>
@@ -18,15 +18,11 @@ static void on_signal(struct fl_signals *signals, int number)
 
 static int connect_api(struct keeper *keeper, struct fl_err *err)
 {
-    struct fl_kube_access access = {0};
-    int result = keeper->options->kubeconfig != NULL
-                     ? fl_kubeconfig_load(keeper->options->kubeconfig, keeper->options->context, NULL, &access, err)
-                     : fl_kube_in_cluster(NULL, &access, err);
-    if (result < 0)
-        return result;
-    if (access.insecure)
+    int result = fl_kube_connect(keeper->loop, keeper->options->kubeconfig, keeper->options->context,
+                                 "fairlead-keeper/" FL_VERSION, &keeper->client, err);
+    if (result == 0 && fl_kube_client_insecure(keeper->client))
         fl_log_message(FL_LOG_WARNING, "the API server's certificate is not verified, as the kubeconfig says");
-    return fl_kube_client_new(keeper->loop, &access, "fairlead-keeper/" FL_VERSION, &keeper->client, err);
+    return result;
 }
 
 static int start(struct keeper *keeper, struct fl_err *err)

@@ -408,6 +408,24 @@ static void where_a_tool_looks(void **state)
     unsetenv("KUBECONFIG");
 }
 
+/* A program of the mesh is told, and looks nowhere else: what lies in its environment is not asked for. */
+static void where_a_program_looks(void **state)
+{
+    (void)state;
+    struct fl_kube_access access = {0};
+    struct fl_err err = {0};
+    char path[128];
+    snprintf(path, sizeof(path), "%s", write_file("a", whole));
+    unsetenv("KUBERNETES_SERVICE_HOST");
+    assert_int_equal(setenv("KUBECONFIG", path, 1), 0);
+    assert_int_equal(fl_kube_locate(NULL, NULL, &access, &err), -ENOENT);
+    unsetenv("KUBECONFIG");
+    assert_int_equal(fl_kube_locate(path, NULL, &access, &err), 0);
+    assert_text(access.server, "https://10.0.0.1:6443");
+    fl_kube_access_done(&access);
+    assert_int_equal(fl_kube_locate(path, "nobody", &access, &err), -ENOENT);
+}
+
 static void each_allocation_fails(void **state)
 {
     (void)state;
@@ -431,10 +449,11 @@ static void each_allocation_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contexts_are_read),  cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(plugins_are_read),   cmocka_unit_test(plugins_that_are_refused),
-        cmocka_unit_test(several_files),      cmocka_unit_test(a_pod),
-        cmocka_unit_test(where_a_tool_looks), cmocka_unit_test(each_allocation_fails),
+        cmocka_unit_test(contexts_are_read),     cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(plugins_are_read),      cmocka_unit_test(plugins_that_are_refused),
+        cmocka_unit_test(several_files),         cmocka_unit_test(a_pod),
+        cmocka_unit_test(where_a_tool_looks),    cmocka_unit_test(each_allocation_fails),
+        cmocka_unit_test(where_a_program_looks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
