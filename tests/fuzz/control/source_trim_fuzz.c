@@ -1,5 +1,6 @@
 /* Any JSON as an object of the API server, of every kind: cut, then read. What comes out of the cut one, an object or a
  * refusal, is what comes out when it is cut again, and nothing of it is longer than it was. */
+#include "control/model/model.h"
 #include "control/model/reader.h"
 #include "control/source/trim.h"
 
