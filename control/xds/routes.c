@@ -169,11 +169,22 @@ static void removals(struct generation *generation, size_t *count, void *array,
 
 /* -- where it goes -- */
 
+/* A backend that is none gets its share: answered 503, which of a GRPCRoute is UNAVAILABLE; of an HTTPRoute 500, by the
+ * route's cluster_not_found_response_code: a proxy of ours takes the cluster that leads nowhere for one that is not
+ * there. (To name one that really is not there would have proxies wait for it.) */
 static char *cluster_name(struct generation *generation, const struct control_destination *destination)
 {
     if (destination->error != CONTROL_BACKEND_OK)
         return literal(FL_RESOURCE_NAME_BLACKHOLE);
     return name_of_service(generation, FL_RESOURCE_CLUSTER, destination->service, destination->port->port);
+}
+
+static bool has_invalid(const struct control_destinations *destinations)
+{
+    for (size_t i = 0; i < destinations->count; i++)
+        if (destinations->items[i].error != CONTROL_BACKEND_OK && destinations->items[i].weight > 0)
+            return true;
+    return false;
 }
 
 static pb_weighted *weighted(struct generation *generation, const struct control_destinations *destinations)
@@ -359,6 +370,9 @@ static struct path_change set_forward(struct generation *generation, pb_route *r
     } else {
         action->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
         action->weighted_clusters = weighted(generation, &entry->destinations);
+        if (entry->route->object.kind != CONTROL_GRPC_ROUTE && has_invalid(&entry->destinations))
+            action->cluster_not_found_response_code =
+                ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_NOT_FOUND_RESPONSE_CODE__INTERNAL_SERVER_ERROR;
     }
     if (rewrite != NULL) {
         change = change_path(generation, rewrite->path_change, rewrite->path, entry->match, false);

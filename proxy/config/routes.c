@@ -90,6 +90,11 @@ static int read_both_edits(struct compile *compile, pb_header_option *const *req
 
 /* -- actions -- */
 
+static bool is_nowhere(const char *name)
+{
+    return strcmp(name, FL_RESOURCE_NAME_BLACKHOLE) == 0;
+}
+
 static int read_weighted(struct compile *compile, const pb_weighted *message, struct proxy_route *route)
 {
     if (message->n_clusters == 0)
@@ -102,7 +107,8 @@ static int read_weighted(struct compile *compile, const pb_weighted *message, st
         struct compile_mark mark = compile_enter_at(compile, "clusters", i);
         int result =
             COMPILE_REFUSE(compile, weight, "cluster_header", "host_rewrite_literal", "typed_per_filter_config");
-        clusters[i] = (struct proxy_weighted_cluster){.name = fl_span_str(weight->name)};
+        clusters[i] =
+            (struct proxy_weighted_cluster){.name = fl_span_str(weight->name), .nowhere = is_nowhere(weight->name)};
         if (result == 0)
             result = compile_cluster_index(compile, "name", weight->name, &clusters[i].cluster_index);
         if (result == 0)
@@ -124,7 +130,8 @@ static int read_single(struct compile *compile, const pb_route_action *message, 
     struct proxy_weighted_cluster *cluster = scratch(compile, 1, sizeof(*cluster));
     if (cluster == NULL)
         return compile_no_memory(compile);
-    *cluster = (struct proxy_weighted_cluster){.name = fl_span_str(message->cluster), .weight = 1};
+    *cluster = (struct proxy_weighted_cluster){
+        .name = fl_span_str(message->cluster), .weight = 1, .nowhere = is_nowhere(message->cluster)};
     route->action = PROXY_ROUTE_CLUSTER;
     route->clusters = cluster;
     route->cluster_count = 1;
@@ -201,11 +208,32 @@ static int read_mirrors(struct compile *compile, const pb_route_action *message,
     return 0;
 }
 
+/* cluster_not_found_response_code. */
+static int read_not_found(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
+{
+    switch ((int)message->cluster_not_found_response_code) {
+    case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_NOT_FOUND_RESPONSE_CODE__SERVICE_UNAVAILABLE:
+        return 0;
+    case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_NOT_FOUND_RESPONSE_CODE__NOT_FOUND:
+        route->not_found = 404;
+        return 0;
+    case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_NOT_FOUND_RESPONSE_CODE__INTERNAL_SERVER_ERROR:
+        route->not_found = 500;
+        return 0;
+    default:
+        return compile_fail_at(compile, "cluster_not_found_response_code",
+                               "expected SERVICE_UNAVAILABLE, NOT_FOUND or INTERNAL_SERVER_ERROR, got %d",
+                               (int)message->cluster_not_found_response_code);
+    }
+}
+
 static int read_action(struct compile *compile, const pb_route_action *message, struct proxy_route *route)
 {
     int result = COMPILE_REFUSE(compile, message, "cluster_header", "cluster_specifier_plugin",
                                 "inline_cluster_specifier_plugin", "path_rewrite_policy", "host_rewrite_header",
                                 "host_rewrite_path_regex", "hedge_policy", "retry_policy_typed_config");
+    if (result == 0)
+        result = read_not_found(compile, message, route);
     if (result != 0)
         return result;
     switch ((int)message->cluster_specifier_case) {

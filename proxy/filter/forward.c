@@ -89,17 +89,28 @@ static bool find_route(struct proxy_exchange_run *exchange)
     return true;
 }
 
+static void answer_no_cluster(struct proxy_exchange_run *exchange)
+{
+    uint16_t status = exchange->found.route->not_found;
+    proxy_exchange_reply(exchange, status != 0 ? status : 503, PROXY_FLAG_NO_CLUSTER, "cluster_not_found",
+                         "cluster not found", NULL, 0);
+}
+
 static bool find_cluster(struct proxy_exchange_run *exchange)
 {
     struct proxy_data *data = data_of(exchange);
     struct proxy_cluster_run *cluster;
     exchange->weighted = proxy_route_pick(exchange->found.route, (uint32_t)proxy_data_random(data));
     exchange->cluster_index = exchange->weighted->cluster_index;
+    if (exchange->weighted->nowhere && exchange->found.route->not_found != 0) {
+        answer_no_cluster(exchange);
+        return false;
+    }
     int result = proxy_data_cluster(data, exchange->cluster_index, &cluster);
     if (result == 0)
         exchange->cluster = proxy_cluster_run_ref(cluster);
     else if (result == -ENOENT)
-        proxy_exchange_reply(exchange, 503, PROXY_FLAG_NO_CLUSTER, "cluster_not_found", "cluster not found", NULL, 0);
+        answer_no_cluster(exchange);
     else
         proxy_exchange_reply(exchange, 503, PROXY_FLAG_OVERLOAD, "out_of_memory", NULL, NULL, 0);
     return result == 0;

@@ -64,6 +64,7 @@ struct proxy_weighted_cluster {
     struct fl_span name;
     uint32_t weight;
     uint32_t cluster_index; /* free for the snapshot: where the name stands in its clusters */
+    bool nowhere;           /* the control plane's name for what it has no cluster of */
     struct proxy_header_edits request, response;
 };
 
@@ -164,6 +165,7 @@ struct proxy_route {
     const struct proxy_weighted_cluster *clusters; /* CLUSTER: one; WEIGHTED: all */
     size_t cluster_count;
     uint64_t weight_sum; /* computed when compiled */
+    uint16_t not_found;  /* answered where the cluster is not there, or leads nowhere: 404, 500; 0: 503 */
     const struct proxy_mirror *mirrors;
     size_t mirror_count; /* ≤ PROXY_MIRRORS_OF_ROUTE_MAX */
     struct proxy_redirect redirect;

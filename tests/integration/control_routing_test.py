@@ -5,6 +5,7 @@ look at most of this for the mesh, whose route tables are made by the same code.
 
     control_routing_test.py FAIRLEAD-CONTROL FAIRLEAD-PROXY
 """
+import collections
 import sys
 import unittest
 
@@ -96,6 +97,25 @@ GRPC = """
     backendRefs: [{name: nobody, port: 80}]
 """
 
+SHARES = """
+  - matches: [{path: {type: PathPrefix, value: /partly}}]
+    backendRefs:
+    - {name: web, port: 80, weight: 4}
+    - {name: nobody, port: 80, weight: 1}
+    - {name: web, port: 81, weight: 1}
+    - {group: example.org, kind: Bucket, name: web, port: 80, weight: 1}
+    - {name: web, namespace: other, port: 80, weight: 1}
+  - matches: [{path: {type: PathPrefix, value: /empty}}]
+    backendRefs: [{name: empty, port: 80, weight: 1}, {name: nobody, port: 80, weight: 1}]
+  - matches: [{path: {type: PathPrefix, value: /shut}}]
+    backendRefs: [{name: empty, port: 80}]
+"""
+
+SHARES_OF_CALLS = """
+  - matches: [{method: {service: shop.Cart}}]
+    backendRefs: [{name: web, port: 80}, {name: nobody, port: 80}]
+"""
+
 
 class Routing(unittest.TestCase):
     @classmethod
@@ -107,7 +127,8 @@ class Routing(unittest.TestCase):
         listeners = f"  - {{name: http, port: {cls.port}, protocol: HTTP, allowedRoutes: {{namespaces: {{from: All}}}}}}"
         world = (gateway(listeners) + service("web", cls.web.port) + service("other", cls.other.port)
                  + service("third", cls.third.port)
-                 + service("never", free_port()) + route("rules", RULES) + route("grpc", GRPC, "grpc.example", "GRPCRoute"))
+                 + service("never", free_port()) + service("empty", free_port()).replace("ready: true", "ready: false")
+                 + route("shares", SHARES, "shares.example") + route("calls", SHARES_OF_CALLS, "calls.example", "GRPCRoute") + route("rules", RULES) + route("grpc", GRPC, "grpc.example", "GRPCRoute"))
         cls.gateway = Gateway(CONTROL, PROXY, {"world.yaml": world})
         cls.enterClassContext(cls.gateway)
 
@@ -156,6 +177,27 @@ class Routing(unittest.TestCase):
 
     def test_a_backend_that_is_not_there(self):
         self.assertEqual(self.ask("/none")[0], 500)
+
+    def test_shares_of_backends_that_are_none(self):
+        """500 for a backend that cannot be, whatever is wrong with it; 503 where the Service is there and nobody is ready."""
+        def share(path):
+            return collections.Counter(self.ask(path, host="shares.example")[0] for _ in range(200))
+        partly = share("/partly")
+        self.assertEqual(set(partly), {200, 500})
+        self.assertTrue(60 <= partly[500] <= 140, partly)
+        empty = share("/empty")
+        self.assertEqual(set(empty), {500, 503})
+        self.assertTrue(60 <= empty[500] <= 140, empty)
+        self.assertEqual(self.ask("/shut", host="shares.example")[0], 503)
+
+    def test_shares_of_calls(self):
+        """Of a GRPCRoute it is UNAVAILABLE."""
+        seen = collections.Counter()
+        for _ in range(100):
+            _, fields, _ = self.ask("/shop.Cart/Add", host="calls.example", method="POST", body=b"", headers=[("content-type", "application/grpc")])
+            seen[fields.get("grpc-status")] += 1
+        self.assertEqual(set(seen), {None, "14"})  # the server here is none of gRPC: its answer has no status
+        self.assertTrue(25 <= seen["14"] <= 75, seen)
 
     def test_who_may_read_across_origins(self):
         asks = [("access-control-request-method", "PUT")]

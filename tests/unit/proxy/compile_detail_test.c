@@ -338,6 +338,7 @@ static void test_routes(void **state)
         "{start: 1, end: 9}, invert_match: true}, {name: e, exact_match: v}], query_parameters: [{name: q, "
         "string_match: {exact: \"\"}}, {name: t}]}\n"
         "                route: {timeout: 3s, idle_timeout: 0s, prefix_rewrite: /n, host_rewrite_literal: h, "
+        "cluster_not_found_response_code: INTERNAL_SERVER_ERROR, "
         "weighted_clusters: {clusters: [{name: c, weight: 3}, {name: b, weight: 1, request_headers_to_add: "
         "[{header: {key: k, value: v}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}]}]}}\n"
         "              - match: {path_separated_prefix: /s}\n"
@@ -380,6 +381,7 @@ static void test_routes(void **state)
     assert_int_equal(route->idle_timeout_ms, 0);
     assert_true(route->has_prefix_rewrite);
     assert_span(route->host_rewrite_literal, "h");
+    assert_int_equal(route->not_found, 500);
     route = &host->routes[1];
     assert_int_equal(route->action, PROXY_ROUTE_REDIRECT);
     assert_int_equal(route->redirect.status, 308);
