@@ -492,8 +492,9 @@ def wait_holds_until_the_proxy_has_started():
     # In pod a nothing captures: the gate stays shut.
     proxy = Proxy("a", (s.GOLDEN / "server-strict.yaml").read_text(), "server", wait=False, environment={"FAIRLEAD_CAPTURE": SPEC})
     proxy.wait_for("start gate waits")
-    status, said = hook("a", "wait", "--seconds", "1")
-    assert status == 1 and said.endswith("within 1 s: start gate: waiting\n"), said
+    # Answers are kept waiting while the gate is shut: the last question's time is cut short, and what the one before heard is told.
+    status, said = hook("a", "wait", "--seconds", "4")
+    assert status == 1 and said.endswith("within 4 s: start gate: waiting\n"), said
     proxy.stop()
     for words in (["wait", "--seconds", "x"], ["wait", "now"], ["drain", "--seconds"], ["wait", "--seconds", "86401"]):
         assert hook("a", *words)[0] == 2, words
