@@ -9,6 +9,12 @@ packages_test=(libcmocka-dev python3-grpcio clang-format shellcheck binutils ca-
 packages_conformance=(nghttp2-client nghttp2-server wrk haproxy)
 packages_cluster=(python3-grpcio gcc binutils ca-certificates libc6-dev libseccomp-dev pkg-config jq curl openssl iproute2 nftables iptables conntrack busybox-static
   procps python3 python3-yaml util-linux)
+packages_cross=(gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu qemu-user-static)
+# For arm64, unpacked and not installed (cmake/sysroot): what the programs are built against, their tests, and the rest of their images.
+packages_sysroot=(libc6-dev libcmocka-dev iptables ca-certificates)
+for package in "${packages_build[@]}"; do
+  case $package in lib*-dev | zlib1g-dev) packages_sysroot+=("$package") ;; esac
+done
 
 # Runs a command as root: directly, or by sudo where we are not root.
 as_root() {

@@ -9,12 +9,11 @@ import stat
 import subprocess
 import tempfile
 
-import origin
-from origin import Missing
+from origin import Missing, TRIPLETS, debian as debian_for
 
 MIB = 1024 * 1024
-ROOTS = pathlib.Path("/usr/share/ca-certificates/mozilla")  # Debian's own: what an administrator added is not taken over
-IPTABLES = pathlib.Path("/usr/sbin/xtables-legacy-multi")   # restore and save of both families, by the name that it is called
+ROOTS = "/usr/share/ca-certificates/mozilla"  # Debian's own: what an administrator added is not taken over
+IPTABLES = pathlib.PurePath("/usr/sbin/xtables-legacy-multi")  # restore and save of both families, by the name that it is called
 IPTABLES_NAMES = [f"{family}-legacy-{verb}" for family in ("iptables", "ip6tables") for verb in ("restore", "save")]
 EXTENSIONS = {"standard", "comment", "conntrack", "multiport", "owner", "tcp", "udp", "CT", "REDIRECT"}  # as our rules name them
 STRIP = {"amd64": "strip", "arm64": "aarch64-linux-gnu-strip"}
@@ -48,13 +47,14 @@ class Image:
         file = self.build / "bin" / program
         if not file.exists():
             raise Missing(f"{file} is not there: build the preset {self.build.name} first")
-        debian = {path: debian_file(source) for path, source in origin.libraries(file, arch).items()}
+        system = debian_for(arch)
+        debian = {path: debian_file(system, source) for path, source in system.libraries(file).items()}
         debian["/etc/passwd"] = File(passwd(self.user))
         if self.roots:
-            debian["/etc/ssl/certs/ca-certificates.crt"] = ca_roots()
+            debian["/etc/ssl/certs/ca-certificates.crt"] = ca_roots(system)
         ours = {f"/{program}": File(stripped(file, arch), 0o755)}
         if program == "fairlead-agent":
-            debian |= iptables(arch)
+            debian |= iptables(system)
             ours |= tree(payload or self.build / "cni-payload", "/payload")
         self.layers = [debian, ours]
 
@@ -67,8 +67,8 @@ class Image:
         return sum(len(file.data) for file in self.files.values())
 
 
-def debian_file(path, mode=0o755):
-    return File(path.read_bytes(), mode, package=origin.package_of(path))
+def debian_file(system, path, mode=0o755):
+    return File(path.read_bytes(), mode, package=system.package_of(path))
 
 
 def passwd(user):
@@ -76,12 +76,12 @@ def passwd(user):
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def ca_roots():
+def ca_roots(system):
     """As update-ca-certificates would make them of a fresh installation."""
-    paths = sorted(ROOTS.glob("*.crt"))
+    paths = sorted(system.at(ROOTS).glob("*.crt"))
     if not paths:
-        raise Missing(f"{ROOTS} holds no certificates: install the package ca-certificates")
-    return File(b"".join(path.read_bytes() for path in paths), package=origin.package_of(paths[0]))
+        raise Missing(f"{system.at(ROOTS)} holds no certificates: install the package ca-certificates")
+    return File(b"".join(path.read_bytes() for path in paths), package=system.package_of(paths[0]))
 
 
 def stripped(file, arch):
@@ -102,15 +102,16 @@ def tree(folder, place):
             for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def iptables(arch):
+def iptables(system):
     """0.4 MB: the program under the names that cni/capture looks for, and of its hundred extensions those of our rules."""
-    if not IPTABLES.exists():
-        raise Missing(f"{IPTABLES} is not there: install the package iptables")
-    found = {path: debian_file(source) for path, source in origin.libraries(IPTABLES, arch).items()}
-    found[str(IPTABLES)] = debian_file(IPTABLES)
+    program = system.at(IPTABLES)
+    if not program.exists():
+        raise Missing(f"{program} is not there: install the package iptables")
+    found = {path: debian_file(system, source) for path, source in system.libraries(program).items()}
+    found[str(IPTABLES)] = debian_file(system, program)
     for name in IPTABLES_NAMES:
         found[str(IPTABLES.parent / name)] = File(mode=0o777, link=IPTABLES.name)
-    folder = pathlib.Path("/usr/lib") / origin.TRIPLETS[arch] / "xtables"
     for name in EXTENSIONS:
-        found[str(folder / f"libxt_{name}.so")] = debian_file((folder / f"libxt_{name}.so").resolve(), 0o644)
+        path = f"/usr/lib/{TRIPLETS[system.arch]}/xtables/libxt_{name}.so"
+        found[path] = debian_file(system, system.file(path), 0o644)
     return found

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The images that images/build makes: the same twice, nothing in them but what belongs there, and what the papers beside them say is true.
 
-Argument: the folder of a preset's build. In a pod they are tried by tests/cluster/lanes/images.py, from a clean clone by images/reproduce.
+Arguments: the folder of a preset's build, its architecture, and what runs a program of it that this machine does not. In a pod they are tried by tests/cluster/lanes/images.py, from a clean clone by images/reproduce.
 """
 import gzip
 import hashlib
@@ -18,15 +18,17 @@ import tempfile
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(sys.argv.pop(1)).resolve() if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else TOP / "build" / "dev"
+BUILD, ARCH, EMULATOR = (pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3:4]) if len(sys.argv) > 2 else (TOP / "build" / "dev", "amd64", [])
 EPOCH = 1700000000
-LOADER = "/lib64/ld-linux-x86-64.so.2"
+TRIPLET, LOADER, MACHINE = {"amd64": ("x86_64-linux-gnu", "/lib64/ld-linux-x86-64.so.2", "Advanced Micro Devices X86-64"),
+                            "arm64": ("aarch64-linux-gnu", "/lib/ld-linux-aarch64.so.1", "AArch64")}[ARCH]
+SYSROOT = pathlib.Path("/") if ARCH == "amd64" else pathlib.Path(os.environ.get("FL_SYSROOT") or TOP / "build" / f"sysroot-{ARCH}")
 ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 PROGRAMS = ["fairlead-webhook", "fairlead-keeper", "fairlead-control", "fairlead-proxy", "fairlead-agent", "fairlead"]
 
 
 def build(*words, **environment):
-    return subprocess.run([sys.executable, "-B", str(TOP / "images" / "build"), *map(str, words)], capture_output=True, text=True, check=False,
+    return subprocess.run([sys.executable, "-B", str(TOP / "images" / "build"), "--arch", ARCH, *map(str, words)], capture_output=True, text=True, check=False,
                           env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment})
 
 
@@ -79,7 +81,8 @@ class Images(unittest.TestCase):
     def test_twice(self):
         """Other folder, other umask, other time zone, other language: the same bytes, papers too."""
         other = self.scratch / "a" / "deeper" / "one"
-        subprocess.run(["sh", "-c", 'umask 077; exec "$0" "$@"', sys.executable, "-B", TOP / "images" / "build", "--build", BUILD, other],
+        subprocess.run(["sh", "-c", 'umask 077; exec "$0" "$@"', sys.executable, "-B", TOP / "images" / "build", "--arch", ARCH,
+                        "--build", BUILD, other],
                        check=True, stdout=subprocess.DEVNULL, cwd="/",
                        env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "TZ": "Pacific/Auckland", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "7"})
         self.assertEqual(sorted(path.name for path in other.iterdir()), sorted(path.name for path in self.out.iterdir()))
@@ -119,11 +122,35 @@ class Images(unittest.TestCase):
                     (path.startswith(("/payload/", "/usr/sbin/ip")) or path == "/usr/sbin/xtables-legacy-multi" or "/xtables/" in path)}
             rest = set(archive.files) - {f"/{program}", LOADER, "/etc/passwd"} - roots - more
             with self.subTest(program):
-                self.assertLessEqual({f"/{program}", LOADER, "/etc/passwd", "/lib/x86_64-linux-gnu/libc.so.6"} | roots, set(archive.files))
-                self.assertEqual({path for path in rest if not re.fullmatch(r"/lib/x86_64-linux-gnu/lib[\w+.-]+\.so\.[\d.]+", path)}, set())
+                self.assertLessEqual({f"/{program}", LOADER, "/etc/passwd", f"/lib/{TRIPLET}/libc.so.6"} | roots, set(archive.files))
+                self.assertEqual({path for path in rest if not re.fullmatch(rf"/lib/{TRIPLET}/lib[\w+.-]+\.so\.[\d.]+", path)}, set())
                 modes = {path: oct(member.mode) for path, (member, _) in archive.files.items() if member.mode & 0o7022 and not member.issym()}
                 self.assertEqual(modes, {}, "somebody else may write it, or it runs as another user")
         self.assertEqual(len([path for path in self.archives["fairlead-agent"].files if path.startswith("/usr/sbin/")]), 5)
+
+    def test_one_machine(self):
+        """Every program and library in it is for the image's machine, and finds what it names: its loader, its libraries."""
+        for program, archive in self.archives.items():
+            with self.subTest(program), tempfile.TemporaryDirectory(prefix="fl-root-") as root:
+                archive.unpack(root)
+                self.assertEqual({one["platform"]["architecture"] for one in archive.index["manifests"]} | {archive.config["architecture"]}, {ARCH})
+                ours = [path for path, (member, data) in archive.files.items() if member.isfile() and data.startswith(b"\x7fELF")]
+                self.assertGreater(len(ours), 3)
+                for path in ours:
+                    self.check_elf(path, root, archive)
+
+    def check_elf(self, path, root, archive):
+        text = subprocess.run(["readelf", "--wide", "--file-header", "--program-headers", "--dynamic", f"{root}{path}"], capture_output=True, text=True,
+                              check=True, env={**os.environ, "LC_ALL": "C"}).stdout
+        self.assertEqual(re.search(r"Machine: +(.+)", text)[1], MACHINE, path)
+        payload = path.startswith("/payload/files/")  # nodes have them in one folder, and start them by its ld.so
+        loader = re.search(r"Requesting program interpreter: (\S+)\]", text)
+        if loader:
+            self.assertEqual(loader[1], LOADER, path)
+            self.assertIn("/payload/files/ld.so" if payload else loader[1], archive.files, path)
+        for soname in re.findall(r"\(NEEDED\)\s+Shared library: \[(.+?)\]", text):
+            if soname != pathlib.Path(LOADER).name:
+                self.assertIn(f"/payload/files/{soname}" if payload else f"/lib/{TRIPLET}/{soname}", archive.files, path)
 
     def test_settings(self):
         users = {"fairlead-proxy": "1337:1337", "fairlead-agent": "0:0"}
@@ -150,7 +177,8 @@ class Images(unittest.TestCase):
         for program, archive in self.archives.items():
             with self.subTest(program), tempfile.TemporaryDirectory(prefix="fl-root-") as root:
                 archive.unpack(root)
-                done = subprocess.run(["chroot", root, f"/{program}", "--version"], capture_output=True, text=True, check=False, timeout=20)
+                inside = [f"/{pathlib.Path(shutil.copy(shutil.which(word), root)).name}" for word in EMULATOR]  # static: it needs nothing else
+                done = subprocess.run(["chroot", root, *inside, f"/{program}", "--version"], capture_output=True, text=True, check=False, timeout=20)
                 self.assertRegex(done.stdout + done.stderr, r"\d+\.\d+\.\d+")
                 self.assertEqual(done.returncode, 0, done.stderr)
 
@@ -179,8 +207,11 @@ class Images(unittest.TestCase):
             self.assertIs(one["filesAnalyzed"], one is image)
         self.assertEqual(image["checksums"], [{"algorithm": "SHA256", "checksumValue": archive.index["manifests"][0]["digest"][7:]}])
         for one in debian:
-            form = ["dpkg-query", "--show", "--showformat=${Version}", one["name"]]
-            self.assertEqual(subprocess.run(form, capture_output=True, text=True, check=True).stdout, one["versionInfo"])
+            form = ["dpkg-query", f"--admindir={SYSROOT / 'var/lib/dpkg'}", "--show", "--showformat=${Version}\t${Architecture}", one["name"]]
+            version, arch = subprocess.run(form, capture_output=True, text=True, check=True).stdout.split("\t")
+            self.assertEqual(version, one["versionInfo"])
+            self.assertIn(f"?arch={arch}&", one["externalRefs"][0]["referenceLocator"])
+            self.assertIn(arch, (ARCH, "all"))
             self.assertRegex(one["externalRefs"][0]["referenceLocator"], rf"^pkg:deb/debian/{re.escape(one['name'])}@\S+\?arch=\w+&distro=debian-12$")
         self.assertLessEqual({"libc6", "libssl3"} if program != "fairlead-agent" else {"libc6", "iptables"}, {one["name"] for one in debian})
         plain = {path: data for path, (member, data) in archive.files.items() if member.isfile()}
@@ -203,4 +234,4 @@ class Images(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -233,9 +233,9 @@ static void toggle_documents(struct world *world, struct fl_span text, const cha
         size_t len = mark != NULL ? (size_t)(mark - text.data) + 1 : text.len;
         struct fl_span document = fl_span_make(text.data, len);
         char what[512];
-        snprintf(what, sizeof(what), "%s without:\n%.*s", name, (int)(len < 300 ? len : 300), text.data);
+        snprintf(what, sizeof(what), "%.100s without:\n%.*s", name, (int)(len < 300 ? len : 300), text.data);
         follow(world, world_remove(world->store, document), what);
-        snprintf(what, sizeof(what), "%s with:\n%.*s", name, (int)(len < 300 ? len : 300), text.data);
+        snprintf(what, sizeof(what), "%.100s with:\n%.*s", name, (int)(len < 300 ? len : 300), text.data);
         follow(world, world_put(world->store, document), what);
         text = fl_span_from(text, mark != NULL ? len + 4 : text.len);
     }
