@@ -118,6 +118,9 @@ function(fl_test name)
   target_link_options(${name} PRIVATE -Wl,--undefined=__wrap_malloc,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup)
   add_test(NAME ${name} COMMAND ${name} ${A_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${FL_TEST_TIMEOUT})
+  if(CMAKE_CROSSCOMPILING_EMULATOR)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT FL_EMULATED=1) # tests/support/emulation.h
+  endif()
 endfunction()
 
 function(fl_fuzzer name)

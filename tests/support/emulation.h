@@ -1,0 +1,28 @@
+/* For tests that run under emulation (qemu's, of a user's program: ./test arm64), where the kernel is this machine's
+ * behind a translation of every system call. ctest sets FL_EMULATED there; on a machine of that kind nothing is
+ * skipped.
+ *
+ *     SKIP_UNDER_EMULATION("seccomp: the filter would judge the emulator's own calls");
+ *
+ * is the first line of a cmocka test that cannot run so: it counts as skipped, and the output has the reason.
+ */
+#ifndef TESTS_SUPPORT_EMULATION_H
+#define TESTS_SUPPORT_EMULATION_H
+
+#include <stdlib.h>
+
+#define SKIP_UNDER_EMULATION(reason)                                                                                   \
+    do {                                                                                                               \
+        if (getenv("FL_EMULATED") != NULL) {                                                                           \
+            print_message("skipped under emulation: %s\n", reason);                                                    \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+/* How long to wait for what takes so long on a machine: an emulated one is slow. */
+static inline double emulation_patience(double seconds)
+{
+    return getenv("FL_EMULATED") != NULL ? 20 * seconds : seconds;
+}
+
+#endif
