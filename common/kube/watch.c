@@ -163,8 +163,11 @@ static int take_object(struct fl_kube_watch *watch, const struct fl_json *object
     struct known *known = fl_map_get(&watch->objects, key);
     uint64_t version = fl_siphash(identity.version);
     if (gone) {
-        if (known == NULL)
+        if (known == NULL) {
+            if ((watch->full || watch->crowded) && watch->options.on_left_out != NULL)
+                watch->options.on_left_out(watch->options.owner, object, true);
             return 0;
+        }
         forget(watch, known);
         change(watch, FL_KUBE_DELETED, object);
         return 0;
@@ -232,7 +235,7 @@ static int take_bounded(struct fl_kube_watch *watch, const struct fl_json *objec
 {
     int result = take_object(watch, object, gone);
     if ((result == -EDQUOT || result == -ENOSPC) && watch->options.on_left_out != NULL) {
-        watch->options.on_left_out(watch->options.owner, object);
+        watch->options.on_left_out(watch->options.owner, object, false);
         if (watch->dead)
             return 0;
     }

@@ -44,9 +44,9 @@ struct fl_kube_watch_options {
     void (*on_change)(void *owner, enum fl_kube_change change, const struct fl_json *object);
     /* A list is complete: what was told is what is there. Again after each later list. NULL: nobody asks. */
     void (*on_synced)(void *owner);
-    /* It was left out, for objects_max or namespace_max: again with each word of it. Borrowed; may free the watch.
-     * NULL: nobody asks. */
-    void (*on_left_out)(void *owner, const struct fl_json *object);
+    /* It was left out, for objects_max or namespace_max: again with each word of it. `gone`: it is deleted, which is
+     * told of what a list never had, too. Borrowed; may free the watch. NULL: nobody asks. */
+    void (*on_left_out)(void *owner, const struct fl_json *object, bool gone);
     /* Something failed and will be tried again; the owner bounds its log lines. NULL: nobody asks. */
     void (*on_trouble)(void *owner, const struct fl_err *err);
     void *owner;

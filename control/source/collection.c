@@ -179,6 +179,13 @@ bool control_collection_listed(const struct control_collection *collection, cons
            fl_map_get(&collection->listed, fl_span_make(text, (size_t)length)) != NULL;
 }
 
+/* Something went: there may be room for what was left out, or nothing is left out any more. */
+static void look_again(struct control_collection *collection)
+{
+    if ((collection->stats.partial || collection->stats.crowded) && !fl_timer_is_set(&collection->timer))
+        fl_timer_set(collection->loop, &collection->timer, collection->options.look_ms, on_due);
+}
+
 static void on_change(void *owner, enum fl_kube_change change, const struct fl_json *object)
 {
     struct control_collection *collection = owner;
@@ -186,9 +193,8 @@ static void on_change(void *owner, enum fl_kube_change change, const struct fl_j
         return; /* all of it comes once more */
     collection->told = true;
     const struct control_key key = key_of(collection, object);
-    if (change == FL_KUBE_DELETED && (collection->stats.partial || collection->stats.crowded) &&
-        !fl_timer_is_set(&collection->timer)) /* there is room again for what was left out */
-        fl_timer_set(collection->loop, &collection->timer, collection->options.look_ms, on_due);
+    if (change == FL_KUBE_DELETED)
+        look_again(collection);
     if (collection->fresh && change != FL_KUBE_DELETED && list(collection, &key) == -ENOMEM)
         collection->again = true;
     else if (!collection->options.on_change(collection->options.owner, collection->options.kind, change,
@@ -198,12 +204,16 @@ static void on_change(void *owner, enum fl_kube_change change, const struct fl_j
         start_in(collection, collection->options.look_ms / AGAIN);
 }
 
-static void on_left_out(void *owner, const struct fl_json *object)
+static void on_left_out(void *owner, const struct fl_json *object, bool gone)
 {
     struct control_collection *collection = owner;
     struct control_key key = {.kind = collection->options.kind};
     if (collection->again)
         return;
+    if (gone) {
+        look_again(collection);
+        return;
+    }
     collection->told = true;
     if (!collection->options.on_left_out(collection->options.owner, collection->options.kind, object, &key) ||
         (collection->fresh && key.name.len > 0 && list(collection, &key) == -ENOMEM)) {
@@ -222,6 +232,8 @@ static void on_synced(void *owner)
         start_in(collection, collection->options.look_ms / AGAIN);
         return;
     }
+    if (!collection->fresh) /* a list of the same watch: what stands for those that were left out is not swept */
+        look_again(collection);
     collection->fresh = false;
     collection->searching = false;
     uint64_t lists = fl_kube_watch_stats(collection->watch).lists;

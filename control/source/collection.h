@@ -9,7 +9,7 @@
  * that list did not have.
  *
  * There are more objects than are taken, in all or of one namespace: the owner is told of each that is left out, and
- * when another one goes, all are listed anew (look_ms later), so that what was left out comes.
+ * when one goes, all are listed anew (look_ms later), so that what was left out comes, or is forgotten.
  */
 #ifndef CONTROL_SOURCE_COLLECTION_H
 #define CONTROL_SOURCE_COLLECTION_H

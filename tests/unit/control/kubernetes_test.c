@@ -348,6 +348,33 @@ static void what_there_is_no_room_for_closes_its_namespace(void **state)
     }
 }
 
+/* What is left out goes itself, while its namespace's others stay. */
+static void what_was_left_out_and_goes_opens_its_namespace(void **state)
+{
+    static const char policies[] = OURS "authorizationpolicies", spec[] = "\"spec\":{\"action\":\"DENY\"}";
+    struct world world;
+    (void)state;
+    world_init(&world);
+    world.namespace_max = 2;
+    api_put(&world.api, policies, "shop/a", spec, NULL);
+    api_put(&world.api, policies, "shop/b", spec, NULL);
+    api_put(&world.api, policies, "shop/c", spec, NULL);
+    start(&world);
+    assert_non_null(get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", ":left-out"));
+    api_delete(&world.api, policies, "shop/c");
+    UNTIL(&world, get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", ":left-out") == NULL);
+    assert_non_null(get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", "a"));
+    assert_non_null(get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", "b"));
+    api_put(&world.api, policies, "shop/c", spec, NULL);
+    UNTIL(&world, get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", ":left-out") != NULL);
+    api_cut(&world.api);
+    api_delete(&world.api, policies, "shop/c");
+    api_forget(&world.api); /* the watch lists anew, and has no word of it */
+    UNTIL(&world, get(&world, CONTROL_AUTHORIZATION_POLICY, "shop", ":left-out") == NULL);
+    assert_int_equal(control_kubernetes_stats(world.source).problems, 0);
+    world_done(&world);
+}
+
 /* Of settings one object counts: without room for it they are as those that are not understood. */
 static void settings_without_room_close(void **state)
 {
@@ -682,6 +709,7 @@ int main(void)
         cmocka_unit_test(broken_objects_keep_what_was_good),
         cmocka_unit_test(policies_fail_closed),
         cmocka_unit_test(what_there_is_no_room_for_closes_its_namespace),
+        cmocka_unit_test(what_was_left_out_and_goes_opens_its_namespace),
         cmocka_unit_test(settings_without_room_close),
         cmocka_unit_test(settings_that_were_good_stay),
         cmocka_unit_test(raw_objects_are_told),
