@@ -148,6 +148,8 @@ static _Noreturn void become(const struct birth *birth, pid_t parent, int out, i
 {
     sigset_t none;
     int nothing = birth->interactive ? STDIN_FILENO : open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing == STDIN_FILENO) /* ours was closed: it is to outlive the exec */
+        fcntl(STDIN_FILENO, F_SETFD, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == parent && nothing >= 0 && (nothing == STDIN_FILENO || dup2(nothing, STDIN_FILENO) >= 0) &&
         dup2(out, STDOUT_FILENO) >= 0) {
@@ -155,6 +157,7 @@ static _Noreturn void become(const struct birth *birth, pid_t parent, int out, i
                     CLOSE_RANGE_CLOEXEC); /* ours are so already; who started us may have more */
         sigemptyset(&none);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGCHLD, SIG_DFL); /* it may start programs, too */
         sigprocmask(SIG_SETMASK, &none, NULL);
         execve(birth->path, birth->argv, birth->envp);
     }
@@ -326,7 +329,10 @@ static int run(const struct birth *birth, unsigned timeout_ms, struct fl_buf *sa
         return fl_err_set(err, -EACCES, "cannot be started: %s", strerrordesc_np(-result));
     }
     child.handle = pidfd_open(child.pid, 0);
-    result = child.handle >= 0 ? listen_to(&child, timeout_ms, said) : -errno;
+    if (child.handle >= 0)
+        result = listen_to(&child, timeout_ms, said);
+    else /* it has ended, and who started us wants no word of children: nothing is left of it but what it said */
+        result = errno == ESRCH ? take_rest(child.out, said) : -errno;
     int status = reap(&child, result < 0);
     close_child(&child);
     return judge(result, status, said, timeout_ms, err);

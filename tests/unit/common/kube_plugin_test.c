@@ -229,6 +229,25 @@ static void what_it_gets(void **state)
     close(beyond);
 }
 
+/* Whoever started us left stdin closed, and wants no word of children. */
+static void what_we_have_not(void **state)
+{
+    (void)state;
+    struct fl_kube_plugin plugin =
+        plugin_of(write_script("plugin", "[ -e /proc/$$/fd/0 ] && echo stdin >$FL_FOLDER/out\n" SAY, 0700));
+    int own = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
+    close(STDIN_FILENO);
+    assert_spawned(&plugin, false);
+    assert_true(own < 0 || dup2(own, STDIN_FILENO) == STDIN_FILENO);
+    assert_out("stdin\n");
+    close(own);
+    signal(SIGCHLD, SIG_IGN);
+    plugin = plugin_of(write_script("plugin", SAY, 0700));
+    for (int i = 0; i < 20; i++)
+        assert_spawned(&plugin, false);
+    signal(SIGCHLD, SIG_DFL);
+}
+
 static void a_terminal_is_handed_over(void **state)
 {
     (void)state;
@@ -406,6 +425,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_read),          cmocka_unit_test(answers_are_refused),
         cmocka_unit_test(a_token_is_bounded),        cmocka_unit_test(what_it_gets),
+        cmocka_unit_test(a_token_is_bounded),        cmocka_unit_test(what_we_have_not),
         cmocka_unit_test(a_terminal_is_handed_over), cmocka_unit_test(what_goes_wrong),
         cmocka_unit_test(its_time_is_bounded),       cmocka_unit_test(a_program_of_its_own_stays),
         cmocka_unit_test(where_it_is_looked_for),    cmocka_unit_test(an_interpreter_that_is_not_there),
