@@ -280,7 +280,9 @@ class Rights(Lane):
             (DEPLOYER, False, "PATCH", f"/api/v1/namespaces/{OTHER}/services/web?fieldManager=x&force=true&dryRun=All", {
                 **service, "metadata": {"name": "web"}}, apply),  # the lane `writes` has the rest
             (DEPLOYER, True, "GET", deployments),
-            (DEPLOYER, False, "DELETE", f"{deployments}/web?dryRun=All"),
+            (DEPLOYER, True, "DELETE", f"{deployments}/edge-fairlead?dryRun=All"),
+            (DEPLOYER, False, "DELETE", f"/api/v1/namespaces/{OTHER}/services/kubernetes?dryRun=All"),
+            (DEPLOYER, False, "DELETE", f"/api/v1/namespaces/{OTHER}/pods/edge-fairlead?dryRun=All"),
             (DEPLOYER, False, "POST", f"/api/v1/namespaces/{OTHER}/pods?dryRun=All", pod),
             (DEPLOYER, False, "GET", f"/api/v1/namespaces/{OTHER}/secrets/edge-tls"),
             (DEPLOYER, False, "GET", f"{maps}"),
