@@ -70,14 +70,17 @@ if(CMAKE_SYSROOT)
   set(FL_SYSROOT_MAP -ffile-prefix-map=${CMAKE_SYSROOT}/=/)
   target_compile_options(fl_options INTERFACE ${FL_SYSROOT_MAP})
 endif()
+# Generated code has these, too.
+set(FL_GUARDS "")
 if(FL_HARDEN)
   # What checks that a jump goes where one may go is another thing on each machine.
   set(FL_BRANCH_PROTECTION -fcf-protection=full)
   if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
     set(FL_BRANCH_PROTECTION -mbranch-protection=standard)
   endif()
-  target_compile_options(fl_options INTERFACE -fstack-protector-strong -fstack-clash-protection ${FL_BRANCH_PROTECTION}
-    -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+  set(FL_GUARDS -fstack-protector-strong -fstack-clash-protection ${FL_BRANCH_PROTECTION} -U_FORTIFY_SOURCE
+    -D_FORTIFY_SOURCE=3)
+  target_compile_options(fl_options INTERFACE ${FL_GUARDS})
   target_link_options(fl_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 endif()
 if(FL_SANITIZE)
