@@ -219,12 +219,21 @@ static const char *operation_mismatch(const struct question *question, const str
 
 /* --- when ------------------------------------------------------------------------------------------------------- */
 
+/* "a" is there where "a.b" is: an object. */
+static bool is_present(struct fl_span path, struct fl_span name)
+{
+    return fl_span_eq(path, name) ||
+           (path.len > name.len && fl_span_starts_with(path, name) && path.data[name.len] == '.');
+}
+
 static bool claim_matches(const struct question *question, const struct control_text *text, struct fl_span name)
 {
-    for (size_t i = 0; i < question->caller->claim_count; i++)
-        if (fl_span_eq(question->caller->claims[i].path, name) &&
-            (text->match == CONTROL_TEXT_PRESENT || text_matches(text, question->caller->claims[i].value)))
+    for (size_t i = 0; i < question->caller->claim_count; i++) {
+        const struct cli_claim *claim = &question->caller->claims[i];
+        if (text->match == CONTROL_TEXT_PRESENT ? is_present(claim->path, name)
+                                                : fl_span_eq(claim->path, name) && text_matches(text, claim->value))
             return true;
+    }
     return false;
 }
 

@@ -1,5 +1,5 @@
 /* Would a caller be let in by AuthorizationPolicies, and which decides? Pure, over the control plane's model. The proxy
- * asks the same of rules that control/xds/policies.c makes; no test holds the two together yet.
+ * asks the same of rules that control/xds/policies.c makes; tests/unit/cli/verdict_test.c holds the two together.
  *
  * What is not known of a request counts as not there: an address that was not given is in no block, a token that was
  * not given has no claims.
