@@ -9,6 +9,7 @@
 #ifndef TESTS_SUPPORT_EMULATION_H
 #define TESTS_SUPPORT_EMULATION_H
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SKIP_UNDER_EMULATION(reason)                                                                                   \
@@ -19,10 +20,21 @@
         }                                                                                                              \
     } while (0)
 
-/* How long to wait for what takes so long on a machine: an emulated one is slow. */
-static inline double emulation_patience(double seconds)
+/* The same for a whole program, first in main(). */
+#define SKIP_ALL_UNDER_EMULATION(reason)                                                                               \
+    do {                                                                                                               \
+        if (getenv("FL_EMULATED") != NULL) {                                                                           \
+            puts("skipped under emulation: " reason);                                                                  \
+            return EMULATION_SKIPPED;                                                                                  \
+        }                                                                                                              \
+    } while (0)
+#define EMULATION_SKIPPED 77
+
+/* How many times as long something may take: waits that are there to fail, not to assert a time, are multiplied by it.
+ */
+static inline unsigned emulation_patience(void)
 {
-    return getenv("FL_EMULATED") != NULL ? 20 * seconds : seconds;
+    return getenv("FL_EMULATED") != NULL ? 20 : 1;
 }
 
 #endif

@@ -1,6 +1,7 @@
 #include "tests/unit/common/grpc_world.h"
 
 #include "common/tls/context.h"
+#include "tests/support/emulation.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -216,7 +217,7 @@ static uint64_t now_ms(void)
 
 void grpc_world_until(struct grpc_world *world, const unsigned *counter, unsigned value)
 {
-    uint64_t end = now_ms() + 10000;
+    uint64_t end = now_ms() + 10000 * emulation_patience();
     while (*counter < value) {
         if (now_ms() > end)
             fail_msg("nothing happens any more (lost: %u, %s; refused: %s)", world->lost, world->reason.text,

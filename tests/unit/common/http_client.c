@@ -1,5 +1,7 @@
 #include "tests/unit/common/http_client.h"
 
+#include "tests/support/emulation.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -110,7 +112,7 @@ bool http_client_has(const struct http_client *client, const char *text)
 
 bool http_client_wait(struct http_client *client, const char *text, size_t count, double seconds)
 {
-    double end = http_client_now() + seconds;
+    double end = http_client_now() + seconds * emulation_patience();
     for (;;) {
         take(client);
         if (occurrences(client, text) >= count)
@@ -123,7 +125,7 @@ bool http_client_wait(struct http_client *client, const char *text, size_t count
 
 bool http_client_wait_size(struct http_client *client, size_t size, double seconds)
 {
-    double end = http_client_now() + seconds;
+    double end = http_client_now() + seconds * emulation_patience();
     while (client->received.len < size && !client->ended && http_client_now() < end) {
         assert_int_equal(fl_loop_turn(client->loop, 2), 0);
         take(client);
@@ -133,7 +135,7 @@ bool http_client_wait_size(struct http_client *client, size_t size, double secon
 
 bool http_client_wait_end(struct http_client *client, double seconds)
 {
-    double end = http_client_now() + seconds;
+    double end = http_client_now() + seconds * emulation_patience();
     while (!client->ended && http_client_now() < end) {
         assert_int_equal(fl_loop_turn(client->loop, 2), 0);
         take(client);

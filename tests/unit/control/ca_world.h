@@ -9,11 +9,12 @@
 #include "common/metrics/registry.h"
 #include "common/pki/key.h"
 #include "control/ca/service.h"
+#include "tests/support/emulation.h"
 #include "tests/unit/control/ca_folder.h"
 
 #define WORLD_NAME     "control.example"
 #define WORLD_AUDIENCE "fairlead-ca"
-#define WORLD_PATIENCE 10000 /* ms that anything may take */
+#define WORLD_PATIENCE (10000 * emulation_patience()) /* ms that anything may take */
 
 struct world {
     struct fl_loop *loop;

@@ -1,6 +1,7 @@
 /* The directory source against a folder of its own: what a person does with files, and what is in force afterwards. */
 #include "control/source/directory.h"
 #include "control/source/documents.h"
+#include "tests/support/emulation.h"
 #include "tests/support/fail.h"
 #include "tests/support/folder.h"
 
@@ -18,7 +19,7 @@
 
 #define SERVICE(name, port)                                                                                            \
     "apiVersion: v1\nkind: Service\nmetadata: {name: " name "}\nspec: {ports: [{port: " port "}]}\n"
-#define PATIENCE_MS 10000
+#define PATIENCE_MS (10000 * emulation_patience())
 
 struct fixture {
     char folder[64];

@@ -5,6 +5,7 @@
 
 #include "proxy/filter/downstream.h"
 #include "proxy/route/table.h"
+#include "tests/support/emulation.h"
 
 #define FIXTURE_TEXT_MAX (1u << 20)
 
@@ -59,7 +60,7 @@ void fixture_run(struct fixture *f);
 void fixture_wait(struct fixture *f, unsigned ms);
 /* Runs until it is so; asserts that it comes so within FIXTURE_PATIENCE_US. What is waited for is an event, so that a
  * busy machine only takes longer. */
-#define FIXTURE_PATIENCE_US 20000000u
+#define FIXTURE_PATIENCE_US (20000000ull * emulation_patience())
 #define FIXTURE_UNTIL(f, condition)                                                                                    \
     do {                                                                                                               \
         uint64_t until_us = proxy_data_now_us() + FIXTURE_PATIENCE_US;                                                 \
