@@ -4,8 +4,8 @@
  * our own monotonic clock, and is dead when it did not for the Lease's duration. Every write names the version that
  * was read, so of two that are quick one fails.
  *
- *   who yields takes what is nobody's a whole duration later than others would, so that he leads only where none of
- * them is there; a Lease that is missing is made at once by either
+ *   who yields takes what is nobody's a whole duration later than others would, so only where none of them is there; he
+ * keeps it then, also where they come; a Lease that is missing is made at once by either
  *
  *   renewed every duration/3; the holder stops to act duration × 2/3 after the start of the last renewal that went
  * well, and a request lasts no longer than duration/6: what it began is over before anybody else begins.

@@ -122,6 +122,12 @@ static bool has_place(const struct reviews *reviews, bool vouched)
                    : reviews->queued - reviews->queued_vouched < CONTROL_REVIEWS_WAITING;
 }
 
+/* Who is vouched for takes everybody's place, too, once his own are taken. */
+static bool has_any_place(const struct reviews *reviews, bool vouched)
+{
+    return (vouched && has_place(reviews, true)) || has_place(reviews, false);
+}
+
 /* One that waits already, and now for somebody who is vouched for, too. */
 static void promote(struct review *review)
 {
@@ -312,7 +318,7 @@ static int start_review(struct reviews *reviews, const unsigned char digest[FL_D
         return result;
     }
     review->mapped = true;
-    join_queue(review, authentication->vouched);
+    join_queue(review, authentication->vouched && has_place(reviews, true));
     *ret_review = review;
     return 0;
 }
@@ -355,7 +361,7 @@ static enum control_auth_outcome ask(struct reviews *reviews, struct control_aut
 {
     struct review *review = fl_map_get(&reviews->map, fl_span_make(digest, FL_DIGEST_SIZE));
     bool is_new = review == NULL;
-    if (is_new && (!has_place(reviews, authentication->vouched) || !is_within_rate(reviews, authentication->peer)))
+    if (is_new && (!has_any_place(reviews, authentication->vouched) || !is_within_rate(reviews, authentication->peer)))
         return CONTROL_AUTH_BUSY;
     if (!is_new && authentication->vouched)
         promote(review);

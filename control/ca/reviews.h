@@ -35,7 +35,7 @@ struct fl_metrics;
 #define CONTROL_REVIEWS_REFUSAL_COST 5
 #define CONTROL_REVIEWS_UNDER_WAY    32
 #define CONTROL_REVIEWS_WAITING      1024 /* tokens, not callers */
-#define CONTROL_REVIEWS_VOUCHED      256  /* … of callers with a certificate of ours, besides these */
+#define CONTROL_REVIEWS_VOUCHED      256  /* … besides these, of callers with a certificate of ours */
 #define CONTROL_REVIEWS_WAIT_MS      5000
 #define CONTROL_REVIEWS_REQUEST_MS   5000
 

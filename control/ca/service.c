@@ -63,7 +63,7 @@ struct control_certificates {
     struct fl_counter *issued;
     struct fl_counter *refused[REASON_COUNT];
     struct fl_counter *unauthenticated[CONTROL_AUTH_OUTCOME_COUNT];
-    size_t calls, vouched;               /* under way: CONTROL_CERTIFICATE_CALLS_MAX, _VOUCHED_MAX */
+    size_t calls, vouched;               /* places taken: CONTROL_CERTIFICATE_CALLS_MAX, _VOUCHED_MAX */
     uint64_t quiet_until_ms, suppressed; /* lines on quotas */
 };
 
@@ -74,6 +74,7 @@ struct call {
     struct control_issue issue;
     struct fl_buf request;  /* the message */
     struct fl_buf identity; /* of who was authenticated */
+    size_t *places;         /* of the service: where its place is counted */
     bool vouched;           /* whoever calls has shown a certificate of ours */
     bool decided;           /* told and counted; on_closed is all that is to come */
 };
@@ -282,9 +283,13 @@ static void on_message(void *owner, struct fl_span message)
                          fl_grpc_stream_metadata(call->stream, "authorization"));
 }
 
-static size_t *places_of(struct control_certificates *service, bool vouched)
+/* Where there is one for another call; NULL: nowhere. Who is vouched for takes everybody's, too, once his own are
+ * taken: a few of them that dawdle would keep the others out. */
+static size_t *places_for(struct control_certificates *service, bool vouched)
 {
-    return vouched ? &service->vouched : &service->calls;
+    if (vouched && service->vouched < CONTROL_CERTIFICATE_VOUCHED_MAX)
+        return &service->vouched;
+    return service->calls < CONTROL_CERTIFICATE_CALLS_MAX ? &service->calls : NULL;
 }
 
 static void on_closed(void *owner)
@@ -296,7 +301,7 @@ static void on_closed(void *owner)
         fl_counter_add(call->service->refused[REASON_CLIENT_GONE], 1);
         log_refused(call, reasons[REASON_CLIENT_GONE].word, "", "");
     }
-    *places_of(call->service, call->vouched) -= 1;
+    *call->places -= 1;
     fl_buf_done(&call->request);
     fl_buf_done(&call->identity);
     free(call);
@@ -307,9 +312,8 @@ static void open_call(void *context, struct fl_grpc_stream *stream)
     static const struct fl_grpc_stream_ops ops = {.on_message = on_message, .on_closed = on_closed};
     struct control_certificates *service = context;
     bool vouched = fl_grpc_stream_identity(stream).len > 0;
-    size_t *places = places_of(service, vouched);
-    size_t room = vouched ? CONTROL_CERTIFICATE_VOUCHED_MAX : CONTROL_CERTIFICATE_CALLS_MAX;
-    struct call *call = *places < room ? calloc(1, sizeof(*call)) : NULL;
+    size_t *places = places_for(service, vouched);
+    struct call *call = places != NULL ? calloc(1, sizeof(*call)) : NULL;
     struct call refused = {.service = service, .stream = stream};
     if (call == NULL) {
         refuse_quietly(&refused, REASON_CALLS);
@@ -321,7 +325,7 @@ static void open_call(void *context, struct fl_grpc_stream *stream)
         free(call);
         return;
     }
-    *call = (struct call){.service = service, .stream = stream, .vouched = vouched};
+    *call = (struct call){.service = service, .stream = stream, .places = places, .vouched = vouched};
     fl_buf_init(&call->request, CONTROL_CERTIFICATE_REQUEST_MAX);
     fl_buf_init(&call->identity, FL_IDENTITY_MAX);
     *places += 1;

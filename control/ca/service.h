@@ -17,8 +17,8 @@ struct fl_grpc_method;
 struct control_certificates;
 
 #define CONTROL_CERTIFICATE_REQUEST_MAX 32768 /* bytes of a message */
-#define CONTROL_CERTIFICATE_CALLS_MAX   1024  /* under way at once, without a certificate of ours */
-#define CONTROL_CERTIFICATE_VOUCHED_MAX 256   /* … and with one, besides these */
+#define CONTROL_CERTIFICATE_CALLS_MAX   1024  /* under way at once */
+#define CONTROL_CERTIFICATE_VOUCHED_MAX 256   /* … besides these, of callers with a certificate of ours */
 
 struct control_certificates_options {
     struct fl_loop *loop;

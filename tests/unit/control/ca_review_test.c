@@ -388,7 +388,7 @@ static void who_is_vouched_for_goes_first(void **state)
     assert_in_range(busy, 200, FL_COUNT(crowd) - 20);
 }
 
-/* So many addresses that all places are taken: those of whoever is vouched for are not, and the other way round. */
+/* So many addresses that all places are taken: those of whoever is vouched for are not. */
 static void a_flood_takes_no_place_of_who_is_vouched_for(void **state)
 {
     (void)state;
@@ -412,12 +412,32 @@ static void a_flood_takes_no_place_of_who_is_vouched_for(void **state)
         begin_token(&vouched[i], peers[i], AUDIENCE, 3600, 10000 + i);
         sent_away += vouched[i].answers;
     }
-    assert_in_range(sent_away, 1, 21); /* one place was taken by who joined */
+    assert_in_range(sent_away, 1, 21); /* one place was taken by who joined, who left one of the others' */
     TURN_UNTIL(joins.answers == 1 && vouched[0].answers == 1);
     assert_int_equal(joins.outcome, CONTROL_AUTH_OK);
     assert_int_equal(vouched[0].outcome, CONTROL_AUTH_OK);
     for (unsigned i = 0; i < CROWD; i++)
         control_authentication_cancel(&crowd[i].authentication);
+    for (unsigned i = 0; i < FL_COUNT(vouched); i++)
+        control_authentication_cancel(&vouched[i].authentication);
+}
+
+/* … and where his own are taken he waits with everybody. */
+static void who_is_vouched_for_takes_other_places_too(void **state)
+{
+    (void)state;
+    static struct ask vouched[CONTROL_REVIEWS_VOUCHED + 200];
+    static char peers[FL_COUNT(vouched)][16];
+    api.authenticator = control_authenticator_free(api.authenticator);
+    make_authenticator(50);
+    for (unsigned i = 0; i < FL_COUNT(vouched); i++) {
+        snprintf(peers[i], sizeof(peers[i]), "10.0.%u.%u", i / 256, i % 256);
+        vouched[i].authentication.vouched = true;
+        begin_token(&vouched[i], peers[i], AUDIENCE, 3600, 1000 + i);
+        assert_int_equal(vouched[i].answers, 0);
+    }
+    TURN_UNTIL(vouched[0].answers == 1);
+    assert_int_equal(vouched[0].outcome, CONTROL_AUTH_OK);
     for (unsigned i = 0; i < FL_COUNT(vouched); i++)
         control_authentication_cancel(&vouched[i].authentication);
 }
@@ -492,6 +512,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_flood_of_one_peer_is_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_vouched_for_goes_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flood_takes_no_place_of_who_is_vouched_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_vouched_for_takes_other_places_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_that_went_is_asked_about_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_runs_out, set_up, tear_down),
     };
