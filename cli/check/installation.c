@@ -198,8 +198,10 @@ static const struct fl_json *find_crd(const struct cli_world *world, const char 
 
 static void check_crds(const struct cli_world *world, struct cli_report *report)
 {
-    static const char hint[] = "helm upgrade --install fairlead-crds charts/fairlead-crds";
+    char hint[384];
     size_t good = 0, all = 0;
+    (void)snprintf(hint, sizeof(hint), "helm upgrade --install fairlead-crds charts/fairlead-crds --namespace %s",
+                   world->mesh);
     cli_report_begin(report, CLI_CHECK_CRDS);
     if (!cli_check_has(world, CLI_DOCUMENT_CRDS, report))
         return;

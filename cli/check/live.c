@@ -241,16 +241,22 @@ static void judge_connection(const struct fl_json *pod, const struct fl_json *pr
 void cli_check_connected(const struct cli_world *world, const struct fl_json *proxies, const struct fl_err *err,
                          struct cli_report *report)
 {
-    size_t connected = 0, all = 0;
+    size_t connected = 0, all = 0, young = 0;
     cli_report_begin(report, CLI_CHECK_CONNECTED);
     if (!cli_check_has(world, CLI_DOCUMENT_PODS, report) || !has(proxies, err, report))
         return;
     for (const struct fl_json *pod = cli_world_first(world, CLI_DOCUMENT_PODS); pod != NULL; pod = fl_json_next(pod)) {
-        if (!cli_subject_is_wanted(world, pod) || cli_subject_sidecar(pod) == NULL || !cli_subject_is_proven(pod) ||
-            cli_subject_age(world, pod) < PATIENCE)
+        if (!cli_subject_is_wanted(world, pod) || cli_subject_sidecar(pod) == NULL || !cli_subject_is_proven(pod))
             continue;
+        if (cli_subject_age(world, pod) < PATIENCE) {
+            young++;
+            continue;
+        }
         all++;
         judge_connection(pod, proxy_of(proxies, pod), &connected, report);
     }
-    cli_report_fact(report, "%zu of %zu", connected, all);
+    if (young > 0)
+        cli_report_fact(report, "%zu of %zu; %zu not looked at, younger than %d s", connected, all, young, PATIENCE);
+    else
+        cli_report_fact(report, "%zu of %zu", connected, all);
 }

@@ -9,6 +9,7 @@ bool cli_subject_is_wanted(const struct cli_world *world, const struct fl_json *
 {
     struct fl_span phase = fl_json_string(cli_object_at(pod, "status.phase"));
     return !fl_span_eq_str(phase, "Succeeded") && !fl_span_eq_str(phase, "Failed") &&
+           cli_object_at(pod, "metadata.deletionTimestamp") == NULL &&
            cli_object_annotation(pod, "kubernetes.io/config.mirror").data == NULL &&
            (world->name_space == NULL || fl_span_eq_str(cli_object_space(pod), world->name_space)) &&
            (world->pod == NULL || fl_span_eq_str(cli_object_name(pod), world->pod));

@@ -5,7 +5,8 @@
 
 #include "cli/check/world.h"
 
-/* Whether it is one that is asked about (--namespace, one pod) and lives: neither ended nor a static pod. */
+/* Whether it is one that is asked about (--namespace, one pod) and lives: neither ended, nor being deleted, nor a
+ * static pod. */
 bool cli_subject_is_wanted(const struct cli_world *world, const struct fl_json *pod);
 
 /* The sidecar's container in the spec, native or classic; NULL: it has none. */

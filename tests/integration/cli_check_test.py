@@ -204,6 +204,16 @@ class Check(unittest.TestCase):
         self.assertEqual(one[403]["fact"], "proven in 1 of 1 meshed pods")
         self.assertIn("no pod oxen", self.check(cluster, "-n", "shop", "oxen", status_=1)[401]["findings"][0]["text"])
 
+    def test_pods_that_come_and_go(self):
+        """As after a restart: those that are being deleted are nobody's any more, and new ones have a moment to connect."""
+        cluster = good(ROOT)
+        gone = cluster.add("pods", app_pod("old", sidecar=False))
+        gone["metadata"]["deletionTimestamp"] = stamp(20)
+        cluster.add("pods", app_pod("new"))["metadata"]["creationTimestamp"] = stamp(-5)
+        checks = self.check(cluster, status_=0, live=True)
+        self.assertEqual((checks[401]["state"], checks[401]["fact"]), ("ok", "3 meshed, 6 outside as they should be"))
+        self.assertEqual(checks[404]["fact"], "2 of 2; 1 not looked at, younger than 30 s")
+
     def test_a_gateway(self):
         """It is captured by nobody, and the control plane knows it by the Gateway's name."""
         cluster = good(ROOT)
