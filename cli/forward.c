@@ -59,7 +59,8 @@ static int make_call(const struct cli_access *access, struct fl_span name_space,
         add(call, access->context);
     }
     (void)snprintf(call->name_space, sizeof(call->name_space), "%.*s", FL_SPAN_ARG(name_space));
-    (void)snprintf(call->pod, sizeof(call->pod), "pod/%.*s", FL_SPAN_ARG(pod));
+    (void)snprintf(call->pod, sizeof(call->pod), "%s%.*s", fl_span_find(pod, '/') < pod.len ? "" : "pod/",
+                   FL_SPAN_ARG(pod));
     add(call, "-n");
     add(call, call->name_space);
     add(call, "port-forward");

@@ -26,8 +26,9 @@ struct cli_forward {
     char base[CLI_FORWARD_PORTS_MAX][32]; /* "127.0.0.1:41234", in the order of the ports asked for */
 };
 
-/* Starts it for ports of a pod, and returns when it listens on all of them. -ENOENT: there is no kubectl; -ETIMEDOUT;
- * -ECONNREFUSED with what kubectl said; -EINVAL; -ENOMEM, -EMFILE and the like. Nothing to close then. */
+/* Starts it for ports of a pod ("web-1", or "deployment/web", of which kubectl takes one), and returns when it listens
+ * on all of them. -ENOENT: there is no kubectl; -ETIMEDOUT; -ECONNREFUSED with what kubectl said; -EINVAL; -ENOMEM,
+ * -EMFILE and the like. Nothing to close then. */
 int cli_forward_open(const struct cli_access *access, struct fl_span name_space, struct fl_span pod,
                      const uint16_t *ports, size_t count, struct cli_forward *ret_forward,
                      struct fl_err *err) FL_MUST_CHECK;

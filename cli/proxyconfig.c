@@ -44,8 +44,10 @@ static const struct cli_option options[] = {
 const struct cli_command cli_proxy_config_command = {
     .name = NAME,
     .summary = "what a proxy runs on: listeners, routes, clusters, endpoints, secrets",
-    .usage = "listeners|routes|clusters|endpoints|secrets [POD[.NAMESPACE]] [option …]",
-    .about = "What a proxy runs on, as a table; an Envoy's too. Of a pod it is read through kubectl port-forward.\n",
+    .usage = "listeners|routes|clusters|endpoints|secrets [POD[.NAMESPACE]|deploy/NAME[.NAMESPACE]] [option …]",
+    .about =
+        "What a proxy runs on, as a table; an Envoy's too. Of a pod it is read through kubectl port-forward, which\n"
+        "of a workload (deploy/NAME, sts/NAME, daemonset/NAME) takes one pod.\n",
     .options = options,
     .option_count = FL_COUNT(options),
     .words = "listeners routes clusters endpoints secrets",
@@ -65,7 +67,8 @@ static int fetch_pod(struct settings *settings, struct fl_buf *text, struct fl_e
     result =
         cli_reach_read(settings->pod, own, &name_space, &pod)
             ? cli_reach_text(&settings->access, name_space, pod, FL_PORT_ADMIN, PAGE, text, err)
-            : fl_err_set(err, -EINVAL, "\"%s\" is not the name of a pod: expected POD, POD.NAMESPACE or NAMESPACE/POD",
+            : fl_err_set(err, -EINVAL,
+                         "\"%s\" is not the name of a pod: expected POD, POD.NAMESPACE, NAMESPACE/POD or deploy/NAME",
                          settings->pod);
     cli_cluster_close(&cluster);
     return result;

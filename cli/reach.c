@@ -39,9 +39,27 @@ int cli_reach_json(const struct cli_access *access, struct fl_span name_space, s
     return result;
 }
 
+/* The length of "deployment/" and the like, of which kubectl port-forward chooses a pod; 0: there is none. */
+static size_t workload_lead(struct fl_span text)
+{
+    static const char *const kinds[] = {"deployment/", "deploy/", "statefulset/", "sts/", "daemonset/", "replicaset/"};
+    for (size_t i = 0; i < FL_COUNT(kinds); i++)
+        if (fl_span_starts_with(text, fl_span_str(kinds[i])))
+            return strlen(kinds[i]);
+    return 0;
+}
+
 bool cli_reach_read(const char *text, const char *name_space, struct fl_span *ret_space, struct fl_span *ret_pod)
 {
     struct fl_span rest = fl_span_str(text), first;
+    size_t lead = workload_lead(rest);
+    if (lead > 0) {
+        struct fl_span name = fl_span_from(rest, lead);
+        size_t end = fl_span_find(name, '.');
+        *ret_space = end < name.len ? fl_span_from(name, end + 1) : fl_span_str(name_space);
+        *ret_pod = fl_span_make(rest.data, lead + end);
+        return fl_is_dns_label(*ret_space) && fl_is_dns_label(fl_span_make(name.data, end));
+    }
     if (strncmp(text, "pod/", 4) == 0)
         rest = fl_span_from(rest, 4);
     *ret_space = fl_span_str(name_space);

@@ -36,7 +36,8 @@ int cli_reach_text(const struct cli_access *access, struct fl_span name_space, s
 int cli_reach_json(const struct cli_access *access, struct fl_span name_space, struct fl_span pod, uint16_t port,
                    const char *path, struct fl_json **ret_json, struct fl_err *err) FL_MUST_CHECK;
 
-/* "POD", "NAMESPACE/POD", "POD.NAMESPACE": `name_space` where the text names none. False: none of these. */
+/* "POD", "NAMESPACE/POD", "POD.NAMESPACE": `name_space` where the text names none. "deployment/NAME" and its like, with
+ * ".NAMESPACE" or without, stay whole: one pod of it is meant. False: none of these. */
 bool cli_reach_read(const char *text, const char *name_space, struct fl_span *ret_space, struct fl_span *ret_pod);
 
 #endif

@@ -326,11 +326,11 @@ def good(root=None):
 # ---- as kubectl ----
 
 def forward(pages_file, argv):
-    """kubectl [--kubeconfig F] [--context C] port-forward -n NS pod/NAME --address A :PORT …"""
+    """kubectl [--kubeconfig F] [--context C] port-forward -n NS pod/NAME|deploy/NAME --address A :PORT …"""
     pages = {tuple(row[:4]): row[4:] for row in json.loads(pathlib.Path(pages_file).read_text())}
     words = [word for word in argv if not word.startswith("-")]
     space = argv[argv.index("-n") + 1]
-    pod = next(word for word in words if word.startswith("pod/")).removeprefix("pod/")
+    pod = next(word for word in words if word.startswith(("pod/", "deploy/"))).removeprefix("pod/")
     ports = [int(word[1:]) for word in words if word.startswith(":")]
     if not any(key[:2] == (space, pod) for key in pages):
         print(f"Error from server (NotFound): pods \"{pod}\" not found", file=sys.stderr)

@@ -75,6 +75,12 @@ class Reach(unittest.TestCase):
             done = self.run_on(cluster, "proxy-config", "clusters", *argv)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("STATIC", done.stdout)
+        cluster.pages["shop", "deploy/web", 15000, "/config_dump?include_eds"] = cluster.pages["shop", "web-1", 15000, "/config_dump?include_eds"]
+        for argv in (("deploy/web",), ("deploy/web.shop",), ("deploy/web", "-n", "shop")):
+            done = self.run_on(cluster, "proxy-config", "clusters", *argv)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        for name in ("deploy/", "deploy/A", "deploy/web.", "deploy/a/b"):
+            self.assertIn("is not the name of a pod", self.run_on(cluster, "proxy-config", "clusters", name).stderr)
         done = self.run_on(cluster, "proxy-config", "clusters", "web-9")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("pod shop/web-9: kubectl port-forward: Error from server (NotFound)", done.stderr)
