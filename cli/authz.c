@@ -6,6 +6,7 @@
 
 #include "common/base/arena.h"
 #include "common/kube/object.h"
+#include "common/mesh/port.h"
 #include "control/source/directory.h"
 
 #include <errno.h>
@@ -188,6 +189,22 @@ static int print_policies(const struct control_model *model, const struct contro
     return result;
 }
 
+/* A Service's port is easily taken for the pod's, and rules of `ports` mean the pod's. */
+static int print_port(const struct control_pod *pod, uint16_t port, struct fl_buf *out)
+{
+    size_t declared = 0;
+    for (size_t i = 0; i < pod->port_count; i++) {
+        if (pod->ports[i].port == port)
+            return 0;
+        declared += pod->ports[i].port != FL_PORT_STATS;
+    }
+    return declared == 0 ? 0
+                         : fl_buf_printf(out,
+                                         "  note  no container of the pod declares port %u: what counts is the "
+                                         "pod's own, a Service's targetPort\n",
+                                         port);
+}
+
 static int print_text(const struct control_model *model, const struct settings *settings,
                       const struct control_workload *workload, const struct cli_verdict *verdict, struct fl_buf *out)
 {
@@ -199,6 +216,8 @@ static int print_text(const struct control_model *model, const struct settings *
         result = caller->tcp ? fl_buf_append_str(out, ": TCP\n")
                              : fl_buf_printf(out, ": %.*s %.*s\n", FL_SPAN_ARG(caller->request.method),
                                              FL_SPAN_ARG(caller->request.path));
+    if (result == 0)
+        result = print_port(workload->pod, caller->port, out);
     if (result == 0)
         result = fl_buf_printf(out, "  mTLS  %s\n", control_mtls_name(verdict->mtls));
     if (result == 0 && workload->meshed)
@@ -320,6 +339,8 @@ static int answer_cluster(struct settings *settings, struct fl_buf *out, bool *r
     result = cli_mirror_open(NAME, &cluster, settings->mesh, &mirror, err);
     if (result == 0)
         result = cli_mirror_get(&mirror, CONTROL_POD, settings->name_space, settings->pod, err);
+    if (result == -ENOENT)
+        fl_err_prefix(err, "expected the name of a pod, not of a Service or workload");
     if (result == 0)
         result = read_policies(&mirror, name_space, err);
     if (result == 0 && strcmp(name_space, settings->mesh) != 0)

@@ -147,6 +147,15 @@ class Authz(unittest.TestCase):
                          "  DENY  shop/d rule 0: path differs\n"
                          "DENIED: ALLOW policies are for this pod, and none of their rules matches\n")
 
+    def test_a_service_port(self):
+        """A port that no container declares is told, where some are declared; the sidecar's own is no port of the app."""
+        pod = app_pod("own")
+        pod["spec"]["initContainers"][0]["ports"] = [{"containerPort": 15090}]
+        self.assertNotIn("note", self.files([pod], *SHOP, target="own.shop:80").stdout)
+        pod["spec"]["containers"][0]["ports"] = [{"containerPort": 8080}]
+        self.assertIn("note  no container of the pod declares port 80", self.files([pod], *SHOP, target="own.shop:80").stdout)
+        self.assertNotIn("note", self.files([pod], *SHOP, target="own.shop:8080").stdout)
+
     def test_a_pod_outside(self):
         objects = [app_pod("bare", sidecar=False), policy()]
         done = self.files(objects, *SHOP, target="bare.shop:80")
@@ -154,7 +163,7 @@ class Authz(unittest.TestCase):
         self.assertIn("ALLOWED: the pod is not in the mesh", done.stdout)
 
     def test_what_cannot_be_told(self):
-        for argv, word in ((("explain", "web-9.shop:1", *SHOP), "web-9"), (("explain", "web-1.shop:1", "--from", "web"), "--from: expected NAMESPACE/SERVICEACCOUNT")):
+        for argv, word in ((("explain", "web-9.shop:1", *SHOP), "not of a Service or workload"), (("explain", "web-1.shop:1", "--from", "web"), "--from: expected NAMESPACE/SERVICEACCOUNT")):
             with good(ROOT) as cluster:
                 done = cluster.run(FAIRLEAD, "authz", *argv)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
