@@ -279,7 +279,8 @@ def run(keep, full, names):
         say(f"{lane.name:20} {lane.level:6} {lane.result} ({lane.seconds:.0f} s)")
     if keep:
         say("the cluster is up, and the mesh is installed; ./test cluster --down ends it\n"
-            f"kubeconfig: {CLUSTER_DIR / 'kubeconfig'}\nkubectl, helm: {HERE}")
+            f"kubeconfig: {CLUSTER_DIR / 'kubeconfig'}\n"
+            f"kubectl, helm and fairlead for it, in the node's network: PATH={HERE}:$PATH")
     return 0 if all(lane.result in ("passed", SKIPPED) for lane in lanes) else 1
 
 
