@@ -77,11 +77,16 @@ const char *telemetry_cluster(struct generation *generation);
 /* Whether the collector of this view's spans stands at that address (then it has a cluster). */
 bool telemetry_is_collector(const struct generation *generation, const struct control_ip *ip, uint16_t port);
 
-/* -- policies (policies.c) -- */
+/* -- policies (policies.c, jwt.c) -- */
+
+#define CONTROL_JWT_PAYLOAD "payload" /* where the filter of tokens leaves their claims for the policies' */
+
 /* HTTP filters, in order: JWT, DENY, ALLOW. *ret_paths: whether a rule looks at paths. */
 void policies_http(struct generation *generation, pb_hcm *manager, bool *ret_paths);
 /* Network filters: DENY, ALLOW. */
 void policies_tcp(struct generation *generation, pb_chain *chain);
+/* Of all RequestAuthentications of a workload; NULL: none. */
+pb_jwt *policies_jwt(struct build *build, const struct control_objects *authentications);
 
 /* -- routes (routes.c) -- */
 /* Everything is answered by that. */

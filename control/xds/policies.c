@@ -1,4 +1,4 @@
-/* AuthorizationPolicy and RequestAuthentication as filters: JWT, then DENY, then ALLOW, each with its shadow.
+/* AuthorizationPolicy and RequestAuthentication (jwt.c) as filters: JWT, then DENY, then ALLOW, each with its shadow.
  *
  * A rule is one RBAC policy: its permissions are `to`, its principals `from` and all of `when`. On TCP a rule that
  * needs HTTP never allows, and denies by what is left of it. A policy that was not understood denies everything.
@@ -15,11 +15,9 @@
 #include <arpa/inet.h>
 
 #define JWT_NAMESPACE "envoy.filters.http.jwt_authn"
-#define JWT_PAYLOAD   "payload"
 
 #define CONTROL_RBAC_POLICIES_MAX 1024 /* rules of all policies of one workload and action */
 #define CONTROL_RBAC_RULES_MAX    8192 /* what these are made of */
-#define CONTROL_JWT_PROVIDERS_MAX 64
 
 struct policies {
     struct generation *generation;
@@ -317,7 +315,7 @@ static pb_principal *name_claim(struct policies *policies, const struct fl_span 
 {
     pb_metadata_match *match = new_metadata_match(policies->build);
     match->filter = literal(JWT_NAMESPACE);
-    push_segment(policies, match, FL_SPAN(JWT_PAYLOAD));
+    push_segment(policies, match, FL_SPAN(CONTROL_JWT_PAYLOAD));
     for (size_t i = 0; i < count; i++)
         push_segment(policies, match, path[i]);
     match->value = value;
@@ -546,86 +544,6 @@ static void start(struct policies *policies, struct generation *generation, bool
     objects_of(generation, CONTROL_REQUEST_AUTHENTICATION, &policies->jwt);
 }
 
-/* -- JWT -- */
-
-static pb_jwt_provider *provider(struct policies *policies, const struct control_jwt_rule *rule)
-{
-    struct build *build = policies->build;
-    pb_jwt_provider *message = new_jwt_provider(build);
-    const struct control_jwt_header authorization = {FL_SPAN("authorization"), FL_SPAN("Bearer ")};
-    size_t headers = rule->header_count > 0 || rule->param_count > 0 ? rule->header_count : 1;
-    message->issuer = build_text(build, rule->issuer);
-    for (size_t i = 0; i < rule->audience_count; i++)
-        PUSH(build, message, audiences, build_text(build, rule->audiences[i]));
-    for (size_t i = 0; i < headers; i++) {
-        const struct control_jwt_header *from = rule->header_count > 0 ? &rule->headers[i] : &authorization;
-        pb_jwt_header *header = new_jwt_header(build);
-        header->name = build_text(build, from->name);
-        header->value_prefix = build_text(build, from->prefix);
-        PUSH(build, message, from_headers, header);
-    }
-    for (size_t i = 0; i < rule->param_count; i++)
-        PUSH(build, message, from_params, build_text(build, rule->params[i]));
-    pb_data_source *jwks = new_data_source(build);
-    jwks->specifier_case = ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING;
-    jwks->inline_string = build_text(build, rule->jwks);
-    message->jwks_source_specifier_case =
-        ENVOY__EXTENSIONS__FILTERS__HTTP__JWT_AUTHN__V3__JWT_PROVIDER__JWKS_SOURCE_SPECIFIER_LOCAL_JWKS;
-    message->local_jwks = jwks;
-    message->forward = rule->forward;
-    message->payload_in_metadata = literal(JWT_PAYLOAD);
-    return message;
-}
-
-static void add_provider(struct policies *policies, pb_jwt *jwt, pb_jwt_or *any,
-                         const struct control_request_authentication *from, size_t index)
-{
-    struct build *build = policies->build;
-    pb_jwt_provider_entry *entry = new_jwt_provider_entry(build);
-    pb_jwt_requirement *requirement = new_jwt_requirement(build);
-    entry->key = build_textf(build, "%.*s/%.*s#%zu", FL_SPAN_ARG(from->object.metadata.name_space),
-                             FL_SPAN_ARG(from->object.metadata.name), index);
-    entry->value = provider(policies, &from->rules[index]);
-    PUSH(build, jwt, providers, entry);
-    requirement->requires_type_case =
-        ENVOY__EXTENSIONS__FILTERS__HTTP__JWT_AUTHN__V3__JWT_REQUIREMENT__REQUIRES_TYPE_PROVIDER_NAME;
-    requirement->provider_name = entry->key;
-    PUSH(build, any, requirements, requirement);
-}
-
-/* A token that is there must be good; one that is absent is for the policies. Rules beyond the limit are left out:
- * their tokens are of an issuer that is not known, and not good. */
-static pb_jwt *jwt_of(struct policies *policies)
-{
-    struct build *build = policies->build;
-    pb_jwt *jwt = new_jwt(build);
-    pb_jwt_or *any = new_jwt_or(build);
-    for (size_t i = 0; i < policies->jwt.count; i++) {
-        const struct control_request_authentication *from = control_as_request_authentication(policies->jwt.items[i]);
-        for (size_t k = 0; k < from->rule_count && jwt->n_providers < CONTROL_JWT_PROVIDERS_MAX; k++)
-            add_provider(policies, jwt, any, from, k);
-    }
-    if (jwt->n_providers == 0)
-        return NULL;
-    pb_jwt_requirement *missing = new_jwt_requirement(build), *whole = new_jwt_requirement(build);
-    pb_jwt_rule *rule = new_jwt_rule(build);
-    missing->requires_type_case =
-        ENVOY__EXTENSIONS__FILTERS__HTTP__JWT_AUTHN__V3__JWT_REQUIREMENT__REQUIRES_TYPE_ALLOW_MISSING;
-    missing->allow_missing = new_empty(build);
-    PUSH(build, any, requirements, missing);
-    whole->requires_type_case =
-        ENVOY__EXTENSIONS__FILTERS__HTTP__JWT_AUTHN__V3__JWT_REQUIREMENT__REQUIRES_TYPE_REQUIRES_ANY;
-    whole->requires_any = any;
-    rule->match = new_route_match(build);
-    rule->match->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX;
-    rule->match->prefix = literal("/");
-    rule->requirement_type_case =
-        ENVOY__EXTENSIONS__FILTERS__HTTP__JWT_AUTHN__V3__REQUIREMENT_RULE__REQUIREMENT_TYPE_REQUIRES;
-    rule->requires = whole;
-    PUSH(build, jwt, rules, rule);
-    return jwt;
-}
-
 /* -- filters -- */
 
 static void add_http_filter(struct policies *policies, pb_hcm *manager, const char *name,
@@ -644,7 +562,7 @@ void policies_http(struct generation *generation, pb_hcm *manager, bool *ret_pat
     struct policies policies;
     struct control_objects all;
     start(&policies, generation, true, &all);
-    pb_jwt *jwt = jwt_of(&policies);
+    pb_jwt *jwt = policies_jwt(policies.build, &policies.jwt);
     if (jwt != NULL)
         add_http_filter(&policies, manager, "envoy.filters.http.jwt_authn", &jwt->base);
     for (unsigned i = 0; i < 2; i++) {
