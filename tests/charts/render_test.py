@@ -141,6 +141,14 @@ class Rendered(unittest.TestCase):
         self.assertLessEqual({"NetworkPolicy/fairlead-webhook", "NetworkPolicy/fairlead-keeper", "PodMonitor/fairlead-webhook"},
                              set(kinds("everything on")))
 
+    def test_a_revision_that_looks_like_a_number(self):
+        for revision in ("7", "true"):
+            for thing in render({"revision": revision}).values():
+                labels = [each["labels"] for each in walk(thing) if isinstance(each, dict) and isinstance(each.get("labels"), dict)]
+                self.assertEqual({type(value) for each in labels for value in each.values()} - {str}, set(), thing["metadata"]["name"])
+                names = [name for each in walk(thing) if isinstance(each, dict) for name in each.get("resourceNames", ())]
+                self.assertTrue(all(isinstance(name, str) for name in names), thing["metadata"]["name"])
+
     def test_revisions_share_no_name(self):
         self.assertEqual(set(self.plain) & set(self.modes["another revision"]), set())
 

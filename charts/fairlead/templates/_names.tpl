@@ -24,7 +24,7 @@ app.kubernetes.io/part-of: fairlead
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-fairlead.io/revision: {{ .root.Values.revision }}
+fairlead.io/revision: {{ .root.Values.revision | quote }}
 {{- with .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
