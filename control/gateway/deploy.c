@@ -11,15 +11,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define TEXT_MAX       (512u << 10) /* of one Gateway */
-#define CLASSES_MAX    1000
-#define BACKOFF_MS     2000
-#define BACKOFF_MAX_MS 300000
-#define PAUSE_MS       500
-#define PAUSE_MAX_MS   30000
-#define DRIFT_MS       1000   /* the second time in a row, doubling */
-#define DRIFT_FORGET   600000 /* so long without: none in a row */
-#define OBJECTS_MAX    50000  /* that a watch follows */
+#define TEXT_MAX     (512u << 10) /* of one Gateway */
+#define CLASSES_MAX  1000
+#define PAUSE_MS     500
+#define PAUSE_MAX_MS 30000
+#define OBJECTS_MAX  50000 /* that a watch follows */
 
 enum { WATCH_CLASSES, WATCH_GATEWAYS, WATCH_CHILDREN };
 
@@ -34,168 +30,6 @@ struct child_watch {
     struct control_deploy *deploy;
     enum control_deploy_child child;
 };
-
-static void pump_soon(struct control_deploy *deploy, uint64_t ms);
-
-static uint64_t now_of(const struct control_deploy *deploy)
-{
-    return fl_loop_now_ms(deploy->loop);
-}
-
-/* -- the queue -------------------------------------------------------------------------------------------------------
- */
-
-static void queue_put(struct deploy_entry *entry)
-{
-    struct control_deploy *deploy = entry->deploy;
-    if (entry->place == DEPLOY_ACTIVE)
-        entry->again = true;
-    if (entry->place != DEPLOY_IDLE)
-        return;
-    fl_timer_cancel(&entry->timer);
-    entry->next = NULL;
-    entry->link = deploy->last;
-    *deploy->last = entry;
-    deploy->last = &entry->next;
-    deploy->queued++;
-    entry->place = DEPLOY_QUEUED;
-    pump_soon(deploy, 0);
-}
-
-static void queue_take(struct deploy_entry *entry)
-{
-    struct control_deploy *deploy = entry->deploy;
-    *entry->link = entry->next;
-    if (entry->next != NULL)
-        entry->next->link = entry->link;
-    else
-        deploy->last = entry->link;
-    entry->next = NULL;
-    entry->link = NULL;
-    deploy->queued--;
-    entry->place = DEPLOY_IDLE;
-}
-
-static void on_entry_timer(struct fl_timer *timer)
-{
-    queue_put(FL_CONTAINER_OF(timer, struct deploy_entry, timer));
-}
-
-static void look_in(struct deploy_entry *entry, uint64_t ms)
-{
-    if (entry->place == DEPLOY_IDLE)
-        fl_timer_set(entry->deploy->loop, &entry->timer, ms, on_entry_timer);
-}
-
-static bool is_synced(const struct control_deploy *deploy)
-{
-    for (size_t i = 0; i < FL_COUNT(deploy->synced); i++)
-        if (!deploy->synced[i])
-            return false;
-    return true;
-}
-
-static bool take_token(struct control_deploy *deploy)
-{
-    uint64_t now = now_of(deploy);
-    deploy->tokens += (double)(now - deploy->tokens_ms) * CONTROL_DEPLOY_RATE / 1000.0;
-    deploy->tokens_ms = now;
-    if (deploy->tokens > CONTROL_DEPLOY_RATE)
-        deploy->tokens = CONTROL_DEPLOY_RATE;
-    if (deploy->tokens < 1)
-        return false;
-    deploy->tokens--;
-    return true;
-}
-
-static void work_on(struct deploy_entry *entry)
-{
-    struct control_deploy *deploy = entry->deploy;
-    queue_take(entry);
-    entry->drifting = false;
-    if (deploy_judge(entry) == DEPLOY_NOT_OURS) {
-        entry->refused = entry->deployed = false;
-        return;
-    }
-    entry->place = DEPLOY_ACTIVE;
-    entry->again = false;
-    deploy->active++;
-    if (deploy_job_start(entry) < 0)
-        deploy_finished(entry, BACKOFF_MS);
-}
-
-static void on_pump(struct fl_timer *timer)
-{
-    struct control_deploy *deploy = FL_CONTAINER_OF(timer, struct control_deploy, pump);
-    uint64_t now = now_of(deploy);
-    while (deploy->first != NULL && deploy->active < CONTROL_DEPLOY_AT_ONCE && deploy->paused_until_ms <= now) {
-        if (deploy_judge(deploy->first) != DEPLOY_NOT_OURS && !take_token(deploy)) {
-            pump_soon(deploy, 1000 / CONTROL_DEPLOY_RATE);
-            return;
-        }
-        work_on(deploy->first);
-    }
-    if (deploy->first != NULL && deploy->paused_until_ms > now)
-        pump_soon(deploy, deploy->paused_until_ms - now);
-}
-
-static void pump_soon(struct control_deploy *deploy, uint64_t ms)
-{
-    if (deploy->leads && is_synced(deploy) && deploy->first != NULL && (!fl_timer_is_set(&deploy->pump) || ms > 0))
-        fl_timer_set(deploy->loop, &deploy->pump, ms, on_pump);
-}
-
-void deploy_pause(struct control_deploy *deploy, unsigned retry_after)
-{
-    uint64_t delay = fl_backoff_next(&deploy->backoff),
-             asked = (retry_after < 300 ? retry_after : 300) * UINT64_C(1000);
-    deploy->paused_until_ms = now_of(deploy) + (delay > asked ? delay : asked);
-}
-
-/* -- drift -----------------------------------------------------------------------------------------------------------
- */
-
-/* Whether somebody else's hand was the last on a child. A Deployment's status is no business of ours: its generation
- * tells; what has none changes seldom. */
-static bool has_drifted(const struct deploy_child *child)
-{
-    return child->told != 0 && child->told != child->known &&
-           (child->told_generation == 0 || child->told_generation != child->known_generation);
-}
-
-/* Who changes our objects back again and again is followed ever more slowly. */
-static void follow_drift(struct deploy_entry *entry)
-{
-    uint64_t now = now_of(entry->deploy);
-    if (entry->drifting || entry->place != DEPLOY_IDLE)
-        return; /* one more word of the same, or it is looked at anyway */
-    if (now - entry->drift_ms > DRIFT_FORGET)
-        entry->drifts = 0;
-    entry->drift_ms = now;
-    entry->drifting = true;
-    unsigned shift = entry->drifts < 10 ? entry->drifts : 10;
-    entry->drifts++;
-    uint64_t delay = shift > 0 ? (uint64_t)DRIFT_MS << (shift - 1) : 0;
-    look_in(entry, delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS);
-}
-
-void deploy_finished(struct deploy_entry *entry, uint64_t next_ms)
-{
-    struct control_deploy *deploy = entry->deploy;
-    bool drifted = false;
-    deploy->active--;
-    entry->place = DEPLOY_IDLE;
-    for (size_t i = 0; i < CONTROL_DEPLOY_CHILD_COUNT && entry->deployed; i++)
-        drifted |= has_drifted(&entry->children[i]);
-    if (entry->again)
-        queue_put(entry);
-    else if (drifted)
-        follow_drift(entry);
-    else
-        look_in(entry, next_ms);
-    entry->again = false;
-    pump_soon(deploy, 0);
-}
 
 /* -- whose it is -----------------------------------------------------------------------------------------------------
  */
@@ -266,7 +100,7 @@ static void on_class(void *owner, enum fl_kube_change change, const struct fl_js
     }
     for (size_t cursor = 0; fl_map_next(&deploy->gateways, &cursor, NULL, &value);)
         if (fl_span_eq_str(name, ((struct deploy_entry *)value)->class_name))
-            queue_put(value);
+            deploy_queue_put(value);
 }
 
 /* -- Gateways --------------------------------------------------------------------------------------------------------
@@ -277,7 +111,7 @@ static void entry_free(struct deploy_entry *entry)
     if (entry == NULL)
         return;
     if (entry->place == DEPLOY_QUEUED)
-        queue_take(entry);
+        deploy_queue_take(entry);
     if (entry->place == DEPLOY_ACTIVE) {
         entry->deploy->active--;
         deploy_job_cancel(entry);
@@ -321,7 +155,7 @@ static struct deploy_entry *entry_new(struct control_deploy *deploy, struct fl_s
     entry->deploy = deploy;
     entry->name_space = fl_span_make(entry->key, name_space.len);
     entry->name = fl_span_make(entry->key + name_space.len + 1, name.len);
-    fl_backoff_init(&entry->backoff, BACKOFF_MS, BACKOFF_MAX_MS);
+    fl_backoff_init(&entry->backoff, DEPLOY_BACKOFF_MS, DEPLOY_BACKOFF_MAX_MS);
     return entry;
 }
 
@@ -405,9 +239,9 @@ static void on_gateway(void *owner, enum fl_kube_change change, const struct fl_
     entry->condition = condition;
     if (changed) {
         entry->drifts = 0;
-        queue_put(entry);
+        deploy_queue_put(entry);
     } else if (answered && !entry->wrote) { /* not our own word that comes back */
-        follow_drift(entry);
+        deploy_follow_drift(entry);
     }
     if (answered)
         entry->wrote = false;
@@ -441,8 +275,8 @@ static void on_child(struct control_deploy *deploy, enum control_deploy_child ki
     (void)fl_json_int(fl_json_get(metadata, "generation"), 0, INT64_C(1) << 53, &child->told_generation);
     if (gone)
         child->known = 0;
-    if (entry->place == DEPLOY_IDLE && (entry->deployed || entry->refused) && (gone || has_drifted(child)))
-        follow_drift(entry);
+    if (entry->place == DEPLOY_IDLE && (entry->deployed || entry->refused) && (gone || deploy_has_drifted(child)))
+        deploy_follow_drift(entry);
     else if (entry->place == DEPLOY_ACTIVE && gone)
         entry->again = true;
 }
@@ -463,7 +297,7 @@ static void on_trouble(void *owner, const struct fl_err *err)
     struct control_deploy *deploy = owner;
     uint64_t suppressed = 0;
     deploy->trouble = *err;
-    if (fl_log_limit_take(&deploy->told, now_of(deploy), &suppressed))
+    if (fl_log_limit_take(&deploy->told, deploy_now(deploy), &suppressed))
         fl_log(FL_LOG_WARNING, "cannot follow the API server", FL_LOG_STR("error", err->text),
                FL_LOG_NUM("suppressed", suppressed));
 }
@@ -471,7 +305,7 @@ static void on_trouble(void *owner, const struct fl_err *err)
 static void synced(struct control_deploy *deploy, size_t watch)
 {
     deploy->synced[watch] = true;
-    pump_soon(deploy, 0);
+    deploy_pump_soon(deploy, 0);
 }
 
 static void on_classes_synced(void *owner)
@@ -562,7 +396,7 @@ static bool is_stuck(const struct control_deploy *deploy)
 static void on_start(struct fl_timer *timer)
 {
     struct control_deploy *deploy = FL_CONTAINER_OF(timer, struct control_deploy, start);
-    if (is_synced(deploy))
+    if (deploy_is_synced(deploy))
         return;
     if (!is_stuck(deploy)) {
         fl_timer_set(deploy->loop, &deploy->start, CONTROL_DEPLOY_START_MS, on_start);
@@ -631,7 +465,7 @@ int control_deploy_new(struct fl_loop *loop, struct fl_kube_client *client,
     deploy->options = options;
     deploy->last = &deploy->first;
     deploy->tokens = CONTROL_DEPLOY_RATE;
-    deploy->tokens_ms = now_of(deploy);
+    deploy->tokens_ms = deploy_now(deploy);
     fl_backoff_init(&deploy->backoff, PAUSE_MS, PAUSE_MAX_MS);
     fl_map_init(&deploy->gateways, CONTROL_DEPLOY_GATEWAYS_MAX);
     fl_map_init(&deploy->classes, CLASSES_MAX);
@@ -661,6 +495,6 @@ struct control_deploy_stats control_deploy_stats(const struct control_deploy *de
     }
     stats.due = deploy->queued + deploy->active;
     stats.leads = deploy->leads;
-    stats.settled = deploy->leads && is_synced(deploy) && stats.due == 0;
+    stats.settled = deploy->leads && deploy_is_synced(deploy) && stats.due == 0;
     return stats;
 }

@@ -1,6 +1,7 @@
 /* What the deployer's files share; for this folder alone.
  *
- *   deploy  Gateways, classes and children as the watches tell of them; the queue; life
+ *   deploy  Gateways, classes and children as the watches tell of them; life
+ *   queue   which Gateway is worked on, and when; drift
  *   job     one Gateway, request by request: parameters → look at all four children → apply each → condition
  *
  * Nothing is applied before all four names were looked at: a Gateway whose name is taken makes nothing at all.
@@ -16,6 +17,9 @@
 
 #define DEPLOY_UID_ROOM    64
 #define DEPLOY_REASON_ROOM 64
+
+#define DEPLOY_BACKOFF_MS     2000 /* of one Gateway */
+#define DEPLOY_BACKOFF_MAX_MS 300000
 
 enum deploy_place { DEPLOY_IDLE, DEPLOY_QUEUED, DEPLOY_ACTIVE };
 
@@ -74,9 +78,23 @@ struct control_deploy {
 
 /* deploy.c */
 enum deploy_ours deploy_judge(const struct deploy_entry *entry);
+
+/* queue.c */
+uint64_t deploy_now(const struct control_deploy *deploy);
+bool deploy_is_synced(const struct control_deploy *deploy); /* every list is complete */
+void deploy_queue_put(struct deploy_entry *entry);          /* it is to be looked at */
+void deploy_queue_take(struct deploy_entry *entry);         /* out of the queue */
+void deploy_pump_soon(struct control_deploy *deploy, uint64_t ms);
 void deploy_pause(struct control_deploy *deploy, unsigned retry_after);
+/* Whether somebody else's hand was the last on a child. A Deployment's status is no business of ours: its generation
+ * tells; what has none changes seldom. */
+bool deploy_has_drifted(const struct deploy_child *child);
+/* Who changes our objects back again and again is followed ever more slowly. */
+void deploy_follow_drift(struct deploy_entry *entry);
 /* The job is over: ms until the next look. The job is gone. */
 void deploy_finished(struct deploy_entry *entry, uint64_t next_ms);
+
+/* deploy.c */
 uint64_t deploy_hash(const struct fl_json *metadata); /* of its resourceVersion; 0: none */
 
 /* job.c: 0 and it ends by deploy_finished, from the loop; or -ENOMEM. */
