@@ -376,7 +376,7 @@ class Identity(unittest.TestCase):
     def test_another_revision_leads_only_where_the_default_one_is_away(self):
         """Both serve; the one Lease is for whoever is trusted with all of the mesh."""
         def replica(*options):
-            return self.start("--lease-duration", "6", *options)
+            return self.start("--lease-duration", "9", *options)
         first = replica()
         self.assertEqual(first.wait("ready")["revision"], "default")
         first.wait("leading")
