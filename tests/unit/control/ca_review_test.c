@@ -7,6 +7,7 @@
 #include "control/ca/review.h"
 #include "control/ca/reviews.h"
 #include "control/ca/verdicts.h"
+#include "tests/support/emulation.h"
 #include "tests/support/fail.h"
 #include "tests/support/guard.h"
 
@@ -261,7 +262,7 @@ static void on_late(struct fl_timer *timer)
     do {                                                                                                               \
         struct fl_timer limit = {0};                                                                                   \
         late = false;                                                                                                  \
-        fl_timer_set(api.loop, &limit, 10000, on_late);                                                                \
+        fl_timer_set(api.loop, &limit, 10000 * emulation_patience(), on_late);                                         \
         while (!(condition) && !late)                                                                                  \
             assert_int_equal(fl_loop_turn(api.loop, 1000), 0);                                                         \
         fl_timer_cancel(&limit);                                                                                       \
