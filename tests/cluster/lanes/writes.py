@@ -2,8 +2,7 @@
 """What control plane and deployer may write whatever rights their accounts are given: with all of them, it is a policy that holds them."""
 import json
 
-from support import place
-from support.api import ApiError
+from support import gatewayapi, place
 from support.lane import main
 from support.policy import PolicyLane, changed
 from support.release import Release, account
@@ -11,7 +10,7 @@ from support.release import Release, account
 NEEDS = "api"
 
 CONTROL, DEPLOYER = account("fairlead-control"), account("fairlead-deployer")
-GATEWAY, LABEL = "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/gateway-name"
+LABEL = "gateway.networking.k8s.io/gateway-name"
 GOLDEN = place.TOP / "tests" / "golden" / "gateway"
 KINDS = {"ServiceAccount": "account", "Service": "service", "Deployment": "deployment", "PodDisruptionBudget": "budget"}
 
@@ -20,20 +19,10 @@ class Writes(PolicyLane):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        gatewayapi.install(cls)  # what is owned by nothing does not last where the collector of garbage knows the owner's kind
         Release(cls)
         cls.plain = cls.namespace("plain")
-        cls.uid = cls.gateway()
-
-    @classmethod
-    def gateway(cls):
-        """Its uid: where the cluster has Gateway API, what is owned by nothing does not last."""
-        try:
-            return cls.api.create({"apiVersion": GATEWAY, "kind": "Gateway", "metadata": {"name": "edge", "namespace": cls.plain}, "spec": {
-                "gatewayClassName": "nobodys", "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}]}})["metadata"]["uid"]
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return "u-1"
+        cls.uid = cls.api.create(gatewayapi.gateway("edge", cls.plain, class_name="nobodys"))["metadata"]["uid"]
 
     def made(self, kind, change=lambda thing: None, name="edge"):
         """What the deployer makes for a Gateway, `change` let at it."""
