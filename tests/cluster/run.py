@@ -8,9 +8,13 @@ too long for every day (FULL = True), and the long form of others (CLUSTER_FULL=
 
 RUNTIME=debian in the environment: with Debian's containerd, whatever the lanes need.
 
+Lanes that need the control plane alone run beside the others, on a cluster of their own ($CLUSTER_DIR-api), by a second process of
+this program; what it says comes when the others are done.
+
 Each program is started in a session of its own, so that Ctrl-C reaches this process alone, which then ends what runs and
 takes the cluster down. One run at a time for each CLUSTER_DIR.
 """
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -18,6 +22,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -31,6 +36,8 @@ MINUTES = re.compile(r"^MINUTES = (\d+)$", re.MULTILINE)
 BUILD = re.compile(r'^BUILD = "(\S+)"', re.MULTILINE)  # a command in tests/ that makes what a lane runs, as `build` does
 FULL = re.compile(r"^FULL = True$", re.MULTILINE)
 LANE_MINUTES = 10
+BESIDE = {"CLUSTER_DIR": f"{CLUSTER_DIR}-api", "CLUSTER_NAME": os.environ.get("CLUSTER_NAME", "fairlead")[:4] + "-api",
+          "CLUSTER_BIN": os.environ.get("CLUSTER_BIN", f"{CLUSTER_DIR}/bin")}  # of the second process
 LOST = 77                # the exit code of what cannot run here
 NO_DEBIAN = 78           # of build where Debian's packages cannot be fetched
 GRACE = 30               # seconds that a lane gets to clean up after Ctrl-C
@@ -205,6 +212,35 @@ def run_lanes(lanes):
                 run_lane(lane)
 
 
+class Beside:
+    """Lanes on a cluster of their own, meanwhile. Used with `with`: whatever happens, it is over afterwards."""
+
+    def __init__(self, lanes, full):
+        self.log = tempfile.TemporaryFile()
+        say(f"== beside the others, on a cluster of their own: {' '.join(lane.name for lane in lanes)}")
+        self.child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "INT", "--", sys.executable, "-B", __file__, *(["--full"] if full else []), *(lane.name for lane in lanes)],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **BESIDE})
+
+    def __enter__(self):
+        return self
+
+    def join(self):
+        """What they said, and whether all is well."""
+        code = self.child.wait()
+        self.log.seek(0)
+        say("== what ran beside them")
+        sys.stdout.buffer.write(self.log.read())
+        sys.stdout.flush()
+        return code == 0
+
+    def __exit__(self, *error):
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGINT)
+            self.child.wait()
+        self.log.close()
+
+
 def build():
     missing = output(HERE / "build", "--missing").split()
     if missing:
@@ -265,6 +301,19 @@ def run(keep, full, names):
         os.environ["CLUSTER_FULL"] = "yes"
     build()
     build_for(lanes)
+    apart = [lane for lane in lanes if lane.level == "api" and lane.result != SKIPPED]
+    if len(apart) == len(lanes):
+        return run_here(lanes, keep)
+    lanes = [lane for lane in lanes if lane not in apart]
+    with Beside(apart, full) if apart else contextlib.nullcontext() as beside:
+        code = run_here(lanes, keep)
+        if beside is not None and not beside.join():
+            code = 1
+    return code
+
+
+def run_here(lanes, keep):
+    """0 where all passed."""
     try:
         must("taking down what was left", HERE / "down")
         run_lanes(lanes)
@@ -297,6 +346,8 @@ def main(arguments):
         held = lock()
         if "--down" in options:
             must("taking the cluster down", HERE / "down")
+            os.environ.update(BESIDE)
+            must("taking the one beside it down", HERE / "down")
             return 0
         done = run("--keep" in options, "--full" in options, names)
         held.close()
