@@ -152,10 +152,11 @@ class Reasons(Lane):
 
     def test_other_requests(self):
         space = self.space(IN)
+        self.api.wait("v1", "ConfigMap", "kube-root-ca.crt", space, lambda config: config is not None)  # counted, too, as those of other namespaces
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map", "namespace": space}}
         counts = {reason: self.metric("skipped", reason) for reason in ("not_a_pod", "operation", "subresource", "ephemeral_containers")}
         self.api.create(config, dry_run=True)
-        self.assertEqual(self.metric("skipped", "not_a_pod"), counts["not_a_pod"] + 1)
+        self.assertGreater(self.metric("skipped", "not_a_pod"), counts["not_a_pod"])
         self.api.create(a_pod("web", space))
         self.api.label("v1", "Pod", "web", space, a="b")
         self.assertGreater(self.metric("skipped", "operation"), counts["operation"])
